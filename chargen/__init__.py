@@ -1,0 +1,28 @@
+"""chargen learns a text with a recurrent network and writes in its voice.
+
+From Python::
+
+    import chargen
+
+    for piece in chargen.load("shakespeare").generate("ROMEO:", length=200):
+        print(piece, end="")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chargen.sampler import load
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def __getattr__(name: str) -> object:
+    """Import ``load`` on first use, so that ``chargen --help`` stays instant."""
+    if name == "load":
+        from chargen.sampler import load
+
+        return load
+    raise AttributeError(f"module 'chargen' has no attribute {name!r}")

@@ -1,0 +1,161 @@
+"""What a model is and how it is trained, as frozen dataclasses.
+
+Each field carries its meaning and unit, which the command line shows as its help;
+the defaults of the command line are the defaults here, written once.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+from chargen.errors import ConfigError
+
+T = TypeVar("T")
+
+CELLS = ("rnn", "lstm", "gru")
+TOKENIZERS = ("char", "byte", "unigram", "bpe")
+OPTIMIZERS = ("adamw", "adam", "rmsprop", "sgd")
+PRECISIONS = ("auto", "float32", "bfloat16")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+# A learning rate that suits each cell under AdamW, and a factor for the other optimizers.
+LEARNING_RATE = {"lstm": 8e-3, "gru": 5e-3, "rnn": 2e-3}
+OPTIMIZER_FACTOR = {"adamw": 1.0, "adam": 1.0, "rmsprop": 0.25, "sgd": 100.0}
+
+
+def documented(default: T, help: str) -> T:
+    """Declare a dataclass field with its default and its help text."""
+    return field(default=default, metadata={"help": help})  # type: ignore[no-any-return]
+
+
+def help_of(config: type, name: str) -> str:
+    """Return the help text of one field of a config class."""
+    return str(next(f.metadata["help"] for f in fields(config) if f.name == name))
+
+
+def require(condition: bool, name: str, value: object, allowed: str) -> None:
+    """Raise a ConfigError that names the setting, its value and what is allowed."""
+    if not condition:
+        raise ConfigError(f"{name} is {value!r}; allowed: {allowed}")
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """One recurrent layer: its kind of cell and its number of hidden units."""
+
+    kind: str
+    hidden: int
+
+    def __post_init__(self) -> None:
+        require(self.kind in CELLS, "cell", self.kind, ", ".join(CELLS))
+        require(1 <= self.hidden <= 16384, "hidden size", self.hidden, "1 to 16384")
+
+
+def parse_stack(stack: str) -> tuple[LayerConfig, ...]:
+    """Read ``gru:128,lstm:64``, bottom layer first.
+
+    Raises:
+        ConfigError: a part is not ``kind:width``, or its kind or width is not allowed.
+    """
+    parts = [part.strip() for part in stack.split(",")]
+    for part in parts:
+        if not re.fullmatch(r"[a-z-]+:[0-9]{1,6}", part):
+            raise ConfigError(
+                f"stack part {part!r} is not CELL:WIDTH; write for example gru:128,lstm:64"
+            )
+    pairs = (part.split(":") for part in parts)
+    return tuple(LayerConfig(kind, int(width)) for kind, width in pairs)
+
+
+def format_stack(layers: tuple[LayerConfig, ...]) -> str:
+    """Write layers as ``parse_stack`` reads them."""
+    return ",".join(f"{layer.kind}:{layer.hidden}" for layer in layers)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The architecture: embedding, stacked recurrent layers, a linear head on all of them."""
+
+    vocab_size: int
+    layers: tuple[LayerConfig, ...] = (LayerConfig("lstm", 512),)
+    embedding: int = documented(64, "width of the token embedding")
+
+    def __post_init__(self) -> None:
+        require(1 <= self.vocab_size <= 1 << 20, "vocabulary size", self.vocab_size, "1 to 1048576")
+        require(1 <= self.embedding <= 16384, "embedding", self.embedding, "1 to 16384")
+        require(1 <= len(self.layers) <= 64, "number of layers", len(self.layers), "1 to 64")
+
+    @property
+    def head_inputs(self) -> int:
+        """Width of what the head reads: the outputs of all layers, side by side."""
+        return sum(layer.hidden for layer in self.layers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data from which ``from_json`` makes the same config."""
+        return {
+            "vocab_size": self.vocab_size,
+            "embedding": self.embedding,
+            "stack": format_stack(self.layers),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ModelConfig:
+        """Read what ``to_json`` wrote; raises ConfigError or KeyError on anything else."""
+        vocab_size, embedding = data["vocab_size"], data["embedding"]
+        require(type(vocab_size) is int, "vocabulary size", vocab_size, "a whole number")
+        require(type(embedding) is int, "embedding", embedding, "a whole number")
+        return cls(vocab_size, parse_stack(str(data["stack"])), embedding)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The recipe and the budget of one training run."""
+
+    time: float | None = documented(None, "budget: wall-clock seconds from start to end")
+    steps: int | None = documented(None, "budget: number of optimizer steps")
+    epochs: float | None = documented(None, "budget: passes over the training text")
+    lanes: int = documented(32, "lanes of text read side by side (batch size, B)")
+    window: int = documented(64, "steps of back-propagation through time (T)")
+    optimizer: str = documented("adamw", f"one of {', '.join(OPTIMIZERS)}")
+    learning_rate: float | None = documented(None, "peak learning rate; default by cell")
+    warmup: float = documented(0.05, "share of the run in which the learning rate rises")
+    clip: float = documented(1.0, "largest norm of the gradient")
+    weight_decay: float = documented(0.01, "decay of the weight matrices (adamw only)")
+    dropout: float = documented(0.1, "share of units dropped between layers and before the head")
+    average: float = documented(0.99, "decay per step of the averaged weights; 0 turns them off")
+    precision: str = documented("auto", f"one of {', '.join(PRECISIONS)}; auto takes the faster")
+    seed: int = documented(0, "seed of weights, dropout and draws; default: a random one")
+    val_frac: float = documented(0.1, "share of the text, at its end, kept for validation")
+
+    def __post_init__(self) -> None:
+        finite = self.time is None or (math.isfinite(self.time) and self.time > 0)
+        require(finite, "time", self.time, "more than 0 seconds")
+        require(self.steps is None or self.steps > 0, "steps", self.steps, "1 or more")
+        require(self.epochs is None or self.epochs > 0, "epochs", self.epochs, "more than 0")
+        require(1 <= self.lanes <= 4096, "lanes", self.lanes, "1 to 4096")
+        require(1 <= self.window <= 65536, "window", self.window, "1 to 65536")
+        require(self.optimizer in OPTIMIZERS, "optimizer", self.optimizer, ", ".join(OPTIMIZERS))
+        rate = self.learning_rate
+        require(rate is None or 0 < rate < 1e3, "learning rate", rate, "more than 0, below 1000")
+        require(0 <= self.warmup <= 1, "warm-up", self.warmup, "0 to 1")
+        require(self.clip > 0, "clip", self.clip, "more than 0")
+        require(self.weight_decay >= 0, "weight decay", self.weight_decay, "0 or more")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "0 to below 1")
+        require(0 <= self.average < 1, "average", self.average, "0 to below 1")
+        require(self.precision in PRECISIONS, "precision", self.precision, ", ".join(PRECISIONS))
+        require(0 <= self.seed < 1 << 63, "seed", self.seed, "0 to 2^63 - 1")
+        require(0 <= self.val_frac <= 0.5, "val-frac", self.val_frac, "0 to 0.5")
+
+    def peak_learning_rate(self, layers: tuple[LayerConfig, ...]) -> float:
+        """Return the learning rate asked for, or the one that suits the touchiest cell."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        rate = min(LEARNING_RATE[layer.kind] for layer in layers)
+        return rate * OPTIMIZER_FACTOR[self.optimizer]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data from which ``TrainConfig(**data)`` makes the same config."""
+        return asdict(self)

@@ -1,0 +1,43 @@
+"""One tree for everything a user can cause, and nothing else.
+
+::
+
+    ChargenError              shown as one line on stderr, exit code 1
+    ├── ConfigError           a setting out of its range
+    ├── CorpusError           a text that cannot be read or is too small
+    ├── TokenizerError        a text that a tokenizer cannot hold, a bad vocabulary
+    ├── CheckpointError       a model file or run that is missing, damaged or foreign
+    ├── StorageError          a folder or file that cannot be written
+    └── TrainingError         a run that cannot go on
+
+Each message says what is wrong, the value, what is allowed, and what to run next.
+Any other exception is a bug of ours and keeps its traceback.
+"""
+
+
+class ChargenError(Exception):
+    """Something the user can mend."""
+
+
+class ConfigError(ChargenError):
+    """A setting is out of its range."""
+
+
+class CorpusError(ChargenError):
+    """A text is missing, unreadable or too small."""
+
+
+class TokenizerError(ChargenError):
+    """A text that the tokenizer cannot hold, or a vocabulary that cannot be built."""
+
+
+class CheckpointError(ChargenError):
+    """A model file or a run is missing, damaged, or not ours."""
+
+
+class StorageError(ChargenError):
+    """A folder or a file cannot be written."""
+
+
+class TrainingError(ChargenError):
+    """Training cannot go on."""

@@ -1,0 +1,49 @@
+"""Text to ids and back, losslessly: char, byte, unigram and bpe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chargen.errors import TokenizerError
+from chargen.tokenizers.base import Decoder, Ids, Tokenizer
+from chargen.tokenizers.byte import ByteTokenizer
+from chargen.tokenizers.char import CharTokenizer
+
+__all__ = ["Decoder", "Ids", "Tokenizer", "build_tokenizer", "tokenizer_from_json"]
+
+
+def build_tokenizer(kind: str, text: str | bytes, vocab_size: int) -> Tokenizer:
+    """Build a tokenizer of this kind from the training text.
+
+    Args:
+        kind: ``char``, ``byte``, ``unigram`` or ``bpe``.
+        text: the training part of the corpus; bytes only for ``byte``.
+        vocab_size: wanted vocabulary of a subword tokenizer; the others ignore it.
+    """
+    if kind == "byte":
+        return ByteTokenizer()
+    if isinstance(text, bytes):
+        raise TypeError("only the byte tokenizer reads bytes")
+    if kind == "char":
+        return CharTokenizer.from_text(text)
+    from chargen.tokenizers.subword import SubwordTokenizer  # 30 ms, for those who use it
+
+    return SubwordTokenizer.from_text(kind, text, vocab_size)
+
+
+def tokenizer_from_json(data: dict[str, Any]) -> Tokenizer:
+    """Make the tokenizer that ``Tokenizer.to_json`` described.
+
+    Raises:
+        TokenizerError: the kind is unknown or the vocabulary is damaged.
+    """
+    kind = data.get("kind")
+    if kind == "byte":
+        return ByteTokenizer()
+    if kind == "char":
+        return CharTokenizer.from_json(data)
+    if kind in ("unigram", "bpe"):
+        from chargen.tokenizers.subword import SubwordTokenizer
+
+        return SubwordTokenizer.from_json(data)
+    raise TokenizerError(f"the model's tokenizer is {kind!r}; known: char, byte, unigram, bpe")

@@ -1,0 +1,98 @@
+"""What every tokenizer is: a table from ids to bytes, and a way from text to ids."""
+
+from __future__ import annotations
+
+import codecs
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chargen.errors import TokenizerError
+
+Ids = NDArray[np.uint32]
+
+CODE_POINTS = 0x110000 - 0x800  # what Unicode can encode: all code points but the surrogates
+
+
+class Tokenizer(ABC):
+    """Text to ids and back; ``decode(encode(text)) == text`` for all the alphabet covers.
+
+    Attributes:
+        kind: the name users choose it by.
+        pieces: the UTF-8 bytes that each id stands for, one entry an id (V entries).
+        unknown_id: the id of a character outside the alphabet; None if every text is covered.
+        never_sampled: ids that stand for no text and so are never drawn.
+    """
+
+    kind: str
+    pieces: tuple[bytes, ...]
+    unknown_id: int | None = None
+    never_sampled: tuple[int, ...] = ()
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids (V)."""
+        return len(self.pieces)
+
+    @property
+    def unlisted(self) -> int:
+        """Number of code points that only the unknown id stands for.
+
+        Naming one of them costs ln(unlisted) nats on top of -ln P(unknown), so that no
+        tokenizer scores better by knowing less.
+        """
+        return 1
+
+    @abstractmethod
+    def encode(self, text: str) -> Ids:
+        """Return the ids of a text.
+
+        Raises:
+            TokenizerError: the text holds a lone surrogate, which no encoding can store.
+        """
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of some ids; bytes that are not UTF-8 show as U+FFFD."""
+        return b"".join([self.pieces[i] for i in ids]).decode("utf-8", "replace")
+
+    def decoder(self) -> Decoder:
+        """Return a decoder that takes one id at a time and never shows half a character."""
+        return Decoder(self.pieces)
+
+    def unseen(self, text: str) -> list[str]:
+        """Return the characters of a text that are outside the alphabet, each once, sorted."""
+        return []
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that holds the whole vocabulary."""
+
+
+class Decoder:
+    """Ids to text, one at a time; the concatenation equals ``Tokenizer.decode``."""
+
+    def __init__(self, pieces: tuple[bytes, ...]) -> None:
+        self._pieces = pieces
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, id: int) -> str:
+        """Return the characters that this id completes: none, one or several."""
+        return self._utf8.decode(self._pieces[id])
+
+    def flush(self) -> str:
+        """Return what stands for an incomplete character at the end."""
+        return self._utf8.decode(b"", final=True)
+
+
+def to_utf8(text: str, encoding: str = "utf-8") -> bytes:
+    """Encode a text, and say clearly where it holds a lone surrogate."""
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError as error:
+        raise TokenizerError(
+            f"the text has the lone surrogate U+{ord(text[error.start]):04X} at character "
+            f"{error.start}, which is no character; remove it or read the file with --encoding"
+        ) from None

@@ -1,0 +1,63 @@
+"""The character tokenizer: one id a Unicode code point."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chargen.errors import TokenizerError
+from chargen.tokenizers.base import CODE_POINTS, Ids, Tokenizer, to_utf8
+
+
+class CharTokenizer(Tokenizer):
+    """The alphabet of the training text in code point order; id 0 is every other character.
+
+    Training exercises id 0 by replacing a few characters with it (see ``corpus.Lanes``).
+    """
+
+    kind = "char"
+    unknown_id = 0
+    never_sampled = (0,)
+
+    def __init__(self, alphabet: str) -> None:
+        self.alphabet = alphabet
+        self.pieces = ("\ufffd".encode(), *(character.encode() for character in alphabet))
+        codes = np.array([ord(character) for character in alphabet], np.int64)
+        # One entry a code point up to the largest known one, and one for all beyond.
+        self._id_of = np.zeros(int(codes.max(initial=0)) + 2, np.uint32)
+        self._id_of[codes] = np.arange(1, len(alphabet) + 1)
+
+    @classmethod
+    def from_text(cls, text: str) -> CharTokenizer:
+        """Take the alphabet of this text."""
+        to_utf8(text)  # refuses lone surrogates
+        return cls("".join(sorted(set(text))))
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> CharTokenizer:
+        """Read what ``to_json`` wrote."""
+        alphabet = data.get("alphabet")
+        if not isinstance(alphabet, str) or list(alphabet) != sorted(set(alphabet)):
+            raise TokenizerError("the model's alphabet is damaged: not distinct characters in order")
+        to_utf8(alphabet)
+        return cls(alphabet)
+
+    @property
+    def unlisted(self) -> int:
+        """Number of code points outside the alphabet."""
+        return CODE_POINTS - len(self.alphabet)
+
+    def encode(self, text: str) -> Ids:
+        """Return one id a character."""
+        codes = np.frombuffer(to_utf8(text, "utf-32-le"), "<u4")
+        ids: Ids = self._id_of[np.minimum(codes, len(self._id_of) - 1)]
+        return ids
+
+    def unseen(self, text: str) -> list[str]:
+        """Return the characters outside the alphabet, each once, sorted."""
+        return sorted(set(text) - set(self.alphabet))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the kind and the alphabet."""
+        return {"kind": self.kind, "alphabet": self.alphabet}

@@ -1,0 +1,130 @@
+"""Subword tokenizers, unigram and bpe, trained by sentencepiece on the corpus itself.
+
+sentencepiece writes a space as U+2581 inside its pieces, so that a real U+2581 in a text
+would come back as a space. Here such a character never reaches sentencepiece: the text is
+cut at it and the character goes in as its three bytes. Decoding uses our own table from
+ids to bytes, where the U+2581 of a piece is a space and the three bytes are the character.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import itertools
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import sentencepiece
+
+from chargen.errors import TokenizerError
+from chargen.tokenizers.base import Ids, Tokenizer, to_utf8
+
+SPACE = "\u2581"
+SENTENCE = 2048  # characters; sentencepiece drops a line above 4192 bytes, so cut them
+SAMPLE = 10_000_000  # characters of the text that the vocabulary is learned from, at most
+CODE_MARGIN = 256 + 2  # the byte pieces, unknown and newline
+
+
+class SubwordTokenizer(Tokenizer):
+    """Pieces of words; what no piece covers is spelled in bytes, so any text is covered."""
+
+    def __init__(self, kind: str, model: bytes) -> None:
+        self.kind = kind
+        self._model = model
+        self._processor = sentencepiece.SentencePieceProcessor()
+        try:
+            self._processor.LoadFromSerializedProto(model)
+        except RuntimeError:
+            raise TokenizerError("the model's sentencepiece vocabulary is damaged") from None
+        self.pieces = tuple(self._bytes_of(i) for i in range(self._processor.GetPieceSize()))
+        self.never_sampled = (self._processor.unk_id(),)
+        space_bytes = [self._processor.PieceToId(f"<0x{byte:02X}>") for byte in SPACE.encode()]
+        self._space_ids = np.array(space_bytes, np.uint32)
+
+    def _bytes_of(self, id: int) -> bytes:
+        piece = self._processor.IdToPiece(id)
+        if self._processor.IsByte(id):
+            return bytes([int(piece[3:5], 16)])
+        if id == self._processor.unk_id():
+            return "\ufffd".encode()
+        return str(piece).replace(SPACE, " ").encode()
+
+    @classmethod
+    def from_text(cls, kind: str, text: str, vocab_size: int) -> SubwordTokenizer:
+        """Learn a vocabulary; a size that the text cannot fill or fit is moved to one it can.
+
+        Raises:
+            TokenizerError: the text has no characters but newlines and U+2581.
+        """
+        to_utf8(text)  # refuses lone surrogates
+        if not any(_sentences(text)):
+            raise TokenizerError("the text has no words to learn; use --tokenizer char")
+        return cls(kind, _train(kind, text, vocab_size))
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> SubwordTokenizer:
+        """Read what ``to_json`` wrote."""
+        try:
+            model = base64.b64decode(data["model"], validate=True)
+        except (KeyError, TypeError, ValueError, binascii.Error):
+            raise TokenizerError("the model's sentencepiece vocabulary is damaged") from None
+        return cls(str(data["kind"]), model)
+
+    def encode(self, text: str) -> Ids:
+        """Return the ids of the most likely (unigram) or merged (bpe) pieces."""
+        to_utf8(text)  # refuses lone surrogates
+        parts = [np.array(self._processor.EncodeAsIds(p), np.uint32) for p in text.split(SPACE)]
+        between = [self._space_ids] * (len(parts) - 1)
+        joined = [*itertools.chain(*zip(parts, between, strict=False)), parts[-1]]
+        return np.concatenate(joined)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the kind and the sentencepiece model in base64."""
+        return {"kind": self.kind, "model": base64.b64encode(self._model).decode()}
+
+
+def _sentences(text: str) -> Iterator[str]:
+    """Yield the lines of a text, none too long, none empty, without U+2581."""
+    for line in re.split(f"[\n{SPACE}]", text[:SAMPLE]):
+        for start in range(0, len(line), SENTENCE):
+            yield line[start : start + SENTENCE]
+
+
+def _train(kind: str, text: str, vocab_size: int) -> bytes:
+    """Return a serialized sentencepiece model of about this many pieces."""
+    smallest = len(set(text[:SAMPLE])) + CODE_MARGIN
+    size = max(vocab_size, smallest)
+    while True:
+        try:
+            return _train_exactly(kind, text, size)
+        except RuntimeError as error:
+            # "Vocabulary size too high (8000). Please set it to a value <= 471."
+            limit = re.search(r"value <= (\d+)", str(error))
+            if limit is None or int(limit[1]) >= size:
+                raise
+            size = int(limit[1])
+
+
+def _train_exactly(kind: str, text: str, vocab_size: int) -> bytes:
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=_sentences(text),
+        model_writer=model,
+        model_type=kind,
+        vocab_size=vocab_size,
+        character_coverage=1.0,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        add_dummy_prefix=False,
+        user_defined_symbols=["\n"],
+        max_sentence_length=4 * SENTENCE,
+        bos_id=-1,
+        eos_id=-1,
+        num_threads=1,  # the same vocabulary on every machine
+        minloglevel=2,
+    )
+    return model.getvalue()
