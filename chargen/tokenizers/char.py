@@ -39,7 +39,9 @@ class CharTokenizer(Tokenizer):
         """Read what ``to_json`` wrote."""
         alphabet = data.get("alphabet")
         if not isinstance(alphabet, str) or list(alphabet) != sorted(set(alphabet)):
-            raise TokenizerError("the model's alphabet is damaged: not distinct characters in order")
+            raise TokenizerError(
+                "the model's alphabet is damaged: not distinct characters in order"
+            )
         to_utf8(alphabet)
         return cls(alphabet)
 

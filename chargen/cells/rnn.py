@@ -1,0 +1,28 @@
+"""The Elman recurrent neuron."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from chargen.cells.base import Cell, State
+
+
+class RNN(nn.RNN, Cell):
+    """The simple recurrent layer of Elman (1990).
+
+    ::
+
+        h_t = tanh(W_I x_t + W_R h_{t-1} + b)
+
+    H(I + H + 2) parameters. The gradient that reaches k steps back is a product of k factors
+    W_R^T diag(1 - h^2), so it vanishes or explodes with k.
+    """
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(inputs, hidden, batch_first=True)
+
+    def step(self, x: Tensor, state: State) -> State:
+        """Return (h_t,) for x_t (B, I)."""
+        inputs, recurrent = self._products(x, state[0])
+        return (torch.tanh(inputs + recurrent)[None],)

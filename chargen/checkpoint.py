@@ -1,0 +1,270 @@
+"""Models and runs on disk: safetensors files that carry everything they need.
+
+A file holds tensors and, under the one metadata key ``chargen``, canonical JSON. Its field
+``checksum`` is the sha256 of all the rest, so that a flipped bit anywhere is noticed. No
+pickle is read or written.
+
+A run is a folder ``checkpoints/NAME/`` with ``model.safetensors`` (the best model, complete in
+itself), ``resume.safetensors`` and ``resume.previous.safetensors`` (all that continues the
+run, last and one before) and ``metrics.jsonl``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from chargen.config import ModelConfig
+from chargen.errors import ChargenError, CheckpointError
+from chargen.storage import runs_folder, sync_folder, write_whole
+from chargen.tokenizers import Tokenizer, tokenizer_from_json
+
+FORMAT = 1
+KEY = "chargen"
+MODEL = "model.safetensors"
+RESUME = "resume.safetensors"
+PREVIOUS = "resume.previous.safetensors"
+METRICS = "metrics.jsonl"
+
+GATES = {"rnn": 1, "lstm": 4, "gru": 3}  # blocks of H rows in a layer's weights
+
+Tensors = dict[str, NDArray[Any]]
+
+
+def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Return the name and shape of every weight of a model, as torch.nn names them."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "embedding.weight": (config.vocab_size, config.embedding),
+        "head.weight": (config.vocab_size, config.head_inputs),
+        "head.bias": (config.vocab_size,),
+    }
+    inputs = config.embedding
+    for number, layer in enumerate(config.layers):
+        rows = GATES[layer.kind] * layer.hidden
+        shapes[f"layers.{number}.weight_ih_l0"] = (rows, inputs)
+        shapes[f"layers.{number}.weight_hh_l0"] = (rows, layer.hidden)
+        shapes[f"layers.{number}.bias_ih_l0"] = (rows,)
+        shapes[f"layers.{number}.bias_hh_l0"] = (rows,)
+        inputs = layer.hidden
+    return shapes
+
+
+@dataclass(frozen=True)
+class ModelHeader:
+    """What a model file says about itself: read without reading the weights."""
+
+    config: ModelConfig
+    tokenizer: Tokenizer
+    training: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data for the file's metadata."""
+        return {
+            "kind": "model",
+            "model": self.config.to_json(),
+            "tokenizer": self.tokenizer.to_json(),
+            "training": self.training,
+        }
+
+
+# -- any file of ours ---------------------------------------------------------------------
+
+
+def write_tensors(path: Path, tensors: Tensors, header: dict[str, Any]) -> None:
+    """Write tensors and a JSON header as one whole file."""
+    header = {**header, "format": FORMAT}
+    header["checksum"] = _checksum(header, tensors)
+    data = safetensors.numpy.save(tensors, metadata={KEY: _canonical(header)})
+    write_whole(path, data)
+
+
+def read_tensors(path: Path, kind: str) -> tuple[Tensors, dict[str, Any]]:
+    """Read a file that ``write_tensors`` wrote, and check it bit for bit.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, damaged, or not of this kind.
+    """
+    header = read_header(path, kind)
+    with _open(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if header.get("checksum") != _checksum(header, tensors):
+        raise CheckpointError(f"{str(path)!r} is damaged: its checksum does not match")
+    return tensors, header
+
+
+def read_header(path: Path, kind: str) -> dict[str, Any]:
+    """Read the JSON header of a file of ours, and nothing else."""
+    with _open(path) as file:
+        text = (file.metadata() or {}).get(KEY)
+    if text is None:
+        raise CheckpointError(f"{str(path)!r} was written by another program, not by chargen train")
+    try:
+        header = json.loads(text)
+        found, version = header["kind"], header["format"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise CheckpointError(f"{str(path)!r} is damaged: its header cannot be read") from None
+    if version != FORMAT:
+        raise CheckpointError(
+            f"{str(path)!r} has format {version!r}; this chargen reads format {FORMAT}: upgrade it"
+        )
+    if found != kind:
+        raise CheckpointError(f"{str(path)!r} is a {found} file, not a {kind} file")
+    return dict(header)
+
+
+def _open(path: Path) -> Any:
+    if not path.is_file():
+        raise CheckpointError(f"{str(path)!r} does not exist; `chargen runs` lists the models")
+    try:
+        return safetensors.safe_open(path, framework="np")
+    except safetensors.SafetensorError:
+        message = f"{str(path)!r} is truncated or not a safetensors file"
+    except OSError as error:
+        message = f"cannot read {str(path)!r}: {error.strerror or error}"
+    raise CheckpointError(message)
+
+
+def _canonical(header: dict[str, Any]) -> str:
+    return json.dumps(header, sort_keys=True, separators=(",", ":"))
+
+
+def _checksum(header: dict[str, Any], tensors: Tensors) -> str:
+    rest = {key: value for key, value in header.items() if key != "checksum"}
+    digest = hashlib.sha256(_canonical(rest).encode())
+    for name in sorted(tensors):
+        digest.update(f"\n{name} {tensors[name].dtype} {tensors[name].shape}\n".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).data)
+    return digest.hexdigest()
+
+
+# -- models -------------------------------------------------------------------------------
+
+
+def save_model(path: Path, weights: Tensors, header: ModelHeader) -> None:
+    """Write a complete model file."""
+    write_tensors(path, weights, header.to_json())
+
+
+def read_model_header(path: Path) -> ModelHeader:
+    """Read what a model is, and check that its tensors have the shapes it claims.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, foreign, or does not fit itself.
+    """
+    data = read_header(path, "model")
+    try:
+        config = ModelConfig.from_json(data["model"])
+        tokenizer = tokenizer_from_json(data["tokenizer"])
+        header = ModelHeader(config, tokenizer, dict(data["training"]))
+    except (ChargenError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{str(path)!r} is damaged: its header says {error}") from None
+    if config.vocab_size != tokenizer.vocab_size or _shapes(path) != weight_shapes(config):
+        raise CheckpointError(f"{str(path)!r} is damaged: its weights do not fit its description")
+    return header
+
+
+def load_weights(path: Path) -> Tensors:
+    """Read the float32 weights of a model file by name, checked bit for bit."""
+    return read_tensors(path, "model")[0]
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, which names what is made from it in the cache."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    with _open(path) as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        if any(part.get_dtype() != "F32" for part in slices.values()):
+            return {}
+        return {name: tuple(part.get_shape()) for name, part in slices.items()}
+
+
+# -- runs ---------------------------------------------------------------------------------
+
+
+def save_resume(run: Path, tensors: Tensors, header: dict[str, Any]) -> None:
+    """Write what continues the run, and keep the file before it as ``resume.previous``."""
+    newer = run / f".{RESUME}.new"
+    write_tensors(newer, tensors, {**header, "kind": "resume"})
+    if (run / RESUME).exists():
+        (run / RESUME).replace(run / PREVIOUS)
+    newer.replace(run / RESUME)
+    sync_folder(run)
+
+
+def load_resume(run: Path) -> tuple[Tensors, dict[str, Any]]:
+    """Read the newest whole resume file of a run: the last one, or the one before it."""
+    candidates = [run / RESUME, run / PREVIOUS]
+    found = [path for path in candidates if path.exists()]
+    if not found:
+        raise CheckpointError(
+            f"run {run.name!r} has nothing to resume; start it with chargen train"
+        )
+    try:
+        return read_tensors(found[0], "resume")
+    except CheckpointError:
+        if len(found) == 1:
+            raise
+        return read_tensors(found[1], "resume")
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of a run's ``metrics.jsonl``; a torn last line is left out."""
+    path = run / METRICS
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def list_runs() -> list[Path]:
+    """Return the folders of all runs, the one written to last first."""
+    folders = {path.parent for name in (MODEL, RESUME) for path in runs_folder().glob(f"*/{name}")}
+    return sorted(folders, key=_last_written, reverse=True)
+
+
+def find_model(name: str | None) -> Path:
+    """Return the model file of a run's name, its folder, or the file itself.
+
+    Without a name: the model of the newest run.
+
+    Raises:
+        CheckpointError: there is no such model; the message lists what there is.
+    """
+    if name is None:
+        return _newest_model()
+    run = runs_folder() / name
+    for path in (Path(name), Path(name) / MODEL, run / MODEL):
+        if path.is_file():
+            return path
+    if run.is_dir():
+        raise CheckpointError(
+            f"run {name!r} has no model yet: it stopped before its first evaluation"
+        )
+    known = ", ".join(repr(path.name) for path in list_runs()[:5]) or "none yet"
+    raise CheckpointError(
+        f"no model {name!r}; give a run's name, its folder or a .safetensors file (runs: {known})"
+    )
+
+
+def _newest_model() -> Path:
+    for run in list_runs():
+        if (run / MODEL).is_file():
+            return run / MODEL
+    raise CheckpointError(
+        f"no model in {str(runs_folder())!r}; make one: chargen train builtin:pydoc --time 1m"
+    )
+
+
+def _last_written(run: Path) -> int:
+    present = [run / name for name in (MODEL, RESUME) if (run / name).exists()]
+    return max(path.stat().st_mtime_ns for path in present)

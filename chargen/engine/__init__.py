@@ -1,0 +1,50 @@
+"""Engines run a trained model: ids and state in, logits and state out.
+
+On a CPU the onnx engine runs, without torch; on a GPU the torch engine, which is also the
+reference that the onnx engine is held equal to.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chargen.checkpoint import ModelHeader, load_weights
+
+Logits = NDArray[np.float32]
+State = tuple[NDArray[np.float32], ...]
+"""The recurrent state: one array (1, B, H) for each part of each layer, in order."""
+
+
+class Engine(Protocol):
+    """Runs a model forward. Shapes: B lanes, T steps, V vocabulary."""
+
+    def init_state(self, batch: int) -> State:
+        """Return the state at the beginning of a text, for B lanes."""
+        ...
+
+    def run(self, ids: NDArray[np.int64], state: State) -> tuple[Logits, State]:
+        """Return logits (B, T, V) and the last state for ids (B, T)."""
+        ...
+
+
+def open_engine(path: Path, header: ModelHeader, device: str, threads: int | None) -> Engine:
+    """Open a model file for generation.
+
+    Args:
+        path: the model file.
+        header: what ``read_model_header`` said of it.
+        device: ``auto`` and ``cpu`` take the onnx engine (one token at a time, a CPU is as
+            fast as a GPU and starts sooner); ``cuda`` and ``mps`` take torch.
+        threads: CPU threads; None for all cores.
+    """
+    if device in ("auto", "cpu"):
+        from chargen.engine.onnx import cached_engine
+
+        return cached_engine(path, header.config, threads)
+    from chargen.engine.torch import TorchEngine
+
+    return TorchEngine(load_weights(path), header.config, device)

@@ -1,0 +1,85 @@
+"""Where things are kept, and how a file is written so that it is whole at every instant."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from chargen.errors import StorageError
+
+
+def runs_folder() -> Path:
+    """Return the folder of runs: ``CHARGEN_CHECKPOINTS`` or ``./checkpoints``."""
+    return Path(os.environ.get("CHARGEN_CHECKPOINTS") or "checkpoints")
+
+
+def cache_folder() -> Path:
+    """Return the folder of what can be made again: ``CHARGEN_CACHE`` or the platform's."""
+    return Path(os.environ.get("CHARGEN_CACHE") or platformdirs.user_cache_path("chargen"))
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and those above it.
+
+    Raises:
+        StorageError: it cannot be created.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file in one step: written aside, flushed to disk, then renamed over.
+
+    Raises:
+        StorageError: the folder is read-only, missing or full; the old file is untouched.
+    """
+    try:
+        _write_aside_and_rename(path, data)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's renames to disk, where the system can (Windows cannot)."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _write_aside_and_rename(path: Path, data: bytes) -> None:
+    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(aside).chmod(0o666 & ~_umask())
+        Path(aside).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(aside).unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _cannot_write(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot write {str(path)!r}: {error.strerror}; make room or make it writable, "
+        "or choose another place with CHARGEN_CHECKPOINTS or CHARGEN_CACHE"
+    )
