@@ -28,7 +28,7 @@ OPTIMIZER_FACTOR = {"adamw": 1.0, "adam": 1.0, "rmsprop": 0.25, "sgd": 100.0}
 
 def documented(default: T, help: str) -> T:
     """Declare a dataclass field with its default and its help text."""
-    return field(default=default, metadata={"help": help})  # type: ignore[no-any-return]
+    return field(default=default, metadata={"help": help})
 
 
 def help_of(config: type, name: str) -> str:

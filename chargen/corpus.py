@@ -77,6 +77,11 @@ class Corpus:
     unknown_rate: float
 
     @property
+    def characters_per_token(self) -> float:
+        """Characters that a token stands for, on average over the validation part."""
+        return self.validation_characters / len(self.validation) if len(self.validation) else 1.0
+
+    @property
     def context(self) -> Ids:
         """The last ids before the validation part."""
         return self.train[-WARM:]

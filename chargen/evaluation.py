@@ -17,7 +17,7 @@ from torch import Tensor
 
 from chargen.cells import State
 from chargen.corpus import WARM, Corpus
-from chargen.model import LanguageModel
+from chargen.model import Dropout, LanguageModel
 
 LANES = 32
 CHUNK = 1 << 22  # logits held at once
@@ -97,9 +97,11 @@ def _score(
     return _total(corpus, nats, tokens[:, 1:][counted])
 
 
-def token_costs(model: LanguageModel, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+def token_costs(
+    model: LanguageModel, tokens: Tensor, state: State, dropout: Dropout | None = None
+) -> tuple[Tensor, State]:
     """Return -ln P of each token but the first, (B, T), for tokens (B, T + 1)."""
-    logits, state = model(tokens[:, :-1], state)  # (B, T, V)
+    logits, state = model(tokens[:, :-1], state, dropout)  # (B, T, V)
     logits = logits.float().transpose(1, 2)  # (B, V, T)
     return torch.nn.functional.cross_entropy(logits, tokens[:, 1:], reduction="none"), state
 
@@ -110,5 +112,4 @@ def _total(corpus: Corpus, nats: float, targets: NDArray[np.int64]) -> Score:
     if tokenizer.unknown_id is not None:
         unknown = int(np.count_nonzero(targets == tokenizer.unknown_id))
         nats += unknown * math.log(tokenizer.unlisted)
-    characters = corpus.validation_characters * targets.size / len(corpus.validation)
-    return Score(nats, targets.size, characters)
+    return Score(nats, targets.size, targets.size * corpus.characters_per_token)

@@ -39,7 +39,7 @@ class LanguageModel(nn.Module):
         self.embedding = nn.Embedding(config.vocab_size, config.embedding)
         widths = [config.embedding, *(layer.hidden for layer in config.layers)]
         self.layers = nn.ModuleList(
-            CELL_CLASSES[layer.kind](inputs, layer.hidden)  # type: ignore[call-arg]
+            CELL_CLASSES[layer.kind](inputs, layer.hidden)
             for layer, inputs in zip(config.layers, widths, strict=False)
         )
         self.head = nn.Linear(config.head_inputs, config.vocab_size)
@@ -74,7 +74,9 @@ class LanguageModel(nn.Module):
             dropout: applied between the layers and before the head, in training.
         """
         x = self.embedding(ids)  # (B, T, E)
-        outputs, last, rest = [], [], state
+        outputs: list[Tensor] = []
+        last: list[Tensor] = []
+        rest = state
         for cell in self.cells:
             own, rest = rest[: len(cell.states)], rest[len(cell.states) :]
             x, own = cell.run(x, own)  # (B, T, H)

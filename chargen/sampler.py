@@ -103,12 +103,12 @@ class Sampler:
         state, logits = place.state, place.logits
         while left > 0:
             token = draw(logits, config, self._banned, draws.random())
-            piece = decoder.push(token)[:left]
-            left -= len(piece)
-            if piece:
+            if piece := decoder.push(token)[:left]:
+                left -= len(piece)
                 yield piece
-            out, state = self.engine.run(np.array([[token]]), state)
-            logits = out[0, 0]
+            if left:
+                out, state = self.engine.run(np.array([[token]]), state)
+                logits = out[0, 0]
 
 
 def load(

@@ -46,6 +46,19 @@ def write_whole(path: Path, data: bytes) -> None:
         raise _cannot_write(path, error) from None
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    try:
+        with path.open("ab") as file:
+            file.write(line.encode() + b"\n")
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+
+
 def sync_folder(folder: Path) -> None:
     """Flush a folder's renames to disk, where the system can (Windows cannot)."""
     with contextlib.suppress(OSError):

@@ -20,6 +20,10 @@ class Cell(nn.RNNBase):
     """
 
     states: tuple[str, ...] = ("h",)
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
 
     def init_state(self, batch: int) -> State:
         """Return the state at the beginning of a text: zeros, (1, B, H) each."""

@@ -12,7 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.checkpoint import ModelHeader, load_weights
+from chargen.checkpoint import ModelHeader, Tensors, load_weights
+from chargen.config import ModelConfig
 
 Logits = NDArray[np.float32]
 State = tuple[NDArray[np.float32], ...]
@@ -48,3 +49,15 @@ def open_engine(path: Path, header: ModelHeader, device: str, threads: int | Non
     from chargen.engine.torch import TorchEngine
 
     return TorchEngine(load_weights(path), header.config, device)
+
+
+def make_engine(weights: Tensors, config: ModelConfig, device: str) -> Engine:
+    """Return an engine for weights in memory; on a CPU it takes one thread and no cache."""
+    if device == "cpu":
+        from chargen.engine.graph import build_graph
+        from chargen.engine.onnx import OnnxEngine
+
+        return OnnxEngine(build_graph(weights, config), threads=1)
+    from chargen.engine.torch import TorchEngine
+
+    return TorchEngine(weights, config, device)

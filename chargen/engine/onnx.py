@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from chargen.checkpoint import file_sha256, load_weights
 from chargen.config import ModelConfig
+from chargen.devices import count_cores
 from chargen.engine import Logits, State
 from chargen.errors import StorageError
 from chargen.storage import cache_folder, make_folder, write_whole
@@ -24,7 +24,7 @@ class OnnxEngine:
 
     def __init__(self, graph: bytes | str, threads: int | None = None) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = threads or count_cores()
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         self._session = onnxruntime.InferenceSession(

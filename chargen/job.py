@@ -1,0 +1,273 @@
+"""What a run is made from: begun anew from options, or taken up from its own files."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chargen.checkpoint import METRICS, MODEL, PREVIOUS, RESUME, Tensors, list_runs, load_resume
+from chargen.config import LayerConfig, ModelConfig, TrainConfig
+from chargen.corpus import Corpus, Text, encode_corpus, read_text, tokenize
+from chargen.errors import ChargenError, CheckpointError, ConfigError
+from chargen.planning import Plan, budget_steps, make_plan
+from chargen.storage import make_folder, runs_folder, write_whole
+from chargen.tokenizers import tokenizer_from_json
+
+STDIN_COPY = "corpus.txt"  # what came through standard input, kept so that the run can resume
+
+
+@dataclass
+class Record:
+    """What a run has done so far.
+
+    Attributes:
+        seconds: time used, in all sittings.
+        best: lowest validation loss so far, in nats per token.
+        history: (step, train loss, validation loss) of each evaluation.
+        loss_sum: losses since the last evaluation, summed.
+        loss_count: and how many they are.
+    """
+
+    seconds: float = 0.0
+    best: float | None = None
+    history: list[tuple[int, float | None, float | None]] = field(default_factory=list)
+    loss_sum: float = 0.0
+    loss_count: int = 0
+
+    @property
+    def train_loss(self) -> float | None:
+        """Mean loss since the last evaluation, in nats per token."""
+        return self.loss_sum / self.loss_count if self.loss_count else None
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a sitting of a run starts from.
+
+    Attributes:
+        run: the run's folder.
+        model: the architecture.
+        config: the recipe and the budget; its time is that of all sittings together.
+        corpus: the tokenised text.
+        source: where the text came from and how it was read, and its sha256.
+        plan: the choices measured on this machine.
+        device: where to compute.
+        record: what earlier sittings did.
+        step: steps they took.
+        tensors: what they learned; None in a new run.
+    """
+
+    run: Path
+    model: ModelConfig
+    config: TrainConfig
+    corpus: Corpus
+    source: dict[str, Any]
+    plan: Plan
+    device: torch.device
+    record: Record
+    step: int = 0
+    tensors: Tensors | None = None
+
+    def header(self) -> dict[str, Any]:
+        """Return what does not change in a sitting, for the resume file."""
+        return {
+            "model": self.model.to_json(),
+            "config": self.config.to_json(),
+            "tokenizer": self.corpus.tokenizer.to_json(),
+            "source": self.source,
+        }
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the corpus is read and tokenised."""
+
+    sources: tuple[str, ...]
+    tokenizer: str = "char"
+    vocab_size: int = 1000
+    encoding: str | None = None
+    newlines: str = "fold"
+
+    def read(self) -> Text:
+        """Read the text."""
+        binary = self.tokenizer == "byte"
+        return read_text(
+            list(self.sources), binary=binary, encoding=self.encoding, newlines=self.newlines
+        )
+
+
+def new_run_folder(name: str | None, sources: tuple[str, ...], *, force: bool) -> Path:
+    """Create the folder of a new run; without a name, one is made of the corpus and the date.
+
+    Raises:
+        ConfigError: the name is no plain file name, or it is in use.
+        StorageError: the folder cannot be created.
+    """
+    run = runs_folder() / (_free_name(sources) if name is None else name)
+    if not re.fullmatch(r"[\w-][\w. -]*", run.name) or (name and run.name != name):
+        raise ConfigError(f"name is {name!r}; allowed: letters, digits, '-', '_', '.', spaces")
+    if force:
+        for file in (MODEL, RESUME, PREVIOUS, METRICS, STDIN_COPY):
+            (run / file).unlink(missing_ok=True)
+    elif run.is_dir() and any(run.iterdir()):
+        raise ConfigError(
+            f"run {run.name!r} exists; go on with --resume --name {run.name}, "
+            "or begin it again with --force"
+        )
+    make_folder(run)
+    return run
+
+
+def _free_name(sources: tuple[str, ...]) -> str:
+    first = sources[0].removeprefix("builtin:")
+    stem = "stdin" if first == "-" else Path(first).name.split(".")[0]
+    stem = re.sub(r"[^\w-]+", "-", stem).strip("-") or "run"
+    base = f"{stem}-{datetime.date.today():%Y-%m-%d}"
+    names = [base, *(f"{base}-{number}" for number in range(2, 10000))]
+    return next(name for name in names if not (runs_folder() / name).exists())
+
+
+def new_job(
+    run: Path,
+    reading: Reading,
+    layers: tuple[LayerConfig, ...],
+    embedding: int,
+    config: TrainConfig,
+    device: torch.device,
+    threads: int,
+    seconds_used: float,
+) -> tuple[Job, tuple[str, ...]]:
+    """Read the corpus, measure the machine, and return the job and notes for the user.
+
+    Args:
+        run: the run's folder.
+        reading: what to read and how.
+        layers: the recurrent stack.
+        embedding: width of the token embedding.
+        config: the recipe and the budget.
+        device: where to compute.
+        threads: CPU threads, set already.
+        seconds_used: seconds since the process began.
+    """
+    text = reading.read()
+    if "-" in reading.sources:
+        content = text.content
+        write_whole(run / STDIN_COPY, content if isinstance(content, bytes) else content.encode())
+        reading = replace(reading, sources=(str(run / STDIN_COPY),), encoding=None)
+    corpus = tokenize(text, reading.tokenizer, reading.vocab_size, config.val_frac)
+    model = ModelConfig(corpus.tokenizer.vocab_size, layers, embedding)
+    time_left = None if config.time is None else config.time - seconds_used
+    plan = make_plan(model, config, corpus, device, threads, time_left)
+    source = _describe(reading, text, corpus)
+    job = Job(run, model, config, corpus, source, plan, device, Record())
+    return job, (*text.notes, *_fitting_notes(config, plan))
+
+
+def _describe(reading: Reading, text: Text, corpus: Corpus) -> dict[str, Any]:
+    """Return by which place and checksum the corpus is found again, and its size."""
+    places = [s if s.startswith("builtin:") else str(Path(s).absolute()) for s in reading.sources]
+    return {
+        "sources": places,
+        "encoding": reading.encoding,
+        "newlines": reading.newlines,
+        "sha256": text.sha256,
+        "characters": len(text.content),
+        "train_tokens": len(corpus.train),
+        "validation_tokens": len(corpus.validation),
+    }
+
+
+def _fitting_notes(config: TrainConfig, plan: Plan) -> list[str]:
+    if (plan.lanes, plan.window) == (config.lanes, config.window):
+        return []
+    return [
+        f"the text is small: {plan.lanes} lanes of windows of {plan.window} "
+        f"instead of {config.lanes} of {config.window}"
+    ]
+
+
+def find_unfinished(name: str | None) -> Path:
+    """Return the run of this name, or the newest unfinished one.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if name is not None:
+        run = runs_folder() / name
+        if not run.is_dir():
+            known = ", ".join(repr(path.name) for path in list_runs()[:5]) or "none yet"
+            raise CheckpointError(f"no run {name!r} to resume (runs: {known})")
+        return run
+    for run in list_runs():
+        if (run / RESUME).exists() or (run / PREVIOUS).exists():
+            _, header = load_resume(run)
+            if header["step"] < Plan.from_json(header["plan"]).steps:
+                return run
+    raise CheckpointError(
+        f"no unfinished run in {str(runs_folder())!r}; `chargen runs` lists them, and "
+        "--resume --name NAME --time 5m extends a finished one"
+    )
+
+
+def resumed_job(run: Path, budget: TrainConfig, device: torch.device) -> Job:
+    """Take up a run from its files; a budget, if one is given, comes on top of what is done.
+
+    Raises:
+        CheckpointError: the files are damaged, the corpus is not what it was, or the run is
+            finished and no budget extends it.
+    """
+    tensors, header = load_resume(run)
+    try:
+        record, plan = Record(**header["record"]), Plan.from_json(header["plan"])
+        config, step = TrainConfig(**header["config"]), int(header["step"])
+        model, source = ModelConfig.from_json(header["model"]), dict(header["source"])
+        tokenizer = tokenizer_from_json(header["tokenizer"])
+    except (KeyError, TypeError, ValueError, ChargenError) as error:
+        raise CheckpointError(f"the resume file of run {run.name!r} is damaged: {error}") from None
+    text = _read_again(run, source, tokenizer.kind)
+    corpus = encode_corpus(text, tokenizer, config.val_frac)
+    job = Job(run, model, config, corpus, source, plan, device, record, step, tensors)
+    return _extended(job, budget)
+
+
+def _read_again(run: Path, source: dict[str, Any], kind: str) -> Text:
+    reading = Reading(
+        tuple(source["sources"]), kind, encoding=source["encoding"], newlines=source["newlines"]
+    )
+    text = reading.read()
+    if text.sha256 != source["sha256"]:
+        raise CheckpointError(
+            f"run {run.name!r} cannot resume: its corpus ({', '.join(reading.sources)}) has "
+            "changed; bring the old text back, or train a new run"
+        )
+    return text
+
+
+def _extended(job: Job, budget: TrainConfig) -> Job:
+    """Add a budget to a job; one without a budget must be unfinished."""
+    done = job.step >= job.plan.steps
+    if budget.time is None and budget.steps is None and budget.epochs is None:
+        if done:
+            raise CheckpointError(
+                f"run {job.run.name!r} is finished after {job.step:,} steps; "
+                f"extend it: chargen train --resume --name {job.run.name} --time 5m"
+            )
+        return job
+    speed = job.record.seconds / max(1, job.step)
+    left = None if budget.time is None else budget.time - job.plan.ending
+    steps = job.step + budget_steps(budget, speed, left, _steps_per_epoch(job))
+    total_time = None if budget.time is None else job.record.seconds + budget.time
+    config = replace(job.config, time=total_time, steps=None, epochs=None)
+    if budget.time is None:
+        config = replace(config, steps=steps)
+    change = job.plan.extended if done else job.plan.replanned
+    return replace(job, config=config, plan=change(job.step, steps))
+
+
+def _steps_per_epoch(job: Job) -> float:
+    return len(job.corpus.train) / (job.plan.lanes * job.plan.window)

@@ -1,0 +1,115 @@
+"""One step of learning, and all that must be kept to go on as if never stopped."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from chargen.cells import State
+from chargen.checkpoint import Tensors
+from chargen.config import ModelConfig, TrainConfig
+from chargen.evaluation import autocast, token_costs
+from chargen.model import LanguageModel, to_arrays
+from chargen.recipe import LockedDropout, learning_rate, make_optimizer
+
+
+class Learner:
+    """A model in training: truncated back-propagation through time, a window a step.
+
+    The recurrent state is carried from window to window; its gradient is cut there.
+
+    Attributes:
+        model: the weights that learn.
+        averaged: their exponential moving average, which is what is evaluated and kept.
+        steps: optimizer steps taken.
+    """
+
+    def __init__(
+        self, model: ModelConfig, config: TrainConfig, lanes: int, device: torch.device
+    ) -> None:
+        self.config, self.device, self.steps = config, device, 0
+        self.model = LanguageModel(model, config.seed).to(device)
+        self.averaged = LanguageModel(model, config.seed).to(device).requires_grad_(False)
+        self.peak = config.peak_learning_rate(model.layers)
+        self._optimizer = make_optimizer(self.model.parameters(), config)
+        self._generator = torch.Generator(device).manual_seed(config.seed)
+        self._dropout = LockedDropout(config.dropout, self._generator)
+        self._state: State = self.model.init_state(lanes)
+
+    def learn(
+        self,
+        inputs: NDArray[np.int64],
+        targets: NDArray[np.int64],
+        progress: float,
+        precision: str,
+    ) -> float:
+        """Take one step on a window, (B, T) each, and return its mean loss in nats per token.
+
+        Args:
+            inputs: tokens.
+            targets: the tokens that follow them.
+            progress: share of the run that is over, for the learning rate.
+            precision: ``float32`` or ``bfloat16``.
+        """
+        tokens = torch.from_numpy(np.concatenate([inputs, targets[:, -1:]], axis=1))
+        with autocast(self.device, precision):
+            costs, state = token_costs(
+                self.model, tokens.to(self.device), self._state, self._dropout
+            )
+            loss = costs.mean()
+        self._state = tuple(part.detach().float() for part in state)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(progress, self.peak, self.config.warmup)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._average()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the averaged weights towards the weights; at first nearly all the way."""
+        self.steps += 1
+        decay = min(self.config.average, self.steps / (self.steps + 10))
+        pairs = zip(self.averaged.parameters(), self.model.parameters(), strict=True)
+        for average, weight in pairs:
+            average.lerp_(weight, 1 - decay if self.config.average else 1.0)
+
+    def tensors(self) -> Tensors:
+        """Return all that continues the learning: weights, averages, moments, state, draws."""
+        named: dict[str, Tensor] = {}
+        named |= {f"weights/{name}": p for name, p in self.model.named_parameters()}
+        named |= {f"average/{name}": p for name, p in self.averaged.named_parameters()}
+        named |= {f"state/{number}": part for number, part in enumerate(self._state)}
+        named["generator"] = self._generator.get_state()
+        for number, moments in self._optimizer.state_dict()["state"].items():
+            named |= {f"optimizer/{number}/{name}": m for name, m in moments.items()}
+        return to_arrays(named)
+
+    def restore(self, tensors: Tensors, steps: int) -> None:
+        """Take back what ``tensors`` returned after this number of steps."""
+        self.steps = steps
+        self.model.load(_below("weights/", tensors))
+        self.averaged.load(_below("average/", tensors))
+        state = _below("state/", tensors)
+        self._state = tuple(
+            torch.from_numpy(state[str(n)]).to(self.device) for n in range(len(state))
+        )
+        self._generator.set_state(torch.from_numpy(tensors["generator"]))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, array in _below("optimizer/", tensors).items():
+            number, _, kind = name.partition("/")
+            moments.setdefault(int(number), {})[kind] = torch.from_numpy(array)
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _below(prefix: str, tensors: Tensors) -> Tensors:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in tensors.items()
+        if name.startswith(prefix)
+    }

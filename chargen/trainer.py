@@ -1,0 +1,315 @@
+"""A sitting of a training run: steps, evaluations, files; it yields events and prints nothing.
+
+What decides the result is in three places: the recipe and the plan (both written into the
+files) and the learner (whose tensors are). Saving and showing change nothing, so a run that
+is stopped at any step and resumed ends with the same weights as one that never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import resource
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+
+import chargen
+from chargen.checkpoint import (
+    METRICS,
+    MODEL,
+    ModelHeader,
+    load_weights,
+    read_metrics,
+    save_model,
+    save_resume,
+)
+from chargen.corpus import Lanes
+from chargen.engine import make_engine
+from chargen.errors import TrainingError
+from chargen.evaluation import Score, autocast, score_carried, score_lanes
+from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped
+from chargen.job import Job
+from chargen.learner import Learner
+from chargen.planning import EVALUATION_SHARE, budget_steps
+from chargen.sampler import SampleConfig, Sampler
+from chargen.storage import append_line, write_whole
+
+SAMPLE_LENGTH = 160  # characters of the sample at each evaluation
+SHOW_EVERY = 0.1  # seconds between two progress events
+SAVE_EVERY = 60.0  # seconds of work that a crash may cost at most
+SAVE_SHARE = 0.02  # of the time may go into saving
+REPLAN = 0.02  # a change of the remaining steps that is worth planning anew
+
+
+class Trainer:
+    """One sitting of a run.
+
+    Args:
+        job: what to train, from its beginning or from where it was left.
+        began: the clock (``time.monotonic``) when the process began, for the time budget.
+        stop: asked before each step; True saves and ends the sitting.
+    """
+
+    def __init__(self, job: Job, began: float, stop: Callable[[], bool]) -> None:
+        self.job, self.plan, self.record = job, job.plan, job.record
+        self._stop, self._began, self._seconds_before = stop, began, job.record.seconds
+        self._shown = self._saved = began
+        self._saving_seconds, self._peak_memory = 0.0, 0
+        self.learner = Learner(job.model, job.config, job.plan.lanes, job.device)
+        if job.tensors is not None:
+            self.learner.restore(job.tensors, job.step)
+        self._lanes = Lanes(
+            job.corpus.train,
+            job.plan.lanes,
+            job.plan.window,
+            job.corpus.tokenizer.unknown_id,
+            job.corpus.unknown_rate,
+            job.config.seed,
+        )
+        self._first = self._mark = (time.monotonic(), job.step)
+
+    @property
+    def seconds(self) -> float:
+        """Time used, in all sittings."""
+        return self._seconds_before + time.monotonic() - self._began
+
+    # -- the run --------------------------------------------------------------------------
+
+    def events(self) -> Iterator[Event]:
+        """Train to the end of the plan, or until asked to stop."""
+        yield Started(self.job.run, self._facts(), self.learner.steps, self.plan.steps)
+        self._cut_metrics()
+        self.save()
+        self._first = self._mark = (time.monotonic(), self.learner.steps)
+        while self.learner.steps < self.plan.steps:
+            if self._stop():
+                yield self._stopped()
+                return
+            yield from self._advance()
+        yield from self._finish()
+
+    def _advance(self) -> Iterator[Event]:
+        """Take a step, and do what is due after it."""
+        self._learn()
+        step = self.learner.steps
+        if self._overdue():
+            self.plan = self.plan.replanned(step, step)
+        if step % self.plan.evaluate_every == 0 or step >= self.plan.steps:
+            yield self._evaluate()
+            self._replan()
+        elif time.monotonic() - self._shown > SHOW_EVERY:
+            yield self._progress()
+        pause = min(SAVE_EVERY, 10 + self._saving_seconds / SAVE_SHARE)
+        if time.monotonic() - self._saved > pause:
+            self.save()
+
+    def _learn(self) -> None:
+        step = self.learner.steps
+        inputs, targets = self._lanes.batch(step)
+        progress = self.plan.progress(step)
+        loss = self.learner.learn(inputs, targets, progress, self.plan.precision)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} at step {step + 1}; train again with a lower "
+                f"--learning-rate than {self.learner.peak:g} (the model file is from before)"
+            )
+        self.record.loss_sum += loss
+        self.record.loss_count += 1
+
+    def _finish(self) -> Iterator[Event]:
+        """Score the kept model in one pass and write the last lines."""
+        self.save()
+        score, weights = None, load_weights(self.job.run / MODEL)
+        if len(self.job.corpus.validation):
+            self.learner.averaged.load(weights)
+            score = score_carried(self.learner.averaged, self.job.corpus)
+        loss = score.nats_per_token if score else None
+        bits = score.bits_per_char if score else None
+        self._write_model(final_val_loss=loss, final_val_bits_per_char=bits)
+        self._peak_memory = max(self._peak_memory, anonymous_memory())
+        line = {
+            "event": "end",
+            "steps": self.learner.steps,
+            "best_val_loss": self.record.best,
+            "final_val_loss": loss,
+            "seconds": round(self.seconds, 3),
+            "characters_per_second": round(self._characters_per_second()),
+            "peak_memory_bytes": self._peak_memory,
+        }
+        self._log(line)
+        yield Ended(self.job.run, self.job.run / MODEL, line, bits)
+
+    def _stopped(self) -> Stopped:
+        self.save()
+        if not (self.job.run / MODEL).exists():
+            self._write_model()
+        return Stopped(self.job.run, self.learner.steps, self.plan.steps)
+
+    # -- time -----------------------------------------------------------------------------
+
+    def _overdue(self) -> bool:
+        """Tell whether the time budget leaves room for nothing but the end."""
+        budget = self.job.config.time
+        return budget is not None and self.seconds > budget - self.plan.ending
+
+    def _replan(self) -> None:
+        """Fit the number of steps to the time left, at the speed since the last evaluation."""
+        now, step = time.monotonic(), self.learner.steps
+        speed = (now - self._mark[0]) / max(1, step - self._mark[1])
+        self._mark = now, step
+        budget = self.job.config.time
+        if budget is None or step >= self.plan.steps:
+            return
+        left = budget - self.seconds - self.plan.ending
+        pure_speed = speed * (1 - EVALUATION_SHARE)  # budget_steps adds evaluation again
+        per_epoch = self._lanes.steps_per_epoch
+        steps = step + budget_steps(self.job.config, pure_speed, left, per_epoch, step)
+        if abs(steps - self.plan.steps) > REPLAN * (self.plan.steps - step):
+            self.plan = self.plan.replanned(step, steps)
+
+    def _step_seconds(self) -> float:
+        """Return the time of a step in this sitting, evaluations included."""
+        began, first = self._first
+        return (time.monotonic() - began) / max(1, self.learner.steps - first)
+
+    def _characters_per_second(self) -> float:
+        tokens = self.plan.lanes * self.plan.window
+        corpus = self.job.corpus
+        characters = tokens * corpus.characters_per_token
+        return characters / max(1e-9, self._step_seconds())
+
+    def _progress(self) -> Progressed:
+        self._shown = time.monotonic()
+        self._peak_memory = max(self._peak_memory, anonymous_memory())
+        left = (self.plan.steps - self.learner.steps) * self._step_seconds() + self.plan.ending
+        loss = self.record.train_loss or 0.0
+        speed = self._characters_per_second()
+        return Progressed(self.learner.steps, self.plan.steps, loss, speed, left)
+
+    # -- evaluation -----------------------------------------------------------------------
+
+    def _evaluate(self) -> Evaluated:
+        """Score the averaged weights, and keep them if they are the best so far."""
+        record, step = self.record, self.learner.steps
+        score = self._score()
+        loss = score.nats_per_token if score else None
+        bits = score.bits_per_char if score else None
+        best = loss is None or record.best is None or loss < record.best
+        train_loss = record.train_loss
+        record.history.append((step, train_loss, loss))
+        record.loss_sum, record.loss_count = 0.0, 0
+        if best:
+            record.best = loss
+            self._write_model()
+        line = {"event": "evaluation", "step": step, "seconds": round(self.seconds, 3)}
+        self._log(line | {"train_loss": train_loss, "val_loss": loss, "val_bits_per_char": bits})
+        sample, steps = self._sample(), self.plan.steps
+        return Evaluated(step, steps, self.seconds, train_loss, loss, bits, best, sample)
+
+    def _score(self) -> Score | None:
+        if not len(self.job.corpus.validation):
+            return None
+        with autocast(self.job.device, self.plan.precision):
+            limit = self.plan.evaluation_tokens
+            return score_lanes(self.learner.averaged, self.job.corpus, limit)
+
+    def _sample(self) -> str:
+        """Write a little with the averaged weights."""
+        weights = self.learner.averaged.weights()
+        engine = make_engine(weights, self.job.model, self.job.device.type)
+        sampler = Sampler(self.job.corpus.tokenizer, engine)
+        seed = self.job.config.seed + self.learner.steps
+        config = SampleConfig(length=SAMPLE_LENGTH, seed=seed)
+        return "".join(sampler.stream(sampler.read(""), config))
+
+    # -- files ----------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write all that continues the run."""
+        began = time.monotonic()
+        header = self.job.header() | {
+            "plan": self.plan.to_json(),
+            "record": {**vars(self.record), "seconds": self.seconds},
+            "step": self.learner.steps,
+        }
+        save_resume(self.job.run, self.learner.tensors(), header)
+        self._saved = time.monotonic()
+        self._saving_seconds = self._saved - began
+
+    def _write_model(self, **more: float | None) -> None:
+        """Write the averaged weights as the run's model."""
+        source = self.job.source
+        training = {
+            "config": self.job.config.to_json(),
+            "corpus": {**source, "sources": [Path(name).name for name in source["sources"]]},
+            "plan": self.plan.to_json(),
+            "step": self.learner.steps,
+            "seconds": round(self.seconds, 3),
+            "best_val_loss": self.record.best,
+            "history": self.record.history,
+            "versions": versions(),
+            **more,
+        }
+        header = ModelHeader(self.job.model, self.job.corpus.tokenizer, training)
+        save_model(self.job.run / MODEL, self.learner.averaged.weights(), header)
+
+    def _log(self, line: dict[str, Any]) -> None:
+        append_line(self.job.run / METRICS, json.dumps(line))
+
+    def _cut_metrics(self) -> None:
+        """Leave out of ``metrics.jsonl`` what came after the step that the run goes on from."""
+        lines = [
+            json.dumps(line) + "\n"
+            for line in read_metrics(self.job.run)
+            if line["event"] == "evaluation" and line["step"] <= self.learner.steps
+        ]
+        write_whole(self.job.run / METRICS, "".join(lines).encode())
+
+    def _facts(self) -> tuple[tuple[str, str], ...]:
+        """Return what was chosen, in words."""
+        job, plan = self.job, self.plan
+        parameters = sum(p.numel() for p in self.learner.model.parameters())
+        corpus, config = job.corpus, job.config
+        epochs = plan.steps / self._lanes.steps_per_epoch
+        tokenizer = f"{corpus.tokenizer.kind} tokenizer, {corpus.tokenizer.vocab_size:,} ids"
+        return (
+            ("corpus", f"{job.source['characters']:,} characters, {tokenizer}"),
+            ("model", f"{job.model.to_json()['stack']}, {parameters:,} parameters"),
+            (
+                "recipe",
+                f"{config.optimizer} at {self.learner.peak:g}, dropout {config.dropout:g}, "
+                f"{plan.lanes} lanes of {plan.window}, seed {config.seed}",
+            ),
+            (
+                "plan",
+                f"{plan.steps:,} steps ({epochs:.1f} epochs) on {job.device.type}, "
+                f"{plan.precision}, {plan.threads} threads",
+            ),
+        )
+
+
+def versions() -> dict[str, str]:
+    """Return what the run was made with."""
+    return {
+        "chargen": chargen.__version__,
+        "torch": torch.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def anonymous_memory() -> int:
+    """Return the bytes of memory this process holds, mapped files apart where it can be told."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(row for row in status.read_text().splitlines() if row.startswith("RssAnon"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
