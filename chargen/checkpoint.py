@@ -219,6 +219,14 @@ def load_resume(run: Path) -> tuple[Tensors, dict[str, Any]]:
         return read_tensors(found[1], "resume")
 
 
+def read_resume_header(run: Path) -> dict[str, Any]:
+    """Read the header of the newest resume file of a run whose header can be read."""
+    try:
+        return read_header(run / RESUME, "resume")
+    except CheckpointError:
+        return read_header(run / PREVIOUS, "resume")
+
+
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """Return the whole lines of a run's ``metrics.jsonl``; a torn last line is left out."""
     path = run / METRICS

@@ -25,6 +25,8 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 LEARNING_RATE = {"lstm": 8e-3, "gru": 5e-3, "rnn": 2e-3}
 OPTIMIZER_FACTOR = {"adamw": 1.0, "adam": 1.0, "rmsprop": 0.25, "sgd": 100.0}
 
+DEFAULT_TIME = 300.0  # seconds that a run takes when no budget is given
+
 
 def documented(default: T, help: str) -> T:
     """Declare a dataclass field with its default and its help text."""

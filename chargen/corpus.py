@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.config import require
-from chargen.errors import CorpusError
+from chargen.errors import ConfigError, CorpusError
 from chargen.tokenizers import Ids, Tokenizer, build_tokenizer
 from chargen.tokenizers.byte import ByteTokenizer
 
@@ -125,7 +125,7 @@ def _check_encoding(encoding: str | None) -> None:
     try:
         codecs.lookup(encoding or "utf-8").incrementaldecoder("strict").decode(b"", True)
     except (LookupError, TypeError):
-        raise CorpusError(
+        raise ConfigError(
             f"encoding is {encoding!r}; allowed: names Python knows, such as utf-8, latin-1, cp1252"
         ) from None
 

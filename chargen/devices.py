@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from chargen.errors import ConfigError
+from chargen.errors import DeviceError
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,7 @@ def find_device(name: str) -> torch.device:
     """Return the torch device of this name; ``auto`` is the best one there is.
 
     Raises:
-        ConfigError: this machine, or this build of torch, has no such device.
+        DeviceError: this machine, or this build of torch, has no such device.
     """
     import torch
 
@@ -32,5 +32,5 @@ def find_device(name: str) -> torch.device:
         return torch.device(next(device for device, there in present.items() if there))
     if not present.get(name, False):
         there = ", ".join(device for device in present if present[device])
-        raise ConfigError(f"device is {name!r}; torch finds here: {there}")
+        raise DeviceError(f"device is {name!r}; torch finds here: {there}")
     return torch.device(name)

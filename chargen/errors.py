@@ -3,11 +3,12 @@
 ::
 
     ChargenError              shown as one line on stderr, exit code 1
-    ├── ConfigError           a setting out of its range
+    ├── ConfigError           a setting out of its range (exit code 2: the command line is wrong)
     ├── CorpusError           a text that cannot be read or is too small
     ├── TokenizerError        a text that a tokenizer cannot hold, a bad vocabulary
     ├── CheckpointError       a model file or run that is missing, damaged or foreign
     ├── StorageError          a folder or file that cannot be written
+    ├── DeviceError           a device that this machine does not have
     └── TrainingError         a run that cannot go on
 
 Each message says what is wrong, the value, what is allowed, and what to run next.
@@ -37,6 +38,10 @@ class CheckpointError(ChargenError):
 
 class StorageError(ChargenError):
     """A folder or a file cannot be written."""
+
+
+class DeviceError(ChargenError):
+    """This machine has no such device."""
 
 
 class TrainingError(ChargenError):

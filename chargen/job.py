@@ -10,7 +10,16 @@ from typing import Any
 
 import torch
 
-from chargen.checkpoint import METRICS, MODEL, PREVIOUS, RESUME, Tensors, list_runs, load_resume
+from chargen.checkpoint import (
+    METRICS,
+    MODEL,
+    PREVIOUS,
+    RESUME,
+    Tensors,
+    list_runs,
+    load_resume,
+    read_resume_header,
+)
 from chargen.config import LayerConfig, ModelConfig, TrainConfig
 from chargen.corpus import Corpus, Text, encode_corpus, read_text, tokenize
 from chargen.errors import ChargenError, CheckpointError, ConfigError
@@ -105,7 +114,8 @@ def new_run_folder(name: str | None, sources: tuple[str, ...], *, force: bool) -
     """Create the folder of a new run; without a name, one is made of the corpus and the date.
 
     Raises:
-        ConfigError: the name is no plain file name, or it is in use.
+        ConfigError: the name is no plain file name.
+        CheckpointError: the name is in use.
         StorageError: the folder cannot be created.
     """
     run = runs_folder() / (_free_name(sources) if name is None else name)
@@ -115,7 +125,7 @@ def new_run_folder(name: str | None, sources: tuple[str, ...], *, force: bool) -
         for file in (MODEL, RESUME, PREVIOUS, METRICS, STDIN_COPY):
             (run / file).unlink(missing_ok=True)
     elif run.is_dir() and any(run.iterdir()):
-        raise ConfigError(
+        raise CheckpointError(
             f"run {run.name!r} exists; go on with --resume --name {run.name}, "
             "or begin it again with --force"
         )
@@ -133,8 +143,10 @@ def _free_name(sources: tuple[str, ...]) -> str:
 
 
 def new_job(
+    *,
     run: Path,
     reading: Reading,
+    text: Text,
     layers: tuple[LayerConfig, ...],
     embedding: int,
     config: TrainConfig,
@@ -142,11 +154,12 @@ def new_job(
     threads: int,
     seconds_used: float,
 ) -> tuple[Job, tuple[str, ...]]:
-    """Read the corpus, measure the machine, and return the job and notes for the user.
+    """Tokenise the text, measure the machine, and return the job and notes for the user.
 
     Args:
         run: the run's folder.
-        reading: what to read and how.
+        reading: what was read and how.
+        text: what it gave.
         layers: the recurrent stack.
         embedding: width of the token embedding.
         config: the recipe and the budget.
@@ -154,7 +167,6 @@ def new_job(
         threads: CPU threads, set already.
         seconds_used: seconds since the process began.
     """
-    text = reading.read()
     if "-" in reading.sources:
         content = text.content
         write_whole(run / STDIN_COPY, content if isinstance(content, bytes) else content.encode())
@@ -162,7 +174,14 @@ def new_job(
     corpus = tokenize(text, reading.tokenizer, reading.vocab_size, config.val_frac)
     model = ModelConfig(corpus.tokenizer.vocab_size, layers, embedding)
     time_left = None if config.time is None else config.time - seconds_used
-    plan = make_plan(model, config, corpus, device, threads, time_left)
+    plan = make_plan(
+        model=model,
+        config=config,
+        corpus=corpus,
+        device=device,
+        threads=threads,
+        time_left=time_left,
+    )
     source = _describe(reading, text, corpus)
     job = Job(run, model, config, corpus, source, plan, device, Record())
     return job, (*text.notes, *_fitting_notes(config, plan))
@@ -205,7 +224,7 @@ def find_unfinished(name: str | None) -> Path:
         return run
     for run in list_runs():
         if (run / RESUME).exists() or (run / PREVIOUS).exists():
-            _, header = load_resume(run)
+            header = read_resume_header(run)
             if header["step"] < Plan.from_json(header["plan"]).steps:
                 return run
     raise CheckpointError(

@@ -92,6 +92,7 @@ class Costs:
 
 
 def make_plan(
+    *,
     model: ModelConfig,
     config: TrainConfig,
     corpus: Corpus,
@@ -111,7 +112,8 @@ def make_plan(
     """
     lanes, window = fit_lanes(len(corpus.train), config.lanes, config.window)
     began = time.monotonic()
-    precision, costs = _measure(model, config, corpus, device, lanes, window)
+    learner = Learner(model, config, lanes, device)
+    precision, costs = _measure(learner, Lanes(corpus.train, lanes, window), corpus)
     ending = costs.carried_token * len(corpus.validation) + SAVING
     if time_left is not None:
         time_left -= time.monotonic() - began + ending
@@ -160,24 +162,16 @@ def _evaluations(steps: int, costs: Costs, tokens: int) -> tuple[int, int | None
     return max(1, math.ceil(steps / count)), affordable if affordable < tokens else None
 
 
-def _measure(
-    model: ModelConfig,
-    config: TrainConfig,
-    corpus: Corpus,
-    device: torch.device,
-    lanes: int,
-    window: int,
-) -> tuple[str, Costs]:
+def _measure(learner: Learner, reader: Lanes, corpus: Corpus) -> tuple[str, Costs]:
     """Return the precision to use and the costs under it."""
-    precisions = ["float32", "bfloat16"] if config.precision == "auto" else [config.precision]
-    learner = Learner(model, config, lanes, device)
-    reader = Lanes(corpus.train, lanes, window)
+    asked = learner.config.precision
+    precisions = ["float32", "bfloat16"] if asked == "auto" else [asked]
     seconds = {p: _step_seconds(learner, reader, p) for p in precisions}
     precision = min(seconds, key=lambda p: seconds[p])
     probe = replace(corpus, validation=corpus.validation[:512])
     if not len(probe.validation):
         return precision, Costs(seconds[precision], 0.0, 0.0)
-    with autocast(device, precision):
+    with autocast(learner.device, precision):
         lane_seconds = _median_seconds(lambda: score_lanes(learner.model, corpus, LANES * 64))
     read = LANES * (64 + 256)  # each lane is warmed on 256 tokens
     carried_seconds = _median_seconds(lambda: score_carried(learner.model, probe))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import platform
-import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -312,4 +312,8 @@ def anonymous_memory() -> int:
     if status.exists():
         line = next(row for row in status.read_text().splitlines() if row.startswith("RssAnon"))
         return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        return 0
+    import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -7,7 +7,7 @@ prompt. Inside, time comes first, as ONNX's recurrent operators want it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -35,7 +35,7 @@ class Builder(NamedTuple):
     operator: str
     order: tuple[int, ...]
     states: str
-    attributes: dict[str, int]
+    attributes: dict[str, Any]
 
 
 BUILDERS = {
@@ -86,7 +86,7 @@ class _Graph:
         self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
-    def node(self, operator: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         """Add an operator with one output and return its name."""
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
@@ -101,12 +101,13 @@ class _Graph:
             )
         ]
         for name, width in states:
-            shape = [1, "B", width]
+            shape: list[str | int | None] = [1, "B", width]
             inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
             outputs.append(helper.make_tensor_value_info(f"{name}.next", TensorProto.FLOAT, shape))
         graph = helper.make_graph(self.nodes, "chargen", inputs, outputs, self.weights)
         opsets = [helper.make_opsetid("", OPSET)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=IR).SerializeToString()
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR)
+        return bytes(model.SerializeToString())
 
 
 def _add_layer(graph: _Graph, layer: LayerConfig, number: int, x: str, weights: Tensors) -> str:

@@ -1,0 +1,56 @@
+"""The ``chargen`` command. Each module holds one subcommand: parse, call, show.
+
+Heavy imports (torch, numpy, rich) stand inside the commands' bodies, so that help is instant.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from chargen import __version__
+from chargen.cli import common
+from chargen.cli.info import info
+from chargen.cli.repl import repl
+from chargen.cli.runs import runs
+from chargen.cli.sample import sample
+from chargen.cli.train import train
+
+app = typer.Typer(
+    name="chargen",
+    help="Learns a text with a recurrent network and writes in its voice.",
+    epilog="Example:  chargen train my.txt --time 5m  then  chargen sample --temp 0.8",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for command, example in (
+    (train, "chargen train my.txt --time 5m"),
+    (sample, 'chargen sample --temp 0.7 -p "Once upon"'),
+    (repl, "chargen repl -m my-2026-11-21"),
+    (info, "chargen info --json"),
+    (runs, "chargen runs"),
+):
+    app.command(epilog=f"Example:  {example}")(common.reported(command))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"chargen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    common.debug = debug
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

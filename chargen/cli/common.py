@@ -1,0 +1,79 @@
+"""What the commands share: errors as one line, options that several have."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated, ParamSpec, TypeVar
+
+import typer
+
+from chargen.config import DEVICES
+from chargen.errors import ChargenError, ConfigError
+
+BEGAN = time.monotonic()  # when the process began, as nearly as we can tell
+debug = False  # --debug: let errors through with their traceback
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Model = Annotated[
+    str | None,
+    typer.Option("-m", "--model", help="A run's name, its folder or a file; default: newest run."),
+]
+Device = Annotated[str, typer.Option(help=f"One of {', '.join(DEVICES)}.", show_default=True)]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")]
+
+
+def reported(command: Callable[P, R]) -> Callable[P, R]:
+    """Show a user's error as one line on stderr, and give it its exit code."""
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except ChargenError as error:
+            if debug:
+                raise
+            print(f"chargen: {error}", file=sys.stderr)
+            raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            from chargen.output import leave_closed_pipe
+
+            leave_closed_pipe()
+            raise typer.Exit(0) from None
+
+    return wrapper
+
+
+def seconds_used() -> float:
+    """Return the seconds since the process began."""
+    return time.monotonic() - BEGAN
+
+
+def warn(message: str) -> None:
+    """Tell the user something that is no error."""
+    print(f"chargen: {message}", file=sys.stderr)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device name that no machine has."""
+    if device not in DEVICES:
+        raise ConfigError(f"device is {device!r}; allowed: {', '.join(DEVICES)}")
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of ``90``, ``90s``, ``2m``, ``1h30m`` or ``1.5h``."""
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
+    number = r"([0-9]+(?:\.[0-9]+)?)"
+    if re.fullmatch(number, text):
+        return float(text)
+    parts = re.findall(number + "([hms])", text)
+    if not parts or "".join(value + unit for value, unit in parts) != text:
+        raise typer.BadParameter(f"{text!r} is no duration; write 90s, 2m, 1h30m or 1.5h")
+    return sum(float(value) * units[unit] for value, unit in parts)

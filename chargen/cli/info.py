@@ -1,0 +1,72 @@
+"""``chargen info``: what a model is and how it was trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chargen.cli import common
+
+if TYPE_CHECKING:
+    from chargen.checkpoint import ModelHeader
+
+
+def info(
+    model: common.Model = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+) -> None:
+    """Show what a model is, what it was trained on, and how well it did."""
+    from chargen.checkpoint import find_model, read_model_header
+
+    path = find_model(model)
+    facts = _facts(path, read_model_header(path))
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    from chargen.console import facts_table, stdout
+
+    stdout().print(facts_table((name, _words(value)) for name, value in facts.items()))
+
+
+def _facts(path: Path, header: ModelHeader) -> dict[str, Any]:
+    from chargen.checkpoint import weight_shapes
+
+    training, config = header.training, header.config
+    corpus = training.get("corpus", {})
+    parameters = sum(_product(shape) for shape in weight_shapes(config).values())
+    return {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "stack": config.to_json()["stack"],
+        "embedding": config.embedding,
+        "parameters": parameters,
+        "tokenizer": header.tokenizer.kind,
+        "vocab_size": config.vocab_size,
+        "corpus": corpus.get("sources"),
+        "corpus_sha256": corpus.get("sha256"),
+        "corpus_characters": corpus.get("characters"),
+        "steps": training.get("step"),
+        "seconds": training.get("seconds"),
+        "seed": training.get("config", {}).get("seed"),
+        "best_val_loss": training.get("best_val_loss"),
+        "final_val_loss": training.get("final_val_loss"),
+        "final_val_bits_per_char": training.get("final_val_bits_per_char"),
+        "versions": training.get("versions"),
+    }
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    return shape[0] * (shape[1] if len(shape) > 1 else 1)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(part) for part in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,51 @@
+"""``chargen repl``: write a text together with a model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from chargen.cli import common
+
+
+def repl(
+    model: common.Model = None,
+    length: Annotated[
+        int, typer.Option("-n", "--length", help="Characters that the model writes at a time.")
+    ] = 200,
+    temperature: Annotated[
+        float, typer.Option("-t", "--temp", help="Below 1 safer, above 1 wilder.")
+    ] = 0.8,
+    seed: Annotated[int | None, typer.Option(help="Seed of the draws.")] = None,
+    device: common.Device = "auto",
+    threads: common.Threads = None,
+) -> None:
+    """Write a line and the model goes on; in a pipe, each line of stdin is continued."""
+    from chargen.output import Output
+    from chargen.repl import Session, converse
+    from chargen.sampler import SampleConfig, load
+
+    common.check_device(device)
+    config = SampleConfig(length=length, temperature=temperature, seed=seed)
+    session = Session(load(model, device=device, threads=threads), config)
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if terminal:
+        common.warn("/help lists the commands, Ctrl-D leaves")
+    converse(session, _prompt() if terminal else _next_line, Output(sys.stdout).write, common.warn)
+
+
+def _prompt() -> Callable[[], str]:
+    from prompt_toolkit import PromptSession
+
+    session: PromptSession[str] = PromptSession()
+    return lambda: session.prompt("> ")
+
+
+def _next_line() -> str:
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line.rstrip("\n")

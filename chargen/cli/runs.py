@@ -1,0 +1,45 @@
+"""``chargen runs``: the runs there are, the newest first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chargen.cli import common
+
+COLUMNS = ("run", "stack", "steps", "val nats", "state")
+
+
+def runs() -> None:
+    """List the runs, the newest first."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from chargen.checkpoint import list_runs
+    from chargen.console import stdout
+    from chargen.storage import runs_folder
+
+    found = list_runs()
+    if not found:
+        common.warn(f"no runs in {str(runs_folder())!r}; begin one: chargen train builtin:pydoc")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in COLUMNS:
+        table.add_column(column, style="bold" if column == "run" else "", overflow="fold")
+    for run in found:
+        table.add_row(*(Text(cell) for cell in _row(run)))
+    stdout().print(table)
+
+
+def _row(run: Path) -> tuple[str, str, str, str, str]:
+    from chargen.checkpoint import read_resume_header
+    from chargen.errors import CheckpointError
+
+    try:
+        header = read_resume_header(run)
+        step, steps = header["step"], header["plan"]["schedule"][-1][1]
+        best = header["record"]["best"]
+        state = "finished" if step >= steps else f"{step / steps:.0%}, resumable"
+        loss = "-" if best is None else f"{best:.4f}"
+        return run.name, header["model"]["stack"], f"{step:,}", loss, state
+    except (CheckpointError, KeyError, TypeError):
+        return run.name, "-", "-", "-", "cannot be resumed"

@@ -1,0 +1,83 @@
+"""``chargen sample``: write a text."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chargen.cli import common
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chargen.sampler import Sampler
+
+
+def sample(
+    model: common.Model = None,
+    prompt: Annotated[str, typer.Option("-p", "--prompt", help="Text to go on from.")] = "",
+    length: Annotated[
+        int, typer.Option("-n", "--length", help="Characters to write, the prompt apart.")
+    ] = 500,
+    temperature: Annotated[
+        float,
+        typer.Option("-t", "--temp", help="Below 1 safer, above 1 wilder, 0 always the likeliest."),
+    ] = 0.8,
+    top_k: Annotated[int, typer.Option(help="Keep the k likeliest tokens; 0 keeps all.")] = 0,
+    top_p: Annotated[
+        float, typer.Option(help="Keep the likeliest tokens up to this probability.")
+    ] = 1.0,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the draws; default: a random one, printed.")
+    ] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream/--no-stream", help="Show text as it is written.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+    device: common.Device = "auto",
+    threads: common.Threads = None,
+) -> None:
+    """Write a text with a trained model: the prompt, then what follows it."""
+    from chargen.sampler import SampleConfig, load
+
+    common.check_device(device)
+    if seed is None:
+        seed = random.randrange(1 << 32)
+        common.warn(f"--seed {seed}")
+    config = SampleConfig(length, temperature, top_k, top_p, seed)
+    sampler = load(model, device=device, threads=threads)
+    warn_of_unseen(sampler, prompt)
+    pieces = sampler.stream(sampler.read(prompt), config)
+    if as_json:
+        _write_json(prompt, "".join(pieces), seed)
+    else:
+        _write_text(prompt, pieces, stream)
+
+
+def _write_json(prompt: str, text: str, seed: int) -> None:
+    print(json.dumps({"text": text, "prompt": prompt, "finish_reason": "length", "seed": seed}))
+
+
+def _write_text(prompt: str, pieces: Iterator[str], stream: bool) -> None:
+    from chargen.output import Output
+
+    output = Output(sys.stdout)
+    output.write(prompt)
+    if not stream:
+        pieces = iter(["".join(pieces)])
+    for piece in pieces:
+        output.write(piece)
+    output.end()
+
+
+def warn_of_unseen(sampler: Sampler, prompt: str) -> None:
+    """Name the characters of a prompt that the model never saw."""
+    unseen = sampler.tokenizer.unseen(prompt)
+    if unseen:
+        names = ", ".join(repr(character) for character in unseen[:10])
+        more = f" and {len(unseen) - 10} more" if len(unseen) > 10 else ""
+        common.warn(f"the model never saw {names}{more}; read as unknown characters")

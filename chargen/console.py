@@ -1,0 +1,125 @@
+"""What people see: events on stderr in colour, generated text raw on stdout.
+
+No text of users or models ever passes through rich's markup.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped
+from chargen.output import visible
+
+
+def stderr() -> Console:
+    """Return the console for everything that is not asked-for data."""
+    return Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def stdout() -> Console:
+    """Return the console for tables that a command was asked for."""
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+def show(events: Iterable[Event], console: Console, *, quiet: bool) -> Iterator[Event]:
+    """Display events as they come and pass them on."""
+    bar = _Bar(console) if console.is_terminal and not quiet else None
+    try:
+        for event in events:
+            if bar and isinstance(event, Progressed):
+                bar.update(event)
+            elif not quiet or isinstance(event, Stopped):
+                _print(event, console)
+            yield event
+    finally:
+        if bar:
+            bar.close()
+
+
+class _Bar:
+    """The line that moves: share done, speed, loss, time left."""
+
+    def __init__(self, console: Console) -> None:
+        words = "{task.percentage:>3.0f}%  {task.fields[words]}"
+        self._progress = Progress(
+            BarColumn(bar_width=24), TextColumn(words), console=console, transient=True
+        )
+        self._task: TaskID | None = None
+
+    def update(self, event: Progressed) -> None:
+        words = (
+            f"{event.characters_per_second:>9,.0f} chars/s  "
+            f"train {event.train_loss:.3f}  {clock(event.seconds_left)} left"
+        )
+        if self._task is None:
+            self._progress.start()
+            self._task = self._progress.add_task("", total=event.steps, words=words)
+        self._progress.update(self._task, completed=event.step, total=event.steps, words=words)
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+def _print(event: Event, console: Console) -> None:
+    match event:
+        case Started():
+            verb = f"resuming at step {event.step:,}:" if event.step else "training"
+            console.print(Text.assemble((f"{verb} {event.run.name}", "bold")))
+            for name, words in event.facts:
+                console.print(Text.assemble((f"{name:<7} ", "cyan"), words))
+        case Evaluated():
+            console.print(_evaluation(event))
+            if console.is_terminal:
+                for line in visible(event.sample).splitlines():
+                    console.print(Text.assemble(("  │ ", "cyan"), (line, "dim")))
+        case Stopped():
+            console.print(
+                f"stopped after {event.step:,} of {event.steps:,} steps and saved; go on with: "
+                f"chargen train --resume --name {event.run.name}"
+            )
+        case Ended():
+            _print_end(event, console)
+
+
+def _evaluation(event: Evaluated) -> Text:
+    train = "" if event.train_loss is None else f"  train {event.train_loss:.4f}"
+    line = Text(f"{clock(event.seconds)}  step {event.step:,}/{event.steps:,}{train}")
+    if event.val_loss is not None and event.val_bits_per_char is not None:
+        line.append(f"  val {event.val_loss:.4f} nats, {event.val_bits_per_char:.4f} bits/char")
+        line.append("  best" if event.best else "", style="green")
+    return line
+
+
+def _print_end(event: Ended, console: Console) -> None:
+    steps, seconds = event.metrics["steps"], event.metrics["seconds"]
+    speed = event.metrics["characters_per_second"]
+    console.print(f"done: {steps:,} steps in {clock(seconds)}, {speed:,} chars/s")
+    loss = event.metrics["final_val_loss"]
+    if loss is not None and event.final_bits_per_char is not None:
+        words = (
+            f"validation {loss:.4f} nats per token, {event.final_bits_per_char:.4f} bits per "
+            f"character, perplexity {math.exp(loss):.2f}"
+        )
+        console.print(Text(words, style="bold"))
+    console.print(f"{event.model}\nwrite with it: chargen sample -m {event.run.name}")
+
+
+def clock(seconds: float) -> str:
+    """Return seconds as M:SS or H:MM:SS."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def facts_table(facts: Iterable[tuple[str, str]]) -> Table:
+    """Return two columns without lines."""
+    table = Table.grid(padding=(0, 2))
+    for name, words in facts:
+        table.add_row(Text(name, style="cyan"), Text(words))
+    return table
