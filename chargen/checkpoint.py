@@ -4,7 +4,7 @@ A file holds tensors and, under the one metadata key ``chargen``, canonical JSON
 ``checksum`` is the sha256 of all the rest, so that a flipped bit anywhere is noticed. No
 pickle is read or written.
 
-A run is a folder ``checkpoints/NAME/`` with ``model.safetensors`` (the best model, complete in
+A run is a folder (see ``runs``) with ``model.safetensors`` (the best model, complete in
 itself), ``resume.safetensors`` and ``resume.previous.safetensors`` (all that continues the
 run, last and one before) and ``metrics.jsonl``.
 """
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from chargen.config import ModelConfig
 from chargen.errors import ChargenError, CheckpointError
-from chargen.storage import runs_folder, sync_folder, write_whole
+from chargen.storage import sync_folder, write_whole
 from chargen.tokenizers import Tokenizer, tokenizer_from_json
 
 FORMAT = 1
@@ -232,47 +232,3 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     path = run / METRICS
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     return [json.loads(line) for line in lines]
-
-
-def list_runs() -> list[Path]:
-    """Return the folders of all runs, the one written to last first."""
-    folders = {path.parent for name in (MODEL, RESUME) for path in runs_folder().glob(f"*/{name}")}
-    return sorted(folders, key=_last_written, reverse=True)
-
-
-def find_model(name: str | None) -> Path:
-    """Return the model file of a run's name, its folder, or the file itself.
-
-    Without a name: the model of the newest run.
-
-    Raises:
-        CheckpointError: there is no such model; the message lists what there is.
-    """
-    if name is None:
-        return _newest_model()
-    run = runs_folder() / name
-    for path in (Path(name), Path(name) / MODEL, run / MODEL):
-        if path.is_file():
-            return path
-    if run.is_dir():
-        raise CheckpointError(
-            f"run {name!r} has no model yet: it stopped before its first evaluation"
-        )
-    known = ", ".join(repr(path.name) for path in list_runs()[:5]) or "none yet"
-    raise CheckpointError(
-        f"no model {name!r}; give a run's name, its folder or a .safetensors file (runs: {known})"
-    )
-
-
-def _newest_model() -> Path:
-    for run in list_runs():
-        if (run / MODEL).is_file():
-            return run / MODEL
-    raise CheckpointError(
-        f"no model in {str(runs_folder())!r}; make one: chargen train builtin:pydoc --time 1m"
-    )
-
-
-def _last_written(run: Path) -> int:
-    present = [run / name for name in (MODEL, RESUME) if (run / name).exists()]
-    return max(path.stat().st_mtime_ns for path in present)

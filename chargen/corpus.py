@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.config import require
+from chargen.config import TOKENIZERS, require
 from chargen.errors import ConfigError, CorpusError
 from chargen.tokenizers import Ids, Tokenizer, build_tokenizer
 from chargen.tokenizers.byte import ByteTokenizer
@@ -42,12 +42,10 @@ class Text:
 
     Attributes:
         content: the whole corpus.
-        sources: what it was read from, as given.
         notes: what a user should know about the reading, a sentence each.
     """
 
     content: str | bytes
-    sources: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -90,35 +88,44 @@ class Corpus:
 # -- reading ------------------------------------------------------------------------------
 
 
-def read_text(
-    sources: list[str], *, binary: bool = False, encoding: str | None = None, newlines: str = "fold"
-) -> Text:
-    """Read files, folders, ``-`` and built-in texts, and join them by one newline.
+@dataclass(frozen=True)
+class Reading:
+    """What is read and how.
 
-    Args:
-        sources: what to read, in this order.
-        binary: keep the bytes as they are (for the byte tokenizer).
+    Attributes:
+        sources: files, folders, ``-`` and built-in texts.
+        tokenizer: which kind the text is for; ``byte`` reads any file as it is.
+        vocab_size: wanted number of pieces of a subword tokenizer.
         encoding: of all files; by default UTF-8, or what a byte order mark says.
         newlines: ``fold`` turns CRLF into LF; ``keep`` leaves it.
-
-    Raises:
-        CorpusError: a source is missing, empty, unreadable, binary or not in its encoding.
     """
-    require(newlines in NEWLINES, "newlines", newlines, ", ".join(NEWLINES))
-    _check_encoding(encoding)
-    notes: list[str] = []
-    if binary:
-        data = b"\n".join(data for name in sources for _, data in _read_source(name, notes))
-        return Text(data, tuple(sources), tuple(notes))
-    parts = []
-    for name in sources:
-        for path, data in _read_source(name, notes):
-            parts.append(_decode(path, data, encoding))
-    content = "\n".join(parts)
-    if newlines == "fold" and (count := content.count("\r\n")):
-        content = content.replace("\r\n", "\n")
-        notes.append(f"{count:,} CRLF line ends read as LF (--newlines keep leaves them)")
-    return Text(content, tuple(sources), tuple(notes))
+
+    sources: tuple[str, ...]
+    tokenizer: str = "char"
+    vocab_size: int = 1000
+    encoding: str | None = None
+    newlines: str = "fold"
+
+    def __post_init__(self) -> None:
+        require(self.tokenizer in TOKENIZERS, "tokenizer", self.tokenizer, ", ".join(TOKENIZERS))
+        require(self.newlines in NEWLINES, "newlines", self.newlines, ", ".join(NEWLINES))
+        _check_encoding(self.encoding)
+
+    def read(self) -> Text:
+        """Read the sources in their order and join them by one newline.
+
+        Raises:
+            CorpusError: a source is missing, empty, unreadable, binary or not in its encoding.
+        """
+        notes: list[str] = []
+        files = [file for name in self.sources for file in _read_source(name, notes)]
+        if self.tokenizer == "byte":
+            return Text(b"\n".join(data for _, data in files), tuple(notes))
+        content = "\n".join(_decode(path, data, self.encoding) for path, data in files)
+        if self.newlines == "fold" and (count := content.count("\r\n")):
+            content = content.replace("\r\n", "\n")
+            notes.append(f"{count:,} CRLF line ends read as LF (--newlines keep leaves them)")
+        return Text(content, tuple(notes))
 
 
 def _check_encoding(encoding: str | None) -> None:
@@ -240,10 +247,11 @@ def _decode(name: str, data: bytes, encoding: str | None) -> str:
 # -- tokenising ---------------------------------------------------------------------------
 
 
-def tokenize(text: Text, kind: str, vocab_size: int, val_frac: float) -> Corpus:
+def tokenize(text: Text, reading: Reading, val_frac: float) -> Corpus:
     """Split a text, learn the tokenizer from the training part, and encode both parts."""
     train, _ = split(text.content, val_frac)
-    return encode_corpus(text, build_tokenizer(kind, train, vocab_size), val_frac)
+    tokenizer = build_tokenizer(reading.tokenizer, train, reading.vocab_size)
+    return encode_corpus(text, tokenizer, val_frac)
 
 
 def encode_corpus(text: Text, tokenizer: Tokenizer, val_frac: float) -> Corpus:

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
-import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from chargen.checkpoint import (
-    METRICS,
-    MODEL,
-    PREVIOUS,
-    RESUME,
-    Tensors,
-    list_runs,
-    load_resume,
-    read_resume_header,
-)
+from chargen.checkpoint import Tensors, load_resume
 from chargen.config import LayerConfig, ModelConfig, TrainConfig
-from chargen.corpus import Corpus, Text, encode_corpus, read_text, tokenize
-from chargen.errors import ChargenError, CheckpointError, ConfigError
+from chargen.corpus import Corpus, Reading, Text, encode_corpus, tokenize
+from chargen.errors import ChargenError, CheckpointError
 from chargen.planning import Plan, budget_steps, make_plan
-from chargen.storage import make_folder, runs_folder, write_whole
+from chargen.runs import STDIN_COPY
+from chargen.storage import write_whole
 from chargen.tokenizers import tokenizer_from_json
-
-STDIN_COPY = "corpus.txt"  # what came through standard input, kept so that the run can resume
 
 
 @dataclass
@@ -92,56 +80,6 @@ class Job:
         }
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How the corpus is read and tokenised."""
-
-    sources: tuple[str, ...]
-    tokenizer: str = "char"
-    vocab_size: int = 1000
-    encoding: str | None = None
-    newlines: str = "fold"
-
-    def read(self) -> Text:
-        """Read the text."""
-        binary = self.tokenizer == "byte"
-        return read_text(
-            list(self.sources), binary=binary, encoding=self.encoding, newlines=self.newlines
-        )
-
-
-def new_run_folder(name: str | None, sources: tuple[str, ...], *, force: bool) -> Path:
-    """Create the folder of a new run; without a name, one is made of the corpus and the date.
-
-    Raises:
-        ConfigError: the name is no plain file name.
-        CheckpointError: the name is in use.
-        StorageError: the folder cannot be created.
-    """
-    run = runs_folder() / (_free_name(sources) if name is None else name)
-    if not re.fullmatch(r"[\w-][\w. -]*", run.name) or (name and run.name != name):
-        raise ConfigError(f"name is {name!r}; allowed: letters, digits, '-', '_', '.', spaces")
-    if force:
-        for file in (MODEL, RESUME, PREVIOUS, METRICS, STDIN_COPY):
-            (run / file).unlink(missing_ok=True)
-    elif run.is_dir() and any(run.iterdir()):
-        raise CheckpointError(
-            f"run {run.name!r} exists; go on with --resume --name {run.name}, "
-            "or begin it again with --force"
-        )
-    make_folder(run)
-    return run
-
-
-def _free_name(sources: tuple[str, ...]) -> str:
-    first = sources[0].removeprefix("builtin:")
-    stem = "stdin" if first == "-" else Path(first).name.split(".")[0]
-    stem = re.sub(r"[^\w-]+", "-", stem).strip("-") or "run"
-    base = f"{stem}-{datetime.date.today():%Y-%m-%d}"
-    names = [base, *(f"{base}-{number}" for number in range(2, 10000))]
-    return next(name for name in names if not (runs_folder() / name).exists())
-
-
 def new_job(
     *,
     run: Path,
@@ -171,7 +109,7 @@ def new_job(
         content = text.content
         write_whole(run / STDIN_COPY, content if isinstance(content, bytes) else content.encode())
         reading = replace(reading, sources=(str(run / STDIN_COPY),), encoding=None)
-    corpus = tokenize(text, reading.tokenizer, reading.vocab_size, config.val_frac)
+    corpus = tokenize(text, reading, config.val_frac)
     model = ModelConfig(corpus.tokenizer.vocab_size, layers, embedding)
     time_left = None if config.time is None else config.time - seconds_used
     plan = make_plan(
@@ -208,29 +146,6 @@ def _fitting_notes(config: TrainConfig, plan: Plan) -> list[str]:
         f"the text is small: {plan.lanes} lanes of windows of {plan.window} "
         f"instead of {config.lanes} of {config.window}"
     ]
-
-
-def find_unfinished(name: str | None) -> Path:
-    """Return the run of this name, or the newest unfinished one.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    if name is not None:
-        run = runs_folder() / name
-        if not run.is_dir():
-            known = ", ".join(repr(path.name) for path in list_runs()[:5]) or "none yet"
-            raise CheckpointError(f"no run {name!r} to resume (runs: {known})")
-        return run
-    for run in list_runs():
-        if (run / RESUME).exists() or (run / PREVIOUS).exists():
-            header = read_resume_header(run)
-            if header["step"] < Plan.from_json(header["plan"]).steps:
-                return run
-    raise CheckpointError(
-        f"no unfinished run in {str(runs_folder())!r}; `chargen runs` lists them, and "
-        "--resume --name NAME --time 5m extends a finished one"
-    )
 
 
 def resumed_job(run: Path, budget: TrainConfig, device: torch.device) -> Job:

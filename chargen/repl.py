@@ -57,15 +57,14 @@ class Session:
             self._place = None
             return "the text is forgotten"
         try:
-            changed = {
-                "/temp": lambda: {"temperature": float(value)},
-                "/length": lambda: {"length": int(value)},
-            }[name]()
-        except KeyError:
-            raise ConfigError(f"{name!r} is no command; /help lists them") from None
+            if name == "/temp":
+                self.config = replace(self.config, temperature=float(value))
+            elif name == "/length":
+                self.config = replace(self.config, length=int(value))
+            else:
+                raise ConfigError(f"{name!r} is no command; /help lists them")
         except ValueError:
             raise ConfigError(f"{name} wants a number, not {value!r}") from None
-        self.config = replace(self.config, **changed)  # type: ignore[arg-type]
         return f"{name.removeprefix('/')} is {value}"
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.checkpoint import find_model, read_model_header
+from chargen.checkpoint import read_model_header
 from chargen.config import documented, require
 from chargen.engine import Engine, State, open_engine
+from chargen.runs import find_model
 from chargen.tokenizers import Tokenizer
 
 PROMPT_CHUNK = 1024  # tokens of a prompt read in one call of the engine

@@ -19,7 +19,8 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
     """Show what a model is, what it was trained on, and how well it did."""
-    from chargen.checkpoint import find_model, read_model_header
+    from chargen.checkpoint import read_model_header
+    from chargen.runs import find_model
 
     path = find_model(model)
     facts = _facts(path, read_model_header(path))

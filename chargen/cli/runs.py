@@ -14,8 +14,8 @@ def runs() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from chargen.checkpoint import list_runs
     from chargen.console import stdout
+    from chargen.runs import list_runs
     from chargen.storage import runs_folder
 
     found = list_runs()

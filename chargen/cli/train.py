@@ -20,7 +20,6 @@ from chargen.config import (
     TrainConfig,
     help_of,
     parse_stack,
-    require,
 )
 from chargen.errors import ConfigError
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from chargen.job import Job
 
 _TOKENIZERS = ", ".join(TOKENIZERS)
+READING = ("tokenizer", "vocab_size", "encoding", "newlines")
 TEXT, MODEL, RECIPE = "The text", "The model", "The recipe"
 
 
@@ -128,22 +128,24 @@ def _config(options: dict[str, Any]) -> TrainConfig:
 
 def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
     sources = tuple(options["corpus"])
-    require(options["tokenizer"] in TOKENIZERS, "tokenizer", options["tokenizer"], _TOKENIZERS)
     layers = (LayerConfig(options["cell"], options["hidden"]),) * options["layers"]
     if options["stack"]:
         layers = parse_stack(options["stack"])
     if config.time is None and config.steps is None and config.epochs is None:
         config = dataclasses.replace(config, time=DEFAULT_TIME)
 
-    from chargen.devices import count_cores, find_device
-    from chargen.job import Reading, new_job, new_run_folder
+    from chargen.corpus import Reading
 
+    reading = Reading(sources, *(options[name] for name in READING))
+    text = reading.read()
+
+    from chargen.devices import count_cores, find_device
+    from chargen.job import new_job
+    from chargen.runs import new_run_folder
+
+    run = new_run_folder(options["name"], sources, force=options["force"])
     device, threads = find_device(options["device"]), options["threads"] or count_cores()
     _use_threads(threads)
-    reading_options = ("tokenizer", "vocab_size", "encoding", "newlines")
-    reading = Reading(sources, *(options[name] for name in reading_options))
-    text = reading.read()
-    run = new_run_folder(options["name"], sources, force=options["force"])
     job, notes = new_job(
         run=run,
         reading=reading,
@@ -162,7 +164,8 @@ def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
 
 def _resumed_job(options: dict[str, Any], budget: TrainConfig) -> Job:
     from chargen.devices import find_device
-    from chargen.job import find_unfinished, resumed_job
+    from chargen.job import resumed_job
+    from chargen.runs import find_unfinished
 
     job = resumed_job(find_unfinished(options["name"]), budget, find_device(options["device"]))
     _use_threads(job.plan.threads)

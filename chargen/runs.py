@@ -1,0 +1,112 @@
+"""Runs by name: the folders under ``checkpoints/``, made, found and listed."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+
+from chargen.checkpoint import METRICS, MODEL, PREVIOUS, RESUME, read_resume_header
+from chargen.errors import CheckpointError, ConfigError
+from chargen.storage import make_folder, runs_folder
+
+STDIN_COPY = "corpus.txt"  # what came through standard input, kept so that the run can resume
+
+
+def new_run_folder(name: str | None, sources: tuple[str, ...], *, force: bool) -> Path:
+    """Create the folder of a new run; without a name, one is made of the corpus and the date.
+
+    Raises:
+        ConfigError: the name is no plain file name.
+        CheckpointError: the name is in use.
+        StorageError: the folder cannot be created.
+    """
+    run = runs_folder() / (_free_name(sources) if name is None else name)
+    if not re.fullmatch(r"[\w-][\w. -]*", run.name) or (name and run.name != name):
+        raise ConfigError(f"name is {name!r}; allowed: letters, digits, '-', '_', '.', spaces")
+    if force:
+        for file in (MODEL, RESUME, PREVIOUS, METRICS, STDIN_COPY):
+            (run / file).unlink(missing_ok=True)
+    elif run.is_dir() and any(run.iterdir()):
+        raise CheckpointError(
+            f"run {run.name!r} exists; go on with --resume --name {run.name}, "
+            "or begin it again with --force"
+        )
+    make_folder(run)
+    return run
+
+
+def _free_name(sources: tuple[str, ...]) -> str:
+    first = sources[0].removeprefix("builtin:")
+    stem = "stdin" if first == "-" else Path(first).name.split(".")[0]
+    stem = re.sub(r"[^\w-]+", "-", stem).strip("-") or "run"
+    base = f"{stem}-{datetime.date.today():%Y-%m-%d}"
+    names = [base, *(f"{base}-{number}" for number in range(2, 10000))]
+    return next(name for name in names if not (runs_folder() / name).exists())
+
+
+def find_unfinished(name: str | None) -> Path:
+    """Return the run of this name, or the newest unfinished one.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if name is not None:
+        run = runs_folder() / name
+        if not run.is_dir():
+            known = ", ".join(repr(path.name) for path in list_runs()[:5]) or "none yet"
+            raise CheckpointError(f"no run {name!r} to resume (runs: {known})")
+        return run
+    for run in list_runs():
+        if (run / RESUME).exists() or (run / PREVIOUS).exists():
+            header = read_resume_header(run)
+            if header["step"] < header["plan"]["schedule"][-1][1]:
+                return run
+    raise CheckpointError(
+        f"no unfinished run in {str(runs_folder())!r}; `chargen runs` lists them, and "
+        "--resume --name NAME --time 5m extends a finished one"
+    )
+
+
+def list_runs() -> list[Path]:
+    """Return the folders of all runs, the one written to last first."""
+    folders = {path.parent for name in (MODEL, RESUME) for path in runs_folder().glob(f"*/{name}")}
+    return sorted(folders, key=_last_written, reverse=True)
+
+
+def find_model(name: str | None) -> Path:
+    """Return the model file of a run's name, its folder, or the file itself.
+
+    Without a name: the model of the newest run.
+
+    Raises:
+        CheckpointError: there is no such model; the message lists what there is.
+    """
+    if name is None:
+        return _newest_model()
+    run = runs_folder() / name
+    for path in (Path(name), Path(name) / MODEL, run / MODEL):
+        if path.is_file():
+            return path
+    if run.is_dir():
+        raise CheckpointError(
+            f"run {name!r} has no model yet: it stopped before its first evaluation"
+        )
+    known = ", ".join(repr(path.name) for path in list_runs()[:5]) or "none yet"
+    raise CheckpointError(
+        f"no model {name!r}; give a run's name, its folder or a .safetensors file (runs: {known})"
+    )
+
+
+def _newest_model() -> Path:
+    for run in list_runs():
+        if (run / MODEL).is_file():
+            return run / MODEL
+    raise CheckpointError(
+        f"no model in {str(runs_folder())!r}; make one: chargen train builtin:pydoc --time 1m"
+    )
+
+
+def _last_written(run: Path) -> int:
+    present = [run / name for name in (MODEL, RESUME) if (run / name).exists()]
+    return max(path.stat().st_mtime_ns for path in present)
