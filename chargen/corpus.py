@@ -6,6 +6,7 @@ Legend of shapes: B lanes (batch), T steps, N tokens of the training text.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import hashlib
 import sys
 import sysconfig
@@ -130,8 +131,9 @@ class Reading:
 
 def _check_encoding(encoding: str | None) -> None:
     try:
-        codecs.lookup(encoding or "utf-8").incrementaldecoder("strict").decode(b"", True)
-    except (LookupError, TypeError):
+        with contextlib.suppress(UnicodeDecodeError):
+            b"0".decode(encoding or "utf-8")
+    except LookupError:
         raise ConfigError(
             f"encoding is {encoding!r}; allowed: names Python knows, such as utf-8, latin-1, cp1252"
         ) from None

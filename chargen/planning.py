@@ -154,11 +154,13 @@ def _evaluations(steps: int, costs: Costs, tokens: int) -> tuple[int, int | None
     At least six evaluations on part of the validation text, or more on all of it: up to
     twenty, and one a minute in long runs.
     """
+    most = max(20, int(steps * costs.step / 60))
+    if not tokens:
+        return math.ceil(steps / most), None
     budget = steps * costs.step * EVALUATION_SHARE
     affordable = max(LANES * 64, int(budget / 6 / costs.evaluation_token))
     each = min(tokens, affordable) * costs.evaluation_token
-    most = max(20, int(steps * costs.step / 60))
-    count = max(2, min(most, int(budget / each) if each else most))
+    count = max(2, min(most, int(budget / each)))
     return max(1, math.ceil(steps / count)), affordable if affordable < tokens else None
 
 

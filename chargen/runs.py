@@ -22,7 +22,7 @@ def new_run_folder(name: str | None, sources: tuple[str, ...], *, force: bool) -
         StorageError: the folder cannot be created.
     """
     run = runs_folder() / (_free_name(sources) if name is None else name)
-    if not re.fullmatch(r"[\w-][\w. -]*", run.name) or (name and run.name != name):
+    if not re.fullmatch(r"[\w-][\w. -]*", run.name) or name not in (None, run.name):
         raise ConfigError(f"name is {name!r}; allowed: letters, digits, '-', '_', '.', spaces")
     if force:
         for file in (MODEL, RESUME, PREVIOUS, METRICS, STDIN_COPY):

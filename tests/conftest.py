@@ -1,0 +1,84 @@
+"""Fixtures: an isolated environment, the command as a process, a small trained run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chargen.corpus import Reading
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give each test its own working directory and cache, and no settings of ours."""
+    for name in [name for name in os.environ if name.startswith("CHARGEN_")]:
+        if name != "CHARGEN_TEST_CORPORA":
+            monkeypatch.delenv(name)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("CHARGEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    return work
+
+
+def run_chargen(*args: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does, warnings being errors."""
+    command = [sys.executable, "-W", "error", "-m", "chargen", *map(str, args)]
+    settings: dict[str, object] = {"text": True, "capture_output": True, "timeout": 120}
+    if "input" not in options:
+        settings["stdin"] = subprocess.DEVNULL
+    return subprocess.run(command, check=False, **{**settings, **options})  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.fixture
+def chargen() -> Run:
+    return run_chargen
+
+
+@pytest.fixture(scope="session")
+def prose() -> str:
+    """20,000 characters of English from Python's own manual."""
+    content = Reading(("builtin:pydoc",)).read().content
+    assert isinstance(content, str)
+    return content[5000:25000]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, prose: str) -> Path:
+    """The checkpoints folder of one finished run named ``small``."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "prose.txt").write_text(prose)
+    done = run_chargen(
+        *("train", "prose.txt", "--name", "small", "--steps", "60", "--hidden", "48"),
+        *("--lanes", "8", "--window", "32", "--seed", "3", "--precision", "float32"),
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "checkpoints"
+
+
+@pytest.fixture
+def with_model(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the trained run the newest one; return its model file."""
+    monkeypatch.setenv("CHARGEN_CHECKPOINTS", str(trained))
+    return trained / "small" / "model.safetensors"
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """The folder of standard texts, or a clear skip."""
+    default = Path(__file__).parent.parent.parent / "shared" / "corpora"
+    folder = Path(os.environ.get("CHARGEN_TEST_CORPORA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no corpora in {folder}; set CHARGEN_TEST_CORPORA to their folder")
+    return folder

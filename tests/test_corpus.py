@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chargen import corpus as corpora_module
+from chargen.corpus import Lanes, Reading, Text, count_characters, fit_lanes, split, tokenize
+from chargen.errors import ConfigError, CorpusError
+
+
+def read(*sources: str | Path, **options: str) -> Text:
+    return Reading(tuple(map(str, sources)), **options).read()  # type: ignore[arg-type]
+
+
+def write(name: str, data: bytes) -> str:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_bytes(data)
+    return name
+
+
+# -- reading ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_utf_is_read_by_its_byte_order_mark(encoding: str) -> None:
+    assert read(write("t.txt", "héllo 日本\n".encode(encoding))).content == "héllo 日本\n"
+
+
+def test_big_endian_marks_are_known() -> None:
+    assert read(write("t", b"\xfe\xff" + "hé".encode("utf-16-be"))).content == "hé"
+    assert read(write("t", b"\0\0\xfe\xff" + "hé".encode("utf-32-be"))).content == "hé"
+
+
+def test_several_files_are_joined_by_a_newline_in_the_order_given() -> None:
+    write("b", b"second")
+    write("a", b"first\n")
+    assert read("a", "b").content == "first\n\nsecond"
+    assert read("b", "a").content == "second\nfirst\n"
+
+
+def test_standard_input_is_a_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("päper".encode())))
+    assert read("-").content == "päper"
+
+
+def test_line_ends_are_folded_and_said_once_unless_kept() -> None:
+    write("dos", b"a\r\nb\r\nc\rd")
+    folded = read("dos")
+    assert folded.content == "a\nb\nc\rd"
+    assert folded.notes == ("2 CRLF line ends read as LF (--newlines keep leaves them)",)
+    assert read("dos", newlines="keep") == Text("a\r\nb\r\nc\rd")
+    assert read("dos", tokenizer="byte") == Text(b"a\r\nb\r\nc\rd")
+
+
+def test_a_named_encoding_is_used() -> None:
+    write("old", "café".encode("latin-1"))
+    assert read("old", encoding="latin-1").content == "café"
+
+
+def test_a_folder_gives_its_texts_in_order_and_skips_the_rest() -> None:
+    write("d/b.txt", b"b")
+    write("d/a/z.txt", b"z")
+    write("d/.git/config", b"hidden")
+    write("d/empty.txt", b"")
+    write("d/image.png", bytes(range(256)) * 4)
+    text = read("d")
+    assert text.content == "z\nb"
+    assert text.notes == ("2 files of 'd' skipped: no text",)
+
+
+def test_the_builtin_texts_need_no_download() -> None:
+    pydoc, stdlib = read("builtin:pydoc").content, read("builtin:stdlib").content
+    assert isinstance(pydoc, str)
+    assert isinstance(stdlib, str)
+    assert len(pydoc) > 400_000
+    assert len(stdlib) > 5_000_000
+    assert "import" in stdlib
+
+
+def test_an_existing_path_wins_over_a_builtin_name() -> None:
+    assert read(write("builtin:pydoc", b"mine")).content == "mine"
+
+
+def test_a_nul_alone_makes_no_binary() -> None:
+    assert read(write("t", b"a text with \0 one nul, for long enough" * 9)).content
+    assert read(write("t", b"\x1b[1mbold\x1b[0m\f\r\t" * 9)).content
+
+
+MISSING = (
+    "corpus 'no.txt' does not exist; give a file, a folder, - for standard input, "
+    "or a built-in text (builtin:pydoc, builtin:stdlib)"
+)
+BINARY = "corpus 'bin' is a binary file, not a text; train on its bytes with --tokenizer byte"
+LATIN = (
+    "corpus 'latin' is not utf-8: byte 0xE9 at offset 3; name its encoding, "
+    "for example --encoding latin-1, or train on its bytes with --tokenizer byte"
+)
+FOLDER = (
+    "folder 'images' holds no text file (1 others); name the files, "
+    "or train on bytes with --tokenizer byte"
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("no.txt", MISSING),
+        ("empty", "corpus 'empty' is empty; give a text of a few thousand characters"),
+        ("bin", BINARY),
+        ("controls", BINARY.replace("'bin'", "'controls'")),
+        ("latin", LATIN),
+        ("images", FOLDER),
+    ],
+)
+def test_what_cannot_be_read_is_explained(source: str, message: str) -> None:
+    write("empty", b"")
+    write("bin", b"\x7fELF\x02\x01\x01\0\0\0\0\xff\xfe" * 50)
+    write("controls", b"\0\x01\x02ab" * 50)
+    write("latin", "café au lait, s'il vous plaît".encode("latin-1"))
+    write("images/a.png", bytes(range(256)))
+    with pytest.raises(CorpusError) as error:
+        read(source)
+    assert str(error.value) == message
+
+
+def test_a_wrong_byte_under_a_named_encoding_is_explained() -> None:
+    write("t", b"abc\xff")
+    with pytest.raises(CorpusError, match="'t' is not ascii: byte 0xFF at offset 3"):
+        read("t", encoding="ascii")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoding": "utf-42"}, "encoding is 'utf-42'; allowed: names Python knows"),
+        ({"encoding": "hex"}, "encoding is 'hex'"),
+        ({"newlines": "unix"}, "newlines is 'unix'; allowed: fold, keep"),
+        ({"tokenizer": "word"}, "tokenizer is 'word'; allowed: char, byte, unigram, bpe"),
+    ],
+)
+def test_a_wrong_way_of_reading_is_explained(options: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        Reading(("x",), **options)  # type: ignore[arg-type]
+    assert str(error.value).startswith(message)
+
+
+def test_the_checksum_is_of_the_content() -> None:
+    assert Text("ab").sha256 == Text(b"ab").sha256 != Text("ac").sha256
+
+
+# -- splitting and encoding ---------------------------------------------------------------
+
+
+def test_the_last_tenth_is_for_validation() -> None:
+    train, validation = split("x" * 900 + "y" * 100, 0.1)
+    assert (train, validation) == ("x" * 900, "y" * 100)
+    assert split("x" * 1_115_394, 0.1)[0] == "x" * 1_003_854
+    assert split("z" * 20, 0) == ("z" * 20, "")
+
+
+def test_a_text_too_small_is_refused() -> None:
+    with pytest.raises(CorpusError, match="corpus has 19 characters; at least 20 are needed"):
+        split("x" * 19, 0.1)
+
+
+def test_the_alphabet_is_of_the_training_part_only() -> None:
+    corpus = tokenize(Text("ab" * 45 + "cdcdcdcdcd"), Reading(("x",)), 0.1)
+    assert corpus.tokenizer.vocab_size == 3
+    assert corpus.validation.tolist() == [0] * 10
+    assert corpus.characters_per_token == 1
+    assert corpus.context.tolist() == corpus.train.tolist()
+
+
+def test_the_context_is_the_end_of_the_training_part() -> None:
+    corpus = tokenize(Text("abc" * 400), Reading(("x",)), 0.1)
+    assert corpus.context.tolist() == corpus.train[-256:].tolist()
+
+
+def test_bytes_are_counted_as_the_characters_they_spell() -> None:
+    assert count_characters("日本é".encode()) == 3
+    assert count_characters("日本é") == 3
+    corpus = tokenize(Text("日本".encode() * 100), Reading(("x",), "byte"), 0.1)
+    assert corpus.characters_per_token == pytest.approx(1 / 3)
+    assert corpus.unknown_rate == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("ab" * 1000, 1 / 5000), ("ab" * 500 + "xyz", 3 / 1003), ("abcdef", 0.01)]
+)
+def test_hidden_characters_are_as_many_as_good_and_turing_expect(text: str, rate: float) -> None:
+    assert corpora_module._unknown_rate(text) == pytest.approx(rate)
+
+
+# -- lanes --------------------------------------------------------------------------------
+
+
+@given(count=st.integers(2, 300), lanes=st.integers(1, 9), window=st.integers(1, 20))
+def test_lanes_read_on_where_they_stopped_and_miss_nothing(
+    count: int, lanes: int, window: int
+) -> None:
+    reader = Lanes(np.arange(count, dtype=np.uint32), lanes, window)
+    steps = int(np.ceil(reader.steps_per_epoch)) + 1
+    batches = [reader.batch(step) for step in range(steps)]
+    inputs = np.concatenate([inputs for inputs, _ in batches], axis=1)
+    targets = np.concatenate([targets for _, targets in batches], axis=1)
+    assert inputs.shape == (lanes, steps * window)
+    assert np.array_equal((inputs + 1) % count, targets)
+    assert np.array_equal(inputs[:, 1:], targets[:, :-1])
+    assert inputs[:, 0].tolist() == [lane * count // lanes for lane in range(lanes)]
+    assert set(inputs.ravel()) == set(range(count))
+
+
+def test_a_few_characters_are_hidden_by_seed_and_step() -> None:
+    ids = np.full(1000, 5, np.uint32)
+    reader = Lanes(ids, 20, 50, unknown_id=0, unknown_rate=0.1, seed=7)
+    inputs, targets = reader.batch(3)
+    assert 60 < np.count_nonzero(inputs == 0) < 140  # 1000 draws at 0.1: 4 sigma is 38
+    assert np.array_equal(inputs[:, 1:], targets[:, :-1])
+    again, _ = reader.batch(3)
+    other, _ = reader.batch(4)
+    assert np.array_equal(inputs, again)
+    assert not np.array_equal(inputs, other)
+
+
+@pytest.mark.parametrize(
+    ("count", "fitted"),
+    [
+        (100_000, (32, 64)),
+        (4096, (32, 64)),
+        (1280, (10, 64)),
+        (100, (1, 64)),
+        (18, (1, 17)),
+        (2, (1, 1)),
+    ],
+)
+def test_a_small_text_gets_fewer_lanes_then_shorter_windows(
+    count: int, fitted: tuple[int, int]
+) -> None:
+    assert fit_lanes(count, 32, 64) == fitted

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chargen.checkpoint import ModelHeader, read_model_header, save_model
+from chargen.config import ModelConfig, parse_stack
+from chargen.devices import count_cores, find_device
+from chargen.engine import make_engine, open_engine
+from chargen.engine.onnx import OnnxEngine
+from chargen.engine.torch import TorchEngine
+from chargen.errors import CheckpointError, DeviceError
+from chargen.model import LanguageModel
+from chargen.tokenizers import build_tokenizer
+
+STACKS = ["rnn:12", "lstm:12", "gru:12", "gru:12,lstm:7,rnn:9"]
+TOKENIZER = build_tokenizer("char", "abcdefghij\n", 0)
+PATH = Path("model.safetensors")
+
+
+def weights_of(
+    stack: str,
+) -> tuple[ModelConfig, dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]]:
+    config = ModelConfig(TOKENIZER.vocab_size, parse_stack(stack), 6)
+    weights = LanguageModel(config, 3).weights()
+    rng = np.random.default_rng(0)
+    return config, {
+        k: (v + rng.normal(0, 0.2, v.shape)).astype(np.float32) for k, v in weights.items()
+    }
+
+
+def saved(stack: str = "lstm:12") -> ModelHeader:
+    config, weights = weights_of(stack)
+    header = ModelHeader(config, TOKENIZER, {})
+    save_model(PATH, weights, header)
+    return header
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_both_engines_agree_over_500_steps(stack: str) -> None:
+    config, weights = weights_of(stack)
+    engines = [make_engine(weights, config, "cpu"), TorchEngine(weights, config)]
+    states = [engine.init_state(2) for engine in engines]
+    ids = np.random.default_rng(1).integers(config.vocab_size, size=(500, 2, 1))
+    for step in ids:
+        results = [e.run(step, s) for e, s in zip(engines, states, strict=True)]
+        (ours, theirs), states = [r[0] for r in results], [r[1] for r in results]
+        assert ours.shape == (2, 1, config.vocab_size)
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
+    for part, reference in zip(*states, strict=True):
+        np.testing.assert_allclose(part, reference, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_long_chunk_equals_single_steps_from_any_state(stack: str) -> None:
+    config, weights = weights_of(stack)
+    engine = make_engine(weights, config, "cpu")
+    rng = np.random.default_rng(2)
+    start = tuple(
+        rng.normal(0, 0.5, part.shape).astype(np.float32) for part in engine.init_state(3)
+    )
+    ids = rng.integers(config.vocab_size, size=(3, 40))
+    whole, last = engine.run(ids, start)
+    assert whole.shape == (3, 40, config.vocab_size)
+    reference, _ = TorchEngine(weights, config).run(ids, start)
+    np.testing.assert_allclose(whole, reference, rtol=0, atol=1e-5)
+    state = start
+    for step in range(40):
+        logits, state = engine.run(ids[:, step : step + 1], state)
+        np.testing.assert_allclose(logits[:, 0], whole[:, step], rtol=0, atol=1e-5)
+    for part, expected in zip(state, last, strict=True):
+        np.testing.assert_allclose(part, expected, rtol=0, atol=1e-5)
+
+
+def graphs() -> list[Path]:
+    return sorted(Path(os.environ["CHARGEN_CACHE"]).rglob("*.onnx"))
+
+
+def logits_of(header: ModelHeader) -> list[float]:
+    engine = open_engine(PATH, header, "auto", 1)
+    assert isinstance(engine, OnnxEngine)
+    logits, _ = engine.run(np.array([[1, 2, 3]]), engine.init_state(1))
+    return [float(value) for value in logits[0, -1]]
+
+
+def test_the_graph_is_built_once_and_rebuilt_when_damaged() -> None:
+    header = saved()
+    first = logits_of(header)
+    (graph,) = graphs()
+    built = graph.stat().st_mtime_ns
+    assert logits_of(header) == first
+    assert graph.stat().st_mtime_ns == built
+    graph.write_bytes(b"damaged")
+    assert logits_of(header) == first
+    assert graph.stat().st_size > 1000
+    graph.write_bytes(graph.read_bytes()[:2000])
+    assert logits_of(header) == first
+
+
+def test_another_model_has_another_graph() -> None:
+    logits_of(saved())
+    logits_of(saved("gru:12"))
+    assert len(graphs()) == 2
+
+
+def test_without_a_cache_the_graph_is_built_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("file").touch()
+    monkeypatch.setenv("CHARGEN_CACHE", "file/cache")
+    header = saved()
+    assert logits_of(header) == logits_of(header)
+
+
+def test_a_damaged_model_makes_no_graph() -> None:
+    header = saved()
+    data = bytearray(PATH.read_bytes())
+    data[-5] ^= 1
+    PATH.write_bytes(data)
+    with pytest.raises(CheckpointError, match="is damaged: its checksum does not match"):
+        logits_of(read_model_header(PATH) or header)
+    assert graphs() == []
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    assert find_device("cpu").type == "cpu"
+    assert find_device("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(DeviceError, match=r"device is 'tpu'; torch finds here: .*cpu"):
+        find_device("tpu")
+    assert count_cores() >= 1

@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from chargen.config import ModelConfig, TrainConfig, parse_stack
+from chargen.corpus import Reading, Text, tokenize
+from chargen.evaluation import Score, score_carried, score_lanes, token_costs
+from chargen.learner import Learner
+from chargen.model import LanguageModel
+from chargen.recipe import LockedDropout, learning_rate, make_optimizer
+
+STACKS = ["rnn:6", "lstm:6", "gru:6", "gru:7,lstm:5,rnn:4"]
+VOCAB = 11
+
+
+def model_of(stack: str, seed: int = 1) -> LanguageModel:
+    return LanguageModel(ModelConfig(VOCAB, parse_stack(stack), 5), seed)
+
+
+# -- the model ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_logits_follow_the_equations_step_by_step(stack: str) -> None:
+    model = model_of(stack)
+    ids = torch.randint(VOCAB, (2, 9))
+    logits, last = model(ids, model.init_state(2))
+    states = [cell.init_state(2) for cell in model.cells]
+    for step in range(9):
+        x = model.embedding.weight[ids[:, step]]
+        outputs = []
+        for number, cell in enumerate(model.cells):
+            states[number] = cell.step(x, states[number])
+            x = states[number][0][0]
+            outputs.append(x)
+        expected = torch.cat(outputs, 1) @ model.head.weight.T + model.head.bias
+        torch.testing.assert_close(logits[:, step], expected, rtol=0, atol=1e-5)
+    flat = [part for state in states for part in state]
+    for part, wanted in zip(last, flat, strict=True):
+        torch.testing.assert_close(part, wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_chunks_with_carried_state_equal_one_pass(stack: str) -> None:
+    model = model_of(stack)
+    ids = torch.randint(VOCAB, (2, 12))
+    whole, _ = model(ids, model.init_state(2))
+    state, parts = model.init_state(2), []
+    for chunk in ids.split([5, 1, 6], dim=1):
+        logits, state = model(chunk, state)
+        parts.append(logits)
+    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=0, atol=1e-6)
+
+
+def test_a_seed_gives_the_same_weights_whatever_torch_drew_before() -> None:
+    first = model_of("gru:7,lstm:5").weights()
+    torch.manual_seed(99)
+    again, other = model_of("gru:7,lstm:5").weights(), model_of("gru:7,lstm:5", 2).weights()
+    for name, array in first.items():
+        assert np.array_equal(array, again[name])
+    assert not np.array_equal(first["head.weight"], other["head.weight"])
+
+
+def test_weights_are_copies_that_can_be_loaded() -> None:
+    model, other = model_of("lstm:6"), model_of("lstm:6", 2)
+    weights = model.weights()
+    with torch.no_grad():
+        model.head.bias += 1
+    assert not weights["head.bias"].any()
+    other.load(weights)
+    assert np.array_equal(other.weights()["head.weight"], weights["head.weight"])
+
+
+def test_dropout_acts_between_the_layers_and_before_the_head() -> None:
+    model = model_of("gru:7,lstm:5")
+    seen = []
+
+    def dropout(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x.shape[2])
+        return x * 0
+
+    logits, _ = model(torch.zeros(1, 3, dtype=torch.int64), model.init_state(1), dropout)
+    assert seen == [7, 5]
+    torch.testing.assert_close(logits, model.head.bias.expand(1, 3, VOCAB))
+
+
+# -- the recipe ---------------------------------------------------------------------------
+
+
+def test_the_learning_rate_rises_then_falls_along_a_cosine() -> None:
+    rates = [learning_rate(p, 2.0, 0.2) for p in (0.0, 0.1, 0.2, 0.6, 1.0)]
+    assert rates == pytest.approx([0, 1, 2, 1, 0])
+    assert learning_rate(0.0, 2.0, 0.0) == 2
+    assert 0 < learning_rate(0.9, 2.0, 0.2) < learning_rate(0.8, 2.0, 0.2)
+
+
+def test_dropped_units_are_the_same_at_every_step_and_keep_the_mean() -> None:
+    dropout = LockedDropout(0.25, torch.Generator().manual_seed(1))
+    x = torch.ones(50, 4, 80)
+    y = dropout(x)
+    assert torch.equal(y, y[:, :1].expand_as(y))
+    assert sorted(y.unique().tolist()) == pytest.approx([0, 4 / 3])
+    assert abs(float((y == 0).float().mean()) - 0.25) < 0.035  # 5 sigma of 4000 draws
+    assert not torch.equal(y, dropout(x))
+    assert LockedDropout(0.0, torch.Generator())(x) is x
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adamw", "AdamW"), ("adam", "Adam"), ("rmsprop", "RMSprop"), ("sgd", "SGD")]
+)
+def test_each_optimizer_lowers_the_loss(name: str, kind: str) -> None:
+    config = TrainConfig(optimizer=name, seed=1, average=0)
+    learner = Learner(ModelConfig(VOCAB, parse_stack("lstm:16"), 5), config, 4, torch.device("cpu"))
+    tokens = np.tile(np.arange(9), (4, 1))
+    losses = [learner.learn(tokens[:, :-1], tokens[:, 1:], 0.05, "float32") for _ in range(30)]
+    assert losses[-1] < 0.7 * losses[0]
+    assert type(make_optimizer(learner.model.parameters(), config)).__name__ == kind
+
+
+def test_only_matrices_decay() -> None:
+    model = model_of("lstm:6")
+    config = TrainConfig(weight_decay=0.5)
+    matrices, vectors = make_optimizer(model.parameters(), config).param_groups
+    assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.5, 0.0)
+    assert {p.dim() for p in matrices["params"]} == {2}
+    assert {p.dim() for p in vectors["params"]} == {1}
+    count = len(matrices["params"]) + len(vectors["params"])
+    assert count == len(list(model.parameters()))
+
+
+# -- learning -----------------------------------------------------------------------------
+
+
+def learner_of(**options: float) -> Learner:
+    config = TrainConfig(seed=1, learning_rate=0.01, warmup=0, **options)  # type: ignore[arg-type]
+    return Learner(ModelConfig(VOCAB, parse_stack("lstm:6"), 5), config, 3, torch.device("cpu"))
+
+
+def test_a_step_is_truncated_back_propagation_with_carried_state() -> None:
+    learner = learner_of(dropout=0, average=0, clip=1e9)
+    torch.manual_seed(0)
+    tokens = torch.randint(VOCAB, (3, 9)).numpy()
+    twin = model_of("lstm:6")
+    twin.load(learner.model.weights())
+    optimizer = make_optimizer(twin.parameters(), learner.config)
+    state = twin.init_state(3)
+    for start in (0, 4):
+        window = tokens[:, start : start + 5]
+        loss = learner.learn(window[:, :-1], window[:, 1:], 0.0, "float32")
+        costs, state = token_costs(twin, torch.from_numpy(window), state)
+        state = tuple(part.detach() for part in state)
+        assert loss == pytest.approx(float(costs.detach().mean()), abs=1e-6)
+        optimizer.zero_grad()
+        costs.mean().backward()
+        for group in optimizer.param_groups:
+            group["lr"] = 0.01
+        optimizer.step()
+    for name, array in twin.weights().items():
+        np.testing.assert_allclose(learner.model.weights()[name], array, atol=1e-6)
+
+
+def test_windows_that_cover_the_sequence_give_the_full_gradient() -> None:
+    """Truncated back-propagation in one window is full back-propagation."""
+    model = model_of("lstm:6")
+    tokens = torch.randint(VOCAB, (1, 8))
+    costs, _ = token_costs(model, tokens, model.init_state(1))
+    costs.sum().backward()
+    full = model.cells[0].weight_hh_l0.grad
+    assert full is not None
+    model.zero_grad()
+    state, total = model.cells[0].init_state(1), torch.zeros(())
+    for step in range(7):
+        state = model.cells[0].step(model.embedding.weight[tokens[:, step]], state)
+        logits = model.head(state[0][0])
+        total = total + torch.nn.functional.cross_entropy(logits, tokens[:, step + 1])
+    total.backward()
+    torch.testing.assert_close(model.cells[0].weight_hh_l0.grad, full, rtol=0, atol=1e-5)
+
+
+def test_gradients_are_clipped() -> None:
+    tokens = np.tile(np.arange(9), (3, 1))
+    steps = {}
+    for clip in (1e-9, 1e9):
+        learner = learner_of(dropout=0, average=0, clip=clip)
+        sgd = torch.optim.SGD(learner.model.parameters(), lr=1.0)
+        learner._optimizer = sgd
+        before = learner.model.weights()["head.weight"]
+        learner.learn(tokens[:, :-1], tokens[:, 1:], 0.0, "float32")
+        steps[clip] = float(np.abs(learner.model.weights()["head.weight"] - before).max())
+    assert steps[1e-9] < 1e-7 < steps[1e9]
+
+
+def test_the_average_follows_the_weights() -> None:
+    tokens = np.tile(np.arange(9), (3, 1))
+    learner, plain = learner_of(average=0.5), learner_of(average=0)
+    start = learner.model.weights()["head.weight"]
+    for each in (learner, plain):
+        each.learn(tokens[:, :-1], tokens[:, 1:], 0.0, "float32")
+    moved = learner.model.weights()["head.weight"]
+    # After one step the decay is 1 / 11, not yet 0.5.
+    expected = start + (moved - start) * (1 - 1 / 11)
+    np.testing.assert_allclose(learner.averaged.weights()["head.weight"], expected, atol=1e-7)
+    assert np.array_equal(
+        plain.averaged.weights()["head.weight"], plain.model.weights()["head.weight"]
+    )
+
+
+def test_bfloat16_learns_and_keeps_the_state_in_float32() -> None:
+    learner = learner_of()
+    tokens = np.tile(np.arange(9), (3, 1))
+    loss = learner.learn(tokens[:, :-1], tokens[:, 1:], 0.0, "bfloat16")
+    assert math.isfinite(loss)
+    assert {part.dtype for part in learner._state} == {torch.float32}
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "rmsprop"])
+def test_a_restored_learner_goes_on_bit_for_bit(optimizer: str) -> None:
+    config = TrainConfig(seed=1, dropout=0.3, optimizer=optimizer)
+    model = ModelConfig(VOCAB, parse_stack("lstm:6,gru:4"), 5)
+    learner = Learner(model, config, 3, torch.device("cpu"))
+    rng = np.random.default_rng(0)
+    windows = [rng.integers(VOCAB, size=(3, 9)) for _ in range(6)]
+
+    def learn(who: Learner, part: list[np.ndarray[tuple[int, int], np.dtype[np.int64]]]) -> None:
+        for window in part:
+            who.learn(window[:, :-1], window[:, 1:], 0.1, "float32")
+
+    learn(learner, windows[:3])
+    kept = learner.tensors()
+    learn(learner, windows[3:])
+    again = Learner(model, config, 3, torch.device("cpu"))
+    again.restore(kept, 3)
+    assert again.steps == 3
+    learn(again, windows[3:])
+    first, second = learner.tensors(), again.tensors()
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        assert np.array_equal(array, second[name]), name
+
+
+# -- evaluation ---------------------------------------------------------------------------
+
+
+def test_a_model_that_knows_nothing_pays_for_the_whole_vocabulary() -> None:
+    corpus = tokenize(Text("abcdefghij" * 300), Reading(("x",)), 0.1)
+    model = model_of("lstm:6")
+    with torch.no_grad():
+        model.head.weight.zero_()
+    for score in (score_lanes(model, corpus), score_carried(model, corpus)):
+        assert score.tokens == score.characters == 300
+        assert score.nats_per_token == pytest.approx(math.log(VOCAB))
+        assert score.bits_per_char == pytest.approx(math.log2(VOCAB))
+
+
+@pytest.mark.parametrize("size", [40, 333, 3000, 20011])
+def test_both_protocols_score_each_token_once(size: int, prose: str) -> None:
+    corpus = tokenize(Text(prose[:size]), Reading(("x",), "byte"), 0.1)
+    model = LanguageModel(ModelConfig(256, parse_stack("lstm:6"), 5), 1)
+    lanes, carried = score_lanes(model, corpus), score_carried(model, corpus)
+    assert lanes.tokens == carried.tokens == len(corpus.validation)
+    # An untrained model forgets in less than the 256 tokens that warm a lane.
+    assert lanes.nats == pytest.approx(carried.nats, rel=1e-5)
+
+
+def test_the_carried_score_is_the_sum_of_the_costs_of_one_pass(prose: str) -> None:
+    corpus = tokenize(Text(prose[:5000]), Reading(("x",), "byte"), 0.1)
+    model = LanguageModel(ModelConfig(256, parse_stack("gru:6"), 5), 1)
+    ids = np.concatenate([corpus.train[-256:], corpus.validation]).astype(np.int64)
+    with torch.no_grad():
+        logits, _ = model(torch.from_numpy(ids[None]), model.init_state(1))
+    costs = -logits[0].log_softmax(-1)[np.arange(len(ids) - 1), ids[1:]]
+    expected = float(costs[255:].double().sum())
+    assert score_carried(model, corpus).nats == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_limit_scores_part_of_every_lane(prose: str) -> None:
+    corpus = tokenize(Text(prose), Reading(("x",), "byte"), 0.1)
+    model = LanguageModel(ModelConfig(256, parse_stack("lstm:6"), 5), 1)
+    part = score_lanes(model, corpus, 320)
+    assert part.tokens == 320
+    assert part.nats_per_token == pytest.approx(score_lanes(model, corpus).nats_per_token, rel=0.05)
+
+
+def test_naming_an_unknown_character_costs_the_choice_among_all_others() -> None:
+    text = "ab" * 450 + "ab" * 49 + "zz"
+    corpus = tokenize(Text(text), Reading(("x",)), 0.1)
+    model = LanguageModel(ModelConfig(3, parse_stack("rnn:2"), 2), 1)
+    with torch.no_grad():
+        model.head.weight.zero_()
+    expected = 100 * math.log(3) + 2 * math.log(1_112_064 - 2)
+    for score in (score_carried(model, corpus), score_lanes(model, corpus)):
+        assert score.tokens == 100
+        assert score.nats == pytest.approx(expected, rel=1e-6)
+
+
+def test_scores_convert_between_units() -> None:
+    score = Score(nats=20 * math.log(2), tokens=5, characters=10)
+    assert score.nats_per_token == pytest.approx(4 * math.log(2))
+    assert score.bits_per_char == pytest.approx(2)

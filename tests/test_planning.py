@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from chargen.config import ModelConfig, TrainConfig, parse_stack
+from chargen.corpus import Reading, Text, tokenize
+from chargen.planning import Costs, Plan, _evaluations, budget_steps, make_plan
+
+PLAN = Plan("float32", 2, 8, 32, ((0, 100, 0.0),), 10, None, 0.5)
+
+
+def test_progress_runs_from_nothing_to_the_whole() -> None:
+    assert [PLAN.progress(step) for step in (0, 25, 100, 150)] == [0, 0.25, 1, 1]
+
+
+def test_replanning_changes_the_pace_and_never_jumps() -> None:
+    plan = PLAN.replanned(50, 250).replanned(150, 160)
+    assert plan.steps == 160
+    assert plan.progress(49) == pytest.approx(0.49)
+    assert plan.progress(50) == pytest.approx(0.5)
+    assert plan.progress(149) == pytest.approx(0.5 + 0.5 * 99 / 200)
+    assert plan.progress(150) == pytest.approx(0.75)
+    assert plan.progress(155) == pytest.approx(0.875)
+    assert plan.progress(160) == 1
+
+
+def test_a_run_can_be_planned_to_end_now() -> None:
+    assert PLAN.replanned(30, 30).steps == 30
+    assert 0.3 <= PLAN.replanned(30, 30).progress(30) <= 1
+
+
+def test_a_finished_run_begins_a_new_cycle() -> None:
+    plan = PLAN.extended(100, 300)
+    assert plan.progress(100) == 0
+    assert plan.progress(200) == 0.5
+    assert plan.progress(300) == 1
+
+
+def test_a_plan_survives_json() -> None:
+    plan = PLAN.replanned(50, 250)
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+@pytest.mark.parametrize(
+    ("budget", "left", "done", "steps"),
+    [
+        ({"steps": 70}, None, 0, 70),
+        ({"steps": 70}, None, 50, 20),
+        ({"epochs": 2.5}, None, 0, 25),
+        ({"epochs": 0.01}, None, 0, 1),
+        ({}, 10.0, 0, 19),
+        ({"steps": 70}, 10.0, 0, 19),
+        ({"steps": 7}, 10.0, 0, 7),
+        ({}, -5.0, 0, 1),
+        ({"steps": 3}, None, 9, 1),
+    ],
+)
+def test_the_tightest_budget_counts(
+    budget: dict[str, float], left: float | None, done: int, steps: int
+) -> None:
+    config = TrainConfig(**budget)  # type: ignore[arg-type]
+    assert budget_steps(config, 0.5, left, 10.0, done) == steps
+
+
+@pytest.mark.parametrize(
+    ("steps", "costs", "tokens"),
+    [
+        (2000, Costs(0.05, 5e-6, 3e-5), 111_540),
+        (300, Costs(0.05, 5e-6, 3e-5), 111_540),
+        (600_000, Costs(0.05, 5e-6, 3e-5), 111_540),
+        (100_000, Costs(0.05, 5e-6, 3e-5), 50_000_000),
+    ],
+)
+def test_evaluations_take_a_twentieth_of_the_time(steps: int, costs: Costs, tokens: int) -> None:
+    every, limit = _evaluations(steps, costs, tokens)
+    count = steps // every
+    scored = min(tokens, limit or tokens)
+    assert count >= 5
+    assert count * scored * costs.evaluation_token <= 0.055 * steps * costs.step
+    assert every * costs.step <= 61 or count <= 21
+
+
+def test_a_text_without_validation_is_still_looked_at() -> None:
+    every, limit = _evaluations(100, Costs(0.01, 0.0, 0.0), 0)
+    assert (every, limit) == (5, None)
+
+
+@pytest.mark.parametrize("val_frac", [0.1, 0.0])
+def test_a_plan_is_measured_on_this_machine(prose: str, val_frac: float) -> None:
+    corpus = tokenize(Text(prose[:3000]), Reading(("x",)), val_frac)
+    model = ModelConfig(corpus.tokenizer.vocab_size, parse_stack("lstm:8"), 4)
+    config = TrainConfig(time=3.0, val_frac=val_frac)
+    plan = make_plan(
+        model=model,
+        config=config,
+        corpus=corpus,
+        device=torch.device("cpu"),
+        threads=1,
+        time_left=3.0,
+    )
+    assert plan.precision in ("float32", "bfloat16")
+    assert (plan.lanes, plan.window, plan.threads) == (len(corpus.train) // 128, 64, 1)
+    assert 10 < plan.steps < 100_000
+    assert 0.3 <= plan.ending < 1.5

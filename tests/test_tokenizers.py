@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chargen.errors import TokenizerError
+from chargen.tokenizers import Tokenizer, build_tokenizer, tokenizer_from_json
+
+NASTY = [
+    "", "a", "\n", "\n\n\n", " ", "  two  spaces  ", " \n \n", "\t\ttabs\t", "\r\n\r", "\x0b\x0c",
+    "\u2581", "\u2581\u2581 \u2581", " \u2581 ", "a\u2581b", "\0", "a\0b\0", "e\u0301 a\u0308",
+    "\ufb01 \ufb02", "🎉👩‍👩‍👧‍👦🇯🇵", "日本語。", "\u200b\ufeff", "\x85\u2028\u2029", "<unk><s></s>",
+    "<0x41><0xE2>", "\ufffd", "\U0010ffff", "ＡＢＣ ①", "İi̇ıI", "\x1b[31mred\x1b[0m",
+]  # fmt: skip
+KINDS = ["char", "byte", "unigram", "bpe"]
+BASE = "the quick brown fox jumps over the lazy dog. " * 40
+
+
+@functools.cache
+def tokenizer(kind: str) -> Tokenizer:
+    text = BASE + "\n".join(NASTY) if kind == "char" else BASE
+    return build_tokenizer(kind, text, 400)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", NASTY)
+def test_nasty_strings_come_back(kind: str, text: str) -> None:
+    built = tokenizer(kind)
+    ids = built.encode(text)
+    assert ids.dtype == np.uint32
+    assert built.decode(ids.tolist()) == text
+    assert built.unknown_id is None or built.unknown_id not in ids
+
+
+@pytest.mark.parametrize("kind", ["byte", "unigram", "bpe"])
+@given(text=st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_comes_back(kind: str, text: str) -> None:
+    built = tokenizer(kind)
+    assert built.decode(built.encode(text).tolist()) == text
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_char_brings_back_every_text_of_its_alphabet(text: str) -> None:
+    built = build_tokenizer("char", text, 0)
+    assert built.decode(built.encode(text).tolist()) == text
+    assert built.vocab_size == len(set(text)) + 1
+    assert built.unseen(text) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+@settings(max_examples=50)
+def test_streaming_equals_decoding_at_once(kind: str, data: st.DataObject) -> None:
+    built = tokenizer(kind)
+    ids = data.draw(st.lists(st.integers(0, built.vocab_size - 1)))
+    decoder = built.decoder()
+    streamed = "".join(decoder.push(i) for i in ids) + decoder.flush()
+    assert streamed == built.decode(ids)
+
+
+def test_streaming_never_shows_half_a_character() -> None:
+    decoder = build_tokenizer("byte", b"", 0).decoder()
+    assert [decoder.push(byte) for byte in "é🎉".encode()] == ["", "é", "", "", "", "🎉"]
+    assert decoder.push(0xE2) == ""
+    assert decoder.flush() == "\ufffd"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_json_holds_the_whole_vocabulary(kind: str) -> None:
+    built = tokenizer(kind)
+    again = tokenizer_from_json(built.to_json())
+    assert again.kind == built.kind == kind
+    assert again.pieces == built.pieces
+    assert again.never_sampled == built.never_sampled
+    assert np.array_equal(again.encode(BASE), built.encode(BASE))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lone_surrogates_are_refused(kind: str) -> None:
+    with pytest.raises(TokenizerError, match=r"lone surrogate U\+D800 at character 2"):
+        tokenizer(kind).encode("ab\ud800c")
+    if kind != "byte":
+        with pytest.raises(TokenizerError, match=r"lone surrogate U\+DC80 at character 0"):
+            build_tokenizer(kind, "\udc80", 300)
+
+
+def test_char_ids_follow_code_points_and_leave_zero_for_the_unknown() -> None:
+    built = build_tokenizer("char", "banana\n", 0)
+    assert built.encode("\nabnz\U0010ffff").tolist() == [1, 2, 3, 4, 0, 0]
+    assert built.pieces == ("\ufffd".encode(), b"\n", b"a", b"b", b"n")
+    assert built.unseen("bazza!") == ["!", "z"]
+    assert built.never_sampled == (0,)
+    assert built.decode([3, 0]) == "b\ufffd"
+
+
+def test_unknown_characters_cost_the_choice_among_all_the_others() -> None:
+    assert build_tokenizer("char", "abc", 0).unlisted == 1_112_064 - 3
+    assert tokenizer("byte").unlisted == 1
+    assert tokenizer("bpe").unlisted == 1
+
+
+def test_byte_ids_are_the_bytes() -> None:
+    built = tokenizer("byte")
+    assert built.vocab_size == 256
+    assert built.encode("é").tolist() == [0xC3, 0xA9]
+    assert built.never_sampled == ()
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+@pytest.mark.parametrize("size", [1, 8000])
+@pytest.mark.parametrize("text", ["a", "hello world\n" * 20, "a" * 9000, "日本語の文字"])
+def test_a_vocabulary_that_does_not_fit_is_moved(kind: str, size: int, text: str) -> None:
+    built = build_tokenizer(kind, text, size)
+    assert 256 < built.vocab_size < 8000
+    assert built.decode(built.encode(text).tolist()) == text
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_subwords_shorten_the_text_and_reach_the_size(kind: str, prose: str) -> None:
+    built = build_tokenizer(kind, prose, 600)
+    assert built.vocab_size == 600
+    ids = built.encode(prose)
+    assert len(ids) < 0.6 * len(prose)
+    assert built.decode(ids.tolist()) == prose
+    assert built.pieces[built.encode("\n")[0]] == b"\n"
+    assert len(built.never_sampled) == 1
+    assert built.pieces[built.never_sampled[0]] == "\ufffd".encode()
+
+
+def test_a_line_of_any_length_is_learned_from() -> None:
+    words = "one two three four five six seven eight nine ten eleven twelve "
+    built = build_tokenizer("bpe", words * 500, 330)
+    assert len(built.encode(words)) < 20
+
+
+@pytest.mark.parametrize("text", ["\n\n\n", "\u2581", ""])
+def test_a_text_without_words_has_no_subwords(text: str) -> None:
+    with pytest.raises(TokenizerError, match="no words to learn; use --tokenizer char"):
+        build_tokenizer("bpe", text, 300)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({}, "tokenizer is None; known: char, byte, unigram, bpe"),
+        ({"kind": "word"}, "tokenizer is 'word'"),
+        ({"kind": "char"}, "alphabet is damaged"),
+        ({"kind": "char", "alphabet": "ba"}, "alphabet is damaged"),
+        ({"kind": "char", "alphabet": "aa"}, "alphabet is damaged"),
+        ({"kind": "char", "alphabet": "\ud800"}, "lone surrogate"),
+        ({"kind": "bpe"}, "sentencepiece vocabulary is damaged"),
+        ({"kind": "bpe", "model": "%%%"}, "sentencepiece vocabulary is damaged"),
+        ({"kind": "unigram", "model": "AAAA"}, "sentencepiece vocabulary is damaged"),
+    ],
+)
+def test_a_damaged_vocabulary_is_named(data: dict[str, object], message: str) -> None:
+    with pytest.raises(TokenizerError, match=message):
+        tokenizer_from_json(data)
+
+
+def test_only_bytes_are_for_the_byte_tokenizer() -> None:
+    with pytest.raises(TypeError):
+        build_tokenizer("char", b"bytes", 0)

@@ -1,0 +1,340 @@
+"""Runs in this process: what is written, and that stopping changes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from chargen import job as jobs
+from chargen import trainer as trainers
+from chargen.checkpoint import load_resume, load_weights, read_metrics, read_model_header
+from chargen.config import TrainConfig, parse_stack
+from chargen.corpus import Reading, Text
+from chargen.errors import CheckpointError, TrainingError
+from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped
+from chargen.job import Job, new_job, resumed_job
+from chargen.planning import Plan
+from chargen.runs import new_run_folder
+from chargen.trainer import Trainer
+
+CPU = torch.device("cpu")
+PLAN = Plan("float32", 2, 4, 16, ((0, 24, 0.0),), 8, None, 0.1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def begin(
+    name: str,
+    prose: str,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    stack: str = "lstm:12",
+    tokenizer: str = "char",
+    plan: Plan = PLAN,
+    **options: Any,
+) -> Job:
+    """Make a job whose plan is given instead of measured."""
+    Path("text.txt").write_text(prose[:3000])
+    monkeypatch.setattr(jobs, "make_plan", lambda **_: plan)
+    reading = Reading(("text.txt",), tokenizer, vocab_size=300)
+    config = TrainConfig(**{"seed": 5, "steps": 24, "dropout": 0.2, **options})
+    job, _ = new_job(
+        run=new_run_folder(name, reading.sources, force=False),
+        reading=reading,
+        text=reading.read(),
+        layers=parse_stack(stack),
+        embedding=6,
+        config=config,
+        device=CPU,
+        threads=2,
+        seconds_used=0.0,
+    )
+    return job
+
+
+def sit(job: Job, stop_after: int | None = None) -> list[Event]:
+    """Train until the end, or until so many steps were taken in this sitting."""
+    trainer: Trainer
+    stop: Callable[[], bool] = lambda: (  # noqa: E731
+        stop_after is not None and trainer.learner.steps - job.step >= stop_after
+    )
+    trainer = Trainer(job, time.monotonic(), stop)
+    return list(trainer.events())
+
+
+def resume(run: Path) -> Job:
+    return resumed_job(run, TrainConfig(), CPU)
+
+
+def test_a_run_tells_what_happens_and_writes_it_down(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin("run", prose, monkeypatch)
+    events = sit(job)
+    assert isinstance(events[0], Started)
+    evaluations = [event for event in events if isinstance(event, Evaluated)]
+    assert [event.step for event in evaluations] == [8, 16, 24]
+    ended = events[-1]
+    assert isinstance(ended, Ended)
+    *lines, last = read_metrics(job.run)
+    assert [line["event"] for line in lines] == ["evaluation"] * 3
+    for line, event in zip(lines, evaluations, strict=True):
+        assert line["step"] == event.step
+        assert line["train_loss"] == event.train_loss
+        assert line["val_loss"] == event.val_loss
+        assert event.val_loss is not None
+        assert line["val_bits_per_char"] == pytest.approx(event.val_loss / np.log(2))
+        assert len(event.sample) == 160
+    assert set(last) == {
+        *("event", "steps", "best_val_loss", "final_val_loss", "seconds"),
+        *("characters_per_second", "peak_memory_bytes"),
+    }
+    assert (last["event"], last["steps"]) == ("end", 24)
+    assert last["best_val_loss"] == min(line["val_loss"] for line in lines)
+    assert last["final_val_loss"] == pytest.approx(last["best_val_loss"], abs=0.1)
+    assert last["peak_memory_bytes"] > 1e7
+    header = read_model_header(ended.model)
+    assert header.training["final_val_loss"] == last["final_val_loss"]
+    assert header.training["corpus"]["sources"] == ["text.txt"]
+    assert header.training["history"][-1][0] == header.training["step"] == 24
+    assert sorted(path.name for path in job.run.iterdir()) == [
+        *("metrics.jsonl", "model.safetensors"),
+        *("resume.previous.safetensors", "resume.safetensors"),
+    ]
+
+
+def test_training_lowers_the_loss(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = dataclasses.replace(PLAN, schedule=((0, 80, 0.0),))
+    job = begin("run", prose, monkeypatch, plan=plan, steps=80, dropout=0.0)
+    losses = [event.val_loss for event in sit(job) if isinstance(event, Evaluated)]
+    assert losses[0] is not None
+    assert losses[-1] is not None
+    assert losses[-1] < losses[0] - 0.5
+
+
+CASES: list[dict[str, Any]] = [
+    {},
+    {"stack": "gru:10,lstm:7,rnn:5", "average": 0.9},
+    {"tokenizer": "bpe", "optimizer": "rmsprop"},
+    {"tokenizer": "byte", "plan": dataclasses.replace(PLAN, precision="bfloat16")},
+]
+
+
+@pytest.mark.parametrize("options", CASES)
+@pytest.mark.parametrize("stops", [(1,), (8,), (11, 5), (23,), (3, 3, 3, 3)])
+def test_stopped_and_resumed_equals_never_stopped(
+    options: dict[str, Any],
+    stops: tuple[int, ...],
+    prose: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = begin("whole", prose, monkeypatch, **options)
+    sit(whole)
+    job = begin("parts", prose, monkeypatch, **options)
+    for stop in stops:
+        assert isinstance(sit(job, stop)[-1], Stopped)
+        job = resume(job.run)
+    assert isinstance(sit(job)[-1], Ended)
+    for name, array in load_weights(whole.run / "model.safetensors").items():
+        assert np.array_equal(load_weights(job.run / "model.safetensors")[name], array), name
+    first, second = load_resume(whole.run)[0], load_resume(job.run)[0]
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        assert np.array_equal(array, second[name]), name
+    drop = ("seconds", "characters_per_second", "peak_memory_bytes")
+    ours, theirs = (
+        [{k: v for k, v in line.items() if k not in drop} for line in read_metrics(run)]
+        for run in (whole.run, job.run)
+    )
+    assert ours == theirs
+
+
+def test_a_stopped_run_has_a_model_and_says_how_far_it_came(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin("run", prose, monkeypatch)
+    stopped = sit(job, 3)[-1]
+    assert stopped == Stopped(job.run, 3, 24)
+    assert read_model_header(job.run / "model.safetensors").training["step"] == 3
+
+
+def test_metrics_after_the_resumed_step_are_cut(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin("run", prose, monkeypatch)
+    sit(job, 10)
+    with (job.run / "metrics.jsonl").open("a") as file:
+        file.write('{"event": "evaluation", "step": 16}\n{"event": "ev')
+    sit(resume(job.run))
+    assert [line.get("step") for line in read_metrics(job.run)] == [8, 16, 24, None]
+    assert "train_loss" in read_metrics(job.run)[1]
+
+
+def test_without_validation_the_latest_average_is_the_model(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin("run", prose, monkeypatch, val_frac=0.0)
+    ended = sit(job)[-1]
+    assert isinstance(ended, Ended)
+    assert ended.metrics["best_val_loss"] is None
+    assert ended.metrics["final_val_loss"] is None
+    assert ended.final_bits_per_char is None
+    weights, kept = load_weights(ended.model), load_resume(job.run)[0]
+    for name, array in weights.items():
+        assert np.array_equal(array, kept[f"average/{name}"])
+
+
+def test_the_best_model_is_kept_when_later_ones_are_worse(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin("run", prose, monkeypatch)
+    real, calls = trainers.score_lanes, []
+
+    def worse_each_time(*args: Any) -> Any:
+        calls.append(1)
+        score = real(*args)
+        return dataclasses.replace(score, nats=score.tokens * len(calls))
+
+    monkeypatch.setattr(trainers, "score_lanes", worse_each_time)
+    events = sit(job)
+    assert [event.best for event in events if isinstance(event, Evaluated)] == [True, False, False]
+    assert read_model_header(job.run / "model.safetensors").training["best_val_loss"] == 1
+    kept = load_resume(job.run)[0]["average/head.weight"]
+    assert not np.array_equal(load_weights(job.run / "model.safetensors")["head.weight"], kept)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_in_words(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin("run", prose, monkeypatch)
+    trainer = Trainer(job, time.monotonic(), lambda: False)
+    monkeypatch.setattr(trainer.learner, "learn", lambda *_: float("nan"))
+    with pytest.raises(TrainingError, match="loss became nan at step 1; train again with a lower"):
+        list(trainer.events())
+
+
+def test_a_time_budget_is_kept_when_the_machine_is_slower_than_planned(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = dataclasses.replace(PLAN, schedule=((0, 100_000, 0.0),), evaluate_every=10_000)
+    job = begin("run", prose, monkeypatch, plan=plan, steps=None, time=2.0)
+    began = time.monotonic()
+    ended = sit(job)[-1]
+    assert isinstance(ended, Ended)
+    assert 1.0 < time.monotonic() - began < 4.0
+    header = read_model_header(ended.model)
+    schedule = header.training["plan"]["schedule"]
+    assert len(schedule) == 2
+    assert schedule[-1][1] == ended.metrics["steps"] < 100_000
+
+
+def test_steps_are_planned_anew_at_an_evaluation(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = dataclasses.replace(PLAN, schedule=((0, 40, 0.0),), evaluate_every=20)
+    job = begin("run", prose, monkeypatch, plan=plan, steps=None, time=4.0)
+    ended = sit(job)[-1]
+    assert isinstance(ended, Ended)
+    assert ended.metrics["steps"] > 40
+    again = Plan.from_json(read_model_header(ended.model).training["plan"])
+    assert again.schedule[1][0] == 20
+    assert again.schedule[1][2] == pytest.approx(0.5)
+
+
+def test_progress_is_reported_between_evaluations(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainers, "SHOW_EVERY", 0.0)
+    progress = [e for e in sit(begin("run", prose, monkeypatch)) if isinstance(e, Progressed)]
+    assert [event.step for event in progress] == [s for s in range(1, 24) if s % 8]
+    for event in progress:
+        assert event.steps == 24
+        assert 0 < event.train_loss < 10
+        assert event.characters_per_second > 10
+        assert event.seconds_left > 0
+
+
+def test_work_is_saved_between_evaluations(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainers, "SAVE_EVERY", 0.0)
+    job = begin("run", prose, monkeypatch)
+    trainer = Trainer(job, time.monotonic(), lambda: False)
+    events = trainer.events()
+    while trainer.learner.steps < 8:
+        next(events)
+    assert load_resume(job.run)[1]["step"] == 7  # the evaluation after step 8 comes before saving
+
+
+# -- resuming -----------------------------------------------------------------------------
+
+
+def test_a_finished_run_is_extended_by_a_budget_only(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin("run", prose, monkeypatch)
+    sit(job)
+    with pytest.raises(CheckpointError) as error:
+        resume(job.run)
+    assert str(error.value) == (
+        "run 'run' is finished after 24 steps; "
+        "extend it: chargen train --resume --name run --time 5m"
+    )
+    longer = resumed_job(job.run, TrainConfig(steps=6), CPU)
+    assert longer.plan.steps == 30
+    assert longer.plan.progress(24) == 0
+    ended = sit(longer)[-1]
+    assert isinstance(ended, Ended)
+    assert ended.metrics["steps"] == 30
+    timed = resumed_job(job.run, TrainConfig(time=100.0), CPU)
+    assert timed.config.time == pytest.approx(100 + timed.record.seconds)
+    assert timed.plan.steps > 30
+    passes = resumed_job(job.run, TrainConfig(epochs=2), CPU)
+    assert passes.plan.steps == 30 + round(2 * 2700 / 64 + 0.5)
+
+
+def test_a_changed_corpus_is_noticed(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = begin("run", prose, monkeypatch)
+    sit(job, 3)
+    Path("text.txt").write_text(prose[:2999])
+    with pytest.raises(CheckpointError, match=r"cannot resume: its corpus \(.*text.txt\) has chan"):
+        resume(job.run)
+
+
+def test_a_damaged_resume_file_is_named(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = begin("run", prose, monkeypatch)
+    sit(job, 3)
+    tensors, header = load_resume(job.run)
+    for change in ({"plan": {}}, {"config": {"lanes": 0}}, {"record": 3}, {"model": {}}):
+        trainers.save_resume(job.run, tensors, {**header, **change})
+        with pytest.raises(CheckpointError, match="the resume file of run 'run' is damaged"):
+            resume(job.run)
+
+
+def test_a_text_from_standard_input_is_kept_for_resuming(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "make_plan", lambda **_: PLAN)
+    job, _ = new_job(
+        run=new_run_folder("run", ("-",), force=False),
+        reading=Reading(("-",)),
+        text=Text(prose[:3000]),
+        layers=parse_stack("lstm:8"),
+        embedding=4,
+        config=TrainConfig(steps=24),
+        device=CPU,
+        threads=2,
+        seconds_used=0.0,
+    )
+    sit(job, 3)
+    assert (job.run / "corpus.txt").read_text() == prose[:3000]
+    assert json.dumps(resume(job.run).source["sources"]).endswith('corpus.txt"]')
