@@ -126,7 +126,7 @@ class TrainConfig:
     warmup: float = documented(0.05, "share of the run in which the learning rate rises")
     clip: float = documented(1.0, "largest norm of the gradient")
     weight_decay: float = documented(0.01, "decay of the weight matrices (adamw only)")
-    dropout: float = documented(0.1, "share of units dropped between layers and before the head")
+    dropout: float = documented(0.25, "share of units dropped between layers and before the head")
     average: float = documented(0.99, "decay per step of the averaged weights; 0 turns them off")
     precision: str = documented("auto", f"one of {', '.join(PRECISIONS)}; auto takes the faster")
     seed: int = documented(0, "seed of weights, dropout and draws; default: a random one")

@@ -1,0 +1,78 @@
+"""What the pages say is what the project does."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def test_ci_runs_exactly_the_readmes_test_command() -> None:
+    (command,) = [block for block in blocks("sh") if "scripts/check" in block]
+    assert (ROOT / ".ci/run").read_text().endswith(f"\n{command}")
+
+
+def test_the_tree_names_every_module_and_nothing_else() -> None:
+    (tree,) = [block for block in blocks("text") if "tokenizers/" in block]
+    named = set(re.findall(r"^  (\S+)", tree, re.MULTILINE))
+    package = ROOT / "chargen"
+    there = {p.name + "/" * p.is_dir() for p in package.iterdir() if not p.name.startswith("__")}
+    assert named == there - {"py.typed"}
+    tops = set(re.findall(r"^(\S+/)", tree, re.MULTILINE))
+    for top in tops:
+        assert (ROOT / top).is_dir()
+
+
+def test_the_readmes_commands_run(with_model: Path, prose: str, isolated: Path) -> None:
+    """Each command of the section on uses is run as it stands, on small texts and budgets."""
+    (isolated / "my.txt").write_text(prose[:3000])
+    commands = [
+        line.removeprefix("$ ")
+        for block in blocks("console")
+        for line in block.splitlines()
+        if line.startswith("$ ")
+    ]
+    assert len(commands) >= 5
+    small = " --steps 3 --hidden 8 --threads 1"
+    for command in commands:
+        quick = re.sub(r" --time \S+", "", command) + small if " train " in command else command
+        done = subprocess.run(
+            quick,
+            shell=True,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}"},
+        )
+        assert done.returncode == 0, (quick, done.stderr)
+
+
+def test_the_readmes_python_runs(with_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (program,) = blocks("python")
+    exec(compile(program.replace('"shakespeare"', '"small"'), "README.md", "exec"), {})
+    assert len(capsys.readouterr().out) > 200
+
+
+def test_every_example_of_the_help_names_a_real_option() -> None:
+    from chargen.cli import app
+
+    names = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert names == {"train", "sample", "repl", "info", "runs"}
+    for name in names:
+        assert f"chargen {name}" in README
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
