@@ -68,7 +68,7 @@ class Mutator(ast.NodeTransformer):
             return True
         return False
 
-    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:  # noqa: N802
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         """Swap an arithmetic operator."""
         self.generic_visit(node)
         new = OPERATORS.get(type(node.op))
@@ -76,7 +76,7 @@ class Mutator(ast.NodeTransformer):
             node.op = new()
         return node
 
-    def visit_Compare(self, node: ast.Compare) -> ast.AST:  # noqa: N802
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
         """Swap a comparison."""
         self.generic_visit(node)
         new = COMPARISONS.get(type(node.ops[0]))
@@ -84,14 +84,14 @@ class Mutator(ast.NodeTransformer):
             node.ops[0] = new()
         return node
 
-    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:  # noqa: N802
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
         """Swap ``and`` and ``or``."""
         self.generic_visit(node)
         if self._hit(node, "and <-> or"):
             node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
         return node
 
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:  # noqa: N802
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
         """Change a number by one, or a truth value."""
         if isinstance(node.value, bool):
             if self._hit(node, f"{node.value} -> {not node.value}"):
@@ -100,11 +100,11 @@ class Mutator(ast.NodeTransformer):
             return ast.copy_location(ast.Constant(node.value + 1), node)
         return node
 
-    def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.AST:  # noqa: N802
+    def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.AST:
         """Leave messages alone."""
         return node
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:  # noqa: N802
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         """Leave annotations alone."""
         if node.value:
             node.value = self.visit(node.value)

@@ -112,7 +112,7 @@ def measure(name: str, config: ModelConfig, threads: int, mkldnn: bool, seconds:
     if name == "chargen":
         return characters_per_second(chargen_stream(config, threads), seconds)
     torch.set_num_threads(threads)
-    torch.backends.mkldnn.enabled = mkldnn
+    torch.backends.mkldnn.enabled = mkldnn  # type: ignore[assignment]
     make = {"one-step": one_step_calls, "addmv": hand_written}[name]
     return characters_per_second(make(config), seconds)
 

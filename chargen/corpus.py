@@ -116,17 +116,27 @@ class Reading:
         """Read the sources in their order and join them by one newline.
 
         Raises:
-            CorpusError: a source is missing, empty, unreadable, binary or not in its encoding.
+            CorpusError: a source is missing, empty, unreadable, binary or not in its encoding,
+                or there is too little text to learn anything from.
         """
         notes: list[str] = []
         files = [file for name in self.sources for file in _read_source(name, notes)]
         if self.tokenizer == "byte":
-            return Text(b"\n".join(data for _, data in files), tuple(notes))
+            return _large_enough(Text(b"\n".join(data for _, data in files), tuple(notes)))
         content = "\n".join(_decode(path, data, self.encoding) for path, data in files)
         if self.newlines == "fold" and (count := content.count("\r\n")):
             content = content.replace("\r\n", "\n")
             notes.append(f"{count:,} CRLF line ends read as LF (--newlines keep leaves them)")
-        return Text(content, tuple(notes))
+        return _large_enough(Text(content, tuple(notes)))
+
+
+def _large_enough(text: Text) -> Text:
+    if len(text.content) < SMALLEST:
+        raise CorpusError(
+            f"the corpus has {len(text.content)} characters; at least {SMALLEST} are needed, "
+            "and some thousands to learn a voice"
+        )
+    return text
 
 
 def _check_encoding(encoding: str | None) -> None:
@@ -269,16 +279,7 @@ def encode_corpus(text: Text, tokenizer: Tokenizer, val_frac: float) -> Corpus:
 
 
 def split(content: str | bytes, val_frac: float) -> tuple[str | bytes, str | bytes]:
-    """Cut a text in two: its last ``val_frac`` is for validation.
-
-    Raises:
-        CorpusError: the text is too small to learn anything from.
-    """
-    if len(content) < SMALLEST:
-        raise CorpusError(
-            f"the corpus has {len(content)} characters; at least {SMALLEST} are needed, "
-            "and some thousands to learn a voice"
-        )
+    """Cut a text in two: its last ``val_frac`` is for validation."""
     border = int((1 - val_frac) * len(content))
     return content[:border], content[border:]
 

@@ -10,7 +10,7 @@ import torch
 
 from chargen.checkpoint import Tensors, load_resume
 from chargen.config import LayerConfig, ModelConfig, TrainConfig
-from chargen.corpus import Corpus, Reading, Text, encode_corpus, tokenize
+from chargen.corpus import Corpus, Reading, Text, encode_corpus
 from chargen.errors import ChargenError, CheckpointError
 from chargen.planning import Plan, budget_steps, make_plan
 from chargen.runs import STDIN_COPY
@@ -85,6 +85,7 @@ def new_job(
     run: Path,
     reading: Reading,
     text: Text,
+    corpus: Corpus,
     layers: tuple[LayerConfig, ...],
     embedding: int,
     config: TrainConfig,
@@ -92,12 +93,13 @@ def new_job(
     threads: int,
     seconds_used: float,
 ) -> tuple[Job, tuple[str, ...]]:
-    """Tokenise the text, measure the machine, and return the job and notes for the user.
+    """Measure the machine, and return the job and notes for the user.
 
     Args:
         run: the run's folder.
         reading: what was read and how.
         text: what it gave.
+        corpus: the same tokenised.
         layers: the recurrent stack.
         embedding: width of the token embedding.
         config: the recipe and the budget.
@@ -109,7 +111,6 @@ def new_job(
         content = text.content
         write_whole(run / STDIN_COPY, content if isinstance(content, bytes) else content.encode())
         reading = replace(reading, sources=(str(run / STDIN_COPY),), encoding=None)
-    corpus = tokenize(text, reading, config.val_frac)
     model = ModelConfig(corpus.tokenizer.vocab_size, layers, embedding)
     time_left = None if config.time is None else config.time - seconds_used
     plan = make_plan(

@@ -18,6 +18,13 @@ def read(*sources: str | Path, **options: str) -> Text:
     return Reading(tuple(map(str, sources)), **options).read()  # type: ignore[arg-type]
 
 
+@pytest.fixture(autouse=True)
+def any_size(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Let the texts of these tests be short, but for the test of that rule."""
+    if "too_small" not in request.node.name:
+        monkeypatch.setattr(corpora_module, "SMALLEST", 0)
+
+
 def write(name: str, data: bytes) -> str:
     Path(name).parent.mkdir(parents=True, exist_ok=True)
     Path(name).write_bytes(data)
@@ -164,9 +171,11 @@ def test_the_last_tenth_is_for_validation() -> None:
     assert split("z" * 20, 0) == ("z" * 20, "")
 
 
-def test_a_text_too_small_is_refused() -> None:
+@pytest.mark.parametrize("tokenizer", ["char", "byte"])
+def test_a_text_too_small_is_refused(tokenizer: str) -> None:
+    assert len(read(write("t", b"x" * 20), tokenizer=tokenizer).content) == 20
     with pytest.raises(CorpusError, match="corpus has 19 characters; at least 20 are needed"):
-        split("x" * 19, 0.1)
+        read(write("t", b"x" * 19), tokenizer=tokenizer)
 
 
 def test_the_alphabet_is_of_the_training_part_only() -> None:

@@ -88,7 +88,7 @@ def test_nothing_prints_below_the_console() -> None:
 def test_no_pickle_can_be_reached() -> None:
     for path in modules():
         assert not re.search(
-            r"torch\.(load|save)\b|allow_pickle|\beval\(|\bexec\(", path.read_text()
+            r"torch\.(load|save)\b|allow_pickle|(?<!\.)\b(eval|exec)\(", path.read_text()
         )
 
 

@@ -234,4 +234,4 @@ def test_the_samplers_logits_equal_one_forward_pass(with_model: Path) -> None:
 
 def test_the_package_has_no_other_lazy_names() -> None:
     with pytest.raises(AttributeError, match="module 'chargen' has no attribute 'lode'"):
-        _ = chargen.lode  # type: ignore[attr-defined]
+        _ = chargen.lode

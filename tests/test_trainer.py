@@ -15,10 +15,17 @@ import torch
 
 from chargen import job as jobs
 from chargen import trainer as trainers
-from chargen.checkpoint import load_resume, load_weights, read_metrics, read_model_header
+from chargen.checkpoint import (
+    load_resume,
+    load_weights,
+    read_metrics,
+    read_model_header,
+    save_resume,
+)
 from chargen.config import TrainConfig, parse_stack
-from chargen.corpus import Reading, Text
+from chargen.corpus import Reading, Text, tokenize
 from chargen.errors import CheckpointError, TrainingError
+from chargen.evaluation import score_lanes
 from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped
 from chargen.job import Job, new_job, resumed_job
 from chargen.planning import Plan
@@ -49,10 +56,12 @@ def begin(
     monkeypatch.setattr(jobs, "make_plan", lambda **_: plan)
     reading = Reading(("text.txt",), tokenizer, vocab_size=300)
     config = TrainConfig(**{"seed": 5, "steps": 24, "dropout": 0.2, **options})
+    text = reading.read()
     job, _ = new_job(
         run=new_run_folder(name, reading.sources, force=False),
         reading=reading,
-        text=reading.read(),
+        text=text,
+        corpus=tokenize(text, reading, config.val_frac),
         layers=parse_stack(stack),
         embedding=6,
         config=config,
@@ -199,14 +208,14 @@ def test_the_best_model_is_kept_when_later_ones_are_worse(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = begin("run", prose, monkeypatch)
-    real, calls = trainers.score_lanes, []
+    calls: list[int] = []
 
     def worse_each_time(*args: Any) -> Any:
         calls.append(1)
-        score = real(*args)
+        score = score_lanes(*args)
         return dataclasses.replace(score, nats=score.tokens * len(calls))
 
-    monkeypatch.setattr(trainers, "score_lanes", worse_each_time)
+    monkeypatch.setattr("chargen.trainer.score_lanes", worse_each_time)
     events = sit(job)
     assert [event.best for event in events if isinstance(event, Evaluated)] == [True, False, False]
     assert read_model_header(job.run / "model.safetensors").training["best_val_loss"] == 1
@@ -314,8 +323,14 @@ def test_a_damaged_resume_file_is_named(prose: str, monkeypatch: pytest.MonkeyPa
     job = begin("run", prose, monkeypatch)
     sit(job, 3)
     tensors, header = load_resume(job.run)
-    for change in ({"plan": {}}, {"config": {"lanes": 0}}, {"record": 3}, {"model": {}}):
-        trainers.save_resume(job.run, tensors, {**header, **change})
+    changes: list[dict[str, Any]] = [
+        {"plan": {}},
+        {"config": {"lanes": 0}},
+        {"record": 3},
+        {"model": {}},
+    ]
+    for change in changes:
+        save_resume(job.run, tensors, {**header, **change})
         with pytest.raises(CheckpointError, match="the resume file of run 'run' is damaged"):
             resume(job.run)
 
@@ -324,10 +339,12 @@ def test_a_text_from_standard_input_is_kept_for_resuming(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs, "make_plan", lambda **_: PLAN)
+    text = Text(prose[:3000])
     job, _ = new_job(
         run=new_run_folder("run", ("-",), force=False),
         reading=Reading(("-",)),
-        text=Text(prose[:3000]),
+        text=text,
+        corpus=tokenize(text, Reading(("-",)), 0.1),
         layers=parse_stack("lstm:8"),
         embedding=4,
         config=TrainConfig(steps=24),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import sys
 import time
@@ -59,6 +60,14 @@ def seconds_used() -> float:
 def warn(message: str) -> None:
     """Tell the user something that is no error."""
     print(f"chargen: {message}", file=sys.stderr)
+
+
+def as_text(argument: str) -> str:
+    """Return an argument as UTF-8, whatever the locale took its bytes for."""
+    try:
+        return os.fsencode(argument).decode()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{argument!r} is not UTF-8; write it so") from None
 
 
 def check_device(device: str) -> None:

@@ -45,6 +45,7 @@ def sample(
     from chargen.sampler import SampleConfig, load
 
     common.check_device(device)
+    prompt = common.as_text(prompt)
     if seed is None:
         seed = random.randrange(1 << 32)
         common.warn(f"--seed {seed}")

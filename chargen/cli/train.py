@@ -134,10 +134,11 @@ def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
     if config.time is None and config.steps is None and config.epochs is None:
         config = dataclasses.replace(config, time=DEFAULT_TIME)
 
-    from chargen.corpus import Reading
+    from chargen.corpus import Reading, tokenize
 
     reading = Reading(sources, *(options[name] for name in READING))
     text = reading.read()
+    corpus = tokenize(text, reading, config.val_frac)
 
     from chargen.devices import count_cores, find_device
     from chargen.job import new_job
@@ -150,6 +151,7 @@ def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
         run=run,
         reading=reading,
         text=text,
+        corpus=corpus,
         layers=layers,
         embedding=options["embedding"],
         config=config,
