@@ -125,6 +125,19 @@ def places() -> Iterator[tuple[Path, int]]:
             yield from ((file, number) for number in range(counter.seen))
 
 
+def tests_pass(copy: Path) -> bool:
+    """Run the tests on the copy as it is now."""
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *TESTS]
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    try:
+        done = subprocess.run(
+            command, cwd=copy, env=environment, capture_output=True, timeout=300, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
 def survives(file: Path, number: int, copy: Path) -> tuple[bool, str]:
     """Run the tests on one mutation in the copy; tell whether they passed, and what it was."""
     mutator = Mutator(number)
@@ -133,20 +146,9 @@ def survives(file: Path, number: int, copy: Path) -> tuple[bool, str]:
     original = target.read_text()
     target.write_text(ast.unparse(tree))
     try:
-        command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *TESTS]
-        done = subprocess.run(
-            command,
-            cwd=copy,
-            env={**os.environ, "PYTHONPATH": str(copy)},
-            capture_output=True,
-            timeout=300,
-            check=False,
-        ).returncode
-    except subprocess.TimeoutExpired:
-        done = 1
+        return tests_pass(copy), f"{file.relative_to(ROOT)} {mutator.what}"
     finally:
         target.write_text(original)
-    return done == 0, f"{file.relative_to(ROOT)} {mutator.what}"
 
 
 def main() -> None:
@@ -161,6 +163,8 @@ def main() -> None:
         copy = Path(folder) / "copy"
         keep = shutil.ignore_patterns(".venv", ".git", "checkpoints", ".*_cache", "__pycache__")
         shutil.copytree(ROOT, copy, ignore=keep)
+        if not tests_pass(copy):
+            sys.exit("the tests fail before anything is changed")
         for file, number in chosen:
             alive, what = survives(file, number, copy)
             killed += not alive

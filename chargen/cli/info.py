@@ -70,4 +70,4 @@ def _words(value: Any) -> str:
         return ", ".join(f"{name} {part}" for name, part in value.items())
     if isinstance(value, float):
         return f"{value:.4f}"
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    return "-" if value is None else str(value)
