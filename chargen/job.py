@@ -13,7 +13,7 @@ from chargen.config import LayerConfig, ModelConfig, TrainConfig
 from chargen.corpus import Corpus, Reading, Text, encode_corpus
 from chargen.errors import ChargenError, CheckpointError
 from chargen.planning import Plan, budget_steps, make_plan
-from chargen.runs import STDIN_COPY
+from chargen.runs import STDIN_COPY, is_finished
 from chargen.storage import write_whole
 from chargen.tokenizers import tokenizer_from_json
 
@@ -110,7 +110,7 @@ def new_job(
     if "-" in reading.sources:
         content = text.content
         write_whole(run / STDIN_COPY, content if isinstance(content, bytes) else content.encode())
-        reading = replace(reading, sources=(str(run / STDIN_COPY),), encoding=None)
+        reading = replace(reading, sources=(str(run / STDIN_COPY),), encoding="utf-8")
     model = ModelConfig(corpus.tokenizer.vocab_size, layers, embedding)
     time_left = None if config.time is None else config.time - seconds_used
     plan = make_plan(
@@ -185,7 +185,7 @@ def _read_again(run: Path, source: dict[str, Any], kind: str) -> Text:
 
 def _extended(job: Job, budget: TrainConfig) -> Job:
     """Add a budget to a job; one without a budget must be unfinished."""
-    done = job.step >= job.plan.steps
+    done = is_finished(job.run, job.step, job.plan.steps)
     if budget.time is None and budget.steps is None and budget.epochs is None:
         if done:
             raise CheckpointError(

@@ -6,7 +6,7 @@ import datetime
 import re
 from pathlib import Path
 
-from chargen.checkpoint import METRICS, MODEL, PREVIOUS, RESUME, read_resume_header
+from chargen.checkpoint import METRICS, MODEL, PREVIOUS, RESUME, read_metrics, read_resume_header
 from chargen.errors import CheckpointError, ConfigError
 from chargen.storage import make_folder, runs_folder
 
@@ -60,12 +60,17 @@ def find_unfinished(name: str | None) -> Path:
     for run in list_runs():
         if (run / RESUME).exists() or (run / PREVIOUS).exists():
             header = read_resume_header(run)
-            if header["step"] < header["plan"]["schedule"][-1][1]:
+            if not is_finished(run, header["step"], header["plan"]["schedule"][-1][1]):
                 return run
     raise CheckpointError(
         f"no unfinished run in {str(runs_folder())!r}; `chargen runs` lists them, and "
         "--resume --name NAME --time 5m extends a finished one"
     )
+
+
+def is_finished(run: Path, step: int, steps: int) -> bool:
+    """Tell whether a run has taken all its steps and written its last line."""
+    return step >= steps and any(line["event"] == "end" for line in read_metrics(run))
 
 
 def list_runs() -> list[Path]:

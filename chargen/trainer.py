@@ -85,8 +85,8 @@ class Trainer:
     def events(self) -> Iterator[Event]:
         """Train to the end of the plan, or until asked to stop."""
         yield Started(self.job.run, self._facts(), self.learner.steps, self.plan.steps)
-        self._cut_metrics()
         self.save()
+        self._cut_metrics()
         self._first = self._mark = (time.monotonic(), self.learner.steps)
         while self.learner.steps < self.plan.steps:
             if self._stop():

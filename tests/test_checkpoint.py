@@ -278,7 +278,9 @@ def test_the_newest_unfinished_run_is_found() -> None:
     with pytest.raises(ChargenError, match="no unfinished run in 'checkpoints'"):
         runs.find_unfinished(None)
     half = resumable("half", 8)
-    resumable("whole", 9)
+    whole = resumable("whole", 9)
+    assert runs.find_unfinished(None) == whole  # its end was not written yet
+    (whole / "metrics.jsonl").write_text('{"event": "end"}\n')
     assert runs.find_unfinished(None) == half
     assert runs.find_unfinished("whole").name == "whole"
     with pytest.raises(CheckpointError, match=r"no run 'none' to resume \(runs: 'whole', 'half'\)"):

@@ -169,6 +169,19 @@ def test_stopped_and_resumed_equals_never_stopped(
     assert ours == theirs
 
 
+def test_a_run_killed_before_its_end_was_written_ends_when_resumed(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin("run", prose, monkeypatch)
+    sit(job)
+    metrics = job.run / "metrics.jsonl"
+    last = read_metrics(job.run)[-1]
+    metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:-1]))
+    sit(resume(job.run))
+    assert read_metrics(job.run)[-1]["final_val_loss"] == last["final_val_loss"]
+    assert len(read_metrics(job.run)) == 4
+
+
 def test_a_stopped_run_has_a_model_and_says_how_far_it_came(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

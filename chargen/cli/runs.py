@@ -33,12 +33,14 @@ def runs() -> None:
 def _row(run: Path) -> tuple[str, str, str, str, str]:
     from chargen.checkpoint import read_resume_header
     from chargen.errors import CheckpointError
+    from chargen.runs import is_finished
 
     try:
         header = read_resume_header(run)
         step, steps = header["step"], header["plan"]["schedule"][-1][1]
         best = header["record"]["best"]
-        state = "finished" if step >= steps else f"{step / steps:.0%}, resumable"
+        finished = is_finished(run, step, steps)
+        state = "finished" if finished else f"{step / steps:.0%}, resumable"
         loss = "-" if best is None else f"{best:.4f}"
         return run.name, header["model"]["stack"], f"{step:,}", loss, state
     except (CheckpointError, KeyError, TypeError):
