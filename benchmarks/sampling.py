@@ -21,12 +21,12 @@ from multiprocessing import get_context
 import torch
 from torch import Tensor, nn
 
-from chargen.config import LayerConfig, ModelConfig
+from chargen.config import LayerConfig, ModelConfig, SampleConfig
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
 from chargen.model import LanguageModel
 from chargen.output import Output
-from chargen.sampler import SampleConfig, Sampler
+from chargen.sampler import Sampler
 from chargen.tokenizers import build_tokenizer
 
 ALPHABET = "".join(chr(code) for code in range(32, 96))

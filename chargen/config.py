@@ -6,6 +6,7 @@ the defaults of the command line are the defaults here, written once.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from dataclasses import asdict, dataclass, field, fields
@@ -16,6 +17,7 @@ from chargen.errors import ConfigError
 T = TypeVar("T")
 
 CELLS = ("rnn", "lstm", "gru")
+NEWLINES = ("fold", "keep")
 TOKENIZERS = ("char", "byte", "unigram", "bpe")
 OPTIMIZERS = ("adamw", "adam", "rmsprop", "sgd")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -34,8 +36,9 @@ def documented(default: T, help: str) -> T:
 
 
 def help_of(config: type, name: str) -> str:
-    """Return the help text of one field of a config class."""
-    return str(next(f.metadata["help"] for f in fields(config) if f.name == name))
+    """Return the help text of one field of a config class, as a sentence."""
+    text = str(next(f.metadata["help"] for f in fields(config) if f.name == name))
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def require(condition: bool, name: str, value: object, allowed: str) -> None:
@@ -45,11 +48,38 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
 
 
 @dataclass(frozen=True)
-class LayerConfig:
-    """One recurrent layer: its kind of cell and its number of hidden units."""
+class ReadConfig:
+    """Which text is read, and how it is cut into tokens."""
 
-    kind: str
-    hidden: int
+    sources: tuple[str, ...] = documented((), "files, folders, - and built-in texts")
+    tokenizer: str = documented("char", f"one of {', '.join(TOKENIZERS)}; byte reads any file")
+    vocab_size: int = documented(1000, "wanted number of pieces of unigram and bpe")
+    encoding: str | None = documented(None, "of all files; default: UTF-8, or what a mark says")
+    newlines: str = documented("fold", "fold turns CRLF into LF, keep leaves it")
+
+    def __post_init__(self) -> None:
+        require(self.tokenizer in TOKENIZERS, "tokenizer", self.tokenizer, ", ".join(TOKENIZERS))
+        require(self.vocab_size >= 1, "vocab-size", self.vocab_size, "1 or more")
+        require(self.newlines in NEWLINES, "newlines", self.newlines, ", ".join(NEWLINES))
+        known = "names Python knows, such as utf-8, latin-1, cp1252"
+        require(_is_encoding(self.encoding or "utf-8"), "encoding", self.encoding, known)
+
+
+def _is_encoding(name: str) -> bool:
+    try:
+        with contextlib.suppress(UnicodeDecodeError):
+            b"0".decode(name)
+    except LookupError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """One recurrent layer."""
+
+    kind: str = documented("lstm", f"one of {', '.join(CELLS)}")
+    hidden: int = documented(512, "hidden units of a layer (H)")
 
     def __post_init__(self) -> None:
         require(self.kind in CELLS, "cell", self.kind, ", ".join(CELLS))
@@ -82,7 +112,7 @@ class ModelConfig:
     """The architecture: embedding, stacked recurrent layers, a linear head on all of them."""
 
     vocab_size: int
-    layers: tuple[LayerConfig, ...] = (LayerConfig("lstm", 512),)
+    layers: tuple[LayerConfig, ...] = (LayerConfig(),)
     embedding: int = documented(64, "width of the token embedding")
 
     def __post_init__(self) -> None:
@@ -161,3 +191,20 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """Return plain data from which ``TrainConfig(**data)`` makes the same config."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """How text is drawn. Filters act in the order top-k, top-p, temperature."""
+
+    length: int = documented(500, "characters to write, the prompt apart")
+    temperature: float = documented(0.8, "below 1 safer, above 1 wilder, 0 always the likeliest")
+    top_k: int = documented(0, "keep the k likeliest tokens; 0 keeps all")
+    top_p: float = documented(1.0, "keep the likeliest tokens up to this probability; 1 keeps all")
+    seed: int | None = documented(None, "seed of the draws; default: a random one, printed")
+
+    def __post_init__(self) -> None:
+        require(self.length >= 0, "length", self.length, "0 or more characters")
+        require(0 <= self.temperature <= 100, "temperature", self.temperature, "0 to 100")
+        require(self.top_k >= 0, "top-k", self.top_k, "0 (off) or more")
+        require(0 < self.top_p <= 1, "top-p", self.top_p, "more than 0, up to 1")

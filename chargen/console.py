@@ -16,6 +16,8 @@ from rich.text import Text
 from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped
 from chargen.output import visible
 
+SAMPLE_LINES = 3  # of the sample at each evaluation
+
 
 def stderr() -> Console:
     """Return the console for everything that is not asked-for data."""
@@ -76,8 +78,7 @@ def _print(event: Event, console: Console) -> None:
         case Evaluated():
             console.print(_evaluation(event))
             if console.is_terminal:
-                for line in visible(event.sample).splitlines():
-                    console.print(Text.assemble(("  │ ", "cyan"), (line, "dim")))
+                _print_sample(event.sample, console)
         case Stopped():
             console.print(
                 f"stopped after {event.step:,} of {event.steps:,} steps and saved; go on with: "
@@ -85,6 +86,14 @@ def _print(event: Event, console: Console) -> None:
             )
         case Ended():
             _print_end(event, console)
+
+
+def _print_sample(sample: str, console: Console) -> None:
+    """Show the first lines of a sample that are not blank, cut at the width."""
+    lines = [line for line in visible(sample).splitlines() if line.strip()]
+    for line in lines[:SAMPLE_LINES]:
+        words = Text.assemble(("  │ ", "cyan"), (line.expandtabs(4), "dim"))
+        console.print(words, soft_wrap=False, no_wrap=True, overflow="ellipsis")
 
 
 def _evaluation(event: Evaluated) -> Text:

@@ -6,7 +6,6 @@ Legend of shapes: B lanes (batch), T steps, N tokens of the training text.
 from __future__ import annotations
 
 import codecs
-import contextlib
 import hashlib
 import sys
 import sysconfig
@@ -17,13 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.config import TOKENIZERS, require
-from chargen.errors import ConfigError, CorpusError
+from chargen.config import ReadConfig
+from chargen.errors import CorpusError
 from chargen.tokenizers import Ids, Tokenizer, build_tokenizer
 from chargen.tokenizers.byte import ByteTokenizer
 
 BUILTIN = ("builtin:pydoc", "builtin:stdlib")
-NEWLINES = ("fold", "keep")
 SMALLEST = 20  # characters, or bytes, below which there is nothing to learn
 WARM = 256  # characters of context before a validation lane
 
@@ -89,45 +87,22 @@ class Corpus:
 # -- reading ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What is read and how.
+def read_text(config: ReadConfig) -> Text:
+    """Read the sources in their order and join them by one newline.
 
-    Attributes:
-        sources: files, folders, ``-`` and built-in texts.
-        tokenizer: which kind the text is for; ``byte`` reads any file as it is.
-        vocab_size: wanted number of pieces of a subword tokenizer.
-        encoding: of all files; by default UTF-8, or what a byte order mark says.
-        newlines: ``fold`` turns CRLF into LF; ``keep`` leaves it.
+    Raises:
+        CorpusError: a source is missing, empty, unreadable, binary or not in its encoding,
+            or there is too little text to learn anything from.
     """
-
-    sources: tuple[str, ...]
-    tokenizer: str = "char"
-    vocab_size: int = 1000
-    encoding: str | None = None
-    newlines: str = "fold"
-
-    def __post_init__(self) -> None:
-        require(self.tokenizer in TOKENIZERS, "tokenizer", self.tokenizer, ", ".join(TOKENIZERS))
-        require(self.newlines in NEWLINES, "newlines", self.newlines, ", ".join(NEWLINES))
-        _check_encoding(self.encoding)
-
-    def read(self) -> Text:
-        """Read the sources in their order and join them by one newline.
-
-        Raises:
-            CorpusError: a source is missing, empty, unreadable, binary or not in its encoding,
-                or there is too little text to learn anything from.
-        """
-        notes: list[str] = []
-        files = [file for name in self.sources for file in _read_source(name, notes)]
-        if self.tokenizer == "byte":
-            return _large_enough(Text(b"\n".join(data for _, data in files), tuple(notes)))
-        content = "\n".join(_decode(path, data, self.encoding) for path, data in files)
-        if self.newlines == "fold" and (count := content.count("\r\n")):
-            content = content.replace("\r\n", "\n")
-            notes.append(f"{count:,} CRLF line ends read as LF (--newlines keep leaves them)")
-        return _large_enough(Text(content, tuple(notes)))
+    notes: list[str] = []
+    files = [file for name in config.sources for file in _read_source(name, notes)]
+    if config.tokenizer == "byte":
+        return _large_enough(Text(b"\n".join(data for _, data in files), tuple(notes)))
+    content = "\n".join(_decode(path, data, config.encoding) for path, data in files)
+    if config.newlines == "fold" and (count := content.count("\r\n")):
+        content = content.replace("\r\n", "\n")
+        notes.append(f"{count:,} CRLF line ends read as LF (--newlines keep leaves them)")
+    return _large_enough(Text(content, tuple(notes)))
 
 
 def _large_enough(text: Text) -> Text:
@@ -137,16 +112,6 @@ def _large_enough(text: Text) -> Text:
             "and some thousands to learn a voice"
         )
     return text
-
-
-def _check_encoding(encoding: str | None) -> None:
-    try:
-        with contextlib.suppress(UnicodeDecodeError):
-            b"0".decode(encoding or "utf-8")
-    except LookupError:
-        raise ConfigError(
-            f"encoding is {encoding!r}; allowed: names Python knows, such as utf-8, latin-1, cp1252"
-        ) from None
 
 
 def _read_source(name: str, notes: list[str]) -> Iterator[tuple[str, bytes]]:
@@ -259,10 +224,10 @@ def _decode(name: str, data: bytes, encoding: str | None) -> str:
 # -- tokenising ---------------------------------------------------------------------------
 
 
-def tokenize(text: Text, reading: Reading, val_frac: float) -> Corpus:
+def tokenize(text: Text, config: ReadConfig, val_frac: float) -> Corpus:
     """Split a text, learn the tokenizer from the training part, and encode both parts."""
     train, _ = split(text.content, val_frac)
-    tokenizer = build_tokenizer(reading.tokenizer, train, reading.vocab_size)
+    tokenizer = build_tokenizer(config.tokenizer, train, config.vocab_size)
     return encode_corpus(text, tokenizer, val_frac)
 
 

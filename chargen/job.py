@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from chargen.checkpoint import Tensors, load_resume
-from chargen.config import LayerConfig, ModelConfig, TrainConfig
-from chargen.corpus import Corpus, Reading, Text, encode_corpus
+from chargen.config import LayerConfig, ModelConfig, ReadConfig, TrainConfig
+from chargen.corpus import Corpus, Text, encode_corpus, read_text
 from chargen.errors import ChargenError, CheckpointError
 from chargen.planning import Plan, budget_steps, make_plan
 from chargen.runs import STDIN_COPY, is_finished
@@ -83,7 +83,7 @@ class Job:
 def new_job(
     *,
     run: Path,
-    reading: Reading,
+    reading: ReadConfig,
     text: Text,
     corpus: Corpus,
     layers: tuple[LayerConfig, ...],
@@ -126,7 +126,7 @@ def new_job(
     return job, (*text.notes, *_fitting_notes(config, plan))
 
 
-def _describe(reading: Reading, text: Text, corpus: Corpus) -> dict[str, Any]:
+def _describe(reading: ReadConfig, text: Text, corpus: Corpus) -> dict[str, Any]:
     """Return by which place and checksum the corpus is found again, and its size."""
     places = [s if s.startswith("builtin:") else str(Path(s).absolute()) for s in reading.sources]
     return {
@@ -171,10 +171,10 @@ def resumed_job(run: Path, budget: TrainConfig, device: torch.device) -> Job:
 
 
 def _read_again(run: Path, source: dict[str, Any], kind: str) -> Text:
-    reading = Reading(
+    reading = ReadConfig(
         tuple(source["sources"]), kind, encoding=source["encoding"], newlines=source["newlines"]
     )
-    text = reading.read()
+    text = read_text(reading)
     if text.sha256 != source["sha256"]:
         raise CheckpointError(
             f"run {run.name!r} cannot resume: its corpus ({', '.join(reading.sources)}) has "

@@ -151,10 +151,10 @@ def budget_steps(
 def _evaluations(steps: int, costs: Costs, tokens: int) -> tuple[int, int | None]:
     """Return how often to evaluate, and on how many tokens, within the share of the time.
 
-    At least six evaluations on part of the validation text, or more on all of it: up to
-    twenty, and one a minute in long runs.
+    Six evaluations on part of the validation text, or up to ten on all of it; in long runs
+    one a minute.
     """
-    most = max(20, int(steps * costs.step / 60))
+    most = max(10, int(steps * costs.step / 60))
     if not tokens:
         return math.ceil(steps / most), None
     budget = steps * costs.step * EVALUATION_SHARE

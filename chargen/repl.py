@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from chargen.config import SampleConfig
 from chargen.errors import ChargenError, ConfigError
-from chargen.sampler import Place, SampleConfig, Sampler
+from chargen.sampler import Place, Sampler
 
 HELP = """\
 Write the beginning of a line and press Enter: the model goes on from there, and remembers

@@ -11,30 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.checkpoint import read_model_header
-from chargen.config import documented, require
+from chargen.config import SampleConfig
 from chargen.engine import Engine, State, open_engine
 from chargen.runs import find_model
 from chargen.tokenizers import Tokenizer
 
 PROMPT_CHUNK = 1024  # tokens of a prompt read in one call of the engine
 Vector = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class SampleConfig:
-    """How text is drawn. Filters act in the order top-k, top-p, temperature."""
-
-    length: int = documented(500, "characters to write, the prompt apart")
-    temperature: float = documented(0.8, "below 1 safer, above 1 wilder, 0 always the likeliest")
-    top_k: int = documented(0, "keep the k likeliest tokens; 0 keeps all")
-    top_p: float = documented(1.0, "keep the likeliest tokens up to this probability; 1 keeps all")
-    seed: int | None = documented(None, "seed of the draws; default: a random one, printed")
-
-    def __post_init__(self) -> None:
-        require(self.length >= 0, "length", self.length, "0 or more characters")
-        require(0 <= self.temperature <= 100, "temperature", self.temperature, "0 to 100")
-        require(self.top_k >= 0, "top-k", self.top_k, "0 (off) or more")
-        require(0 < self.top_p <= 1, "top-p", self.top_p, "more than 0, up to 1")
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from chargen.checkpoint import (
     save_model,
     save_resume,
 )
+from chargen.config import SampleConfig
 from chargen.corpus import Lanes
 from chargen.engine import make_engine
 from chargen.errors import TrainingError
@@ -38,7 +39,7 @@ from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped
 from chargen.job import Job
 from chargen.learner import Learner
 from chargen.planning import EVALUATION_SHARE, budget_steps
-from chargen.sampler import SampleConfig, Sampler
+from chargen.sampler import Sampler
 from chargen.storage import append_line, write_whole
 
 SAMPLE_LENGTH = 160  # characters of the sample at each evaluation

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from chargen.corpus import Reading
+from chargen.config import ReadConfig
+from chargen.corpus import read_text
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -48,7 +49,7 @@ def chargen() -> Run:
 @pytest.fixture(scope="session")
 def prose() -> str:
     """20,000 characters of English from Python's own manual."""
-    content = Reading(("builtin:pydoc",)).read().content
+    content = read_text(ReadConfig(("builtin:pydoc",))).content
     assert isinstance(content, str)
     return content[5000:25000]
 

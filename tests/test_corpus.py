@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chargen import corpus as corpora_module
-from chargen.corpus import Lanes, Reading, Text, count_characters, fit_lanes, split, tokenize
+from chargen.config import ReadConfig
+from chargen.corpus import Lanes, Text, count_characters, fit_lanes, read_text, split, tokenize
 from chargen.errors import ConfigError, CorpusError
 
 
 def read(*sources: str | Path, **options: str) -> Text:
-    return Reading(tuple(map(str, sources)), **options).read()  # type: ignore[arg-type]
+    return read_text(ReadConfig(tuple(map(str, sources)), **options))  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +154,7 @@ def test_a_wrong_byte_under_a_named_encoding_is_explained() -> None:
 )
 def test_a_wrong_way_of_reading_is_explained(options: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError) as error:
-        Reading(("x",), **options)  # type: ignore[arg-type]
+        ReadConfig(("x",), **options)  # type: ignore[arg-type]
     assert str(error.value).startswith(message)
 
 
@@ -179,7 +180,7 @@ def test_a_text_too_small_is_refused(tokenizer: str) -> None:
 
 
 def test_the_alphabet_is_of_the_training_part_only() -> None:
-    corpus = tokenize(Text("ab" * 45 + "cdcdcdcdcd"), Reading(("x",)), 0.1)
+    corpus = tokenize(Text("ab" * 45 + "cdcdcdcdcd"), ReadConfig(("x",)), 0.1)
     assert corpus.tokenizer.vocab_size == 3
     assert corpus.validation.tolist() == [0] * 10
     assert corpus.characters_per_token == 1
@@ -187,14 +188,14 @@ def test_the_alphabet_is_of_the_training_part_only() -> None:
 
 
 def test_the_context_is_the_end_of_the_training_part() -> None:
-    corpus = tokenize(Text("abc" * 400), Reading(("x",)), 0.1)
+    corpus = tokenize(Text("abc" * 400), ReadConfig(("x",)), 0.1)
     assert corpus.context.tolist() == corpus.train[-256:].tolist()
 
 
 def test_bytes_are_counted_as_the_characters_they_spell() -> None:
     assert count_characters("日本é".encode()) == 3
     assert count_characters("日本é") == 3
-    corpus = tokenize(Text("日本".encode() * 100), Reading(("x",), "byte"), 0.1)
+    corpus = tokenize(Text("日本".encode() * 100), ReadConfig(("x",), "byte"), 0.1)
     assert corpus.characters_per_token == pytest.approx(1 / 3)
     assert corpus.unknown_rate == 0
 

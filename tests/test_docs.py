@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -33,8 +34,9 @@ def test_the_tree_names_every_module_and_nothing_else() -> None:
         assert (ROOT / top).is_dir()
 
 
-def test_the_readmes_commands_run(with_model: Path, prose: str, isolated: Path) -> None:
+def test_the_readmes_commands_run(trained: Path, prose: str, isolated: Path) -> None:
     """Each command of the section on uses is run as it stands, on small texts and budgets."""
+    shutil.copytree(trained, isolated / "checkpoints")
     (isolated / "my.txt").write_text(prose[:3000])
     commands = [
         line.removeprefix("$ ")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from chargen.config import ModelConfig, TrainConfig, parse_stack
-from chargen.corpus import Reading, Text, tokenize
+from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
+from chargen.corpus import Text, tokenize
 from chargen.evaluation import Score, score_carried, score_lanes, token_costs
 from chargen.learner import Learner
 from chargen.model import LanguageModel
@@ -247,7 +247,7 @@ def test_a_restored_learner_goes_on_bit_for_bit(optimizer: str) -> None:
 
 
 def test_a_model_that_knows_nothing_pays_for_the_whole_vocabulary() -> None:
-    corpus = tokenize(Text("abcdefghij" * 300), Reading(("x",)), 0.1)
+    corpus = tokenize(Text("abcdefghij" * 300), ReadConfig(("x",)), 0.1)
     model = model_of("lstm:6")
     with torch.no_grad():
         model.head.weight.zero_()
@@ -259,7 +259,7 @@ def test_a_model_that_knows_nothing_pays_for_the_whole_vocabulary() -> None:
 
 @pytest.mark.parametrize("size", [40, 333, 3000, 20011])
 def test_both_protocols_score_each_token_once(size: int, prose: str) -> None:
-    corpus = tokenize(Text(prose[:size]), Reading(("x",), "byte"), 0.1)
+    corpus = tokenize(Text(prose[:size]), ReadConfig(("x",), "byte"), 0.1)
     model = LanguageModel(ModelConfig(256, parse_stack("lstm:6"), 5), 1)
     lanes, carried = score_lanes(model, corpus), score_carried(model, corpus)
     assert lanes.tokens == carried.tokens == len(corpus.validation)
@@ -268,7 +268,7 @@ def test_both_protocols_score_each_token_once(size: int, prose: str) -> None:
 
 
 def test_the_carried_score_is_the_sum_of_the_costs_of_one_pass(prose: str) -> None:
-    corpus = tokenize(Text(prose[:5000]), Reading(("x",), "byte"), 0.1)
+    corpus = tokenize(Text(prose[:5000]), ReadConfig(("x",), "byte"), 0.1)
     model = LanguageModel(ModelConfig(256, parse_stack("gru:6"), 5), 1)
     ids = np.concatenate([corpus.train[-256:], corpus.validation]).astype(np.int64)
     with torch.no_grad():
@@ -279,7 +279,7 @@ def test_the_carried_score_is_the_sum_of_the_costs_of_one_pass(prose: str) -> No
 
 
 def test_a_limit_scores_part_of_every_lane(prose: str) -> None:
-    corpus = tokenize(Text(prose), Reading(("x",), "byte"), 0.1)
+    corpus = tokenize(Text(prose), ReadConfig(("x",), "byte"), 0.1)
     model = LanguageModel(ModelConfig(256, parse_stack("lstm:6"), 5), 1)
     part = score_lanes(model, corpus, 320)
     assert part.tokens == 320
@@ -288,7 +288,7 @@ def test_a_limit_scores_part_of_every_lane(prose: str) -> None:
 
 def test_naming_an_unknown_character_costs_the_choice_among_all_others() -> None:
     text = "ab" * 450 + "ab" * 49 + "zz"
-    corpus = tokenize(Text(text), Reading(("x",)), 0.1)
+    corpus = tokenize(Text(text), ReadConfig(("x",)), 0.1)
     model = LanguageModel(ModelConfig(3, parse_stack("rnn:2"), 2), 1)
     with torch.no_grad():
         model.head.weight.zero_()

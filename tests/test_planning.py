@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from chargen.config import ModelConfig, TrainConfig, parse_stack
-from chargen.corpus import Reading, Text, tokenize
+from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
+from chargen.corpus import Text, tokenize
 from chargen.planning import Costs, Plan, _evaluations, budget_steps, make_plan
 
 PLAN = Plan("float32", 2, 8, 32, ((0, 100, 0.0),), 10, None, 0.5)
@@ -78,17 +78,17 @@ def test_evaluations_take_a_twentieth_of_the_time(steps: int, costs: Costs, toke
     scored = min(tokens, limit or tokens)
     assert count >= 5
     assert count * scored * costs.evaluation_token <= 0.055 * steps * costs.step
-    assert every * costs.step <= 61 or count <= 21
+    assert every * costs.step <= 61 or count <= 11
 
 
 def test_a_text_without_validation_is_still_looked_at() -> None:
     every, limit = _evaluations(100, Costs(0.01, 0.0, 0.0), 0)
-    assert (every, limit) == (5, None)
+    assert (every, limit) == (10, None)
 
 
 @pytest.mark.parametrize("val_frac", [0.1, 0.0])
 def test_a_plan_is_measured_on_this_machine(prose: str, val_frac: float) -> None:
-    corpus = tokenize(Text(prose[:3000]), Reading(("x",)), val_frac)
+    corpus = tokenize(Text(prose[:3000]), ReadConfig(("x",)), val_frac)
     model = ModelConfig(corpus.tokenizer.vocab_size, parse_stack("lstm:8"), 4)
     config = TrainConfig(time=3.0, val_frac=val_frac)
     plan = make_plan(

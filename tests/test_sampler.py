@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 import chargen
 from chargen.checkpoint import load_weights, read_model_header
+from chargen.config import SampleConfig
 from chargen.engine import State
 from chargen.engine.torch import TorchEngine
 from chargen.errors import ConfigError
-from chargen.sampler import PROMPT_CHUNK, SampleConfig, Sampler, draw, keep_top_k, keep_top_p
+from chargen.sampler import PROMPT_CHUNK, Sampler, draw, keep_top_k, keep_top_p
 from chargen.tokenizers import Tokenizer, build_tokenizer
 
 NONE = np.array([], np.int64)
@@ -128,6 +129,7 @@ def test_filters_keep_something_and_its_order(
         ("length", -1, "length is -1; allowed: 0 or more characters"),
         ("temperature", -0.1, "temperature is -0.1; allowed: 0 to 100"),
         ("temperature", math.nan, "temperature is nan"),
+        ("temperature", 100.1, "temperature is 100.1"),
         ("top_k", -1, "top-k is -1; allowed: 0"),
         ("top_p", 0.0, "top-p is 0.0; allowed: more than 0, up to 1"),
         ("top_p", 1.5, "top-p is 1.5"),

@@ -22,8 +22,8 @@ from chargen.checkpoint import (
     read_model_header,
     save_resume,
 )
-from chargen.config import TrainConfig, parse_stack
-from chargen.corpus import Reading, Text, tokenize
+from chargen.config import ReadConfig, TrainConfig, parse_stack
+from chargen.corpus import Text, read_text, tokenize
 from chargen.errors import CheckpointError, TrainingError
 from chargen.evaluation import score_lanes
 from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped
@@ -54,9 +54,9 @@ def begin(
     """Make a job whose plan is given instead of measured."""
     Path("text.txt").write_text(prose[:3000])
     monkeypatch.setattr(jobs, "make_plan", lambda **_: plan)
-    reading = Reading(("text.txt",), tokenizer, vocab_size=300)
+    reading = ReadConfig(("text.txt",), tokenizer, vocab_size=300)
     config = TrainConfig(**{"seed": 5, "steps": 24, "dropout": 0.2, **options})
-    text = reading.read()
+    text = read_text(reading)
     job, _ = new_job(
         run=new_run_folder(name, reading.sources, force=False),
         reading=reading,
@@ -355,9 +355,9 @@ def test_a_text_from_standard_input_is_kept_for_resuming(
     text = Text(prose[:3000])
     job, _ = new_job(
         run=new_run_folder("run", ("-",), force=False),
-        reading=Reading(("-",)),
+        reading=ReadConfig(("-",)),
         text=text,
-        corpus=tokenize(text, Reading(("-",)), 0.1),
+        corpus=tokenize(text, ReadConfig(("-",)), 0.1),
         layers=parse_stack("lstm:8"),
         embedding=4,
         config=TrainConfig(steps=24),

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from chargen.cli import common
+from chargen.config import SampleConfig, help_of
 
 
 def repl(
@@ -17,16 +18,16 @@ def repl(
         int, typer.Option("-n", "--length", help="Characters that the model writes at a time.")
     ] = 200,
     temperature: Annotated[
-        float, typer.Option("-t", "--temp", help="Below 1 safer, above 1 wilder.")
-    ] = 0.8,
-    seed: Annotated[int | None, typer.Option(help="Seed of the draws.")] = None,
+        float, typer.Option("-t", "--temp", help=help_of(SampleConfig, "temperature"))
+    ] = SampleConfig.temperature,
+    seed: Annotated[int | None, typer.Option(help=help_of(SampleConfig, "seed"))] = None,
     device: common.Device = "auto",
     threads: common.Threads = None,
 ) -> None:
     """Write a line and the model goes on; in a pipe, each line of stdin is continued."""
     from chargen.output import Output
     from chargen.repl import Session, converse
-    from chargen.sampler import SampleConfig, load
+    from chargen.sampler import load
 
     common.check_device(device)
     config = SampleConfig(length=length, temperature=temperature, seed=seed)

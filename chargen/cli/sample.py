@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chargen.cli import common
+from chargen.config import SampleConfig, help_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,19 +22,16 @@ def sample(
     model: common.Model = None,
     prompt: Annotated[str, typer.Option("-p", "--prompt", help="Text to go on from.")] = "",
     length: Annotated[
-        int, typer.Option("-n", "--length", help="Characters to write, the prompt apart.")
-    ] = 500,
+        int, typer.Option("-n", "--length", help=help_of(SampleConfig, "length"))
+    ] = SampleConfig.length,
     temperature: Annotated[
-        float,
-        typer.Option("-t", "--temp", help="Below 1 safer, above 1 wilder, 0 always the likeliest."),
-    ] = 0.8,
-    top_k: Annotated[int, typer.Option(help="Keep the k likeliest tokens; 0 keeps all.")] = 0,
-    top_p: Annotated[
-        float, typer.Option(help="Keep the likeliest tokens up to this probability.")
-    ] = 1.0,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of the draws; default: a random one, printed.")
-    ] = None,
+        float, typer.Option("-t", "--temp", help=help_of(SampleConfig, "temperature"))
+    ] = SampleConfig.temperature,
+    top_k: Annotated[int, typer.Option(help=help_of(SampleConfig, "top_k"))] = SampleConfig.top_k,
+    top_p: Annotated[float, typer.Option(help=help_of(SampleConfig, "top_p"))] = (
+        SampleConfig.top_p
+    ),
+    seed: Annotated[int | None, typer.Option(help=help_of(SampleConfig, "seed"))] = None,
     stream: Annotated[
         bool, typer.Option("--stream/--no-stream", help="Show text as it is written.")
     ] = True,
@@ -42,7 +40,7 @@ def sample(
     threads: common.Threads = None,
 ) -> None:
     """Write a text with a trained model: the prompt, then what follows it."""
-    from chargen.sampler import SampleConfig, load
+    from chargen.sampler import load
 
     common.check_device(device)
     prompt = common.as_text(prompt)

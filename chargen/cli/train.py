@@ -9,14 +9,14 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.models import OptionInfo
 
 from chargen.cli import common
 from chargen.config import (
-    CELLS,
     DEFAULT_TIME,
-    TOKENIZERS,
     LayerConfig,
     ModelConfig,
+    ReadConfig,
     TrainConfig,
     help_of,
     parse_stack,
@@ -26,14 +26,12 @@ from chargen.errors import ConfigError
 if TYPE_CHECKING:
     from chargen.job import Job
 
-_TOKENIZERS = ", ".join(TOKENIZERS)
-READING = ("tokenizer", "vocab_size", "encoding", "newlines")
 TEXT, MODEL, RECIPE = "The text", "The model", "The recipe"
 
 
-def _recipe(name: str, *flags: str) -> typer.models.OptionInfo:
-    help_text = help_of(TrainConfig, name).capitalize() + "."
-    return typer.Option(*flags, help=help_text, rich_help_panel=RECIPE)  # type: ignore[no-any-return]
+def _of(config: type, name: str, panel: str, *flags: str) -> OptionInfo:
+    """Return the option of a config's field: its help is the field's."""
+    return typer.Option(*flags, help=help_of(config, name), rich_help_panel=panel)  # type: ignore[no-any-return]
 
 
 def train(
@@ -57,54 +55,39 @@ def train(
         bool, typer.Option("--resume", help="Go on with --name, or the newest unfinished run.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Begin a run of this name anew.")] = False,
-    seed: Annotated[int | None, typer.Option(help=help_of(TrainConfig, "seed") + ".")] = None,
+    seed: Annotated[int | None, typer.Option(help=help_of(TrainConfig, "seed"))] = None,
     device: common.Device = "auto",
     threads: common.Threads = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show errors only.")] = False,
-    tokenizer: Annotated[
-        str, typer.Option(help=f"One of {_TOKENIZERS}.", rich_help_panel=TEXT)
-    ] = "char",
-    vocab_size: Annotated[
-        int, typer.Option(min=1, help="Pieces of unigram and bpe.", rich_help_panel=TEXT)
-    ] = 1000,
-    encoding: Annotated[
-        str | None, typer.Option(help="Of all files; default: UTF-8.", rich_help_panel=TEXT)
-    ] = None,
-    newlines: Annotated[
-        str, typer.Option(help="fold turns CRLF into LF, keep leaves it.", rich_help_panel=TEXT)
-    ] = "fold",
-    val_frac: Annotated[float, _recipe("val_frac")] = TrainConfig.val_frac,
+    tokenizer: Annotated[str, _of(ReadConfig, "tokenizer", TEXT)] = ReadConfig.tokenizer,
+    vocab_size: Annotated[int, _of(ReadConfig, "vocab_size", TEXT)] = ReadConfig.vocab_size,
+    encoding: Annotated[str | None, _of(ReadConfig, "encoding", TEXT)] = ReadConfig.encoding,
+    newlines: Annotated[str, _of(ReadConfig, "newlines", TEXT)] = ReadConfig.newlines,
+    val_frac: Annotated[float, _of(TrainConfig, "val_frac", TEXT)] = TrainConfig.val_frac,
     stack: Annotated[
         str | None,
         typer.Option(help="Layers, bottom first, such as gru:128,lstm:64.", rich_help_panel=MODEL),
     ] = None,
-    cell: Annotated[
-        str, typer.Option(help=f"One of {', '.join(CELLS)}.", rich_help_panel=MODEL)
-    ] = "lstm",
-    hidden: Annotated[
-        int, typer.Option(min=1, help="Hidden units of a layer.", rich_help_panel=MODEL)
-    ] = 512,
+    cell: Annotated[str, _of(LayerConfig, "kind", MODEL)] = LayerConfig.kind,
+    hidden: Annotated[int, _of(LayerConfig, "hidden", MODEL)] = LayerConfig.hidden,
     layers: Annotated[
         int, typer.Option(min=1, max=64, help="Number of layers.", rich_help_panel=MODEL)
     ] = 1,
-    embedding: Annotated[
-        int,
-        typer.Option(
-            min=1, help=help_of(ModelConfig, "embedding").capitalize() + ".", rich_help_panel=MODEL
-        ),
-    ] = ModelConfig.embedding,
-    lanes: Annotated[int, _recipe("lanes")] = TrainConfig.lanes,
-    window: Annotated[int, _recipe("window")] = TrainConfig.window,
-    optimizer: Annotated[str, _recipe("optimizer")] = TrainConfig.optimizer,
-    learning_rate: Annotated[float | None, _recipe("learning_rate", "--learning-rate", "--lr")] = (
-        TrainConfig.learning_rate
+    embedding: Annotated[int, _of(ModelConfig, "embedding", MODEL)] = ModelConfig.embedding,
+    lanes: Annotated[int, _of(TrainConfig, "lanes", RECIPE)] = TrainConfig.lanes,
+    window: Annotated[int, _of(TrainConfig, "window", RECIPE)] = TrainConfig.window,
+    optimizer: Annotated[str, _of(TrainConfig, "optimizer", RECIPE)] = TrainConfig.optimizer,
+    learning_rate: Annotated[
+        float | None, _of(TrainConfig, "learning_rate", RECIPE, "--learning-rate", "--lr")
+    ] = TrainConfig.learning_rate,
+    warmup: Annotated[float, _of(TrainConfig, "warmup", RECIPE)] = TrainConfig.warmup,
+    clip: Annotated[float, _of(TrainConfig, "clip", RECIPE)] = TrainConfig.clip,
+    weight_decay: Annotated[float, _of(TrainConfig, "weight_decay", RECIPE)] = (
+        TrainConfig.weight_decay
     ),
-    warmup: Annotated[float, _recipe("warmup")] = TrainConfig.warmup,
-    clip: Annotated[float, _recipe("clip")] = TrainConfig.clip,
-    weight_decay: Annotated[float, _recipe("weight_decay")] = TrainConfig.weight_decay,
-    dropout: Annotated[float, _recipe("dropout")] = TrainConfig.dropout,
-    average: Annotated[float, _recipe("average")] = TrainConfig.average,
-    precision: Annotated[str, _recipe("precision")] = TrainConfig.precision,
+    dropout: Annotated[float, _of(TrainConfig, "dropout", RECIPE)] = TrainConfig.dropout,
+    average: Annotated[float, _of(TrainConfig, "average", RECIPE)] = TrainConfig.average,
+    precision: Annotated[str, _of(TrainConfig, "precision", RECIPE)] = TrainConfig.precision,
 ) -> None:
     """Learn a text, and write the model to checkpoints/NAME/model.safetensors."""
     common.check_device(device)
@@ -134,10 +117,10 @@ def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
     if config.time is None and config.steps is None and config.epochs is None:
         config = dataclasses.replace(config, time=DEFAULT_TIME)
 
-    from chargen.corpus import Reading, tokenize
+    from chargen.corpus import read_text, tokenize
 
-    reading = Reading(sources, *(options[name] for name in READING))
-    text = reading.read()
+    reading = ReadConfig(sources, *(options[f.name] for f in dataclasses.fields(ReadConfig)[1:]))
+    text = read_text(reading)
     corpus = tokenize(text, reading, config.val_frac)
 
     from chargen.devices import count_cores, find_device
