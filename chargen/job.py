@@ -123,7 +123,7 @@ def new_job(
     )
     source = _describe(reading, text, corpus)
     job = Job(run, model, config, corpus, source, plan, device, Record())
-    return job, (*text.notes, *_fitting_notes(config, plan))
+    return job, (*text.notes, *_fitting_notes(config, plan), *_vocabulary_notes(reading, model))
 
 
 def _describe(reading: ReadConfig, text: Text, corpus: Corpus) -> dict[str, Any]:
@@ -146,6 +146,15 @@ def _fitting_notes(config: TrainConfig, plan: Plan) -> list[str]:
     return [
         f"the text is small: {plan.lanes} lanes of windows of {plan.window} "
         f"instead of {config.lanes} of {config.window}"
+    ]
+
+
+def _vocabulary_notes(reading: ReadConfig, model: ModelConfig) -> list[str]:
+    if reading.tokenizer in ("char", "byte") or model.vocab_size == reading.vocab_size:
+        return []
+    return [
+        f"the vocabulary has {model.vocab_size:,} pieces instead of {reading.vocab_size:,}: "
+        "as many as the text needs or fills"
     ]
 
 

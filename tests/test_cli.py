@@ -381,6 +381,16 @@ def test_every_tokenizer_trains_and_writes(
     assert (facts["final_val_loss"] is None) == (frac == "0")
 
 
+def test_a_vocabulary_that_does_not_fit_is_said(chargen: Run) -> None:
+    write("text", "to be or not to be. " * 9)
+    done = chargen("train", "text", "--tokenizer", "bpe", "-q", *QUICK)
+    assert done.returncode == 0
+    assert re.search(
+        r"chargen: the vocabulary has \d+ pieces instead of 1,000: as many as the text needs or f",
+        done.stderr,
+    )
+
+
 def test_a_binary_file_trains_on_its_bytes(chargen: Run) -> None:
     write("blob", bytes(range(256)) * 12)
     done = chargen("train", "blob", "--name", "a", "--tokenizer", "byte", *QUICK)

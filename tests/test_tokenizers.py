@@ -117,7 +117,7 @@ def test_a_vocabulary_that_does_not_fit_is_moved(kind: str, size: int, text: str
     built = build_tokenizer(kind, text, size)
     assert 256 < built.vocab_size < 8000
     if size == 1:
-        assert built.vocab_size == len(set(text)) + 256 + 2
+        assert len(set(text)) + 256 < built.vocab_size <= len(set(text)) + 256 + 2
     assert built.decode(built.encode(text).tolist()) == text
 
 
