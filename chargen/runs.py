@@ -10,6 +10,7 @@ from chargen.checkpoint import METRICS, MODEL, PREVIOUS, RESUME, read_metrics, r
 from chargen.errors import CheckpointError, ConfigError
 from chargen.storage import make_folder, runs_folder
 
+FILES = (MODEL, RESUME, PREVIOUS)  # any of them makes a folder a run
 STDIN_COPY = "corpus.txt"  # what came through standard input, kept so that the run can resume
 
 
@@ -25,7 +26,7 @@ def new_run_folder(name: str | None, sources: tuple[str, ...], *, force: bool) -
     if not re.fullmatch(r"[\w-][\w. -]*", run.name) or name not in (None, run.name):
         raise ConfigError(f"name is {name!r}; allowed: letters, digits, '-', '_', '.', spaces")
     if force:
-        for file in (MODEL, RESUME, PREVIOUS, METRICS, STDIN_COPY):
+        for file in (*FILES, METRICS, STDIN_COPY):
             (run / file).unlink(missing_ok=True)
     elif run.is_dir() and any(run.iterdir()):
         raise CheckpointError(
@@ -75,8 +76,8 @@ def is_finished(run: Path, step: int, steps: int) -> bool:
 
 def list_runs() -> list[Path]:
     """Return the folders of all runs, the one written to last first."""
-    folders = {path.parent for name in (MODEL, RESUME) for path in runs_folder().glob(f"*/{name}")}
-    return sorted(folders, key=_last_written, reverse=True)
+    found = [path for name in FILES for path in runs_folder().glob(f"*/{name}")]
+    return sorted({path.parent for path in found}, key=_last_written, reverse=True)
 
 
 def find_model(name: str | None) -> Path:
@@ -113,5 +114,5 @@ def _newest_model() -> Path:
 
 
 def _last_written(run: Path) -> int:
-    present = [run / name for name in (MODEL, RESUME) if (run / name).exists()]
+    present = [run / name for name in FILES if (run / name).exists()]
     return max(path.stat().st_mtime_ns for path in present)

@@ -283,5 +283,7 @@ def test_the_newest_unfinished_run_is_found() -> None:
     (whole / "metrics.jsonl").write_text('{"event": "end"}\n')
     assert runs.find_unfinished(None) == half
     assert runs.find_unfinished("whole").name == "whole"
+    (half / "resume.safetensors").rename(half / "resume.previous.safetensors")
+    assert runs.find_unfinished(None) == half  # killed between the two renames
     with pytest.raises(CheckpointError, match=r"no run 'none' to resume \(runs: 'whole', 'half'\)"):
         runs.find_unfinished("none")
