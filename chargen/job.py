@@ -144,8 +144,8 @@ def _fitting_notes(config: TrainConfig, plan: Plan) -> list[str]:
     if (plan.lanes, plan.window) == (config.lanes, config.window):
         return []
     return [
-        f"the text is small: {plan.lanes} lanes of windows of {plan.window} "
-        f"instead of {config.lanes} of {config.window}"
+        f"the text is small: lanes {plan.lanes}, window {plan.window} "
+        f"(instead of {config.lanes} and {config.window})"
     ]
 
 

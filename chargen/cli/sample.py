@@ -44,15 +44,15 @@ def sample(
 
     common.check_device(device)
     prompt = common.as_text(prompt)
-    if seed is None:
-        seed = random.randrange(1 << 32)
-        common.warn(f"--seed {seed}")
-    config = SampleConfig(length, temperature, top_k, top_p, seed)
+    drawn = random.randrange(1 << 32) if seed is None else seed
+    config = SampleConfig(length, temperature, top_k, top_p, drawn)
     sampler = load(model, device=device, threads=threads)
     warn_of_unseen(sampler, prompt)
+    if seed is None:
+        common.warn(f"--seed {drawn}")
     pieces = sampler.stream(sampler.read(prompt), config)
     if as_json:
-        _write_json(prompt, "".join(pieces), seed)
+        _write_json(prompt, "".join(pieces), drawn)
     else:
         _write_text(prompt, pieces, stream)
 
