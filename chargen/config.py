@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import random
 import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
@@ -28,6 +29,11 @@ LEARNING_RATE = {"lstm": 8e-3, "gru": 5e-3, "rnn": 2e-3}
 OPTIMIZER_FACTOR = {"adamw": 1.0, "adam": 1.0, "rmsprop": 0.25, "sgd": 100.0}
 
 DEFAULT_TIME = 300.0  # seconds that a run takes when no budget is given
+
+
+def fresh_seed() -> int:
+    """Draw a seed for those who gave none; short enough to be typed again."""
+    return random.randrange(1 << 32)
 
 
 def documented(default: T, help: str) -> T:

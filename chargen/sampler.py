@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.checkpoint import read_model_header
-from chargen.config import SampleConfig
+from chargen.config import SampleConfig, fresh_seed
 from chargen.engine import Engine, State, open_engine
 from chargen.runs import find_model
 from chargen.tokenizers import Tokenizer
@@ -81,7 +81,7 @@ class Sampler:
 
     def stream(self, place: Place, config: SampleConfig) -> Iterator[str]:
         """Yield ``config.length`` characters that follow a place, piece by piece."""
-        seed = random.randrange(1 << 32) if config.seed is None else config.seed
+        seed = fresh_seed() if config.seed is None else config.seed
         draws = random.Random(f"chargen {seed}")  # the same numbers on every platform
         decoder, left = self.tokenizer.decoder(), config.length
         state, logits = place.state, place.logits

@@ -74,6 +74,13 @@ def test_the_edges_of_the_draw_are_possible_tokens() -> None:
     assert draw(scores, SampleConfig(), NONE, 1.0) == 2
 
 
+@pytest.mark.parametrize("shift", [-2000.0, 2000.0])
+def test_large_logits_do_not_overflow(shift: float) -> None:
+    config = SampleConfig(temperature=1, top_p=0.65)
+    drawn = [draw(LOGITS + np.float32(shift), config, NONE, u) for u in (0.1, 0.5, 0.9)]
+    assert drawn == [1, 1, 3]
+
+
 def kept(scores: NDArray[np.float64]) -> list[int]:
     return [int(i) for i in np.flatnonzero(scores > -np.inf)]
 

@@ -164,6 +164,13 @@ def test_a_damaged_vocabulary_is_named(data: dict[str, object], message: str) ->
         tokenizer_from_json(data)
 
 
+def test_junk_in_a_vocabulary_is_noticed() -> None:
+    data = tokenizer("bpe").to_json()
+    data["model"] = "%%" + data["model"]
+    with pytest.raises(TokenizerError, match="sentencepiece vocabulary is damaged"):
+        tokenizer_from_json(data)
+
+
 def test_only_bytes_are_for_the_byte_tokenizer() -> None:
     with pytest.raises(TypeError):
         build_tokenizer("char", b"bytes", 0)

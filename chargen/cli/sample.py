@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import random
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chargen.cli import common
-from chargen.config import SampleConfig, help_of
+from chargen.config import SampleConfig, fresh_seed, help_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +43,7 @@ def sample(
 
     common.check_device(device)
     prompt = common.as_text(prompt)
-    drawn = random.randrange(1 << 32) if seed is None else seed
+    drawn = fresh_seed() if seed is None else seed
     config = SampleConfig(length, temperature, top_k, top_p, drawn)
     sampler = load(model, device=device, threads=threads)
     warn_of_unseen(sampler, prompt)

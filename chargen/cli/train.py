@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import random
 import signal
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +17,7 @@ from chargen.config import (
     ModelConfig,
     ReadConfig,
     TrainConfig,
+    fresh_seed,
     help_of,
     parse_stack,
 )
@@ -105,7 +105,7 @@ def _config(options: dict[str, Any]) -> TrainConfig:
     """Return the recipe that the options describe, with a seed drawn if none was given."""
     values = {field.name: options[field.name] for field in dataclasses.fields(TrainConfig)}
     if values["seed"] is None:
-        values["seed"] = random.randrange(1 << 31)
+        values["seed"] = fresh_seed()
     return TrainConfig(**values)
 
 

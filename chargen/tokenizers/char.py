@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,7 @@ class CharTokenizer(Tokenizer):
         self.alphabet = alphabet
         self.pieces = ("\ufffd".encode(), *(character.encode() for character in alphabet))
         codes = np.array([ord(character) for character in alphabet], np.int64)
-        # One entry a code point up to the largest known one, and one for all beyond.
-        self._id_of = np.zeros(int(codes.max(initial=0)) + 2, np.uint32)
+        self._id_of = np.zeros(sys.maxunicode + 1, np.uint32)  # 4 MB, of which few are touched
         self._id_of[codes] = np.arange(1, len(alphabet) + 1)
 
     @classmethod
@@ -53,7 +53,7 @@ class CharTokenizer(Tokenizer):
     def encode(self, text: str) -> Ids:
         """Return one id a character."""
         codes = np.frombuffer(to_utf8(text, "utf-32-le"), "<u4")
-        ids: Ids = self._id_of[np.minimum(codes, len(self._id_of) - 1)]
+        ids: Ids = self._id_of[codes]
         return ids
 
     def unseen(self, text: str) -> list[str]:

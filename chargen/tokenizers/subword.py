@@ -23,7 +23,7 @@ from chargen.errors import TokenizerError
 from chargen.tokenizers.base import Ids, Tokenizer, to_utf8
 
 SPACE = "\u2581"
-SENTENCE = 2048  # characters; sentencepiece drops a line above 4192 bytes, so cut them
+SENTENCE = 1024  # characters; sentencepiece drops a line above 4192 bytes, so cut them
 SAMPLE = 10_000_000  # characters of the text that the vocabulary is learned from, at most
 CODE_MARGIN = 256 + 2  # the byte pieces, unknown and newline
 
@@ -96,16 +96,14 @@ def _sentences(text: str) -> Iterator[str]:
 def _train(kind: str, text: str, vocab_size: int) -> bytes:
     """Return a serialized sentencepiece model of about this many pieces."""
     smallest = len(set(text[:SAMPLE])) + CODE_MARGIN
-    size = max(vocab_size, smallest)
-    while True:
-        try:
-            return _train_exactly(kind, text, size)
-        except RuntimeError as error:
-            # "Vocabulary size too high (8000). Please set it to a value <= 471."
-            limit = re.search(r"value <= (\d+)", str(error))
-            if limit is None or int(limit[1]) >= size:
-                raise
-            size = int(limit[1])
+    try:
+        return _train_exactly(kind, text, max(vocab_size, smallest))
+    except RuntimeError as error:
+        # "Vocabulary size too high (8000). Please set it to a value <= 471."
+        limit = re.search(r"value <= (\d+)", str(error))
+        if limit is None:
+            raise
+    return _train_exactly(kind, text, int(limit[1]))
 
 
 def _train_exactly(kind: str, text: str, vocab_size: int) -> bytes:
@@ -121,7 +119,6 @@ def _train_exactly(kind: str, text: str, vocab_size: int) -> bytes:
         remove_extra_whitespaces=False,
         add_dummy_prefix=False,
         user_defined_symbols=["\n"],
-        max_sentence_length=4 * SENTENCE,
         bos_id=-1,
         eos_id=-1,
         num_threads=1,  # the same vocabulary on every machine
