@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,18 @@ def test_the_readmes_python_runs(with_model: Path, capsys: pytest.CaptureFixture
     (program,) = blocks("python")
     exec(compile(program.replace('"shakespeare"', '"small"'), "README.md", "exec"), {})
     assert len(capsys.readouterr().out) > 200
+
+
+def test_the_example_suggests_five_endings(with_model: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples/suggest.py", "The value", "small"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 5
+    assert all(line.startswith("The value") for line in lines)
 
 
 def test_every_example_of_the_help_names_a_real_option() -> None:

