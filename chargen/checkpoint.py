@@ -34,7 +34,16 @@ RESUME = "resume.safetensors"
 PREVIOUS = "resume.previous.safetensors"
 METRICS = "metrics.jsonl"
 
-GATES = {"rnn": 1, "lstm": 4, "gru": 3}  # blocks of H rows in a layer's weights
+# Each cell: blocks of H rows in its weights, and its weights besides W_I, W_R and b.
+BLOCKS = {
+    "rnn": (1, ("bias_hh_l0",)),
+    "rnn-relu": (1, ("bias_hh_l0",)),
+    "lstm": (4, ("bias_hh_l0",)),
+    "lstm-peephole": (4, ("peephole",)),
+    "lstm-coupled": (3, ()),
+    "gru": (3, ("bias_hh_l0",)),
+    "gru-before": (3, ()),
+}
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -48,11 +57,17 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     }
     inputs = config.embedding
     for number, layer in enumerate(config.layers):
-        rows = GATES[layer.kind] * layer.hidden
-        shapes[f"layers.{number}.weight_ih_l0"] = (rows, inputs)
-        shapes[f"layers.{number}.weight_hh_l0"] = (rows, layer.hidden)
-        shapes[f"layers.{number}.bias_ih_l0"] = (rows,)
-        shapes[f"layers.{number}.bias_hh_l0"] = (rows,)
+        blocks, more = BLOCKS[layer.kind]
+        rows = blocks * layer.hidden
+        own: dict[str, tuple[int, ...]] = {
+            "weight_ih_l0": (rows, inputs),
+            "weight_hh_l0": (rows, layer.hidden),
+            "bias_ih_l0": (rows,),
+            "bias_hh_l0": (rows,),
+            "peephole": (3, layer.hidden),
+        }
+        for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", *more):
+            shapes[f"layers.{number}.{name}"] = own[name]
         inputs = layer.hidden
     return shapes
 

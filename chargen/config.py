@@ -17,14 +17,14 @@ from chargen.errors import ConfigError
 
 T = TypeVar("T")
 
-CELLS = ("rnn", "lstm", "gru")
+CELLS = ("rnn", "rnn-relu", "lstm", "lstm-peephole", "lstm-coupled", "gru", "gru-before")
 NEWLINES = ("fold", "keep")
 TOKENIZERS = ("char", "byte", "unigram", "bpe")
 OPTIMIZERS = ("adamw", "adam", "rmsprop", "sgd")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
-# A learning rate that suits each cell under AdamW, and a factor for the other optimizers.
+# A learning rate that suits each family of cells under AdamW, and a factor for the others.
 LEARNING_RATE = {"lstm": 8e-3, "gru": 5e-3, "rnn": 2e-3}
 OPTIMIZER_FACTOR = {"adamw": 1.0, "adam": 1.0, "rmsprop": 0.25, "sgd": 100.0}
 
@@ -191,7 +191,7 @@ class TrainConfig:
         """Return the learning rate asked for, or the one that suits the touchiest cell."""
         if self.learning_rate is not None:
             return self.learning_rate
-        rate = min(LEARNING_RATE[layer.kind] for layer in layers)
+        rate = min(LEARNING_RATE[layer.kind.partition("-")[0]] for layer in layers)
         return rate * OPTIMIZER_FACTOR[self.optimizer]
 
     def to_json(self) -> dict[str, Any]:

@@ -17,7 +17,8 @@ def make(kind: str, inputs: int = INPUTS, hidden: int = H) -> Cell:
     cell = CELL_CLASSES[kind](inputs, hidden).double()
     with torch.no_grad():
         for parameter in cell.parameters():
-            parameter.normal_(0, 0.5)
+            # Rectified units have no bound: larger weights would let them explode.
+            parameter.normal_(0, 0.2 if kind == "rnn-relu" else 0.5)
     return cell
 
 
@@ -89,6 +90,12 @@ WORKED = {
     "rnn": ([0.5], [-0.3], [0.1], [0.0], [0.6498274637]),
     "lstm": ([0.5, -0.3, 0.8, 0.2], [0.1, 0.4, -0.6, 0.7], [0.1, 0.5, 0.0, -0.2],
              [0.0, 0.5, 0.0, 0.0], [0.1248280515, 0.2232819905]),
+    "rnn-relu": ([0.5], [-0.3], [0.1], [0.05], [0.8250000000]),
+    "lstm-peephole": ([0.5, -0.3, 0.8, 0.2], [0.1, 0.4, -0.6, 0.7], [0.1, 1.0, 0.0, -0.2],
+                      [0.3, -0.7, 0.9], [0.0964376470, 0.1611792042]),
+    "lstm-coupled": ([-0.3, 0.8, 0.2], [0.4, -0.6, 0.7], [1.0, 0.0, -0.2], [],
+                     [-0.0342587013, -0.0603538305]),
+    "gru-before": ([0.5, -0.3, 0.8], [0.1, 0.4, -0.6], [0.1, 0.6, 0.5], [], [0.5436834683]),
     "gru": ([0.5, -0.3, 0.8], [0.1, 0.4, -0.6], [0.1, 0.0, 0.2], [0.0, 0.6, 0.3], [0.5373010856]),
 }  # fmt: skip
 
@@ -97,11 +104,11 @@ WORKED = {
 def test_the_equation_worked_by_hand(kind: str) -> None:
     w, r, b_w, b_r, expected = WORKED[kind]
     cell = CELL_CLASSES[kind](1, 1).double()
+    values = dict(zip(("weight_ih_l0", "weight_hh_l0", "bias_ih_l0"), (w, r, b_w), strict=True))
+    values["peephole" if kind == "lstm-peephole" else "bias_hh_l0"] = b_r
     with torch.no_grad():
-        cell.weight_ih_l0.copy_(torch.tensor(w)[:, None])
-        cell.weight_hh_l0.copy_(torch.tensor(r)[:, None])
-        cell.bias_ih_l0.copy_(torch.tensor(b_w))
-        cell.bias_hh_l0.copy_(torch.tensor(b_r))
+        for name, parameter in cell.named_parameters():
+            parameter.copy_(torch.tensor(values[name]).reshape(parameter.shape))
     start = tuple(torch.full((1, 1, 1), v, dtype=torch.float64) for v in (0.25, -0.5))
     x = torch.tensor([[1.5]], dtype=torch.float64)
     state = cell.step(x, start[: len(cell.states)])
@@ -131,17 +138,22 @@ def test_new_weights_are_orthogonal_and_repeatable(kind: str) -> None:
     limit = (6 / (INPUTS + H)) ** 0.5
     assert 0.8 * limit < cell.weight_ih_l0.abs().max() <= limit
     ones = torch.zeros_like(cell.bias_ih_l0)
-    if kind == "lstm":
+    if kind in ("lstm", "lstm-peephole"):
         ones[H : 2 * H] = 1
+    if kind == "lstm-coupled":
+        ones[:H] = 1
+    if kind == "rnn-relu":
+        assert torch.equal(cell.weight_hh_l0, torch.eye(H))
     assert torch.equal(cell.bias_ih_l0, ones)
-    assert not cell.bias_hh_l0.any()
+    for name in ("bias_hh_l0", "peephole"):
+        assert not getattr(cell, name, torch.zeros(1)).any()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_text_begins_with_zeros(kind: str) -> None:
     cell = make(kind)
     state = cell.init_state(B)
-    assert len(state) == len(cell.states) == (2 if kind == "lstm" else 1)
+    assert len(state) == len(cell.states) == (2 if kind.startswith("lstm") else 1)
     for part in state:
         assert part.shape == (1, B, H)
         assert part.dtype == torch.float64

@@ -33,7 +33,8 @@ from chargen.tokenizers import build_tokenizer
 
 PATH = Path("model.safetensors")
 TOKENIZER = build_tokenizer("char", "abcde\n", 0)
-CONFIG = ModelConfig(TOKENIZER.vocab_size, parse_stack("lstm:4,gru:3,rnn:2"), 5)
+STACK = "lstm:4,gru:3,rnn:2,lstm-peephole:3,lstm-coupled:2,gru-before:2"
+CONFIG = ModelConfig(TOKENIZER.vocab_size, parse_stack(STACK), 5)
 
 
 def saved() -> dict[str, Any]:

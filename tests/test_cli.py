@@ -18,6 +18,7 @@ import pytest
 
 import chargen
 from chargen.cli.common import parse_duration
+from chargen.config import CELLS
 from chargen.output import visible
 from tests.conftest import Run
 
@@ -38,7 +39,9 @@ def test_the_version_is_told(chargen: Run) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "chargen 0.1.0\n", "")
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["sample"], ["repl"], ["info"], ["runs"]])
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["sample"], ["repl"], ["info"], ["runs"], ["cells"]]
+)
 def test_every_help_has_an_example(chargen: Run, command: list[str]) -> None:
     done = chargen(*command, "-h")
     assert done.returncode == 0
@@ -125,7 +128,8 @@ TRAIN_ERRORS = [
      "leave corpus and --force out"),
     (["x", "--stack", "lstm"], 2, "stack part 'lstm' is not CELL:WIDTH; write for example "
      "gru:128,lstm:64"),
-    (["x", "--cell", "tcn"], 2, "cell is 'tcn'; allowed: rnn, lstm, gru"),
+    (["x", "--cell", "tcn"], 2, "cell is 'tcn'; allowed: rnn, rnn-relu, lstm, "
+     "lstm-peephole, lstm-coupled, gru, gru-before"),
     (["x", "--dropout", "1"], 2, "dropout is 1.0; allowed: 0 to below 1"),
     (["x", "--tokenizer", "word"], 2, "tokenizer is 'word'; allowed: char, byte, unigram, bpe"),
     (["x", "--device", "tpu"], 2, "device is 'tpu'; allowed: auto, cpu, cuda, mps"),
@@ -487,6 +491,16 @@ def test_info_tells_what_a_model_is(chargen: Run, with_model: Path) -> None:
     plain = chargen("info").stdout
     for name in facts:
         assert name in plain
+
+
+def test_cells_are_listed_with_their_equations(chargen: Run) -> None:
+    done = chargen("cells")
+    assert (done.returncode, done.stderr) == (0, "")
+    for kind in CELLS:
+        assert f"{kind}\n{'=' * len(kind)}\n" in done.stdout
+    assert done.stdout.count("parameters") >= len(CELLS)
+    assert "c_t = f_t * c_{t-1} + (1 - f_t) * g_t" in done.stdout
+    assert "::" not in done.stdout
 
 
 def test_runs_are_listed(chargen: Run, with_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from chargen.checkpoint import ModelHeader, read_model_header, save_model
-from chargen.config import ModelConfig, parse_stack
+from chargen.config import CELLS, ModelConfig, parse_stack
 from chargen.devices import count_cores, find_device
 from chargen.engine import make_engine, open_engine
 from chargen.engine.onnx import OnnxEngine
@@ -16,7 +16,7 @@ from chargen.errors import CheckpointError, DeviceError
 from chargen.model import LanguageModel
 from chargen.tokenizers import build_tokenizer
 
-STACKS = ["rnn:12", "lstm:12", "gru:12", "gru:12,lstm:7,rnn:9"]
+STACKS = [*(f"{kind}:12" for kind in CELLS), "gru:12,lstm:7,rnn:9", "gru-before:7,lstm-coupled:9"]
 TOKENIZER = build_tokenizer("char", "abcdefghij\n", 0)
 PATH = Path("model.safetensors")
 
@@ -27,9 +27,10 @@ def weights_of(
     config = ModelConfig(TOKENIZER.vocab_size, parse_stack(stack), 6)
     weights = LanguageModel(config, 3).weights()
     rng = np.random.default_rng(0)
-    return config, {
-        k: (v + rng.normal(0, 0.2, v.shape)).astype(np.float32) for k, v in weights.items()
-    }
+    # Rectified units have no bound: larger weights would let them explode.
+    scale = 0.4 if "relu" in stack else 1.0
+    noisy = {name: w + rng.normal(0, 0.2, w.shape) for name, w in weights.items()}
+    return config, {name: (scale * w).astype(np.float32) for name, w in noisy.items()}
 
 
 def saved(stack: str = "lstm:12") -> ModelHeader:

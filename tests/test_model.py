@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
+from chargen.config import CELLS, ModelConfig, ReadConfig, TrainConfig, parse_stack
 from chargen.corpus import Text, tokenize
 from chargen.evaluation import Score, score_carried, score_lanes, token_costs
 from chargen.learner import Learner
 from chargen.model import LanguageModel
 from chargen.recipe import LockedDropout, learning_rate, make_optimizer
 
-STACKS = ["rnn:6", "lstm:6", "gru:6", "gru:7,lstm:5,rnn:4"]
+STACKS = [*(f"{kind}:6" for kind in CELLS), "gru:7,lstm:5,rnn:4"]
 VOCAB = 11
 
 

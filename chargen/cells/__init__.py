@@ -9,10 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chargen.cells.base import Cell, State
-from chargen.cells.gru import GRU
-from chargen.cells.lstm import LSTM
-from chargen.cells.rnn import RNN
+from chargen.cells.gru import GRU, BeforeGRU
+from chargen.cells.lstm import LSTM, CoupledLSTM, PeepholeLSTM
+from chargen.cells.rnn import RNN, ReluRNN
 
-CELL_CLASSES: dict[str, Callable[[int, int], Cell]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
+CELL_CLASSES: dict[str, Callable[[int, int], Cell]] = {
+    "rnn": RNN,
+    "rnn-relu": ReluRNN,
+    "lstm": LSTM,
+    "lstm-peephole": PeepholeLSTM,
+    "lstm-coupled": CoupledLSTM,
+    "gru": GRU,
+    "gru-before": BeforeGRU,
+}
 
-__all__ = ["CELL_CLASSES", "GRU", "LSTM", "RNN", "Cell", "State"]
+__all__ = ["CELL_CLASSES", "Cell", "State"]

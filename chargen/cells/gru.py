@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from chargen.cells.base import Cell, State
+from chargen.cells.base import State, TorchCell, WrittenCell
+from chargen.cells.bptt import GRUSteps
 
 
-class GRU(nn.GRU, Cell):
+class GRU(nn.GRU, TorchCell):
     """Cho et al. (2014) in the form of cuDNN: the reset gate acts after the product.
 
     ::
@@ -27,8 +28,40 @@ class GRU(nn.GRU, Cell):
 
     def step(self, x: Tensor, state: State) -> State:
         """Return (h_t,) for x_t (B, I)."""
-        inputs, recurrent = self._products(x, state[0])
+        inputs, recurrent = self.products(x, state[0])
         (xr, xz, xn), (hr, hz, hn) = inputs.chunk(3, dim=1), recurrent.chunk(3, dim=1)
         r, z = torch.sigmoid(xr + hr), torch.sigmoid(xz + hz)  # (B, H) each
         n = torch.tanh(xn + r * hn)
         return (((1 - z) * n + z * state[0][0])[None],)
+
+
+class BeforeGRU(WrittenCell):
+    """Cho et al. (2014): the reset gate acts before the recurrent product.
+
+    ::
+
+        r_t = sigma(W_r x_t + R_r h_{t-1} + b_r)            reset gate
+        z_t = sigma(W_z x_t + R_z h_{t-1} + b_z)            update gate
+        n_t = tanh (W_n x_t + R_n (r_t * h_{t-1}) + b_n)    candidate
+        h_t = (1 - z_t) * n_t + z_t * h_{t-1}
+
+    3H(I + H + 1) parameters, blocks in the order r, z, n. As in ``GRU``, z = 1 keeps the
+    memory, the role Cho et al. give it; in Chung et al. (2014) z = 1 replaces it, and their
+    weights of z map onto these by a change of sign, since sigma(-a) = 1 - sigma(a).
+    """
+
+    blocks = 3
+
+    def step(self, x: Tensor, state: State) -> State:
+        """Return (h_t,) for x_t (B, I)."""
+        (h,) = state[0]
+        a = x @ self.weight_ih_l0.T + self.bias_ih_l0  # (B, 3*H)
+        (ar, az, an), (rr, rz, rn) = a.chunk(3, dim=1), self.weight_hh_l0.chunk(3)
+        r, z = torch.sigmoid(ar + h @ rr.T), torch.sigmoid(az + h @ rz.T)  # (B, H) each
+        n = torch.tanh(an + (r * h) @ rn.T)
+        return (((1 - z) * n + z * h)[None],)
+
+    def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""
+        h = GRUSteps.apply(self.inputs(x), state[0][0], self.weight_hh_l0)  # type: ignore[no-untyped-call]
+        return h.transpose(0, 1), (h[-1:],)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from chargen.cells.base import Cell, State
+from chargen.cells.base import State, TorchCell
 
 
-class RNN(nn.RNN, Cell):
+class RNN(nn.RNN, TorchCell):
     """The simple recurrent layer of Elman (1990).
 
     ::
@@ -24,5 +24,30 @@ class RNN(nn.RNN, Cell):
 
     def step(self, x: Tensor, state: State) -> State:
         """Return (h_t,) for x_t (B, I)."""
-        inputs, recurrent = self._products(x, state[0])
+        inputs, recurrent = self.products(x, state[0])
         return (torch.tanh(inputs + recurrent)[None],)
+
+
+class ReluRNN(nn.RNN, TorchCell):
+    """The simple recurrent layer with rectified units (Le, Jaitly, Hinton 2015).
+
+    ::
+
+        h_t = max(0, W_I x_t + W_R h_{t-1} + b)
+
+    H(I + H + 2) parameters. W_R starts as the identity, so that at first the state is kept
+    and the gradient neither vanishes nor explodes.
+    """
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(inputs, hidden, nonlinearity="relu", batch_first=True)
+
+    def step(self, x: Tensor, state: State) -> State:
+        """Return (h_t,) for x_t (B, I)."""
+        inputs, recurrent = self.products(x, state[0])
+        return (torch.relu(inputs + recurrent)[None],)
+
+    def reset(self, generator: torch.Generator) -> None:
+        """Draw new weights, and make the recurrent ones the identity."""
+        super().reset(generator)
+        nn.init.eye_(self.weight_hh_l0)

@@ -11,6 +11,7 @@ import typer
 
 from chargen import __version__
 from chargen.cli import common
+from chargen.cli.cells import cells
 from chargen.cli.info import info
 from chargen.cli.repl import repl
 from chargen.cli.runs import runs
@@ -31,6 +32,7 @@ for command, example in (
     (repl, "chargen repl -m my-2026-11-21"),
     (info, "chargen info --json"),
     (runs, "chargen runs"),
+    (cells, "chargen cells | less"),
 ):
     app.command(epilog=f"Example:  {example}")(common.reported(command))
 

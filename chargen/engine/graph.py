@@ -27,7 +27,8 @@ class Builder(NamedTuple):
 
     Attributes:
         operator: ONNX's name of the cell.
-        order: torch's blocks of H rows in the order in which ONNX wants them.
+        order: our blocks of H rows in the order in which ONNX wants them; a negative number
+            is a block with its sign changed, counted from -1.
         states: the parts of the state, a letter each.
         attributes: settings of the operator.
     """
@@ -40,8 +41,13 @@ class Builder(NamedTuple):
 
 BUILDERS = {
     "rnn": Builder("RNN", (0,), "h", {}),
+    "rnn-relu": Builder("RNN", (0,), "h", {"activations": ["Relu"]}),
     "lstm": Builder("LSTM", (0, 3, 1, 2), "hc", {}),  # i, f, g, o -> i, o, f, g
+    "lstm-peephole": Builder("LSTM", (0, 3, 1, 2), "hc", {}),
+    # f, g, o -> i, o, f, g, where ONNX couples f = 1 - i, and 1 - sigma(a) = sigma(-a).
+    "lstm-coupled": Builder("LSTM", (-1, 2, 0, 1), "hc", {"input_forget": 1}),
     "gru": Builder("GRU", (1, 0, 2), "h", {"linear_before_reset": 1}),  # r, z, n -> z, r, n
+    "gru-before": Builder("GRU", (1, 0, 2), "h", {"linear_before_reset": 0}),
 }
 
 
@@ -112,11 +118,13 @@ class _Graph:
 
 def _add_layer(graph: _Graph, layer: LayerConfig, number: int, x: str, weights: Tensors) -> str:
     """Add one recurrent layer over x (T, B, I) and return its outputs (T, B, H)."""
-    cell = BUILDERS[layer.kind]
-    w, r, b_w, b_r = (
-        _blocks(weights[f"layers.{number}.{part}_l0"], cell.order)
-        for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    cell, own = BUILDERS[layer.kind], f"layers.{number}."
+    w, r, b_w = (
+        _blocks(weights[f"{own}{part}"], cell.order, layer.hidden)
+        for part in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0")
     )
+    b_r = weights.get(f"{own}bias_hh_l0", np.zeros_like(weights[f"{own}bias_ih_l0"]))
+    b_r = _blocks(b_r, cell.order, layer.hidden)
     inputs = [
         x,
         graph.weight(f"W{number}", w[None]),  # (1, G*H, I)
@@ -125,6 +133,9 @@ def _add_layer(graph: _Graph, layer: LayerConfig, number: int, x: str, weights: 
         "",  # all sequences have the same length
         *(f"{part}{number}" for part in cell.states),
     ]
+    if f"{own}peephole" in weights:
+        i, f, o = weights[f"{own}peephole"]
+        inputs.append(graph.weight(f"P{number}", np.concatenate([i, o, f])[None]))  # (1, 3*H)
     outputs = [f"y{number}", *(f"{part}{number}.next" for part in cell.states)]
     attributes = {"hidden_size": layer.hidden, **cell.attributes}
     graph.nodes.append(helper.make_node(cell.operator, inputs, outputs, **attributes))
@@ -132,7 +143,7 @@ def _add_layer(graph: _Graph, layer: LayerConfig, number: int, x: str, weights: 
     return graph.node("Squeeze", [f"y{number}", axis], f"x{number + 1}")  # (T, 1, B, H) -> TBH
 
 
-def _blocks(weight: Weight, order: tuple[int, ...]) -> Weight:
-    """Return one of torch's weights with its blocks of H rows in ONNX's order."""
-    rows = np.split(weight, len(order))
-    return np.concatenate([rows[block] for block in order])
+def _blocks(weight: Weight, order: tuple[int, ...], hidden: int) -> Weight:
+    """Return a weight with its blocks of H rows in ONNX's order."""
+    rows = weight.reshape(-1, hidden, *weight.shape[1:])  # (G, H, ...)
+    return np.concatenate([rows[block] if block >= 0 else -rows[-1 - block] for block in order])

@@ -16,7 +16,7 @@ from chargen.engine import Logits, State
 from chargen.errors import StorageError
 from chargen.storage import cache_folder, make_folder, write_whole
 
-GRAPH_VERSION = 1  # of the graphs in the cache; raise it whenever engine/graph.py changes them
+GRAPH_VERSION = 2  # of the graphs in the cache; raise it whenever engine/graph.py changes them
 
 
 class OnnxEngine:
