@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from chargen.config import SampleConfig
 from chargen.errors import ChargenError, ConfigError
-from chargen.sampler import Place, Sampler
+from chargen.sampler import Place, Sampler, unseen_words
 
 HELP = """\
 Write the beginning of a line and press Enter: the model goes on from there, and remembers
@@ -28,22 +28,22 @@ class Session:
     """
 
     def __init__(self, sampler: Sampler, config: SampleConfig) -> None:
-        self._sampler, self.config = sampler, config
+        self.sampler, self.config = sampler, config
         self._place: Place | None = None
         self._turn = 0
 
     def go_on(self, line: str) -> Iterator[str]:
         """Yield what the model writes after a line; stopped early, it keeps what came."""
-        place = self._sampler.read(line, self._place)
+        place = self.sampler.read(line, self._place)
         self._turn += 1
         seed = None if self.config.seed is None else self.config.seed + self._turn - 1
         written = []
         try:
-            for piece in self._sampler.stream(place, replace(self.config, seed=seed)):
+            for piece in self.sampler.stream(place, replace(self.config, seed=seed)):
                 written.append(piece)
                 yield piece
         finally:
-            self._place = self._sampler.read("".join(written) + "\n", place)
+            self._place = self.sampler.read("".join(written) + "\n", place)
 
     def command(self, line: str) -> str:
         """Obey a slash command and return what to tell the user.
@@ -104,6 +104,8 @@ def _answer(
     if line.startswith("/"):
         tell(session.command(line.strip()))
         return
+    if unseen := unseen_words(session.sampler.tokenizer, line):
+        tell(unseen)
     write(line)
     pieces = session.go_on(line)
     try:

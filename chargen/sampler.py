@@ -113,6 +113,16 @@ def load(
     return Sampler(header.tokenizer, open_engine(path, header, device, threads))
 
 
+def unseen_words(tokenizer: Tokenizer, text: str) -> str | None:
+    """Return a sentence that names the characters of a text that a model never saw, if any."""
+    unseen = tokenizer.unseen(text)
+    if not unseen:
+        return None
+    names = ", ".join(repr(character) for character in unseen[:10])
+    more = f" and {len(unseen) - 10} more" if len(unseen) > 10 else ""
+    return f"the model never saw {names}{more}; read as unknown characters"
+
+
 def draw(
     logits: NDArray[np.float32], config: SampleConfig, banned: NDArray[np.int64], uniform: float
 ) -> int:

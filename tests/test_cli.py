@@ -539,6 +539,8 @@ def test_the_repl_continues_each_line_of_a_pipe(chargen: Run, with_model: Path) 
     assert told[-1] == "temperature is -1.0; allowed: 0 to 100"
     assert "/temp 0.7" in done.stderr
     assert chargen("repl", "--seed", "1", "-n", "30", input="The \n").stdout == done.stdout[:35]
+    unseen = chargen("repl", "--seed", "1", "-n", "3", input="日\n").stderr
+    assert unseen == "chargen: the model never saw '日'; read as unknown characters\n"
 
 
 # -- a terminal ---------------------------------------------------------------------------

@@ -14,8 +14,6 @@ from chargen.config import SampleConfig, fresh_seed, help_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chargen.sampler import Sampler
-
 
 def sample(
     model: common.Model = None,
@@ -39,14 +37,15 @@ def sample(
     threads: common.Threads = None,
 ) -> None:
     """Write a text with a trained model: the prompt, then what follows it."""
-    from chargen.sampler import load
+    from chargen.sampler import load, unseen_words
 
     common.check_device(device)
     prompt = common.as_text(prompt)
     drawn = fresh_seed() if seed is None else seed
     config = SampleConfig(length, temperature, top_k, top_p, drawn)
     sampler = load(model, device=device, threads=threads)
-    warn_of_unseen(sampler, prompt)
+    if unseen := unseen_words(sampler.tokenizer, prompt):
+        common.warn(unseen)
     if seed is None:
         common.warn(f"--seed {drawn}")
     pieces = sampler.stream(sampler.read(prompt), config)
@@ -70,12 +69,3 @@ def _write_text(prompt: str, pieces: Iterator[str], stream: bool) -> None:
     for piece in pieces:
         output.write(piece)
     output.end()
-
-
-def warn_of_unseen(sampler: Sampler, prompt: str) -> None:
-    """Name the characters of a prompt that the model never saw."""
-    unseen = sampler.tokenizer.unseen(prompt)
-    if unseen:
-        names = ", ".join(repr(character) for character in unseen[:10])
-        more = f" and {len(unseen) - 10} more" if len(unseen) > 10 else ""
-        common.warn(f"the model never saw {names}{more}; read as unknown characters")
