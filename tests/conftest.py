@@ -41,6 +41,13 @@ def run_chargen(*args: str | Path, **options: object) -> subprocess.CompletedPro
     return subprocess.run(command, check=False, **{**settings, **options})  # type: ignore[call-overload,no-any-return]
 
 
+def write(name: str, data: bytes | str) -> Path:
+    """Write a file of the test's working directory, and the folders above it."""
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_bytes(data if isinstance(data, bytes) else data.encode())
+    return Path(name)
+
+
 @pytest.fixture
 def chargen() -> Run:
     return run_chargen

@@ -1,0 +1,158 @@
+"""Training as a process: told, stopped, killed and resumed."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run, write
+
+QUICK = ("--hidden", "16", "--lanes", "4", "--window", "16", "--threads", "1", "--steps", "12")
+
+
+# -- training -----------------------------------------------------------------------------
+
+
+def test_a_run_is_told_line_by_line_in_a_pipe(chargen: Run, prose: str) -> None:
+    write("my text.txt", prose[:4000].replace("\n", "\r\n"))
+    done = chargen("train", "my text.txt", "--seed", "1", *QUICK)
+    assert (done.returncode, done.stdout) == (0, "")
+    lines = done.stderr.splitlines()
+    assert re.fullmatch(r"chargen: \d+ CRLF line ends read as LF \(--newlines keep .*\)", lines[0])
+    assert re.fullmatch(r"training my-text-\d{4}-\d\d-\d\d", lines[1])
+    assert [line.split()[0] for line in lines[2:6]] == ["corpus", "model", "recipe", "plan"]
+    assert "seed 1" in lines[4]
+    evaluations = [line for line in lines if "val " in line and "bits/char" in line]
+    assert len(evaluations) >= 2
+    assert lines[-4].startswith("done: 12 steps in 0:0")
+    assert re.match(r"validation \d\.\d{4} nats per token, \d\.\d{4} bits per char", lines[-3])
+    assert re.fullmatch(r"checkpoints/my-text-\S+/model.safetensors", lines[-2])
+    assert lines[-1].startswith("write with it: chargen sample -m my-text-")
+    assert "\x1b" not in done.stderr
+    assert chargen(*lines[-1].split()[4:], "-n", "9", "--seed", "1").returncode == 0
+
+
+def test_quiet_says_nothing_and_a_small_text_is_fitted(chargen: Run) -> None:
+    write("small.txt", "to be or not to be. " * 3)
+    quiet = chargen("train", "small.txt", "--name", "a", "-q", *QUICK)
+    assert quiet.returncode == 0
+    assert quiet.stderr == (
+        "chargen: the text is small: lanes 1, window 16 (instead of 4 and 16)\n"
+    )
+    assert chargen("sample", "-m", "a", "--seed", "1", "-n", "5").returncode == 0
+
+
+@pytest.mark.parametrize("tokenizer", ["byte", "unigram", "bpe"])
+@pytest.mark.parametrize("frac", ["0", "0.1"])
+def test_every_tokenizer_trains_and_writes(
+    chargen: Run, prose: str, tokenizer: str, frac: str
+) -> None:
+    done = chargen(
+        *("train", "-", "--name", "a", "--tokenizer", tokenizer, "--vocab-size", "300"),
+        *("--val-frac", frac, *QUICK),
+        input=prose[:3000],
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(chargen("sample", "--json", "-n", "40", "--seed", "1").stdout)
+    assert len(answer["text"]) == 40
+    facts = json.loads(chargen("info", "--json").stdout)
+    assert facts["tokenizer"] == tokenizer
+    assert facts["steps"] == 12
+    assert (facts["final_val_loss"] is None) == (frac == "0")
+
+
+def test_a_vocabulary_that_does_not_fit_is_said(chargen: Run) -> None:
+    write("text", "to be or not to be. " * 9)
+    done = chargen("train", "text", "--tokenizer", "bpe", "-q", *QUICK)
+    assert done.returncode == 0
+    assert re.search(
+        r"chargen: the vocabulary has \d+ pieces instead of 1,000: as many as the text needs or f",
+        done.stderr,
+    )
+
+
+def test_a_binary_file_trains_on_its_bytes(chargen: Run) -> None:
+    write("blob", bytes(range(256)) * 12)
+    done = chargen("train", "blob", "--name", "a", "--tokenizer", "byte", *QUICK)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_name_in_use_is_refused_and_forced(chargen: Run) -> None:
+    write("text", "to be or not to be. " * 9)
+    assert chargen("train", "text", "--name", "a", *QUICK).returncode == 0
+    done = chargen("train", "text", "--name", "a", *QUICK)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "chargen: run 'a' exists; go on with --resume --name a, or begin it again with --force\n"
+    )
+    assert chargen("train", "text", "--name", "a", "--force", *QUICK).returncode == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_is_saved_and_goes_on(
+    chargen: Run, prose: str, number: signal.Signals, code: int
+) -> None:
+    write("text.txt", prose)
+    options = ("--hidden", "16", "--steps", "100000", "--name", "a", "--threads", "1")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chargen", "train", "text.txt", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not Path("checkpoints/a/resume.safetensors").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code
+    last = errors.splitlines()[-1]
+    assert re.fullmatch(
+        r"stopped after [\d,]+ of 100,000 steps and saved; go on with: "
+        r"chargen train --resume --name a",
+        last,
+    )
+    assert "resumable" in chargen("runs").stdout
+    steps = json.loads(chargen("info", "--json", "-m", "a").stdout)["steps"]
+    assert steps >= 1
+    done = chargen("train", "--resume", "--steps", "5")
+    assert done.returncode == 0, done.stderr
+    assert "resuming at step" in done.stderr
+    assert "finished" in chargen("runs").stdout
+    done = chargen("train", "--resume", "--name", "a")
+    assert done.returncode == 1
+    assert done.stderr.startswith("chargen: run 'a' is finished after ")
+
+
+def test_a_killed_run_goes_on(chargen: Run, prose: str) -> None:
+    write("text.txt", prose)
+    options = ("--hidden", "16", "--steps", "300", "--name", "a", "--threads", "1", "--seed", "1")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chargen", "train", "text.txt", *options, "-q"]
+    )
+    while not Path("checkpoints/a/resume.safetensors").exists():
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    done = chargen("train", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert (
+        json.loads(Path("checkpoints/a/metrics.jsonl").read_text().splitlines()[-1])["steps"] == 300
+    )
+
+
+def test_a_time_budget_is_kept(chargen: Run, prose: str) -> None:
+    write("text.txt", prose)
+    began = time.monotonic()
+    done = chargen("train", "text.txt", "--hidden", "32", "--time", "8s", "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    # How exactly it is kept is measured by benchmarks/quality.py; a busy machine may be late.
+    assert 5.0 < time.monotonic() - began < 20
