@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 from pathlib import Path
@@ -59,14 +60,26 @@ def find_unfinished(name: str | None) -> Path:
             raise CheckpointError(f"no run {name!r} to resume (runs: {known})")
         return run
     for run in list_runs():
-        if (run / RESUME).exists() or (run / PREVIOUS).exists():
-            header = read_resume_header(run)
-            if not is_finished(run, header["step"], header["plan"]["schedule"][-1][1]):
+        with contextlib.suppress(CheckpointError):  # a run that cannot be resumed is passed over
+            if not is_finished(run, *steps_of(run)):
                 return run
     raise CheckpointError(
         f"no unfinished run in {str(runs_folder())!r}; `chargen runs` lists them, and "
         "--resume --name NAME --time 5m extends a finished one"
     )
+
+
+def steps_of(run: Path) -> tuple[int, int]:
+    """Return the steps a run has taken and those it has planned.
+
+    Raises:
+        CheckpointError: its resume files are missing or damaged.
+    """
+    header = read_resume_header(run)
+    try:
+        return int(header["step"]), int(header["plan"]["schedule"][-1][1])
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise CheckpointError(f"the resume file of run {run.name!r} is damaged") from None
 
 
 def is_finished(run: Path, step: int, steps: int) -> bool:

@@ -284,7 +284,13 @@ def test_the_newest_unfinished_run_is_found() -> None:
     (whole / "metrics.jsonl").write_text('{"event": "end"}\n')
     assert runs.find_unfinished(None) == half
     assert runs.find_unfinished("whole").name == "whole"
+    save_resume(resumable("odd", 1), {}, {"step": "x", "plan": {}})
+    assert runs.find_unfinished(None) == half  # a damaged run is passed over
+    with pytest.raises(CheckpointError, match="the resume file of run 'odd' is damaged"):
+        runs.steps_of(Path("checkpoints/odd"))
     (half / "resume.safetensors").rename(half / "resume.previous.safetensors")
     assert runs.find_unfinished(None) == half  # killed between the two renames
-    with pytest.raises(CheckpointError, match=r"no run 'none' to resume \(runs: 'whole', 'half'\)"):
+    with pytest.raises(
+        CheckpointError, match=r"no run 'none' to resume \(runs: 'odd', 'whole', 'half'\)"
+    ):
         runs.find_unfinished("none")

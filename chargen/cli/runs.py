@@ -33,11 +33,11 @@ def runs() -> None:
 def _row(run: Path) -> tuple[str, str, str, str, str]:
     from chargen.checkpoint import read_resume_header
     from chargen.errors import CheckpointError
-    from chargen.runs import is_finished
+    from chargen.runs import is_finished, steps_of
 
     try:
+        step, steps = steps_of(run)
         header = read_resume_header(run)
-        step, steps = header["step"], header["plan"]["schedule"][-1][1]
         best = header["record"]["best"]
         finished = is_finished(run, step, steps)
         state = "finished" if finished else f"{step / steps:.0%}, resumable"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from chargen.checkpoint import file_sha256, load_weights
 from chargen.config import ModelConfig
@@ -17,6 +18,15 @@ from chargen.errors import StorageError
 from chargen.storage import cache_folder, make_folder, write_whole
 
 GRAPH_VERSION = 2  # of the graphs in the cache; raise it whenever engine/graph.py changes them
+
+# What ONNX Runtime raises for a graph that is cut, garbled or not readable.
+DAMAGED = (
+    failures.Fail,
+    failures.InvalidArgument,
+    failures.InvalidGraph,
+    failures.InvalidProtobuf,
+    failures.NoSuchFile,
+)
 
 
 class OnnxEngine:
@@ -52,8 +62,7 @@ def cached_engine(path: Path, config: ModelConfig, threads: int | None) -> OnnxE
     name = f"{file_sha256(path)}-float32-{GRAPH_VERSION}.onnx"
     cached = cache_folder() / "graphs" / name
     if cached.exists():
-        # A damaged graph is built again.
-        with contextlib.suppress(onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf):
+        with contextlib.suppress(*DAMAGED):  # it is built again
             return OnnxEngine(str(cached), threads)
     from chargen.engine.graph import build_graph
 
