@@ -21,7 +21,7 @@ from multiprocessing import get_context
 import torch
 from torch import Tensor, nn
 
-from chargen.config import LayerConfig, ModelConfig, SampleConfig
+from chargen.config import LayerConfig, ModelConfig, SampleConfig, TrainConfig
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
 from chargen.model import LanguageModel
@@ -48,7 +48,7 @@ def characters_per_second(step: Callable[[], object], seconds: float) -> float:
 
 def chargen_stream(config: ModelConfig, threads: int) -> Callable[[], None]:
     """Return a step of the whole pipeline, writing each character to the null device."""
-    graph = build_graph(LanguageModel(config, seed=1).weights(), config)
+    graph = build_graph(LanguageModel(config, TrainConfig(seed=1)).weights(), config)
     sampler = Sampler(build_tokenizer("char", ALPHABET, 0), OnnxEngine(graph, threads))
     output = Output(open(os.devnull, "w"))  # noqa: SIM115, PTH123
     pieces = sampler.stream(sampler.read(""), SampleConfig(length=1 << 60, seed=1))
@@ -75,7 +75,7 @@ def one_step_calls(config: ModelConfig) -> Callable[[], None]:
 
 def hand_written(config: ModelConfig) -> Callable[[], None]:
     """Return a step of LSTM cells written out with ``addmv``, the fastest plain torch."""
-    model = LanguageModel(config, seed=1)
+    model = LanguageModel(config, TrainConfig(seed=1))
     layers = [
         (cell.weight_ih_l0.detach(), cell.weight_hh_l0.detach(), cell.bias_ih_l0.detach())
         for cell in model.cells

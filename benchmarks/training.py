@@ -17,6 +17,7 @@ from collections.abc import Callable
 import torch
 
 from chargen.cells import CELL_CLASSES
+from chargen.config import TrainConfig
 from chargen.devices import count_cores
 
 INPUTS = 64
@@ -49,7 +50,7 @@ def characters_per_second(
     hidden, lanes, steps = size
     cell = CELL_CLASSES[kind](INPUTS, hidden)
     with torch.no_grad():
-        cell.reset(torch.Generator().manual_seed(1))
+        cell.reset(torch.Generator().manual_seed(1), TrainConfig())
     x = torch.randn(lanes, steps, INPUTS, requires_grad=True)
     state = cell.init_state(lanes)
 

@@ -34,15 +34,24 @@ RESUME = "resume.safetensors"
 PREVIOUS = "resume.previous.safetensors"
 METRICS = "metrics.jsonl"
 
-# Each cell: blocks of H rows in its weights, and its weights besides W_I, W_R and b.
-BLOCKS = {
-    "rnn": (1, ("bias_hh_l0",)),
-    "rnn-relu": (1, ("bias_hh_l0",)),
-    "lstm": (4, ("bias_hh_l0",)),
-    "lstm-peephole": (4, ("peephole",)),
-    "lstm-coupled": (3, ()),
-    "gru": (3, ("bias_hh_l0",)),
-    "gru-before": (3, ()),
+# Each cell: blocks of H rows in its weights (gates and candidate), and the weights it has.
+_INPUT = ("weight_ih_l0", "bias_ih_l0")
+_PLAIN = (*_INPUT, "weight_hh_l0")
+_TORCH = (*_PLAIN, "bias_hh_l0")
+_NORMED = (*_TORCH, "gain_ih_l0", "gain_hh_l0")
+WEIGHTS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "rnn": (1, _TORCH),
+    "rnn-relu": (1, _TORCH),
+    "rnn-norm": (1, (*_PLAIN, "gain_ih_l0")),
+    "lstm": (4, _TORCH),
+    "lstm-peephole": (4, (*_PLAIN, "peephole")),
+    "lstm-coupled": (3, _PLAIN),
+    "lstm-norm": (4, (*_NORMED, "gain_c", "bias_c")),
+    "gru": (3, _TORCH),
+    "gru-before": (3, _PLAIN),
+    "gru-norm": (3, _NORMED),
+    "mingru": (2, _INPUT),
+    "minlstm": (3, _INPUT),
 }
 
 Tensors = dict[str, NDArray[Any]]
@@ -57,19 +66,28 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     }
     inputs = config.embedding
     for number, layer in enumerate(config.layers):
-        blocks, more = BLOCKS[layer.kind]
-        rows = blocks * layer.hidden
-        own: dict[str, tuple[int, ...]] = {
-            "weight_ih_l0": (rows, inputs),
-            "weight_hh_l0": (rows, layer.hidden),
-            "bias_ih_l0": (rows,),
-            "bias_hh_l0": (rows,),
-            "peephole": (3, layer.hidden),
-        }
-        for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", *more):
-            shapes[f"layers.{number}.{name}"] = own[name]
+        own = cell_shapes(layer.kind, inputs, layer.hidden)
+        shapes |= {f"layers.{number}.{name}": shape for name, shape in own.items()}
         inputs = layer.hidden
     return shapes
+
+
+def cell_shapes(kind: str, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    """Return the name and shape of every weight of a cell, as torch.nn names them."""
+    blocks, names = WEIGHTS[kind]
+    rows = blocks * hidden
+    shapes: dict[str, tuple[int, ...]] = {
+        "weight_ih_l0": (rows, inputs),
+        "weight_hh_l0": (rows, hidden),
+        "bias_ih_l0": (rows,),
+        "bias_hh_l0": (rows,),
+        "gain_ih_l0": (rows,),
+        "gain_hh_l0": (rows,),
+        "gain_c": (hidden,),
+        "bias_c": (hidden,),
+        "peephole": (3, hidden),
+    }
+    return {name: shapes[name] for name in names}
 
 
 @dataclass(frozen=True)

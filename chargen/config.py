@@ -17,15 +17,22 @@ from chargen.errors import ConfigError
 
 T = TypeVar("T")
 
-CELLS = ("rnn", "rnn-relu", "lstm", "lstm-peephole", "lstm-coupled", "gru", "gru-before")
+CELLS = (
+    "rnn", "rnn-relu", "rnn-norm",
+    "lstm", "lstm-peephole", "lstm-coupled", "lstm-norm",
+    "gru", "gru-before", "gru-norm",
+    "mingru", "minlstm",
+)  # fmt: skip
 NEWLINES = ("fold", "keep")
 TOKENIZERS = ("char", "byte", "unigram", "bpe")
+RECURRENT_INITS = ("auto", "orthogonal", "xavier", "identity")
+INPUT_INITS = ("xavier", "orthogonal")
 OPTIMIZERS = ("adamw", "adam", "rmsprop", "sgd")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 # A learning rate that suits each family of cells under AdamW, and a factor for the others.
-LEARNING_RATE = {"lstm": 8e-3, "gru": 5e-3, "rnn": 2e-3}
+LEARNING_RATE = {"lstm": 8e-3, "gru": 5e-3, "rnn": 2e-3, "mingru": 8e-3, "minlstm": 8e-3}
 OPTIMIZER_FACTOR = {"adamw": 1.0, "adam": 1.0, "rmsprop": 0.25, "sgd": 100.0}
 
 DEFAULT_TIME = 300.0  # seconds that a run takes when no budget is given
@@ -164,6 +171,13 @@ class TrainConfig:
     weight_decay: float = documented(0.01, "decay of the weight matrices (adamw only)")
     dropout: float = documented(0.25, "share of units dropped between layers and before the head")
     average: float = documented(0.99, "decay per step of the averaged weights; 0 turns them off")
+    recurrent_init: str = documented(
+        "auto",
+        f"one of {', '.join(RECURRENT_INITS)}; auto: identity for rnn-relu, else orthogonal",
+    )
+    recurrent_scale: float = documented(1.0, "factor on the recurrent weights at the start")
+    input_init: str = documented("xavier", f"one of {', '.join(INPUT_INITS)}")
+    forget_bias: float = documented(1.0, "bias of the forget gates at the start")
     precision: str = documented("auto", f"one of {', '.join(PRECISIONS)}; auto takes the faster")
     seed: int = documented(0, "seed of weights, dropout and draws; default: a random one")
     val_frac: float = documented(0.1, "share of the text, at its end, kept for validation")
@@ -183,6 +197,13 @@ class TrainConfig:
         require(self.weight_decay >= 0, "weight decay", self.weight_decay, "0 or more")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "0 to below 1")
         require(0 <= self.average < 1, "average", self.average, "0 to below 1")
+        init, inits = self.recurrent_init, ", ".join(RECURRENT_INITS)
+        require(init in RECURRENT_INITS, "recurrent-init", init, inits)
+        init, inits = self.input_init, ", ".join(INPUT_INITS)
+        require(init in INPUT_INITS, "input-init", init, inits)
+        scale = self.recurrent_scale
+        require(0 <= scale <= 100, "recurrent-scale", scale, "0 to 100")
+        require(abs(self.forget_bias) <= 100, "forget-bias", self.forget_bias, "-100 to 100")
         require(self.precision in PRECISIONS, "precision", self.precision, ", ".join(PRECISIONS))
         require(0 <= self.seed < 1 << 63, "seed", self.seed, "0 to 2^63 - 1")
         require(0 <= self.val_frac <= 0.5, "val-frac", self.val_frac, "0 to 0.5")

@@ -30,8 +30,8 @@ class Learner:
         self, model: ModelConfig, config: TrainConfig, lanes: int, device: torch.device
     ) -> None:
         self.config, self.device, self.steps = config, device, 0
-        self.model = LanguageModel(model, config.seed).to(device)
-        self.averaged = LanguageModel(model, config.seed).to(device).requires_grad_(False)
+        self.model = LanguageModel(model, config).to(device)
+        self.averaged = LanguageModel(model, config).to(device).requires_grad_(False)
         self.peak = config.peak_learning_rate(model.layers)
         self._optimizer = make_optimizer(self.model.parameters(), config)
         self._generator = torch.Generator(device).manual_seed(config.seed)

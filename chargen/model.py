@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from chargen.cells import CELL_CLASSES, Cell, State
 from chargen.checkpoint import Tensors
-from chargen.config import ModelConfig
+from chargen.config import ModelConfig, TrainConfig
 
 Dropout = Callable[[Tensor], Tensor]
 """Takes (B, T, H) and returns it with units dropped."""
@@ -33,7 +33,7 @@ class LanguageModel(nn.Module):
     state is an argument and a result: the tensors of all layers in order, (1, B, H) each.
     """
 
-    def __init__(self, config: ModelConfig, seed: int = 0) -> None:
+    def __init__(self, config: ModelConfig, start: TrainConfig | None = None) -> None:
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.embedding)
@@ -43,7 +43,7 @@ class LanguageModel(nn.Module):
             for layer, inputs in zip(config.layers, widths, strict=False)
         )
         self.head = nn.Linear(config.head_inputs, config.vocab_size)
-        self.reset(torch.Generator().manual_seed(seed))
+        self.reset(start or TrainConfig())
 
     @property
     def cells(self) -> list[Cell]:
@@ -51,11 +51,12 @@ class LanguageModel(nn.Module):
         return [layer for layer in self.layers if isinstance(layer, Cell)]
 
     @torch.no_grad()
-    def reset(self, generator: torch.Generator) -> None:
-        """Draw new weights from this generator alone."""
+    def reset(self, start: TrainConfig) -> None:
+        """Draw new weights from the recipe's seed alone, as the recipe says."""
+        generator = torch.Generator().manual_seed(start.seed)
         nn.init.normal_(self.embedding.weight, generator=generator)
         for cell in self.cells:
-            cell.reset(generator)
+            cell.reset(generator, start)
         nn.init.xavier_uniform_(self.head.weight, generator=generator)
         nn.init.zeros_(self.head.bias)
 

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from chargen.cells import CELL_CLASSES, Cell, State
+from chargen.cells.scan import scan
+from chargen.config import CELLS, TrainConfig
 
-KINDS = sorted(CELL_CLASSES)
+KINDS = list(CELLS)
 B, T, INPUTS, H = 3, 11, 5, 7  # lanes, steps, inputs, hidden units
 
 
@@ -54,7 +56,8 @@ def test_fast_form_equals_the_definition_with_all_gradients(kind: str) -> None:
 def test_fast_form_equals_the_definition_in_float32(kind: str) -> None:
     cell = make(kind).float()
     x, start = torch.randn(B, T, INPUTS), state_of(cell)
-    for fast, slow in zip(cell.run(x, start), unrolled(cell, x, start), strict=True):
+    (y, last), (expected, state) = cell.run(x, start), unrolled(cell, x, start)
+    for fast, slow in zip((y, *last), (expected, *state), strict=True):
         torch.testing.assert_close(fast, slow, rtol=0, atol=1e-5)
 
 
@@ -64,11 +67,11 @@ def test_gradients_are_the_numerical_ones(kind: str) -> None:
     x = torch.randn(2, 4, 2, dtype=torch.float64, requires_grad=True)
     start = tuple(part.requires_grad_() for part in state_of(cell, 2))
 
-    def outputs(x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        y, last = cell.run(x, state)
+    def outputs(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        y, last = cell.run(x, rest[: len(start)])  # gradcheck moves the cell's weights in place
         return y, *last
 
-    assert torch.autograd.gradcheck(outputs, (x, *start))
+    assert torch.autograd.gradcheck(outputs, (x, *start, *cell.parameters()))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -86,33 +89,56 @@ def test_three_chunks_with_carried_state_equal_one_pass(kind: str) -> None:
 
 
 # One unit, one input: x = 1.5, h = 0.25, c = -0.5, worked with a pocket calculator.
+# W_I, W_R, b, other weights in the order of checkpoint.WEIGHTS; h, and c if there is one.
 WORKED = {
-    "rnn": ([0.5], [-0.3], [0.1], [0.0], [0.6498274637]),
+    "rnn": ([0.5], [-0.3], [0.1], [[0.0]], [0.6498274637]),
+    "rnn-relu": ([0.5], [-0.3], [0.1], [[0.05]], [0.8250000000]),
     "lstm": ([0.5, -0.3, 0.8, 0.2], [0.1, 0.4, -0.6, 0.7], [0.1, 0.5, 0.0, -0.2],
-             [0.0, 0.5, 0.0, 0.0], [0.1248280515, 0.2232819905]),
-    "rnn-relu": ([0.5], [-0.3], [0.1], [0.05], [0.8250000000]),
+             [[0.0, 0.5, 0.0, 0.0]], [0.1248280515, 0.2232819905]),
     "lstm-peephole": ([0.5, -0.3, 0.8, 0.2], [0.1, 0.4, -0.6, 0.7], [0.1, 1.0, 0.0, -0.2],
-                      [0.3, -0.7, 0.9], [0.0964376470, 0.1611792042]),
+                      [[0.3, -0.7, 0.9]], [0.0964376470, 0.1611792042]),
     "lstm-coupled": ([-0.3, 0.8, 0.2], [0.4, -0.6, 0.7], [1.0, 0.0, -0.2], [],
                      [-0.0342587013, -0.0603538305]),
+    "gru": ([0.5, -0.3, 0.8], [0.1, 0.4, -0.6], [0.1, 0.0, 0.2], [[0.0, 0.6, 0.3]],
+            [0.5373010856]),
     "gru-before": ([0.5, -0.3, 0.8], [0.1, 0.4, -0.6], [0.1, 0.6, 0.5], [], [0.5436834683]),
-    "gru": ([0.5, -0.3, 0.8], [0.1, 0.4, -0.6], [0.1, 0.0, 0.2], [0.0, 0.6, 0.3], [0.5373010856]),
+    "mingru": ([0.5, -0.3], [], [0.1, 0.2], [], [-0.1002835712]),
+    "minlstm": ([0.5, -0.3, 0.8], [], [0.1, 0.2, -0.4], [], [0.4615292552]),
+    # Two units, so that there is something to normalise: h = (0.25, -0.75), c = (-0.5, 1).
+    "rnn-norm": ([0.5, -0.4], [-0.3, 0.6, 0.2, 0.9], [0.1, -0.2], [[1.2, 0.7]],
+                 [0.8617202207, -0.7162946280]),
+    "lstm-norm": ([0.5, -0.4, -0.3, 0.7, 0.8, 0.1, 0.2, -0.6],
+                  [0.1, 0.4, -0.6, 0.7, 0.3, -0.2, 0.5, 0.9,
+                   -0.8, 0.2, 0.6, -0.1, -0.5, 0.4, 0.3, 0.8],
+                  [0.1, 0.2, 0.5, -0.1, 0.0, 0.3, -0.2, 0.1],
+                  [[0.05, -0.1, 0.2, 0.15, -0.3, 0.1, 0.25, -0.05],
+                   [1.0, 0.9, 1.1, 0.8, 1.2, 0.7, 1.3, 0.6],
+                   [0.6, 1.3, 0.7, 1.2, 0.8, 1.1, 0.9, 1.0], [0.9, 1.4], [0.1, -0.3]],
+                  [-0.3122624719, 0.1390058087, 0.2517137488, 0.5880807182]),
+    "gru-norm": ([0.5, -0.4, -0.3, 0.7, 0.8, 0.1],
+                 [0.1, 0.4, -0.6, 0.7, 0.3, -0.2, 0.5, 0.9, -0.8, 0.2, 0.6, -0.1],
+                 [0.1, 0.2, 0.5, -0.1, 0.0, 0.3],
+                 [[0.05, -0.1, 0.2, 0.15, -0.3, 0.1], [1.0, 0.9, 1.1, 0.8, 1.2, 0.7],
+                  [0.6, 1.3, 0.7, 1.2, 0.8, 1.1]],
+                 [0.2881085873, -0.5365791193]),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_equation_worked_by_hand(kind: str) -> None:
-    w, r, b_w, b_r, expected = WORKED[kind]
-    cell = CELL_CLASSES[kind](1, 1).double()
-    values = dict(zip(("weight_ih_l0", "weight_hh_l0", "bias_ih_l0"), (w, r, b_w), strict=True))
-    values["peephole" if kind == "lstm-peephole" else "bias_hh_l0"] = b_r
+    w, r, b, others, expected = WORKED[kind]
+    hidden = 2 if "norm" in kind else 1
+    cell = CELL_CLASSES[kind](1, hidden).double()
+    weights = dict(cell.named_parameters())
+    values = {"weight_ih_l0": w, "weight_hh_l0": r, "bias_ih_l0": b}
+    values |= dict(zip([name for name in weights if name not in values], others, strict=True))
     with torch.no_grad():
-        for name, parameter in cell.named_parameters():
-            parameter.copy_(torch.tensor(values[name]).reshape(parameter.shape))
-    start = tuple(torch.full((1, 1, 1), v, dtype=torch.float64) for v in (0.25, -0.5))
-    x = torch.tensor([[1.5]], dtype=torch.float64)
-    state = cell.step(x, start[: len(cell.states)])
-    assert [part.item() for part in state] == pytest.approx(expected, abs=1e-7)
+        for name, weight in weights.items():
+            weight.copy_(torch.tensor(values[name]).view_as(weight))
+    start = ([0.25, -0.75], [-0.5, 1.0]) if hidden == 2 else ([0.25], [-0.5])
+    parts = [torch.tensor(part, dtype=torch.float64).view(1, 1, hidden) for part in start]
+    state = cell.step(torch.tensor([[1.5]], dtype=torch.float64), tuple(parts[: len(cell.states)]))
+    assert torch.cat(state).flatten().tolist() == pytest.approx(expected, abs=1e-7)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -125,36 +151,87 @@ def test_a_changed_future_changes_no_earlier_output(kind: str) -> None:
     assert not torch.allclose(first[:, 6:], second[:, 6:])
 
 
+@torch.no_grad()
+def fresh(kind: str, inputs: int = INPUTS, **options: object) -> Cell:
+    cell = CELL_CLASSES[kind](inputs, H)
+    cell.reset(torch.Generator().manual_seed(5), TrainConfig(**options))  # type: ignore[arg-type]
+    return cell
+
+
+FORGET = {"lstm": 1, "lstm-peephole": 1, "lstm-coupled": 0, "lstm-norm": 1, "minlstm": 0}
+
+
+def forget_of(cell: Cell, kind: str) -> Tensor:
+    return cell.bias_ih_l0[FORGET[kind] * H : (FORGET[kind] + 1) * H]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_new_weights_are_orthogonal_and_repeatable(kind: str) -> None:
-    cell, twin = CELL_CLASSES[kind](INPUTS, H), CELL_CLASSES[kind](INPUTS, H)
-    with torch.no_grad():
-        cell.reset(torch.Generator().manual_seed(5))
-        twin.reset(torch.Generator().manual_seed(5))
-    for ours, theirs in zip(cell.parameters(), twin.parameters(), strict=True):
+    cell = fresh(kind)
+    weights = dict(cell.named_parameters())
+    for ours, theirs in zip(weights.values(), fresh(kind).parameters(), strict=True):
         assert torch.equal(ours, theirs)
-    for block in cell.weight_hh_l0.split(H):
-        torch.testing.assert_close(block @ block.T, torch.eye(H), rtol=0, atol=1e-5)
     limit = (6 / (INPUTS + H)) ** 0.5
-    assert 0.8 * limit < cell.weight_ih_l0.abs().max() <= limit
-    ones = torch.zeros_like(cell.bias_ih_l0)
-    if kind in ("lstm", "lstm-peephole"):
-        ones[H : 2 * H] = 1
-    if kind == "lstm-coupled":
-        ones[:H] = 1
-    if kind == "rnn-relu":
-        assert torch.equal(cell.weight_hh_l0, torch.eye(H))
-    assert torch.equal(cell.bias_ih_l0, ones)
-    for name in ("bias_hh_l0", "peephole"):
-        assert not getattr(cell, name, torch.zeros(1)).any()
+    assert 0.8 * limit < weights.pop("weight_ih_l0").abs().max() <= limit
+    if "weight_hh_l0" in weights:
+        recurrent = weights.pop("weight_hh_l0")
+        for block in recurrent.split(H):
+            torch.testing.assert_close(block @ block.T, torch.eye(H), rtol=0, atol=1e-5)
+        assert torch.equal(recurrent, torch.eye(H)) == (kind == "rnn-relu")
+    assert cell.bias_ih_l0.sum() == (H if kind in FORGET else 0)
+    if kind in FORGET:
+        assert (forget_of(cell, kind) == 1).all()
+    del weights["bias_ih_l0"]
+    for name, weight in weights.items():
+        assert (weight == name.startswith("gain")).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_start_can_be_set(kind: str) -> None:
+    cell = fresh(kind, H, forget_bias=-2.5, input_init="orthogonal", recurrent_scale=3.0,
+                 recurrent_init="identity")  # fmt: skip
+    for block in cell.weight_ih_l0.split(H):
+        torch.testing.assert_close(block @ block.T, torch.eye(H), rtol=0, atol=1e-5)
+    if "weight_hh_l0" in dict(cell.named_parameters()):
+        for block in cell.weight_hh_l0.split(H):
+            assert torch.equal(block, 3 * torch.eye(H))
+        xavier = fresh(kind, recurrent_init="xavier").weight_hh_l0
+        assert 0.8 * (3 / H) ** 0.5 < xavier.abs().max() <= (3 / H) ** 0.5
+    if kind in FORGET:
+        assert (forget_of(cell, kind) == -2.5).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_text_begins_with_zeros(kind: str) -> None:
     cell = make(kind)
     state = cell.init_state(B)
-    assert len(state) == len(cell.states) == (2 if kind.startswith("lstm") else 1)
+    assert len(state) == len(cell.states) == 1 + kind.startswith("lstm")
     for part in state:
         assert part.shape == (1, B, H)
         assert part.dtype == torch.float64
         assert not part.any()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 12, 64, 97])
+def test_the_scan_is_the_recurrence(steps: int) -> None:
+    generator = torch.Generator().manual_seed(steps)
+    a, b = torch.rand(2, steps, B, H, dtype=torch.float64, generator=generator)
+    a[:: max(2, steps // 3)] = 0  # forgets all that came before
+    expected = [torch.randn(B, H, dtype=torch.float64, generator=generator)]
+    for step in range(steps):
+        expected.append(a[step] * expected[-1] + b[step])
+    torch.testing.assert_close(scan(a, b, expected[0]), torch.stack(expected[1:]))
+
+
+def test_the_scan_is_stable_where_everything_is_forgotten_or_kept() -> None:
+    for kind in ("mingru", "minlstm"):
+        cell = make(kind).float()
+        with torch.no_grad():
+            cell.weight_ih_l0.mul_(300)  # gates far beyond what exp can hold
+        x, start = torch.randn(B, 400, INPUTS), state_of(cell)
+        y, _ = cell.run(x, start)
+        expected, _ = unrolled(cell, x, start)
+        assert y.isfinite().all()
+        torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-2)
+        gradients = torch.autograd.grad(y.sum(), list(cell.parameters()))
+        assert all(gradient.isfinite().all() for gradient in gradients)

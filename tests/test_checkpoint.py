@@ -26,19 +26,19 @@ from chargen.checkpoint import (
     weight_shapes,
     write_tensors,
 )
-from chargen.config import ModelConfig, parse_stack
+from chargen.config import CELLS, ModelConfig, TrainConfig, parse_stack
 from chargen.errors import ChargenError, CheckpointError, ConfigError
 from chargen.model import LanguageModel
 from chargen.tokenizers import build_tokenizer
 
 PATH = Path("model.safetensors")
 TOKENIZER = build_tokenizer("char", "abcde\n", 0)
-STACK = "lstm:4,gru:3,rnn:2,lstm-peephole:3,lstm-coupled:2,gru-before:2"
+STACK = ",".join(f"{kind}:3" for kind in CELLS)
 CONFIG = ModelConfig(TOKENIZER.vocab_size, parse_stack(STACK), 5)
 
 
 def saved() -> dict[str, Any]:
-    weights = LanguageModel(CONFIG, 1).weights()
+    weights = LanguageModel(CONFIG, TrainConfig(seed=1)).weights()
     save_model(PATH, weights, ModelHeader(CONFIG, TOKENIZER, {"step": 7}))
     return weights
 

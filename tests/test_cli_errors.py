@@ -50,8 +50,13 @@ TRAIN_ERRORS = [
      "leave corpus and --force out"),
     (["x", "--stack", "lstm"], 2, "stack part 'lstm' is not CELL:WIDTH; write for example "
      "gru:128,lstm:64"),
-    (["x", "--cell", "tcn"], 2, "cell is 'tcn'; allowed: rnn, rnn-relu, lstm, "
-     "lstm-peephole, lstm-coupled, gru, gru-before"),
+    (["x", "--cell", "tcn"], 2, "cell is 'tcn'; allowed: rnn, rnn-relu, rnn-norm, lstm, "
+     "lstm-peephole, lstm-coupled, lstm-norm, gru, gru-before, gru-norm, mingru, minlstm"),
+    (["x", "--recurrent-init", "zero"], 2, "recurrent-init is 'zero'; allowed: auto, orthogonal, "
+     "xavier, identity"),
+    (["x", "--input-init", "one"], 2, "input-init is 'one'; allowed: xavier, orthogonal"),
+    (["x", "--recurrent-scale", "-1"], 2, "recurrent-scale is -1.0; allowed: 0 to 100"),
+    (["x", "--forget-bias", "101"], 2, "forget-bias is 101.0; allowed: -100 to 100"),
     (["x", "--dropout", "1"], 2, "dropout is 1.0; allowed: 0 to below 1"),
     (["x", "--tokenizer", "word"], 2, "tokenizer is 'word'; allowed: char, byte, unigram, bpe"),
     (["x", "--device", "tpu"], 2, "device is 'tpu'; allowed: auto, cpu, cuda, mps"),

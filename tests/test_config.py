@@ -30,7 +30,7 @@ def test_a_stack_is_read_bottom_first_and_written_back() -> None:
         ("lstm:-3", "stack part 'lstm:-3' is not CELL:WIDTH"),
         ("lstm:0", "hidden size is 0; allowed: 1 to 16384"),
         ("lstm:99999", "hidden size is 99999; allowed: 1 to 16384"),
-        ("tcn:12", "cell is 'tcn'; allowed: rnn, rnn-relu, lstm"),
+        ("tcn:12", "cell is 'tcn'; allowed: rnn, rnn-relu, rnn-norm, lstm"),
     ],
 )
 def test_a_wrong_stack_is_explained(stack: str, message: str) -> None:

@@ -1,22 +1,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from chargen.checkpoint import ModelHeader, read_model_header, save_model
-from chargen.config import CELLS, ModelConfig, parse_stack
+from chargen.config import CELLS, ModelConfig, TrainConfig, parse_stack
 from chargen.devices import count_cores, find_device
 from chargen.engine import make_engine, open_engine
+from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
 from chargen.engine.torch import TorchEngine
-from chargen.errors import CheckpointError, DeviceError
+from chargen.errors import CheckpointError, ConfigError, DeviceError
 from chargen.model import LanguageModel
 from chargen.tokenizers import build_tokenizer
 
-STACKS = [*(f"{kind}:12" for kind in CELLS), "gru:12,lstm:7,rnn:9", "gru-before:7,lstm-coupled:9"]
+STACKS = [*(f"{kind}:12" for kind in CELLS), "gru:12,lstm:7,rnn:9", "gru-norm:7,minlstm:9"]
 TOKENIZER = build_tokenizer("char", "abcdefghij\n", 0)
 PATH = Path("model.safetensors")
 
@@ -25,7 +28,7 @@ def weights_of(
     stack: str,
 ) -> tuple[ModelConfig, dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]]:
     config = ModelConfig(TOKENIZER.vocab_size, parse_stack(stack), 6)
-    weights = LanguageModel(config, 3).weights()
+    weights = LanguageModel(config, TrainConfig(seed=3)).weights()
     rng = np.random.default_rng(0)
     # Rectified units have no bound: larger weights would let them explode.
     scale = 0.4 if "relu" in stack else 1.0
@@ -79,12 +82,60 @@ def test_a_long_chunk_equals_single_steps_from_any_state(stack: str) -> None:
         np.testing.assert_allclose(part, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("stack", STACKS)
+def test_int8_stays_close_to_float32_from_any_state(stack: str) -> None:
+    config, weights = weights_of(stack)
+    exact = make_engine(weights, config, "cpu")
+    coarse = OnnxEngine(build_graph(weights, config, int8=True), threads=1)
+    rng = np.random.default_rng(2)
+    room = exact.init_state(2)
+    state = tuple(rng.normal(0, 0.5, part.shape).astype(np.float32) for part in room)
+    errors, logits = [], []
+    for step in rng.integers(config.vocab_size, size=(50, 2, 3)):
+        ours, last = coarse.run(step, state)
+        expected, state = exact.run(step, state)
+        for part, reference in zip(last, state, strict=True):
+            np.testing.assert_allclose(part, reference, rtol=0.1, atol=0.15)
+        errors.append(ours - expected)
+        logits.append(expected)
+    assert 0 < np.std(errors) < 0.05 * np.std(logits)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_an_int8_graph_has_no_float32_matrix(stack: str) -> None:
+    config, weights = weights_of(stack)
+    model = onnx.load_from_string(build_graph(weights, config, int8=True))
+    kept = list(tensors_of(model.graph))
+    matrices = [tensor for tensor in kept if sum(size > 1 for size in tensor.dims) > 1]
+    assert {tensor.data_type for tensor in matrices} == {onnx.TensorProto.INT8}
+    whole = [np.prod(array.shape) for array in weights.values() if array.ndim == 2]
+    own = 3 * 12 if "peephole" in stack else 0  # one weight for each unit and gate: three vectors
+    extra = sum(np.prod(t.dims) for t in matrices) - (sum(whole) - own)
+    assert extra == (12 * (6 + 12) if "coupled" in stack else 0)  # ONNX wants the input gate too
+
+
+def tensors_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every constant of a graph and of the loops in it."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            if attribute.HasField("g"):
+                yield from tensors_of(attribute.g)
+
+
+def test_int8_needs_a_cpu() -> None:
+    with pytest.raises(ConfigError, match="device is 'cuda'; allowed: cpu, where int8 runs"):
+        open_engine(PATH, saved(), "cuda", 1, int8=True)
+
+
 def graphs() -> list[Path]:
     return sorted(Path(os.environ["CHARGEN_CACHE"]).rglob("*.onnx"))
 
 
-def logits_of(header: ModelHeader) -> list[float]:
-    engine = open_engine(PATH, header, "auto", 1)
+def logits_of(header: ModelHeader, *, int8: bool = False) -> list[float]:
+    engine = open_engine(PATH, header, "auto", 1, int8=int8)
     assert isinstance(engine, OnnxEngine)
     logits, _ = engine.run(np.array([[1, 2, 3]]), engine.init_state(1))
     return [float(value) for value in logits[0, -1]]
@@ -107,8 +158,11 @@ def test_the_graph_is_built_once_and_rebuilt_when_damaged() -> None:
 
 def test_another_model_has_another_graph() -> None:
     logits_of(saved())
-    logits_of(saved("gru:12"))
+    header = saved("gru:12")
+    exact = logits_of(header)
     assert len(graphs()) == 2
+    assert logits_of(header, int8=True) != exact
+    assert len(graphs()) == 3
 
 
 def test_without_a_cache_the_graph_is_built_each_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ VOCAB = 11
 
 
 def model_of(stack: str, seed: int = 1) -> LanguageModel:
-    return LanguageModel(ModelConfig(VOCAB, parse_stack(stack), 5), seed)
+    return LanguageModel(ModelConfig(VOCAB, parse_stack(stack), 5), TrainConfig(seed=seed))
 
 
 # -- the model ----------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def test_a_model_that_knows_nothing_pays_for_the_whole_vocabulary() -> None:
 @pytest.mark.parametrize("size", [40, 333, 3000, 20011])
 def test_both_protocols_score_each_token_once(size: int, prose: str) -> None:
     corpus = tokenize(Text(prose[:size]), ReadConfig(("x",), "byte"), 0.1)
-    model = LanguageModel(ModelConfig(256, parse_stack("lstm:6"), 5), 1)
+    model = LanguageModel(ModelConfig(256, parse_stack("lstm:6"), 5), TrainConfig(seed=1))
     lanes, carried = score_lanes(model, corpus), score_carried(model, corpus)
     assert lanes.tokens == carried.tokens == len(corpus.validation)
     # An untrained model forgets in less than the 256 tokens that warm a lane.
@@ -269,7 +269,7 @@ def test_both_protocols_score_each_token_once(size: int, prose: str) -> None:
 
 def test_the_carried_score_is_the_sum_of_the_costs_of_one_pass(prose: str) -> None:
     corpus = tokenize(Text(prose[:5000]), ReadConfig(("x",), "byte"), 0.1)
-    model = LanguageModel(ModelConfig(256, parse_stack("gru:6"), 5), 1)
+    model = LanguageModel(ModelConfig(256, parse_stack("gru:6"), 5), TrainConfig(seed=1))
     ids = np.concatenate([corpus.train[-256:], corpus.validation]).astype(np.int64)
     with torch.no_grad():
         logits, _ = model(torch.from_numpy(ids[None]), model.init_state(1))
@@ -280,7 +280,7 @@ def test_the_carried_score_is_the_sum_of_the_costs_of_one_pass(prose: str) -> No
 
 def test_a_limit_scores_part_of_every_lane(prose: str) -> None:
     corpus = tokenize(Text(prose), ReadConfig(("x",), "byte"), 0.1)
-    model = LanguageModel(ModelConfig(256, parse_stack("lstm:6"), 5), 1)
+    model = LanguageModel(ModelConfig(256, parse_stack("lstm:6"), 5), TrainConfig(seed=1))
     part = score_lanes(model, corpus, 320)
     assert part.tokens == 320
     assert part.nats_per_token == pytest.approx(score_lanes(model, corpus).nats_per_token, rel=0.05)
@@ -289,7 +289,7 @@ def test_a_limit_scores_part_of_every_lane(prose: str) -> None:
 def test_naming_an_unknown_character_costs_the_choice_among_all_others() -> None:
     text = "ab" * 450 + "ab" * 49 + "zz"
     corpus = tokenize(Text(text), ReadConfig(("x",)), 0.1)
-    model = LanguageModel(ModelConfig(3, parse_stack("rnn:2"), 2), 1)
+    model = LanguageModel(ModelConfig(3, parse_stack("rnn:2"), 2), TrainConfig(seed=1))
     with torch.no_grad():
         model.head.weight.zero_()
     expected = 100 * math.log(3) + 2 * math.log(1_112_064 - 2)

@@ -134,7 +134,7 @@ def test_training_lowers_the_loss(prose: str, monkeypatch: pytest.MonkeyPatch) -
 
 CASES: list[dict[str, Any]] = [
     {},
-    {"stack": "gru-before:10,lstm-peephole:7,lstm-coupled:5", "average": 0.9},
+    {"stack": "gru-before:10,lstm-peephole:7,lstm-norm:5,mingru:6", "average": 0.9},
     {"tokenizer": "bpe", "optimizer": "rmsprop"},
     {"tokenizer": "byte", "plan": dataclasses.replace(PLAN, precision="bfloat16")},
 ]

@@ -9,18 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chargen.cells.base import Cell, State
-from chargen.cells.gru import GRU, BeforeGRU
-from chargen.cells.lstm import LSTM, CoupledLSTM, PeepholeLSTM
-from chargen.cells.rnn import RNN, ReluRNN
+from chargen.cells.gru import GRU, BeforeGRU, NormGRU
+from chargen.cells.lstm import LSTM, CoupledLSTM, NormLSTM, PeepholeLSTM
+from chargen.cells.minimal import MinGRU, MinLSTM
+from chargen.cells.rnn import RNN, NormRNN, ReluRNN
 
 CELL_CLASSES: dict[str, Callable[[int, int], Cell]] = {
     "rnn": RNN,
     "rnn-relu": ReluRNN,
+    "rnn-norm": NormRNN,
     "lstm": LSTM,
     "lstm-peephole": PeepholeLSTM,
     "lstm-coupled": CoupledLSTM,
+    "lstm-norm": NormLSTM,
     "gru": GRU,
     "gru-before": BeforeGRU,
+    "gru-norm": NormGRU,
+    "mingru": MinGRU,
+    "minlstm": MinLSTM,
 }
 
 __all__ = ["CELL_CLASSES", "Cell", "State"]

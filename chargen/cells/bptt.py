@@ -19,59 +19,52 @@ sigmoid_back = torch.ops.aten.sigmoid_backward  # grad * y * (1 - y) in one pass
 tanh_back = torch.ops.aten.tanh_backward  # grad * (1 - y * y) in one pass
 
 
-class LSTMSteps(torch.autograd.Function):
-    """All steps of an LSTM with peepholes, or, without them, with coupled gates."""
+class PeepholeSteps(torch.autograd.Function):
+    """All steps of an LSTM with peepholes."""
 
     @staticmethod
     def forward(
-        ctx: Any, gates: Tensor, h: Tensor, c: Tensor, recurrent: Tensor, peephole: Tensor | None
+        ctx: Any, gates: Tensor, h: Tensor, c: Tensor, recurrent: Tensor, peephole: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return all h (T, B, H) and the last c (B, H).
 
         Args:
             ctx: keeps what the backward pass needs.
-            gates: W_I x_t + b of all steps, (T, B, G*H): i, f, g, o, or f, g, o if coupled.
+            gates: W_I x_t + b of all steps, (T, B, 4*H): i, f, g, o.
             h: state before the first step, (B, H).
             c: memory before the first step, (B, H).
-            recurrent: W_R, (G*H, H).
-            peephole: p_i, p_f, p_o, (3, H); None couples the gates.
+            recurrent: W_R, (4*H, H).
+            peephole: p_i, p_f, p_o, (3, H).
         """
         weight = recurrent.to(product_type(recurrent))
-        h_all, c_all = _with_start(h, len(gates)), _with_start(c, len(gates))  # (T + 1, B, H)
+        h_all, c_all = with_start(h, len(gates)), with_start(c, len(gates))  # (T + 1, B, H)
         tanh_c = torch.empty_like(c_all[1:])
-        acts = gates.new_empty(*gates.shape[:2], gates.shape[2] // h.shape[1], h.shape[1])
+        acts = gates.new_empty(*gates.shape[:2], 4, h.shape[1])  # (T, B, 4, H)
         for t, step in enumerate(gates):
             a = (step + product(h_all[t], weight.T)).view_as(acts[t])
-            if peephole is None:
-                _coupled(a, c_all[t], acts[t], c_all[t + 1])
-            else:
-                _peephole(a, c_all[t], peephole, acts[t], c_all[t + 1])
+            _activate(a, c_all[t], peephole, acts[t], c_all[t + 1])
             torch.tanh(c_all[t + 1], out=tanh_c[t])
-            torch.mul(acts[t, :, -1], tanh_c[t], out=h_all[t + 1])
+            torch.mul(acts[t, :, 3], tanh_c[t], out=h_all[t + 1])
         ctx.save_for_backward(h_all, c_all, tanh_c, acts, weight, peephole)
         return h_all[1:], c_all[-1].clone()
 
     @staticmethod
-    def backward(ctx: Any, grad_h: Tensor, grad_c: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_h: Tensor, grad_c: Tensor) -> tuple[Tensor, ...]:
         """Return the gradients of gates, h, c, recurrent and peephole."""
         h_all, c_all, tanh_c, acts, weight, peephole = ctx.saved_tensors
-        back = torch.empty_like(acts)  # gradients of the pre-activations, (T, B, G, H)
+        back = torch.empty_like(acts)  # gradients of the pre-activations, (T, B, 4, H)
         dh, dc = torch.zeros_like(grad_c), grad_c
         for t in range(len(acts) - 1, -1, -1):
-            dh, o = dh + grad_h[t], acts[t, :, -1]
-            sigmoid_back(dh * tanh_c[t], o, grad_input=back[t, :, -1])
+            dh, o = dh + grad_h[t], acts[t, :, 3]
+            sigmoid_back(dh * tanh_c[t], o, grad_input=back[t, :, 3])
             dc = dc + tanh_back(dh * o, tanh_c[t])
-            if peephole is None:
-                dc = _coupled_back(dc, acts[t], c_all[t], back[t])
-            else:
-                dc = _peephole_back(dc, acts[t], c_all[t], peephole, back[t])
+            dc = _activate_back(dc, acts[t], c_all[t], peephole, back[t])
             dh = product(back[t].flatten(1), weight)
         grad_recurrent = over_steps(back.flatten(2), h_all[:-1], weight.dtype)
-        seen = None if peephole is None else _peephole_gradient(back, c_all)
-        return back.flatten(2), dh, dc, grad_recurrent, seen
+        return back.flatten(2), dh, dc, grad_recurrent, _peephole_gradient(back, c_all)
 
 
-def _peephole(a: Tensor, c: Tensor, p: Tensor, act: Tensor, after: Tensor) -> None:
+def _activate(a: Tensor, c: Tensor, p: Tensor, act: Tensor, after: Tensor) -> None:
     """Write the activations i, f, g, o (B, 4, H) and the memory after the step (B, H)."""
     torch.sigmoid(torch.addcmul(a[:, :2], p[:2], c[:, None]), out=act[:, :2])
     torch.tanh(a[:, 2], out=act[:, 2])
@@ -79,7 +72,7 @@ def _peephole(a: Tensor, c: Tensor, p: Tensor, act: Tensor, after: Tensor) -> No
     torch.sigmoid(torch.addcmul(a[:, 3], p[2], after), out=act[:, 3])
 
 
-def _peephole_back(dc: Tensor, act: Tensor, c: Tensor, p: Tensor, back: Tensor) -> Tensor:
+def _activate_back(dc: Tensor, act: Tensor, c: Tensor, p: Tensor, back: Tensor) -> Tensor:
     """Write the gradients of i, f, g and return that of the memory before the step (B, H)."""
     i, f, g, _ = act.unbind(1)
     dc = torch.addcmul(dc, back[:, 3], p[2])
@@ -93,22 +86,6 @@ def _peephole_gradient(back: Tensor, c_all: Tensor) -> Tensor:
     """Return the gradient of the peepholes (3, H): i and f saw the old memory, o the new."""
     pairs = ((0, c_all[:-1]), (1, c_all[:-1]), (3, c_all[1:]))
     return torch.stack([(back[:, :, block] * c).sum((0, 1)) for block, c in pairs])
-
-
-def _coupled(a: Tensor, c: Tensor, act: Tensor, after: Tensor) -> None:
-    """Write the activations f, g, o (B, 3, H) and the memory after the step (B, H)."""
-    torch.sigmoid(a, out=act)
-    torch.tanh(a[:, 1], out=act[:, 1])
-    torch.lerp(act[:, 1], c, act[:, 0], out=after)  # f * c + (1 - f) * g
-
-
-def _coupled_back(dc: Tensor, act: Tensor, c: Tensor, back: Tensor) -> Tensor:
-    """Write the gradients of f and g and return that of the memory before the step (B, H)."""
-    f, g, _ = act.unbind(1)
-    kept = dc * f
-    sigmoid_back(dc * (c - g), f, grad_input=back[:, 0])
-    tanh_back(dc - kept, g, grad_input=back[:, 1])
-    return kept
 
 
 class GRUSteps(torch.autograd.Function):
@@ -125,7 +102,7 @@ class GRUSteps(torch.autograd.Function):
             recurrent: W_R, (3*H, H).
         """
         weight, two = recurrent.to(product_type(recurrent)), 2 * h.shape[1]
-        h_all, acts = _with_start(h, len(gates)), torch.empty_like(gates)
+        h_all, acts = with_start(h, len(gates)), torch.empty_like(gates)
         r, z, n = acts.chunk(3, dim=2)  # (T, B, H) each
         for t, step in enumerate(gates):
             before = h_all[t]
@@ -158,7 +135,7 @@ class GRUSteps(torch.autograd.Function):
         return back, dh, torch.cat([of_gates, of_new])
 
 
-def _with_start(start: Tensor, steps: int) -> Tensor:
+def with_start(start: Tensor, steps: int) -> Tensor:
     """Return room for a state of all steps, (T + 1, B, H), with its start written."""
     room = start.new_empty(steps + 1, *start.shape)
     room[0] = start

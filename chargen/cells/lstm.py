@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from chargen.cells.base import State, TorchCell, WrittenCell
-from chargen.cells.bptt import LSTMSteps
+from chargen.cells.bptt import PeepholeSteps
+from chargen.cells.norm import NormLSTMSteps, layer_norm
 
 
 class LSTM(nn.LSTM, TorchCell):
@@ -26,6 +27,7 @@ class LSTM(nn.LSTM, TorchCell):
     """
 
     states = ("h", "c")
+    forget = 1
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden, batch_first=True)
@@ -37,11 +39,6 @@ class LSTM(nn.LSTM, TorchCell):
         c = torch.sigmoid(f) * state[1][0] + torch.sigmoid(i) * torch.tanh(g)
         h = torch.sigmoid(o) * torch.tanh(c)
         return h[None], c[None]
-
-    def reset(self, generator: torch.Generator) -> None:
-        """Draw new weights, and open the forget gate."""
-        super().reset(generator)
-        nn.init.ones_(self.bias_ih_l0[self.hidden_size : 2 * self.hidden_size])
 
 
 class PeepholeLSTM(WrittenCell):
@@ -60,12 +57,10 @@ class PeepholeLSTM(WrittenCell):
     p_i, p_f, p_o and starts at zero, the forget gate's bias at 1.
     """
 
+    kind = "lstm-peephole"
     states = ("h", "c")
-    blocks = 4
-
-    def __init__(self, inputs: int, hidden: int) -> None:
-        super().__init__(inputs, hidden)
-        self.peephole = nn.Parameter(torch.zeros(3, hidden))
+    forget = 1
+    peephole: Tensor
 
     def step(self, x: Tensor, state: State) -> State:
         """Return (h_t, c_t) for x_t (B, I)."""
@@ -80,12 +75,9 @@ class PeepholeLSTM(WrittenCell):
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""
-        return _run_written(self, x, state, self.peephole)
-
-    def reset(self, generator: torch.Generator) -> None:
-        """Draw new weights, and open the forget gate."""
-        super().reset(generator)
-        nn.init.ones_(self.bias_ih_l0[self.hidden_size : 2 * self.hidden_size])
+        gates, ((h,), (c,)) = self.inputs(x, self.bias_ih_l0), state
+        h, c = PeepholeSteps.apply(gates, h, c, self.weight_hh_l0, self.peephole)  # type: ignore[no-untyped-call]
+        return h.transpose(0, 1), (h[-1:], c[None])
 
 
 class CoupledLSTM(WrittenCell):
@@ -100,11 +92,14 @@ class CoupledLSTM(WrittenCell):
         h_t = o_t * tanh(c_t)
 
     3H(I + H + 1) parameters, blocks in the order f, g, o (Greff et al. 2017 call it CIFG).
-    The forget gate's bias starts at 1.
+    The forget gate's bias starts at 1. The fast form is torch.nn's LSTM with the input gate
+    i = 1 - f = sigma(-(W_f x_t + R_f h_{t-1} + b_f)): a fourth block, the first with its sign
+    changed, costs less than steps of our own.
     """
 
+    kind = "lstm-coupled"
     states = ("h", "c")
-    blocks = 3
+    forget = 0
 
     def step(self, x: Tensor, state: State) -> State:
         """Return (h_t, c_t) for x_t (B, I)."""
@@ -116,17 +111,50 @@ class CoupledLSTM(WrittenCell):
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""
-        return _run_written(self, x, state, None)
+        w, r, b = (
+            torch.cat([-weight[: self.hidden_size], weight])
+            for weight in (self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0)
+        )
+        weights = [w, r, b, torch.zeros_like(b)]
+        y, h, c = torch.lstm(x, state, weights, True, 1, 0.0, self.training, False, True)
+        return y, (h, c)
 
-    def reset(self, generator: torch.Generator) -> None:
-        """Draw new weights, and open the forget gate."""
-        super().reset(generator)
-        nn.init.ones_(self.bias_ih_l0[: self.hidden_size])
 
+class NormLSTM(WrittenCell):
+    """The LSTM with layer normalisation (Ba, Kiros, Hinton 2016, equations 20 to 22).
 
-def _run_written(
-    cell: WrittenCell, x: Tensor, state: State, peephole: Tensor | None
-) -> tuple[Tensor, State]:
-    weight = cell.weight_hh_l0
-    h, c = LSTMSteps.apply(cell.inputs(x), state[0][0], state[1][0], weight, peephole)  # type: ignore[no-untyped-call]
-    return h.transpose(0, 1), (h[-1:], c[None])
+    ::
+
+        a_t = LN(W_I x_t; gain_I, b_I) + LN(W_R h_{t-1}; gain_R, b_R)     (4H): i, f, g, o
+        c_t = sigma(f_t) * c_{t-1} + sigma(i_t) * tanh(g_t)
+        h_t = sigma(o_t) * tanh(LN(c_t; gain_c, b_c))
+        LN(a; gain, b) = gain * (a - mean(a)) / sqrt(var(a) + 1e-5) + b
+
+    Mean and variance are taken over all 4H sums, and over the H units of c, at each step and
+    in each lane. 4H(I + H + 4) + 2H parameters, blocks in the order i, f, g, o; gains start at
+    1, the forget gate's bias too.
+    """
+
+    kind = "lstm-norm"
+    states = ("h", "c")
+    forget = 1
+    gain_c: Tensor
+    bias_c: Tensor
+
+    def step(self, x: Tensor, state: State) -> State:
+        """Return (h_t, c_t) for x_t (B, I)."""
+        (h,), (c,) = state
+        inputs = layer_norm(x @ self.weight_ih_l0.T, self.gain_ih_l0, self.bias_ih_l0)
+        recurrent = layer_norm(h @ self.weight_hh_l0.T, self.gain_hh_l0, self.bias_hh_l0)
+        i, f, g, o = (inputs + recurrent).chunk(4, dim=1)  # (B, H) each
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(layer_norm(c, self.gain_c, self.bias_c))
+        return h[None], c[None]
+
+    def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""
+        gates = layer_norm(self.inputs(x, None), self.gain_ih_l0, self.bias_ih_l0)
+        recurrent = (self.weight_hh_l0, self.gain_hh_l0, self.bias_hh_l0)
+        memory = (self.gain_c, self.bias_c)
+        h, c = NormLSTMSteps.apply(gates, state[0][0], state[1][0], *recurrent, *memory)  # type: ignore[no-untyped-call]
+        return h.transpose(0, 1), (h[-1:], c[None])

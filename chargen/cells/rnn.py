@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from chargen.cells.base import State, TorchCell
+from chargen.cells.base import State, TorchCell, WrittenCell
+from chargen.cells.norm import NormRNNSteps, layer_norm
 
 
 class RNN(nn.RNN, TorchCell):
@@ -39,6 +40,8 @@ class ReluRNN(nn.RNN, TorchCell):
     and the gradient neither vanishes nor explodes.
     """
 
+    recurrent_init = "identity"
+
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden, nonlinearity="relu", batch_first=True)
 
@@ -47,7 +50,29 @@ class ReluRNN(nn.RNN, TorchCell):
         inputs, recurrent = self.products(x, state[0])
         return (torch.relu(inputs + recurrent)[None],)
 
-    def reset(self, generator: torch.Generator) -> None:
-        """Draw new weights, and make the recurrent ones the identity."""
-        super().reset(generator)
-        nn.init.eye_(self.weight_hh_l0)
+
+class NormRNN(WrittenCell):
+    """The simple recurrent layer with layer normalisation (Ba, Kiros, Hinton 2016, equation 4).
+
+    ::
+
+        h_t = tanh(LN(W_I x_t + W_R h_{t-1}; gain, b))
+        LN(a; gain, b) = gain * (a - mean(a)) / sqrt(var(a) + 1e-5) + b
+
+    Mean and variance are taken over the units of the layer, at each step and in each lane.
+    H(I + H + 2) parameters; the gain starts at 1.
+    """
+
+    kind = "rnn-norm"
+
+    def step(self, x: Tensor, state: State) -> State:
+        """Return (h_t,) for x_t (B, I)."""
+        a = x @ self.weight_ih_l0.T + state[0][0] @ self.weight_hh_l0.T  # (B, H)
+        return (torch.tanh(layer_norm(a, self.gain_ih_l0, self.bias_ih_l0))[None],)
+
+    def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""
+        h = NormRNNSteps.apply(  # type: ignore[no-untyped-call]
+            self.inputs(x, None), state[0][0], self.weight_hh_l0, self.gain_ih_l0, self.bias_ih_l0
+        )
+        return h.transpose(0, 1), (h[-1:],)

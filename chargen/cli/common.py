@@ -26,6 +26,9 @@ Model = Annotated[
     typer.Option("-m", "--model", help="A run's name, its folder or a file; default: newest run."),
 ]
 Device = Annotated[str, typer.Option(help=f"One of {', '.join(DEVICES)}.", show_default=True)]
+Int8 = Annotated[
+    bool, typer.Option("--int8", help="Weights as int8: faster when large, a little coarser.")
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")]
 
 

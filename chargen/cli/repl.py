@@ -23,6 +23,7 @@ def repl(
     seed: Annotated[int | None, typer.Option(help=help_of(SampleConfig, "seed"))] = None,
     device: common.Device = "auto",
     threads: common.Threads = None,
+    int8: common.Int8 = False,
 ) -> None:
     """Write a line and the model goes on; in a pipe, each line of stdin is continued."""
     from chargen.output import Output
@@ -31,7 +32,7 @@ def repl(
 
     common.check_device(device)
     config = SampleConfig(length=length, temperature=temperature, seed=seed)
-    session = Session(load(model, device=device, threads=threads), config)
+    session = Session(load(model, device=device, threads=threads, int8=int8), config)
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if terminal:
         common.warn("/help lists the commands, Ctrl-D leaves")

@@ -35,6 +35,7 @@ def sample(
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
     device: common.Device = "auto",
     threads: common.Threads = None,
+    int8: common.Int8 = False,
 ) -> None:
     """Write a text with a trained model: the prompt, then what follows it."""
     from chargen.sampler import load, unseen_words
@@ -43,7 +44,7 @@ def sample(
     prompt = common.as_text(prompt)
     drawn = fresh_seed() if seed is None else seed
     config = SampleConfig(length, temperature, top_k, top_p, drawn)
-    sampler = load(model, device=device, threads=threads)
+    sampler = load(model, device=device, threads=threads, int8=int8)
     if unseen := unseen_words(sampler.tokenizer, prompt):
         common.warn(unseen)
     if seed is None:

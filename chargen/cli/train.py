@@ -87,6 +87,16 @@ def train(
     ),
     dropout: Annotated[float, _of(TrainConfig, "dropout", RECIPE)] = TrainConfig.dropout,
     average: Annotated[float, _of(TrainConfig, "average", RECIPE)] = TrainConfig.average,
+    recurrent_init: Annotated[str, _of(TrainConfig, "recurrent_init", RECIPE)] = (
+        TrainConfig.recurrent_init
+    ),
+    recurrent_scale: Annotated[float, _of(TrainConfig, "recurrent_scale", RECIPE)] = (
+        TrainConfig.recurrent_scale
+    ),
+    input_init: Annotated[str, _of(TrainConfig, "input_init", RECIPE)] = TrainConfig.input_init,
+    forget_bias: Annotated[float, _of(TrainConfig, "forget_bias", RECIPE)] = (
+        TrainConfig.forget_bias
+    ),
     precision: Annotated[str, _of(TrainConfig, "precision", RECIPE)] = TrainConfig.precision,
 ) -> None:
     """Learn a text, and write the model to checkpoints/NAME/model.safetensors."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.checkpoint import ModelHeader, Tensors, load_weights
-from chargen.config import ModelConfig
+from chargen.config import ModelConfig, require
 
 Logits = NDArray[np.float32]
 State = tuple[NDArray[np.float32], ...]
@@ -32,7 +32,9 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(path: Path, header: ModelHeader, device: str, threads: int | None) -> Engine:
+def open_engine(
+    path: Path, header: ModelHeader, device: str, threads: int | None, *, int8: bool = False
+) -> Engine:
     """Open a model file for generation.
 
     Args:
@@ -41,11 +43,16 @@ def open_engine(path: Path, header: ModelHeader, device: str, threads: int | Non
         device: ``auto`` and ``cpu`` take the onnx engine (one token at a time, a CPU is as
             fast as a GPU and starts sooner); ``cuda`` and ``mps`` take torch.
         threads: CPU threads; None for all cores.
+        int8: weight matrices as int8, on a CPU.
+
+    Raises:
+        ConfigError: int8 was asked for on a GPU.
     """
+    require(not int8 or device in ("auto", "cpu"), "device", device, "cpu, where int8 runs")
     if device in ("auto", "cpu"):
         from chargen.engine.onnx import cached_engine
 
-        return cached_engine(path, header.config, threads)
+        return cached_engine(path, header.config, threads, int8=int8)
     from chargen.engine.torch import TorchEngine
 
     return TorchEngine(load_weights(path), header.config, device)

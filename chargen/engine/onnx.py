@@ -17,7 +17,7 @@ from chargen.engine import Logits, State
 from chargen.errors import StorageError
 from chargen.storage import cache_folder, make_folder, write_whole
 
-GRAPH_VERSION = 2  # of the graphs in the cache; raise it whenever engine/graph.py changes them
+GRAPH_VERSION = 3  # of the graphs in the cache; raise it whenever engine/graph.py changes them
 
 # What ONNX Runtime raises for a graph that is cut, garbled or not readable.
 DAMAGED = (
@@ -57,16 +57,19 @@ class OnnxEngine:
         return logits, tuple(last)
 
 
-def cached_engine(path: Path, config: ModelConfig, threads: int | None) -> OnnxEngine:
+def cached_engine(
+    path: Path, config: ModelConfig, threads: int | None, *, int8: bool
+) -> OnnxEngine:
     """Open a model file through its graph in the cache, building the graph on first use."""
-    name = f"{file_sha256(path)}-float32-{GRAPH_VERSION}.onnx"
+    precision = "int8" if int8 else "float32"
+    name = f"{file_sha256(path)}-{precision}-{GRAPH_VERSION}.onnx"
     cached = cache_folder() / "graphs" / name
     if cached.exists():
         with contextlib.suppress(*DAMAGED):  # it is built again
             return OnnxEngine(str(cached), threads)
     from chargen.engine.graph import build_graph
 
-    graph = build_graph(load_weights(path), config)
+    graph = build_graph(load_weights(path), config, int8=int8)
     with contextlib.suppress(StorageError):  # without a cache the next start is slower, no more
         make_folder(cached.parent)
         write_whole(cached, graph)

@@ -1,0 +1,127 @@
+"""An ONNX graph under construction: nodes, weights, products in float32 or int8, loops."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET, IR = 17, 8
+CONTRIB = "com.microsoft"  # ONNX Runtime's own operators, for int8
+
+Weight = NDArray[np.float32]
+Step = Callable[..., "list[str]"]
+"""Takes a graph, the state before and the inputs of one step; returns the state after it."""
+
+
+class Graph:
+    """Nodes and weights as they are added; every result has a name of its own.
+
+    Args:
+        int8: store weight matrices as int8 with a float32 scale for each row, and quantise
+            what they are multiplied with when it is known. A product then shares one scale
+            over all lanes and steps of a call.
+        outer: the graph around this one, if this is the body of a loop; it keeps the weights.
+    """
+
+    def __init__(self, *, int8: bool = False, outer: Graph | None = None) -> None:
+        self.int8 = int8
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = outer.weights if outer else []
+        self._numbers: itertools.count[int] = outer._numbers if outer else itertools.count()
+
+    def name(self, stem: str) -> str:
+        """Return a new name."""
+        return f"{stem}_{next(self._numbers)}"
+
+    def weight(self, array: NDArray[Any]) -> str:
+        """Add a constant and return its name."""
+        name = self.name("weight")
+        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def nodes_of(
+        self, operator: str, inputs: Sequence[str], outputs: list[str], **attributes: Any
+    ) -> list[str]:
+        """Add an operator and return the names of its outputs."""
+        self.nodes.append(helper.make_node(operator, inputs, outputs, **attributes))
+        return outputs
+
+    def __call__(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Add an operator with one output and return its name."""
+        return self.nodes_of(operator, inputs, [self.name(operator)], **attributes)[0]
+
+    def split(self, x: str, parts: int) -> list[str]:
+        """Cut the last axis in equal parts."""
+        return self.nodes_of("Split", [x], [self.name("part") for _ in range(parts)], axis=-1)
+
+    def product(self, x: str, weight: Weight, bias: Weight | None = None) -> str:
+        """Return x @ weight.T + bias for a weight (N, K) and x (..., K)."""
+        if self.int8:
+            values, scale = quantize(weight)
+            inputs = [x, self.weight(values.T), self.weight(scale), ""]
+            inputs += [] if bias is None else [self.weight(bias)]
+            return self("DynamicQuantizeMatMul", *inputs, domain=CONTRIB)
+        product = self("MatMul", x, self.weight(weight.T))
+        return product if bias is None else self("Add", product, self.weight(bias))
+
+    def rows(self, table: Weight, ids: str) -> str:
+        """Return the rows of a table (V, E) that ids name: (..., E)."""
+        if not self.int8:
+            return self("Gather", self.weight(table), ids)
+        values, scale = quantize(table)
+        row = self("Cast", self("Gather", self.weight(values), ids), to=TensorProto.FLOAT)
+        return self("Mul", row, self("Gather", self.weight(scale[:, None]), ids))
+
+    def layer_norm(self, x: str, gain: Weight, bias: Weight, epsilon: float = 1e-5) -> str:
+        """Normalise the last axis of x."""
+        weights = [self.weight(gain), self.weight(bias)]
+        return self("LayerNormalization", x, *weights, epsilon=epsilon)
+
+    def scan(self, step: Step, states: list[str], last: list[str], inputs: str) -> str:
+        """Run a step over all inputs (T, B, N) and return the first state of each, (T, B, H).
+
+        Args:
+            step: adds the nodes of one step.
+            states: names of the states before the first step, (1, B, H) each.
+            last: names under which the states after the last step are to be known.
+            inputs: name of what the steps take, time first.
+        """
+        body = Graph(int8=self.int8, outer=self)
+        before, x = [self.name("before") for _ in states], self.name("input")
+        after = step(body, *before, x)
+        y = body("Identity", after[0])
+        graph = helper.make_graph(body.nodes, "step", _floats(*before, x), _floats(*after, y))
+        lanes = self.weight(np.array([0]))  # the axis in front of the lanes
+        starts = [self("Squeeze", state, lanes) for state in states]  # (B, H) each
+        outputs = [self.name("last") for _ in states] + [self.name("all")]
+        self.nodes_of("Scan", [*starts, inputs], outputs, body=graph, num_scan_inputs=1)
+        for end, name in zip(outputs, last, strict=False):
+            self.nodes_of("Unsqueeze", [end, lanes], [name])
+        return outputs[-1]
+
+    def serialize(
+        self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]
+    ) -> bytes:
+        """Return the finished graph."""
+        graph = helper.make_graph(self.nodes, "chargen", inputs, outputs, self.weights)
+        opsets = [helper.make_opsetid("", OPSET)]
+        opsets += [helper.make_opsetid(CONTRIB, 1)] if self.int8 else []
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR)
+        return bytes(model.SerializeToString())
+
+
+def quantize(weight: Weight) -> tuple[NDArray[np.int8], Weight]:
+    """Return a weight (N, K) as int8 and the scale of each of its rows (N)."""
+    scale = np.abs(weight).max(axis=1) / 127
+    scale[scale == 0] = 1
+    return np.round(weight / scale[:, None]).astype(np.int8), scale.astype(np.float32)
+
+
+def _floats(*names: str) -> list[onnx.ValueInfoProto]:
+    return [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]

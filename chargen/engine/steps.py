@@ -1,0 +1,139 @@
+"""The cells as loops over their step, for those that ONNX has no operator for.
+
+Each function adds one layer over x (T, B, I) and returns its outputs (T, B, H). The equations
+are those of ``chargen/cells``; what needs no state is computed for all steps before the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chargen.checkpoint import Tensors
+from chargen.engine.nodes import Graph
+
+Layer = Callable[[Graph, Tensors, str, list[str], list[str]], str]
+"""Takes a graph, the layer's weights, x, and the names of the states before and after."""
+
+
+def rnn(activation: str) -> Layer:
+    """Return the Elman layer with this activation."""
+
+    def layer(g: Graph, own: Tensors, x: str, states: list[str], last: list[str]) -> str:
+        def step(g: Graph, h: str, u: str) -> list[str]:
+            v = g.product(h, own["weight_hh_l0"], own["bias_hh_l0"])
+            return [g(activation, g("Add", u, v))]
+
+        return g.scan(step, states, last, g.product(x, own["weight_ih_l0"], own["bias_ih_l0"]))
+
+    return layer
+
+
+def rnn_norm(g: Graph, own: Tensors, x: str, states: list[str], last: list[str]) -> str:
+    """Add an Elman layer with layer normalisation."""
+
+    def step(g: Graph, h: str, u: str) -> list[str]:
+        a = g("Add", u, g.product(h, own["weight_hh_l0"]))
+        return [g("Tanh", g.layer_norm(a, own["gain_ih_l0"], own["bias_ih_l0"]))]
+
+    return g.scan(step, states, last, g.product(x, own["weight_ih_l0"]))
+
+
+def lstm_norm(g: Graph, own: Tensors, x: str, states: list[str], last: list[str]) -> str:
+    """Add an LSTM with layer normalisation."""
+
+    def step(g: Graph, h: str, c: str, u: str) -> list[str]:
+        v = g.product(h, own["weight_hh_l0"])
+        a = g("Add", u, g.layer_norm(v, own["gain_hh_l0"], own["bias_hh_l0"]))
+        i, f, n, o = g.split(a, 4)
+        kept = g("Mul", g("Sigmoid", f), c)
+        c = g("Add", kept, g("Mul", g("Sigmoid", i), g("Tanh", n)))
+        seen = g.layer_norm(c, own["gain_c"], own["bias_c"])
+        return [g("Mul", g("Sigmoid", o), g("Tanh", seen)), c]
+
+    u = g.product(x, own["weight_ih_l0"])
+    return g.scan(step, states, last, g.layer_norm(u, own["gain_ih_l0"], own["bias_ih_l0"]))
+
+
+def gru(g: Graph, own: Tensors, x: str, states: list[str], last: list[str]) -> str:
+    """Add a GRU with the reset gate after the recurrent product."""
+
+    def step(g: Graph, h: str, u: str) -> list[str]:
+        v = g.product(h, own["weight_hh_l0"], own["bias_hh_l0"])
+        (ur, uz, un), (vr, vz, vn) = g.split(u, 3), g.split(v, 3)
+        r, z = g("Sigmoid", g("Add", ur, vr)), g("Sigmoid", g("Add", uz, vz))
+        n = g("Tanh", g("Add", un, g("Mul", r, vn)))
+        return [_between(g, n, h, z)]
+
+    return g.scan(step, states, last, g.product(x, own["weight_ih_l0"], own["bias_ih_l0"]))
+
+
+def gru_before(g: Graph, own: Tensors, x: str, states: list[str], last: list[str]) -> str:
+    """Add a GRU with the reset gate before the recurrent product."""
+    two = len(own["bias_ih_l0"]) // 3 * 2
+
+    def step(g: Graph, h: str, u: str) -> list[str]:
+        ur, uz, un = g.split(u, 3)
+        vr, vz = g.split(g.product(h, own["weight_hh_l0"][:two]), 2)
+        r, z = g("Sigmoid", g("Add", ur, vr)), g("Sigmoid", g("Add", uz, vz))
+        vn = g.product(g("Mul", r, h), own["weight_hh_l0"][two:])
+        return [_between(g, g("Tanh", g("Add", un, vn)), h, z)]
+
+    return g.scan(step, states, last, g.product(x, own["weight_ih_l0"], own["bias_ih_l0"]))
+
+
+def gru_norm(g: Graph, own: Tensors, x: str, states: list[str], last: list[str]) -> str:
+    """Add a GRU with layer normalisation."""
+    two = len(own["bias_ih_l0"]) // 3 * 2
+
+    def normed(g: Graph, x: str, part: str) -> tuple[str, str]:
+        weight, gain, bias = (own[f"{name}_{part}_l0"] for name in ("weight", "gain", "bias"))
+        pair = g.layer_norm(g.product(x, weight[:two]), gain[:two], bias[:two])
+        return pair, g.layer_norm(g.product(x, weight[two:]), gain[two:], bias[two:])
+
+    def step(g: Graph, h: str, u: str) -> list[str]:
+        (ur, uz, un), (pair, vn) = g.split(u, 3), normed(g, h, "hh")
+        vr, vz = g.split(pair, 2)
+        r, z = g("Sigmoid", g("Add", ur, vr)), g("Sigmoid", g("Add", uz, vz))
+        return [_between(g, g("Tanh", g("Add", un, g("Mul", r, vn))), h, z)]
+
+    return g.scan(step, states, last, g("Concat", *normed(g, x, "ih"), axis=-1))
+
+
+def minimal(kind: str) -> Layer:
+    """Return minGRU or minLSTM: the loop is h = k * h + b, all else comes before it."""
+
+    def layer(g: Graph, own: Tensors, x: str, states: list[str], last: list[str]) -> str:
+        def step(g: Graph, h: str, kb: str) -> list[str]:
+            k, b = g.split(kb, 2)
+            return [g("Add", g("Mul", k, h), b)]
+
+        gates = g.product(x, own["weight_ih_l0"], own["bias_ih_l0"])
+        if kind == "mingru":
+            z, candidate = g.split(gates, 2)
+            odds = g("Neg", z)
+        else:
+            f, i, candidate = g.split(gates, 3)
+            odds = g("Sub", g("Softplus", g("Neg", i)), g("Softplus", g("Neg", f)))
+        k = g("Sigmoid", odds)
+        b = g("Sub", candidate, g("Mul", k, candidate))
+        return g.scan(step, states, last, g("Concat", k, b, axis=-1))
+
+    return layer
+
+
+def _between(g: Graph, new: str, old: str, kept: str) -> str:
+    """Return (1 - kept) * new + kept * old."""
+    return g("Add", new, g("Mul", kept, g("Sub", old, new)))
+
+
+LAYERS: dict[str, Layer] = {
+    "rnn": rnn("Tanh"),
+    "rnn-relu": rnn("Relu"),
+    "rnn-norm": rnn_norm,
+    "lstm-norm": lstm_norm,
+    "gru": gru,
+    "gru-before": gru_before,
+    "gru-norm": gru_norm,
+    "mingru": minimal("mingru"),
+    "minlstm": minimal("minlstm"),
+}
