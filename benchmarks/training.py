@@ -3,26 +3,40 @@
     python -m benchmarks.training [--times 9]
 
 Forward and backward of one recurrent layer with 64 inputs, in float32 and bfloat16, all in one
-run. The share is that of six operations a weight and character at the matrix rate measured
-here, in the better of the two types.
+run. The ratio is that of the better type to torch.nn's cell of the family, and the share that
+of six operations a weight and character at the matrix rate measured here, in that type.
+Then what the whole training loop costs on top of the model's own forward and backward.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from rich.console import Console
 
 from chargen.cells import CELL_CLASSES
-from chargen.config import TrainConfig
-from chargen.devices import count_cores
+from chargen.config import LayerConfig, ReadConfig, TrainConfig
+from chargen.console import show
+from chargen.corpus import Lanes, read_text, tokenize
+from chargen.devices import count_cores, keep_memory
+from chargen.evaluation import autocast, token_costs
+from chargen.job import Job, new_job
+from chargen.learner import Learner
+from chargen.recipe import LockedDropout
+from chargen.trainer import Trainer
 
 INPUTS = 64
-SIZES = ((512, 32, 64), (128, 50, 64))  # hidden units, lanes, steps
+SIZES = ((512, 32, 64), (128, 50, 64), (512, 32, 256))  # hidden units, lanes, steps
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+STEPS = 40  # of a training loop
 
 
 def seconds_of(work: Callable[[], object], times: int) -> float:
@@ -62,30 +76,105 @@ def characters_per_second(
     return lanes * steps / seconds_of(work, times)
 
 
+def print_cells(size: tuple[int, int, int], rates: dict[str, float], times: int) -> None:
+    """Print a row a cell."""
+    print(f"\nhidden {size[0]}, lanes {size[1]}, steps {size[2]}, characters/s")
+    print(f"{'cell':16}{'float32':>10}{'bfloat16':>10}  best / torch.nn's  share of rate")
+    best: dict[str, float] = {}
+    for kind in CELL_CLASSES:
+        speeds = {n: characters_per_second(kind, size, d, times) for n, d in TYPES.items()}
+        name = max(speeds, key=lambda n: speeds[n])
+        best[kind] = speeds[name]
+        weights = sum(p.numel() for p in CELL_CLASSES[kind](INPUTS, size[0]).parameters())
+        share = 6 * weights * best[kind] / rates[name]
+        family = best[kind.partition("-")[0].removeprefix("min")]
+        print(
+            f"{kind:16}{speeds['float32']:10,.0f}{speeds['bfloat16']:10,.0f}"
+            f"{best[kind] / family:19.2f}{share:15.0%}",
+            flush=True,
+        )
+
+
+def make_job(hidden: int, folder: Path) -> Job:
+    """Return a run on a text that Python brings along."""
+    reading, config = ReadConfig(("builtin:pydoc",)), TrainConfig(steps=10**6, seed=1)
+    text = read_text(reading)
+    job, _ = new_job(
+        run=folder,
+        reading=reading,
+        text=text,
+        corpus=tokenize(text, reading, config.val_frac),
+        layers=(LayerConfig("lstm", hidden),),
+        embedding=64,
+        config=config,
+        device=torch.device("cpu"),
+        threads=count_cores(),
+        seconds_used=0.0,
+    )
+    return job
+
+
+def loop_seconds(job: Job) -> float:
+    """Return the median time of a step of the trainer, with its bar drawn."""
+    moments: list[float] = []
+
+    def stop() -> bool:
+        moments.append(time.perf_counter())
+        return len(moments) > STEPS
+
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(file=nowhere, force_terminal=True)
+        list(show(Trainer(job, time.monotonic(), stop).events(), console, quiet=False))
+    return statistics.median(b - a for a, b in itertools.pairwise(moments[4:]))
+
+
+def model_seconds(job: Job) -> float:
+    """Return the median time of the model's forward and backward on the same windows."""
+    learner = Learner(job.model, job.config, job.plan.lanes, job.device)
+    dropout = LockedDropout(job.config.dropout, torch.Generator().manual_seed(1))
+    lanes = Lanes(job.corpus.train, job.plan.lanes, job.plan.window, None, 0.0, 1)
+    inputs, targets = (torch.from_numpy(part) for part in lanes.batch(0))
+    tokens = torch.cat([inputs, targets[:, -1:]], dim=1)
+    state = learner.model.init_state(job.plan.lanes)
+
+    def work() -> None:
+        learner.model.zero_grad(set_to_none=True)
+        with autocast(job.device, job.plan.precision):
+            costs, _ = token_costs(learner.model, tokens, state, dropout)
+            loss = costs.mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    return seconds_of(work, STEPS)
+
+
+def print_loop(hidden: int) -> None:
+    """Print what the whole loop costs on top of the model, the median of five pairs."""
+    with tempfile.TemporaryDirectory() as folder:
+        job = make_job(hidden, Path(folder))
+        pairs = [(loop_seconds(job), model_seconds(job)) for _ in range(5)]
+    loop, model = (statistics.median(part) for part in zip(*pairs, strict=True))
+    more = statistics.median(loop / model for loop, model in pairs) - 1
+    print(
+        f"hidden {hidden}: model {1e3 * model:.2f} ms, loop {1e3 * loop:.2f} ms a step, "
+        f"{more:.1%} more ({job.plan.precision})",
+        flush=True,
+    )
+
+
 def main() -> None:
-    """Print a table a size."""
+    """Print a table a size, and the cost of the loop."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=9)
     times = parser.parse_args().times
+    keep_memory()
     torch.set_num_threads(count_cores())
     rates = {name: matrix_rate(dtype, times) for name, dtype in TYPES.items()}
     print(", ".join(f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in rates.items()))
+    print("\nthe training loop of one LSTM layer")
+    for hidden in (512, 128):
+        print_loop(hidden)
     for size in SIZES:
-        print(f"\nhidden {size[0]}, lanes {size[1]}, steps {size[2]}, characters/s")
-        print(f"{'cell':16}{'float32':>10}{'bfloat16':>10}  best / torch.nn's  share of rate")
-        best: dict[str, float] = {}
-        for kind in CELL_CLASSES:
-            speeds = {n: characters_per_second(kind, size, d, times) for n, d in TYPES.items()}
-            name = max(speeds, key=lambda n: speeds[n])
-            best[kind] = speeds[name]
-            weights = sum(p.numel() for p in CELL_CLASSES[kind](INPUTS, size[0]).parameters())
-            share = 6 * weights * best[kind] / rates[name]
-            family = best[kind.partition("-")[0]]
-            print(
-                f"{kind:16}{speeds['float32']:10,.0f}{speeds['bfloat16']:10,.0f}"
-                f"{best[kind] / family:19.2f}{share:15.0%}",
-                flush=True,
-            )
+        print_cells(size, rates, times)
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
 
     run = new_run_folder(options["name"], sources, force=options["force"])
     device, threads = find_device(options["device"]), options["threads"] or count_cores()
-    _use_threads(threads)
+    _prepare(threads)
     job, notes = new_job(
         run=run,
         reading=reading,
@@ -163,13 +163,17 @@ def _resumed_job(options: dict[str, Any], budget: TrainConfig) -> Job:
     from chargen.runs import find_unfinished
 
     job = resumed_job(find_unfinished(options["name"]), budget, find_device(options["device"]))
-    _use_threads(job.plan.threads)
+    _prepare(job.plan.threads)
     return job
 
 
-def _use_threads(threads: int) -> None:
+def _prepare(threads: int) -> None:
+    """Set the machine up for training, before its speed is measured."""
     import torch
 
+    from chargen.devices import keep_memory
+
+    keep_memory()
     torch.set_num_threads(threads)
 
 
