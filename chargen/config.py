@@ -31,8 +31,17 @@ OPTIMIZERS = ("adamw", "adam", "rmsprop", "sgd")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
-# A learning rate that suits each family of cells under AdamW, and a factor for the others.
-LEARNING_RATE = {"lstm": 8e-3, "gru": 5e-3, "rnn": 2e-3, "mingru": 8e-3, "minlstm": 8e-3}
+# A learning rate that suits each cell, or else its family, under AdamW, and a factor for the
+# other optimizers.
+LEARNING_RATE = {
+    "rnn": 2e-3,
+    "rnn-norm": 4e-3,
+    "lstm": 8e-3,
+    "gru": 5e-3,
+    "gru-norm": 8e-3,
+    "mingru": 5e-3,
+    "minlstm": 5e-3,
+}
 OPTIMIZER_FACTOR = {"adamw": 1.0, "adam": 1.0, "rmsprop": 0.25, "sgd": 100.0}
 
 DEFAULT_TIME = 300.0  # seconds that a run takes when no budget is given
@@ -212,8 +221,9 @@ class TrainConfig:
         """Return the learning rate asked for, or the one that suits the touchiest cell."""
         if self.learning_rate is not None:
             return self.learning_rate
-        rate = min(LEARNING_RATE[layer.kind.partition("-")[0]] for layer in layers)
-        return rate * OPTIMIZER_FACTOR[self.optimizer]
+        families = {layer.kind: layer.kind.partition("-")[0] for layer in layers}
+        rates = (LEARNING_RATE.get(kind, LEARNING_RATE[f]) for kind, f in families.items())
+        return min(rates) * OPTIMIZER_FACTOR[self.optimizer]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data from which ``TrainConfig(**data)`` makes the same config."""

@@ -221,6 +221,8 @@ def test_the_scan_is_the_recurrence(steps: int) -> None:
     for step in range(steps):
         expected.append(a[step] * expected[-1] + b[step])
     torch.testing.assert_close(scan(a, b, expected[0]), torch.stack(expected[1:]))
+    backwards = scan(a.flip(0), b.flip(0), expected[0], backwards=True)
+    torch.testing.assert_close(backwards.flip(0), torch.stack(expected[1:]))
 
 
 def test_the_scan_is_stable_where_everything_is_forgotten_or_kept() -> None:

@@ -122,7 +122,7 @@ class WrittenCell(Cell):
         for name, shape in cell_shapes(self.kind, inputs, hidden).items():
             self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
 
-    def inputs(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """Return W_I x + b for all steps in one product, time first: (T, B, G*H)."""
-        products = nn.functional.linear(x.transpose(0, 1), self.weight_ih_l0, bias)
+    def inputs(self, x: Tensor) -> Tensor:
+        """Return W_I x for all steps in one product, time first: (T, B, G*H)."""
+        products = nn.functional.linear(x.transpose(0, 1), self.weight_ih_l0)
         return products.to(self.weight_ih_l0.dtype)

@@ -64,7 +64,8 @@ class BeforeGRU(WrittenCell):
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""
-        h = GRUSteps.apply(self.inputs(x, self.bias_ih_l0), state[0][0], self.weight_hh_l0)  # type: ignore[no-untyped-call]
+        weights = (self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0)
+        h = GRUSteps.apply(x.transpose(0, 1), state[0][0], *weights)  # type: ignore[no-untyped-call]
         return h.transpose(0, 1), (h[-1:],)
 
 
@@ -99,7 +100,7 @@ class NormGRU(WrittenCell):
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""
-        gates = self._normed(self.inputs(x, None), self.gain_ih_l0, self.bias_ih_l0)
+        gates = self._normed(self.inputs(x), self.gain_ih_l0, self.bias_ih_l0)
         recurrent = (self.weight_hh_l0, self.gain_hh_l0, self.bias_hh_l0)
         h = NormGRUSteps.apply(gates, state[0][0], *recurrent)  # type: ignore[no-untyped-call]
         return h.transpose(0, 1), (h[-1:],)

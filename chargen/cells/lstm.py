@@ -75,8 +75,8 @@ class PeepholeLSTM(WrittenCell):
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""
-        gates, ((h,), (c,)) = self.inputs(x, self.bias_ih_l0), state
-        h, c = PeepholeSteps.apply(gates, h, c, self.weight_hh_l0, self.peephole)  # type: ignore[no-untyped-call]
+        weights = (self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.peephole)
+        h, c = PeepholeSteps.apply(x.transpose(0, 1), state[0][0], state[1][0], *weights)  # type: ignore[no-untyped-call]
         return h.transpose(0, 1), (h[-1:], c[None])
 
 
@@ -153,7 +153,7 @@ class NormLSTM(WrittenCell):
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""
-        gates = layer_norm(self.inputs(x, None), self.gain_ih_l0, self.bias_ih_l0)
+        gates = layer_norm(self.inputs(x), self.gain_ih_l0, self.bias_ih_l0)
         recurrent = (self.weight_hh_l0, self.gain_hh_l0, self.bias_hh_l0)
         memory = (self.gain_c, self.bias_c)
         h, c = NormLSTMSteps.apply(gates, state[0][0], state[1][0], *recurrent, *memory)  # type: ignore[no-untyped-call]

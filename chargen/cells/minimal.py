@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import linear, logsigmoid
 
 from chargen.cells.base import State, WrittenCell
-from chargen.cells.scan import LinearRecurrence
+from chargen.cells.scan import Mixture
 
 
 class Minimal(WrittenCell):
     """What minGRU and minLSTM share: h_t = k_t * h_{t-1} + (1 - k_t) * g_t."""
 
-    def kept(self, gates: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the share k that is kept and the candidate g, from W x + b (..., G*H)."""
+    def odds(self, *gates: Tensor) -> Tensor:
+        """Return ln(k / (1 - k)) for the share k that is kept, from the gates' W x + b."""
         raise NotImplementedError
 
     def step(self, x: Tensor, state: State) -> State:
         """Return (h_t,) for x_t (B, I)."""
-        k, g = self.kept(x @ self.weight_ih_l0.T + self.bias_ih_l0)
+        products = x @ self.weight_ih_l0.T + self.bias_ih_l0
+        *gates, g = products.view(len(x), -1, self.hidden_size).unbind(1)  # (B, H) each
+        k = torch.sigmoid(self.odds(*gates))
         return ((k * state[0] + (1 - k) * g),)
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""
-        k, g = self.kept(self.inputs(x, self.bias_ih_l0))  # (T, B, H) each
-        h = LinearRecurrence.apply(k, torch.addcmul(g, k, g, value=-1), state[0][0])  # type: ignore[no-untyped-call]
+        weights = self.weight_ih_l0.view(-1, self.hidden_size, x.shape[2])
+        biases = self.bias_ih_l0.view(-1, self.hidden_size)
+        x = x.transpose(0, 1)
+        *gates, g = (linear(x, w, b).to(w.dtype) for w, b in zip(weights, biases, strict=True))
+        h = Mixture.apply(self.odds(*gates), g, state[0][0])  # type: ignore[no-untyped-call]
         return h.transpose(0, 1), (h[-1:],)
 
 
@@ -44,10 +49,9 @@ class MinGRU(Minimal):
 
     kind = "mingru"
 
-    def kept(self, gates: Tensor) -> tuple[Tensor, Tensor]:
-        """Return 1 - z and g."""
-        z, g = gates.chunk(2, dim=-1)
-        return torch.sigmoid(-z), g
+    def odds(self, *gates: Tensor) -> Tensor:
+        """Return those of 1 - z."""
+        return -gates[0]
 
 
 class MinLSTM(Minimal):
@@ -67,7 +71,7 @@ class MinLSTM(Minimal):
     kind = "minlstm"
     forget = 0
 
-    def kept(self, gates: Tensor) -> tuple[Tensor, Tensor]:
-        """Return f / (f + i) and g."""
-        f, i, g = gates.chunk(3, dim=-1)
-        return torch.sigmoid(logsigmoid(f) - logsigmoid(i)), g
+    def odds(self, *gates: Tensor) -> Tensor:
+        """Return those of f / (f + i)."""
+        f, i = gates
+        return logsigmoid(f) - logsigmoid(i)

@@ -1,8 +1,8 @@
 """Back-propagation through time, written by hand for the cells with layer normalisation.
 
 As in ``bptt``: the forward pass keeps what the backward pass needs in one tensor each, the
-backward pass walks the steps once in reverse, and the gradients of recurrent weights, gains
-and biases are one operation each over all steps.
+backward pass walks the steps once in reverse, and the gradients of weights, gains and biases
+are one operation each over all steps.
 
 Legend of shapes: B lanes (batch), T steps, H hidden units, G blocks of H rows. Time first.
 """
@@ -14,14 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chargen.cells.bptt import (
-    over_steps,
-    product,
-    product_type,
-    sigmoid_back,
-    tanh_back,
-    with_start,
-)
+from chargen.cells.bptt import Products, sigmoid_back, tanh, tanh_back
 
 EPSILON = 1e-5  # added to the variance, as torch.nn and ONNX do
 
@@ -46,9 +39,9 @@ class Normed:
 
     def step(self, t: int, a: Tensor) -> Tensor:
         """Return a (B, N) normalised, and keep it as that of step t."""
-        self.a[t] = a
+        kept = self.a[t].copy_(a)
         out, self.mean[t], self.scale[t] = torch.native_layer_norm(
-            self.a[t], self.gain.shape, self.gain, self.bias, EPSILON
+            kept, self.gain.shape, self.gain, self.bias, EPSILON
         )
         return out
 
@@ -70,35 +63,43 @@ class Normed:
         return back
 
 
+def recurrent_products(gates: Tensor, recurrent: Tensor) -> Products:
+    """Return the products W_R h alone: those with an input of width 0."""
+    return Products(gates[..., :0], recurrent[:, :0], recurrent)
+
+
 class NormRNNSteps(torch.autograd.Function):
     """All steps of a simple recurrent layer with layer normalisation."""
 
     @staticmethod
-    def forward(
-        ctx: Any, inputs: Tensor, h: Tensor, recurrent: Tensor, gain: Tensor, bias: Tensor
-    ) -> Tensor:
-        """Return all h (T, B, H) for W_I x_t of all steps, (T, B, H), and h before them."""
-        ctx.weight = weight = recurrent.to(product_type(recurrent))
-        ctx.normed = normed = Normed(inputs, gain, bias)
-        h_all = with_start(h, len(inputs))
-        for t, step in enumerate(inputs):
-            a = normed.step(t, step + product(h_all[t], weight.T))
-            torch.tanh(a, out=h_all[t + 1])
+    def forward(ctx: Any, x: Tensor, h: Tensor, *weights: Tensor) -> Tensor:
+        """Return all h (T, B, H).
+
+        Args:
+            ctx: keeps what the backward pass needs.
+            x: inputs of all steps, (T, B, I).
+            h: state before the first step, (B, H).
+            weights: W_I, W_R, gain and bias.
+        """
+        of_input, recurrent, gain, bias = weights
+        h_all = h.new_empty(len(x), *h.shape)
+        ctx.products, ctx.normed = Products(x, of_input, recurrent), Normed(h_all, gain, bias)
+        for t, out in enumerate(h_all):
+            h = tanh(ctx.normed.step(t, ctx.products.step(t, h)), out=out)
         ctx.save_for_backward(h_all)
-        return h_all[1:]
+        return h_all
 
     @staticmethod
     def backward(ctx: Any, grad_h: Tensor) -> tuple[Tensor, ...]:
-        """Return the gradients of inputs, h, recurrent, gain and bias."""
+        """Return the gradients of x, h and the weights."""
         (h_all,) = ctx.saved_tensors
-        outer, inner = torch.empty_like(grad_h), torch.empty_like(grad_h)  # of LN's result, sum
+        back = torch.empty_like(grad_h)  # of what was normalised
         dh = torch.zeros_like(h_all[0])
-        for t in range(len(grad_h) - 1, -1, -1):
-            tanh_back(dh + grad_h[t], h_all[t + 1], grad_input=outer[t])
-            inner[t] = ctx.normed.back(t, outer[t])
-            dh = product(inner[t], ctx.weight)
-        grad_recurrent = over_steps(inner, h_all[:-1], ctx.weight.dtype)
-        return inner, dh, grad_recurrent, *ctx.normed.of_weights(outer)
+        for t, (h, grad, after) in reversed(list(enumerate(zip(h_all, grad_h, back, strict=True)))):
+            tanh_back(dh + grad, h, grad_input=after)
+            dh = ctx.products.back(t, ctx.normed.back(t, after))
+        dx, of_input, recurrent = ctx.products.gradients()
+        return dx, dh, of_input, recurrent, *ctx.normed.of_weights(back)
 
 
 class NormLSTMSteps(torch.autograd.Function):
@@ -118,45 +119,43 @@ class NormLSTMSteps(torch.autograd.Function):
             recurrent: W_R, (4*H, H).
             norms: gain and bias of W_R h, (4*H) each, and of c, (H) each.
         """
-        weight = recurrent.to(product_type(recurrent))
-        h_all, c_all = with_start(h, len(gates)), with_start(c, len(gates))  # (T + 1, B, H)
-        sums, memory = Normed(gates, *norms[:2]), Normed(c_all[1:], *norms[2:])
-        tanh_c = torch.empty_like(c_all[1:])
-        acts = gates.new_empty(*gates.shape[:2], 4, h.shape[1])  # (T, B, 4, H)
-        for t, step in enumerate(gates):
-            a = (step + sums.step(t, product(h_all[t], weight.T))).view_as(acts[t])
-            torch.sigmoid(a, out=acts[t])
-            torch.tanh(a[:, 2], out=acts[t, :, 2])
-            i, f, g, o = acts[t].unbind(1)  # (B, H) each
-            torch.addcmul(f * c_all[t], i, g, out=c_all[t + 1])
-            torch.tanh(memory.step(t, c_all[t + 1]), out=tanh_c[t])
-            torch.mul(o, tanh_c[t], out=h_all[t + 1])
-        ctx.weight, ctx.sums, ctx.memory = weight, sums, memory
-        ctx.save_for_backward(h_all, c_all, tanh_c, acts)
-        return h_all[1:], c_all[-1].clone()
+        acts = h.new_empty(*gates.shape[:2], 4, h.shape[1])  # (T, B, 4, H)
+        h_all, c_all, tanh_c = (h.new_empty(len(gates), *h.shape) for _ in range(3))
+        products = recurrent_products(gates, recurrent)
+        sums, memory = Normed(gates, *norms[:2]), Normed(c_all, *norms[2:])
+        ctx.start, ctx.products, ctx.sums, ctx.memory = c, products, sums, memory
+        rows = zip(gates, acts, c_all, tanh_c, h_all, strict=True)
+        for t, (step, act, after, tanh_after, out) in enumerate(rows):
+            a = (step + sums.step(t, products.step(t, h))).view_as(act)
+            torch.sigmoid(a, out=act)
+            i, f, g, o = act.unbind(1)  # (B, H) each
+            tanh(a[:, 2], out=g)
+            c = torch.addcmul(f * c, i, g, out=after)
+            h = torch.mul(o, tanh(memory.step(t, c), out=tanh_after), out=out)
+        ctx.save_for_backward(acts, c_all, tanh_c)
+        return h_all, c.clone()
 
     @staticmethod
     def backward(ctx: Any, grad_h: Tensor, grad_c: Tensor) -> tuple[Tensor, ...]:
         """Return the gradients of gates, h, c, recurrent and norms."""
-        h_all, c_all, tanh_c, acts = ctx.saved_tensors
-        back = torch.empty_like(acts)  # gradients of the pre-activations, (T, B, 4, H)
-        inner = torch.empty_like(back.flatten(2))  # of W_R h
-        seen = torch.empty_like(tanh_c)  # of LN(c)
+        acts, c_all, tanh_c = ctx.saved_tensors
+        back, seen = torch.empty_like(acts), torch.empty_like(tanh_c)  # of the sums, of LN(c)
         dh, dc = torch.zeros_like(grad_c), grad_c
-        for t in range(len(acts) - 1, -1, -1):
-            dh, (i, f, g, o) = dh + grad_h[t], acts[t].unbind(1)
-            sigmoid_back(dh * tanh_c[t], o, grad_input=back[t, :, 3])
-            tanh_back(dh * o, tanh_c[t], grad_input=seen[t])
-            dc = dc + ctx.memory.back(t, seen[t])
-            sigmoid_back(dc * g, i, grad_input=back[t, :, 0])
-            sigmoid_back(dc * c_all[t], f, grad_input=back[t, :, 1])
-            tanh_back(dc * i, g, grad_input=back[t, :, 2])
+        rows = zip(acts, (ctx.start, *c_all), tanh_c, grad_h, back, seen, strict=False)
+        for t, (act, before, tanh_after, grad, da, dn) in reversed(list(enumerate(rows))):
+            (i, f, g, o), (di, df, dg, do) = act.unbind(1), da.unbind(1)
+            dh = dh + grad
+            sigmoid_back(dh * tanh_after, o, grad_input=do)
+            tanh_back(dh * o, tanh_after, grad_input=dn)
+            dc = dc + ctx.memory.back(t, dn)
+            sigmoid_back(dc * g, i, grad_input=di)
+            sigmoid_back(dc * before, f, grad_input=df)
+            tanh_back(dc * i, g, grad_input=dg)
             dc = dc * f
-            inner[t] = ctx.sums.back(t, back[t].flatten(1))
-            dh = product(inner[t], ctx.weight)
-        gates = back.flatten(2)
+            dh = ctx.products.back(t, ctx.sums.back(t, da.flatten(1)))
+        gates, (_, _, recurrent) = back.flatten(2), ctx.products.gradients()
         norms = (*ctx.sums.of_weights(gates), *ctx.memory.of_weights(seen))
-        return gates, dh, dc, over_steps(inner, h_all[:-1], ctx.weight.dtype), *norms
+        return gates, dh, dc, recurrent, *norms
 
 
 class NormGRUSteps(torch.autograd.Function):
@@ -176,41 +175,39 @@ class NormGRUSteps(torch.autograd.Function):
             gain: of W_R h, (3*H).
             bias: of W_R h, (3*H).
         """
-        weight, two = recurrent.to(product_type(recurrent)), 2 * h.shape[1]
-        h_all, acts = with_start(h, len(gates)), torch.empty_like(gates)
-        r, z, n = acts.chunk(3, dim=2)  # (T, B, H) each
+        two, acts = 2 * h.shape[1], torch.empty_like(gates)
+        h_all, v = (h.new_empty(len(gates), *h.shape) for _ in range(2))  # v: LN(W_R h) of n
+        products = recurrent_products(gates, recurrent)
         pair = Normed(gates[..., :two], gain[:two], bias[:two])  # of both gates
         single = Normed(gates[..., two:], gain[two:], bias[two:])  # of the candidate
-        v = torch.empty_like(h_all[1:])  # the candidate's part of LN(W_R h)
-        for t, step in enumerate(gates):
-            products = product(h_all[t], weight.T)
-            v[t] = single.step(t, products[:, two:])
-            torch.sigmoid(step[:, :two] + pair.step(t, products[:, :two]), out=acts[t, :, :two])
-            torch.tanh(torch.addcmul(step[:, two:], r[t], v[t]), out=n[t])
-            torch.lerp(n[t], h_all[t], z[t], out=h_all[t + 1])  # (1 - z) * n + z * h
-        ctx.weight, ctx.pair, ctx.single = weight, pair, single
+        ctx.start, ctx.products, ctx.pair, ctx.single = h, products, pair, single
+        for t, (step, act, inner, out) in enumerate(zip(gates, acts, v, h_all, strict=True)):
+            product = products.step(t, h)
+            inner.copy_(single.step(t, product[:, two:]))
+            torch.sigmoid(step[:, :two] + pair.step(t, product[:, :two]), out=act[:, :two])
+            r, z, n = act.chunk(3, dim=1)  # (B, H) each
+            tanh(torch.addcmul(step[:, two:], r, inner), out=n)
+            h = torch.lerp(n, h, z, out=out)  # (1 - z) * n + z * h
         ctx.save_for_backward(h_all, acts, v)
-        return h_all[1:]
+        return h_all
 
     @staticmethod
     def backward(ctx: Any, grad_h: Tensor) -> tuple[Tensor, ...]:
         """Return the gradients of gates, h, recurrent, gain and bias."""
         h_all, acts, v = ctx.saved_tensors
-        two = 2 * v.shape[2]
-        r, z, n = acts.chunk(3, dim=2)  # (T, B, H) each
-        back, inner = torch.empty_like(acts), torch.empty_like(acts)  # of the sums, of W_R h
-        dr, dz, dn = back.chunk(3, dim=2)
-        dv, dh = torch.empty_like(v), torch.zeros_like(h_all[0])
-        for t in range(len(acts) - 1, -1, -1):
-            dh = dh + grad_h[t]
-            kept = dh * z[t]
-            tanh_back(dh - kept, n[t], grad_input=dn[t])
-            sigmoid_back(dh * (h_all[t] - n[t]), z[t], grad_input=dz[t])
-            sigmoid_back(dn[t] * v[t], r[t], grad_input=dr[t])
-            torch.mul(dn[t], r[t], out=dv[t])
-            inner[t, :, :two] = ctx.pair.back(t, back[t, :, :two])
-            inner[t, :, two:] = ctx.single.back(t, dv[t])
-            dh = kept + product(inner[t], ctx.weight)
+        back, dv, two = torch.empty_like(acts), torch.empty_like(v), 2 * v.shape[2]
+        inner, dh = torch.empty_like(acts[0]), torch.zeros_like(h_all[0])  # inner: of W_R h
+        rows = zip(acts, (ctx.start, *h_all), v, grad_h, back, dv, strict=False)
+        for t, (act, before, seen, grad, da, dn_inner) in reversed(list(enumerate(rows))):
+            (r, z, n), (dr, dz, dn) = act.chunk(3, dim=1), da.chunk(3, dim=1)
+            dh = dh + grad
+            kept = dh * z
+            tanh_back(dh - kept, n, grad_input=dn)
+            sigmoid_back(dh * (before - n), z, grad_input=dz)
+            sigmoid_back(dn * seen, r, grad_input=dr)
+            inner[:, :two] = ctx.pair.back(t, da[:, :two])
+            inner[:, two:] = ctx.single.back(t, torch.mul(dn, r, out=dn_inner))
+            dh = kept + ctx.products.back(t, inner)
         of_pair, of_single = ctx.pair.of_weights(back[..., :two]), ctx.single.of_weights(dv)
         norms = (torch.cat(parts) for parts in zip(of_pair, of_single, strict=True))
-        return back, dh, over_steps(inner, h_all[:-1], ctx.weight.dtype), *norms
+        return back, dh, ctx.products.gradients()[2], *norms

@@ -72,7 +72,6 @@ class NormRNN(WrittenCell):
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""
-        h = NormRNNSteps.apply(  # type: ignore[no-untyped-call]
-            self.inputs(x, None), state[0][0], self.weight_hh_l0, self.gain_ih_l0, self.bias_ih_l0
-        )
+        weights = (self.weight_ih_l0, self.weight_hh_l0, self.gain_ih_l0, self.bias_ih_l0)
+        h = NormRNNSteps.apply(x.transpose(0, 1), state[0][0], *weights)  # type: ignore[no-untyped-call]
         return h.transpose(0, 1), (h[-1:],)
