@@ -29,9 +29,9 @@ def make_optimizer(
                 {"params": [p for p in every if p.dim() > 1], "weight_decay": config.weight_decay},
                 {"params": [p for p in every if p.dim() == 1], "weight_decay": 0.0},
             ]
-            return torch.optim.AdamW(groups, betas=(0.9, 0.99))
+            return torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
         case "adam":
-            return torch.optim.Adam(every, betas=(0.9, 0.99))
+            return torch.optim.Adam(every, betas=(0.9, 0.99), fused=True)
         case "rmsprop":
             return torch.optim.RMSprop(every, alpha=0.95)
         case _:
