@@ -101,6 +101,16 @@ def test_a_seed_gives_one_text_however_it_is_asked_for(
     assert sample("--seed", "2") != text
 
 
+def test_int8_writes_too_and_needs_a_cpu(chargen: Run, with_model: Path) -> None:
+    texts = {chargen("sample", "--int8", "--seed", "1", "-n", "60").stdout for _ in range(2)}
+    assert [len(text) for text in texts] == [60]
+    done = chargen("repl", "--int8", "--seed", "1", "-n", "20", input="The \n")
+    assert (done.returncode, len(done.stdout)) == (0, 25)
+    done = chargen("sample", "--int8", "--device", "cuda")
+    assert done.returncode == 2
+    assert done.stderr == "chargen: device is 'cuda'; allowed: cpu, where int8 runs\n"
+
+
 def test_without_a_seed_one_is_drawn_and_printed(chargen: Run, with_model: Path) -> None:
     first = chargen("sample", "-n", "50")
     assert first.stderr.startswith("chargen: --seed ")

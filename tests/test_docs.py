@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shutil
@@ -10,6 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from chargen.cells import CELL_CLASSES
+from chargen.config import CELLS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -85,6 +89,16 @@ def test_every_example_of_the_help_names_a_real_option() -> None:
     assert names == {"train", "sample", "repl", "info", "runs", "cells"}
     for name in names:
         assert f"chargen {name}" in README
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_the_page_of_the_cells_has_each_equation(kind: str) -> None:
+    doc = inspect.getdoc(CELL_CLASSES[kind]) or ""
+    head, rest = doc.split("::\n\n")
+    equations, words = rest.split("\n\n", 1)
+    shown = f"### {kind}\n\n{head}text\n{inspect.cleandoc(equations)}\n\n\n{words}"
+    page = (ROOT / "docs/cells.md").read_text().replace("`", "")
+    assert shown.replace("`", "") in page
 
 
 def test_links_lead_somewhere() -> None:

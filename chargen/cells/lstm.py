@@ -121,7 +121,7 @@ class CoupledLSTM(WrittenCell):
 
 
 class NormLSTM(WrittenCell):
-    """The LSTM with layer normalisation (Ba, Kiros, Hinton 2016, equations 20 to 22).
+    """The LSTM with layer normalisation (Ba, Kiros, Hinton 2016, supplementary material).
 
     ::
 

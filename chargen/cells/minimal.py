@@ -44,7 +44,8 @@ class MinGRU(Minimal):
         h_t = (1 - z_t) * h_{t-1} + z_t * g_t
 
     2H(I + 1) parameters, blocks in the order z, g. As in their paper z = 1 replaces the
-    memory, the role it has in Chung et al. (2014). All steps are one scan (``cells/scan.py``).
+    memory, the role it has in Chung et al. (2014). All steps are one scan (``cells/scan.py``);
+    their form in logarithms wants a positive candidate, this one takes any.
     """
 
     kind = "mingru"
