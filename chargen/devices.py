@@ -24,8 +24,8 @@ def keep_memory() -> None:
     """Ask the C library to keep freed memory for the next step of training.
 
     Each step allocates the same large tensors again. By default glibc gives them back to the
-    system, and every page comes anew, cleared when it is first touched: a step takes 1.2 to
-    1.6 times as long so (docs/measurements.md). Where there is no glibc, nothing happens.
+    system, and every page comes anew, cleared when it is first touched: a step takes up to
+    1.7 times as long so (docs/measurements.md). Where there is no glibc, nothing happens.
     """
     trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # names of malloc.h
     with contextlib.suppress(OSError, AttributeError, TypeError):
