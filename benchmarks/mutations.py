@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TARGETS = ("cells", "model.py", "sampler.py", "tokenizers", "checkpoint.py")
+TARGETS = ("cells", "engine", "model.py", "sampler.py", "tokenizers", "checkpoint.py")
 TESTS = (
     "tests/test_cells.py",
     "tests/test_model.py",
