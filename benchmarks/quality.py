@@ -4,8 +4,9 @@
 
 Trains each text by the command itself, with no other option than time and seed (and those
 after ``--``), in a folder that is removed again. The validation loss is that of the last
-10 %, carried state, in nats per character. Texts come from ``CHARGEN_TEST_CORPORA``
-(default ``../shared/corpora``); a path or a built-in name is taken as it is.
+10 % in nats per character: carried state, and fresh windows of 256 characters. Texts come from
+``CHARGEN_TEST_CORPORA`` (default ``../shared/corpora``); a path or a built-in name is taken as
+it is.
 """
 
 from __future__ import annotations
@@ -50,11 +51,13 @@ def main() -> None:
     if "--" in ours:
         ours, options = ours[: ours.index("--")], ours[ours.index("--") + 1 :]
     arguments = parser.parse_args(ours)
-    print(f"{'text':24} {'val nats':>9} {'steps':>7} {'chars/s':>9} {'seconds':>8} {'MB':>6}")
+    heads = f"{'text':24} {'carried':>9} {'windows':>9} {'steps':>7} {'chars/s':>9}"
+    print(f"{heads} {'seconds':>8} {'MB':>6}")
     for name in arguments.texts:
         end = train(find_text(name), arguments.time, arguments.seed, options)
         print(
-            f"{name:24} {end['final_val_loss']:9.4f} {end['steps']:7,} "
+            f"{name:24} {end['final_val_loss']:9.4f} {end['final_window_loss']:9.4f} "
+            f"{end['steps']:7,} "
             f"{end['characters_per_second']:9,} {end['command_seconds']:8.1f} "
             f"{end['peak_memory_bytes'] / 1e6:6.0f}",
             flush=True,

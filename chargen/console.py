@@ -110,12 +110,15 @@ def _print_end(event: Ended, console: Console) -> None:
     speed = event.metrics["characters_per_second"]
     console.print(f"done: {steps:,} steps in {clock(seconds)}, {speed:,} chars/s")
     loss = event.metrics["final_val_loss"]
-    if loss is not None and event.final_bits_per_char is not None:
+    if loss is not None:
         words = (
-            f"validation {loss:.4f} nats per token, {event.final_bits_per_char:.4f} bits per "
-            f"character, perplexity {math.exp(loss):.2f}"
+            f"validation {loss:.4f} nats per token, {event.metrics['final_val_bits_per_char']:.4f} "
+            f"bits per character, perplexity {math.exp(loss):.2f}"
         )
         console.print(Text(words, style="bold"))
+        console.print(
+            f"in fresh windows of 256 tokens {event.metrics['final_window_loss']:.4f} nats"
+        )
     console.print(f"{event.model}\nwrite with it: chargen sample -m {event.run.name}")
 
 

@@ -1,8 +1,9 @@
 """How well a model knows a text: its loss in nats per token and in bits per character.
 
-Two protocols. *Lanes*: the text is cut in 32 lanes read side by side, each warmed on the 256
+Three protocols. *Lanes*: the text is cut in 32 lanes read side by side, each warmed on the 256
 tokens before it; quick, used during training. *Carried*: one pass from beginning to end with
-the state carried all along; the figure to report.
+the state carried all along; the figure to report. *Windows*: the state begins anew every 256
+tokens, as transformers with such a window are scored; for comparison with published figures.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from torch import Tensor
 from chargen.cells import State
 from chargen.corpus import WARM, Corpus
 from chargen.model import Dropout, LanguageModel
+from chargen.ngram import KneserNey
 
 LANES = 32
+WINDOW = 256  # tokens of a fresh window
+COUNTED = 1 << 21  # tokens that are counted at most
+LONGEST = 9  # tokens of the longest n-gram
 CHUNK = 1 << 22  # logits held at once
 
 
@@ -72,6 +77,37 @@ def score_carried(model: LanguageModel, corpus: Corpus) -> Score:
     first, ids = _with_context(corpus)
     counted = np.arange(1, len(ids)) >= first
     return _score(model, corpus, ids[None], counted[None])
+
+
+def score_windows(model: LanguageModel, corpus: Corpus) -> Score:
+    """Score the validation part in windows, each from a fresh state and one token before it."""
+    first, ids = _with_context(corpus)
+    starts = np.arange(first, len(ids), WINDOW)  # the first target of each window
+    places = starts[:, None] + np.arange(-1, WINDOW)  # (windows, WINDOW + 1)
+    counted = places[:, 1:] < len(ids)
+    tokens = ids[np.minimum(places, len(ids) - 1)]
+    batches = (slice(start, start + LANES) for start in range(0, len(starts), LANES))
+    scores = [_score(model, corpus, tokens[batch], counted[batch]) for batch in batches]
+    return Score(
+        sum(score.nats for score in scores),
+        sum(score.tokens for score in scores),
+        sum(score.characters for score in scores),
+    )
+
+
+def score_counting(corpus: Corpus) -> tuple[int, Score]:
+    """Score the validation part by counting alone, with ``ngram.KneserNey``.
+
+    Returns:
+        The order that does best, and its score: the floor that a model has to beat. Of very
+        long texts only the tokens next to the border are counted and scored.
+    """
+    counted, scored = corpus.train[-COUNTED:], corpus.validation[:COUNTED]
+    ids = np.concatenate([counted, scored]).astype(np.int64)
+    model = KneserNey(ids[: len(counted)], corpus.tokenizer.vocab_size, LONGEST)
+    nats = [float(costs.sum()) for costs in model.costs(ids, len(counted))]
+    best = min(range(LONGEST), key=lambda n: nats[n])
+    return best + 1, _total(corpus, nats[best], ids[len(counted) :])
 
 
 def _with_context(corpus: Corpus) -> tuple[int, NDArray[np.int64]]:

@@ -85,13 +85,11 @@ class Ended:
         run: the run's folder.
         model: the model file.
         metrics: the last line of ``metrics.jsonl``.
-        final_bits_per_char: of the model file, carried state; None without validation.
     """
 
     run: Path
     model: Path
     metrics: dict[str, Any]
-    final_bits_per_char: float | None
 
 
 Event = Started | Progressed | Evaluated | Stopped | Ended

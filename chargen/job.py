@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,14 @@ from chargen.checkpoint import Tensors, load_resume
 from chargen.config import LayerConfig, ModelConfig, ReadConfig, TrainConfig
 from chargen.corpus import Corpus, Text, encode_corpus, read_text
 from chargen.errors import ChargenError, CheckpointError
+from chargen.evaluation import COUNTED, score_counting
 from chargen.planning import Plan, budget_steps, make_plan
 from chargen.runs import STDIN_COPY, is_finished
 from chargen.storage import write_whole
 from chargen.tokenizers import tokenizer_from_json
+
+SECONDS_A_TOKEN = 2.5e-6  # of counting, roughly
+FLOOR_SHARE = 0.05  # of the time may go into it
 
 
 @dataclass
@@ -112,6 +117,8 @@ def new_job(
         write_whole(run / STDIN_COPY, content if isinstance(content, bytes) else content.encode())
         reading = replace(reading, sources=(str(run / STDIN_COPY),), encoding="utf-8")
     model = ModelConfig(corpus.tokenizer.vocab_size, layers, embedding)
+    began, floor = time.monotonic(), _floor(corpus, config.time)
+    seconds_used += time.monotonic() - began
     time_left = None if config.time is None else config.time - seconds_used
     plan = make_plan(
         model=model,
@@ -121,9 +128,18 @@ def new_job(
         threads=threads,
         time_left=time_left,
     )
-    source = _describe(reading, text, corpus)
+    source = {**_describe(reading, text, corpus), "floor": floor}
     job = Job(run, model, config, corpus, source, plan, device, Record())
     return job, (*text.notes, *_fitting_notes(config, plan), *_vocabulary_notes(reading, model))
+
+
+def _floor(corpus: Corpus, budget: float | None) -> dict[str, float] | None:
+    """Return what counting alone reaches, if there is time for it."""
+    expected = SECONDS_A_TOKEN * min(COUNTED, len(corpus.train))
+    if not len(corpus.validation) or (budget and expected > FLOOR_SHARE * budget):
+        return None
+    order, score = score_counting(corpus)
+    return {"order": order, "nats_per_token": score.nats_per_token}
 
 
 def _describe(reading: ReadConfig, text: Text, corpus: Corpus) -> dict[str, Any]:

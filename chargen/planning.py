@@ -38,7 +38,7 @@ class Plan:
             step on.
         evaluate_every: steps between two evaluations.
         evaluation_tokens: tokens that an evaluation during training scores; None for all.
-        ending: seconds that the end of the run takes: one pass over the validation part.
+        ending: seconds that the end of the run takes: two passes over the validation part.
     """
 
     precision: str
@@ -114,7 +114,7 @@ def make_plan(
     began = time.monotonic()
     learner = Learner(model, config, lanes, device)
     precision, costs = _measure(learner, Lanes(corpus.train, lanes, window), corpus)
-    ending = costs.carried_token * len(corpus.validation) + SAVING
+    ending = (costs.carried_token + costs.evaluation_token) * len(corpus.validation) + SAVING
     if time_left is not None:
         time_left -= time.monotonic() - began + ending
     steps = budget_steps(config, costs.step, time_left, len(corpus.train) / (lanes * window))

@@ -34,7 +34,7 @@ from chargen.config import SampleConfig
 from chargen.corpus import Lanes
 from chargen.engine import make_engine
 from chargen.errors import TrainingError
-from chargen.evaluation import Score, autocast, score_carried, score_lanes
+from chargen.evaluation import Score, autocast, score_carried, score_lanes, score_windows
 from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped
 from chargen.job import Job
 from chargen.learner import Learner
@@ -42,6 +42,8 @@ from chargen.planning import EVALUATION_SHARE, budget_steps
 from chargen.sampler import Sampler
 from chargen.storage import append_line, write_whole
 
+# What the end of a run tells: carried state, fresh windows; nats per token, bits per character.
+FINAL = ("final_val_loss", "final_window_loss", "final_val_bits_per_char")
 SAMPLE_LENGTH = 160  # characters of the sample at each evaluation
 SHOW_EVERY = 0.1  # seconds between two progress events
 SAVE_EVERY = 60.0  # seconds of work that a crash may cost at most
@@ -127,25 +129,26 @@ class Trainer:
     def _finish(self) -> Iterator[Event]:
         """Score the kept model in one pass and write the last lines."""
         self.save()
-        score, weights = None, load_weights(self.job.run / MODEL)
+        final: dict[str, float | None] = dict.fromkeys(FINAL)
         if len(self.job.corpus.validation):
-            self.learner.averaged.load(weights)
-            score = score_carried(self.learner.averaged, self.job.corpus)
-        loss = score.nats_per_token if score else None
-        bits = score.bits_per_char if score else None
-        self._write_model(final_val_loss=loss, final_val_bits_per_char=bits)
+            self.learner.averaged.load(load_weights(self.job.run / MODEL))
+            carried = score_carried(self.learner.averaged, self.job.corpus)
+            windows = score_windows(self.learner.averaged, self.job.corpus)
+            figures = (carried.nats_per_token, windows.nats_per_token, carried.bits_per_char)
+            final = dict(zip(FINAL, figures, strict=True))
+        self._write_model(**final)
         self._peak_memory = max(self._peak_memory, anonymous_memory())
         line = {
             "event": "end",
             "steps": self.learner.steps,
             "best_val_loss": self.record.best,
-            "final_val_loss": loss,
+            **final,
             "seconds": round(self.seconds, 3),
             "characters_per_second": round(self._characters_per_second()),
             "peak_memory_bytes": self._peak_memory,
         }
         self._log(line)
-        yield Ended(self.job.run, self.job.run / MODEL, line, bits)
+        yield Ended(self.job.run, self.job.run / MODEL, line)
 
     def _stopped(self) -> Stopped:
         self.save()
@@ -280,8 +283,14 @@ class Trainer:
         corpus, config = job.corpus, job.config
         epochs = plan.steps / self._lanes.steps_per_epoch
         tokenizer = f"{corpus.tokenizer.kind} tokenizer, {corpus.tokenizer.vocab_size:,} ids"
+        floor = job.source.get("floor")
+        floors = []
+        if floor:
+            words = f"{floor['nats_per_token']:.4f} nats by counting alone"
+            floors = [("floor", f"{words} (Kneser-Ney, order {floor['order']})")]
         return (
             ("corpus", f"{job.source['characters']:,} characters, {tokenizer}"),
+            *floors,
             ("model", f"{job.model.to_json()['stack']}, {parameters:,} parameters"),
             (
                 "recipe",

@@ -27,12 +27,15 @@ def test_a_run_is_told_line_by_line_in_a_pipe(chargen: Run, prose: str) -> None:
     lines = done.stderr.splitlines()
     assert re.fullmatch(r"chargen: \d+ CRLF line ends read as LF \(--newlines keep .*\)", lines[0])
     assert re.fullmatch(r"training my-text-\d{4}-\d\d-\d\d", lines[1])
-    assert [line.split()[0] for line in lines[2:6]] == ["corpus", "model", "recipe", "plan"]
-    assert "seed 1" in lines[4]
+    facts = ["corpus", "floor", "model", "recipe", "plan"]
+    assert [line.split()[0] for line in lines[2:7]] == facts
+    assert re.search(r"  \d\.\d{4} nats by counting alone \(Kneser-Ney, order \d\)$", lines[3])
+    assert "seed 1" in lines[5]
     evaluations = [line for line in lines if "val " in line and "bits/char" in line]
     assert len(evaluations) >= 2
-    assert lines[-4].startswith("done: 12 steps in 0:0")
-    assert re.match(r"validation \d\.\d{4} nats per token, \d\.\d{4} bits per char", lines[-3])
+    assert lines[-5].startswith("done: 12 steps in 0:0")
+    assert re.match(r"validation \d\.\d{4} nats per token, \d\.\d{4} bits per char", lines[-4])
+    assert re.fullmatch(r"in fresh windows of 256 tokens \d\.\d{4} nats", lines[-3])
     assert re.fullmatch(r"checkpoints/my-text-\S+/model.safetensors", lines[-2])
     assert lines[-1].startswith("write with it: chargen sample -m my-text-")
     assert "\x1b" not in done.stderr

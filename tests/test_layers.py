@@ -28,7 +28,7 @@ model recipe
 cells
 checkpoint corpus
 tokenizers
-events output storage
+events ngram output storage
 config devices
 errors
 """

@@ -8,7 +8,14 @@ import torch
 
 from chargen.config import CELLS, ModelConfig, ReadConfig, TrainConfig, parse_stack
 from chargen.corpus import Text, tokenize
-from chargen.evaluation import Score, score_carried, score_lanes, token_costs
+from chargen.evaluation import (
+    Score,
+    score_carried,
+    score_counting,
+    score_lanes,
+    score_windows,
+    token_costs,
+)
 from chargen.learner import Learner
 from chargen.model import LanguageModel
 from chargen.recipe import LockedDropout, learning_rate, make_optimizer
@@ -251,7 +258,8 @@ def test_a_model_that_knows_nothing_pays_for_the_whole_vocabulary() -> None:
     model = model_of("lstm:6")
     with torch.no_grad():
         model.head.weight.zero_()
-    for score in (score_lanes(model, corpus), score_carried(model, corpus)):
+    for protocol in (score_lanes, score_carried, score_windows):
+        score = protocol(model, corpus)
         assert score.tokens == score.characters == 300
         assert score.nats_per_token == pytest.approx(math.log(VOCAB))
         assert score.bits_per_char == pytest.approx(math.log2(VOCAB))
@@ -278,6 +286,30 @@ def test_the_carried_score_is_the_sum_of_the_costs_of_one_pass(prose: str) -> No
     assert score_carried(model, corpus).nats == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("size", [600, 2560, 100_003])
+def test_windows_begin_anew_every_256_tokens(size: int, prose: str) -> None:
+    corpus = tokenize(Text((prose * 3)[:size]), ReadConfig(("x",), "byte"), 0.1)
+    model = LanguageModel(ModelConfig(256, parse_stack("lstm:6"), 5), TrainConfig(seed=1))
+    ids = np.concatenate([corpus.train[-1:], corpus.validation]).astype(np.int64)
+    expected = 0.0
+    for start in range(0, len(ids) - 1, 256):
+        window = torch.from_numpy(ids[None, start : start + 257])
+        with torch.no_grad():
+            expected += float(token_costs(model, window, model.init_state(1))[0].sum())
+    score = score_windows(model, corpus)
+    assert score.tokens == len(corpus.validation)
+    assert score.nats == pytest.approx(expected, rel=1e-6)
+
+
+def test_counting_scores_each_token_once_and_names_its_order() -> None:
+    corpus = tokenize(Text("abcab" * 600 + "z"), ReadConfig(("x",)), 0.1)
+    order, score = score_counting(corpus)
+    assert order == 4  # three characters tell the next one
+    assert score.tokens == score.characters == len(corpus.validation) == 300
+    expected = math.log(1_112_064 - 3)  # the name of z, among all unseen characters
+    assert expected < score.nats < expected + 30
+
+
 def test_a_limit_scores_part_of_every_lane(prose: str) -> None:
     corpus = tokenize(Text(prose), ReadConfig(("x",), "byte"), 0.1)
     model = LanguageModel(ModelConfig(256, parse_stack("lstm:6"), 5), TrainConfig(seed=1))
@@ -293,7 +325,8 @@ def test_naming_an_unknown_character_costs_the_choice_among_all_others() -> None
     with torch.no_grad():
         model.head.weight.zero_()
     expected = 100 * math.log(3) + 2 * math.log(1_112_064 - 2)
-    for score in (score_carried(model, corpus), score_lanes(model, corpus)):
+    for protocol in (score_carried, score_lanes, score_windows):
+        score = protocol(model, corpus)
         assert score.tokens == 100
         assert score.nats == pytest.approx(expected, rel=1e-6)
 

@@ -108,13 +108,16 @@ def test_a_run_tells_what_happens_and_writes_it_down(
     assert set(last) == {
         *("event", "steps", "best_val_loss", "final_val_loss", "seconds"),
         *("characters_per_second", "peak_memory_bytes"),
+        *("final_window_loss", "final_val_bits_per_char"),
     }
     assert (last["event"], last["steps"]) == ("end", 24)
     assert last["best_val_loss"] == min(line["val_loss"] for line in lines)
     assert last["final_val_loss"] == pytest.approx(last["best_val_loss"], abs=0.1)
     assert last["peak_memory_bytes"] > 1e7
     header = read_model_header(ended.model)
-    assert header.training["final_val_loss"] == last["final_val_loss"]
+    for name in ("final_val_loss", "final_window_loss", "final_val_bits_per_char"):
+        assert header.training[name] == last[name]
+    assert last["final_window_loss"] > last["final_val_loss"]
     assert header.training["corpus"]["sources"] == ["text.txt"]
     assert header.training["history"][-1][0] == header.training["step"] == 24
     assert sorted(path.name for path in job.run.iterdir()) == [
@@ -211,7 +214,8 @@ def test_without_validation_the_latest_average_is_the_model(
     assert isinstance(ended, Ended)
     assert ended.metrics["best_val_loss"] is None
     assert ended.metrics["final_val_loss"] is None
-    assert ended.final_bits_per_char is None
+    assert ended.metrics["final_window_loss"] is None
+    assert ended.metrics["final_val_bits_per_char"] is None
     weights, kept = load_weights(ended.model), load_resume(job.run)[0]
     for name, array in weights.items():
         assert np.array_equal(array, kept[f"average/{name}"])
@@ -368,3 +372,12 @@ def test_a_text_from_standard_input_is_kept_for_resuming(
     sit(job, 3)
     assert (job.run / "corpus.txt").read_text() == prose[:3000]
     assert json.dumps(resume(job.run).source["sources"]).endswith('corpus.txt"]')
+
+
+@pytest.mark.parametrize(("budget", "there"), [(None, True), (60.0, True), (1e-3, False)])
+def test_the_floor_is_measured_when_there_is_time(
+    budget: float | None, there: bool, prose: str
+) -> None:
+    corpus = tokenize(Text(prose), ReadConfig(("x",)), 0.1)
+    assert (jobs._floor(corpus, budget) is not None) == there
+    assert jobs._floor(tokenize(Text(prose), ReadConfig(("x",)), 0.0), None) is None

@@ -54,6 +54,7 @@ def _facts(path: Path, header: ModelHeader) -> dict[str, Any]:
         "seed": training.get("config", {}).get("seed"),
         "best_val_loss": training.get("best_val_loss"),
         "final_val_loss": training.get("final_val_loss"),
+        "final_window_loss": training.get("final_window_loss"),
         "final_val_bits_per_char": training.get("final_val_bits_per_char"),
         "versions": training.get("versions"),
     }

@@ -1,0 +1,105 @@
+"""Kneser-Ney against its equations, one n-gram at a time."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chargen.ngram import KneserNey, discounts
+
+V, ORDER = 5, 4
+
+
+def text(length: int, seed: int) -> list[int]:
+    """A text with habits: a token is likely to follow the one before it in the alphabet."""
+    rng = np.random.default_rng(seed)
+    ids = [0]
+    for _ in range(length - 1):
+        ids.append((ids[-1] + int(rng.choice(3, p=[0.7, 0.2, 0.1]))) % V)
+    return ids
+
+
+class Slow:
+    """The equations of the module, with dictionaries."""
+
+    def __init__(self, ids: list[int]) -> None:
+        self.counts: list[Counter[tuple[int, ...]]] = []
+        for n in range(1, ORDER + 1):
+            grams = [tuple(ids[t : t + n]) for t in range(len(ids) - n + 1)]
+            if n == ORDER:
+                self.counts.append(Counter(grams))
+            else:
+                longer = {tuple(ids[t : t + n + 1]) for t in range(len(ids) - n)}
+                self.counts.append(Counter(gram[1:] for gram in longer))
+        self.discounts = [discounts(np.array(list(counts.values()))) for counts in self.counts]
+        self.after: list[dict[tuple[int, ...], list[int]]] = []
+        for counts in self.counts:
+            after = defaultdict(list)
+            for gram, count in counts.items():
+                after[gram[:-1]].append(count)
+            self.after.append(after)
+
+    def probability(self, context: tuple[int, ...], token: int, n: int = ORDER) -> float:
+        if n == 0:
+            return 1 / V
+        context = context[len(context) - n + 1 :] if n > 1 else ()
+        lower = self.probability(context[1:], token, n - 1)
+        counts, discount = self.after[n - 1].get(context), self.discounts[n - 1]
+        if not counts:
+            return lower
+        count = self.counts[n - 1][(*context, token)]
+        own = max(0.0, count - discount[min(count, 3)])
+        rest = sum(discount[min(c, 3)] for c in counts)
+        return float((own + rest * lower) / sum(counts))
+
+
+def test_it_is_the_equation() -> None:
+    learned, other = text(400, 1), text(60, 2)
+    slow, fast = Slow(learned), KneserNey(np.array(learned), V, ORDER)
+    costs = fast.costs(np.array(other), ORDER - 1)[-1]
+    for place, cost in enumerate(costs, ORDER - 1):
+        context = tuple(other[place - ORDER + 1 : place])
+        assert math.exp(-cost) == pytest.approx(slow.probability(context, other[place]), abs=1e-12)
+
+
+def test_probabilities_add_up_to_one_after_any_context() -> None:
+    model = KneserNey(np.array(text(300, 3)), V, ORDER)
+    for context in ([0, 1, 2], [4, 4, 4], [3, 0, 3], [2]):
+        texts = [np.array([*context, token]) for token in range(V)]
+        costs = [model.costs(ids, len(context))[-1][0] for ids in texts]
+        assert sum(np.exp(-np.array(costs))) == pytest.approx(1, abs=1e-12)
+
+
+def test_longer_contexts_help_and_order_1_is_nearly_the_share_of_each_token() -> None:
+    learned, other = text(5000, 4), text(2000, 5)
+    means = [c.mean() for c in KneserNey(np.array(learned), V, 3).costs(np.array(other), 10)]
+    assert means[0] == pytest.approx(math.log(V), abs=0.01)  # all tokens are equally frequent
+    entropy = -sum(p * math.log(p) for p in (0.7, 0.2, 0.1))
+    assert means[1] == pytest.approx(entropy, abs=0.02)
+
+
+@pytest.mark.parametrize("ids", [[0], [0, 0], [0, 1, 0, 1, 0, 1], list(range(5))])
+def test_tiny_texts_give_probabilities(ids: list[int]) -> None:
+    for costs in KneserNey(np.array(ids), V, ORDER).costs(np.array([0, 1, 2, 3, 4, 4, 4]), 0):
+        assert np.isfinite(costs).all()
+        assert (costs >= 0).all()
+
+
+def test_discounts_are_chen_and_goodmans() -> None:
+    counts = np.repeat([1, 2, 3, 4, 9], [100, 40, 20, 12, 5])
+    y = 100 / 180
+    expected = [0, 1 - 2 * y * 0.4, 2 - 3 * y * 0.5, 3 - 4 * y * 0.6]
+    assert discounts(counts).tolist() == pytest.approx(expected)
+
+
+def test_tinyshakespeare_at_order_7(corpora: Path) -> None:
+    text = np.frombuffer((corpora / "tinyshakespeare.txt").read_bytes(), np.uint8)
+    alphabet, ids = np.unique(text, return_inverse=True)
+    ids, cut = ids.astype(np.int64), int(0.9 * len(text))
+    costs = KneserNey(ids[:cut], len(alphabet), 9).costs(ids, cut)
+    assert costs[6].mean() == pytest.approx(1.5165, abs=0.0005)
+    assert min(range(9), key=lambda n: costs[n].mean()) == 6
