@@ -23,6 +23,13 @@ CELLS = (
     "gru", "gru-before", "gru-norm",
     "mingru", "minlstm",
 )  # fmt: skip
+PRESETS = {  # layers and hidden units, smaller models first
+    "tiny": (1, 128),
+    "small": (1, 256),
+    "base": (1, 512),
+    "large": (2, 512),
+    "huge": (2, 1024),
+}
 NEWLINES = ("fold", "keep")
 TOKENIZERS = ("char", "byte", "unigram", "bpe")
 RECURRENT_INITS = ("auto", "orthogonal", "xavier", "identity")
@@ -100,8 +107,8 @@ def _is_encoding(name: str) -> bool:
 class LayerConfig:
     """One recurrent layer."""
 
-    kind: str = documented("lstm", f"one of {', '.join(CELLS)}")
-    hidden: int = documented(512, "hidden units of a layer (H)")
+    kind: str = documented("lstm", f"one of {', '.join(CELLS)}; default: lstm")
+    hidden: int = documented(512, "hidden units of a layer (H); default: chosen")
 
     def __post_init__(self) -> None:
         require(self.kind in CELLS, "cell", self.kind, ", ".join(CELLS))
@@ -178,7 +185,9 @@ class TrainConfig:
     warmup: float = documented(0.05, "share of the run in which the learning rate rises")
     clip: float = documented(1.0, "largest norm of the gradient")
     weight_decay: float = documented(0.01, "decay of the weight matrices (adamw only)")
-    dropout: float = documented(0.25, "share of units dropped between layers and before the head")
+    dropout: float | None = documented(
+        None, "share of units dropped between layers and before the head; default: by passes"
+    )
     average: float = documented(0.99, "decay per step of the averaged weights; 0 turns them off")
     recurrent_init: str = documented(
         "auto",
@@ -187,6 +196,9 @@ class TrainConfig:
     recurrent_scale: float = documented(1.0, "factor on the recurrent weights at the start")
     input_init: str = documented("xavier", f"one of {', '.join(INPUT_INITS)}")
     forget_bias: float = documented(1.0, "bias of the forget gates at the start")
+    patience: int = documented(
+        10, "evaluations clearly above the best after which the run ends; 0: never"
+    )
     precision: str = documented("auto", f"one of {', '.join(PRECISIONS)}; auto takes the faster")
     seed: int = documented(0, "seed of weights, dropout and draws; default: a random one")
     val_frac: float = documented(0.1, "share of the text, at its end, kept for validation")
@@ -204,7 +216,7 @@ class TrainConfig:
         require(0 <= self.warmup <= 1, "warm-up", self.warmup, "0 to 1")
         require(self.clip > 0, "clip", self.clip, "more than 0")
         require(self.weight_decay >= 0, "weight decay", self.weight_decay, "0 or more")
-        require(0 <= self.dropout < 1, "dropout", self.dropout, "0 to below 1")
+        require(0 <= (self.dropout or 0) < 1, "dropout", self.dropout, "0 to below 1")
         require(0 <= self.average < 1, "average", self.average, "0 to below 1")
         init, inits = self.recurrent_init, ", ".join(RECURRENT_INITS)
         require(init in RECURRENT_INITS, "recurrent-init", init, inits)
@@ -213,6 +225,7 @@ class TrainConfig:
         scale = self.recurrent_scale
         require(0 <= scale <= 100, "recurrent-scale", scale, "0 to 100")
         require(abs(self.forget_bias) <= 100, "forget-bias", self.forget_bias, "-100 to 100")
+        require(self.patience >= 0, "patience", self.patience, "0 (never) or more")
         require(self.precision in PRECISIONS, "precision", self.precision, ", ".join(PRECISIONS))
         require(0 <= self.seed < 1 << 63, "seed", self.seed, "0 to 2^63 - 1")
         require(0 <= self.val_frac <= 0.5, "val-frac", self.val_frac, "0 to 0.5")

@@ -5,6 +5,7 @@ No text of users or models ever passes through rich's markup.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator
 
@@ -13,7 +14,16 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped
+from chargen.events import (
+    Ended,
+    Evaluated,
+    Event,
+    Progressed,
+    Started,
+    Stopped,
+    Warned,
+    to_json,
+)
 from chargen.output import visible
 
 SAMPLE_LINES = 3  # of the sample at each evaluation
@@ -29,14 +39,22 @@ def stdout() -> Console:
     return Console(markup=False, emoji=False, highlight=False)
 
 
-def show(events: Iterable[Event], console: Console, *, quiet: bool) -> Iterator[Event]:
-    """Display events as they come and pass them on."""
-    bar = _Bar(console) if console.is_terminal and not quiet else None
+def show(events: Iterable[Event], console: Console, form: str) -> Iterator[Event]:
+    """Display events as they come and pass them on.
+
+    Args:
+        events: what happens.
+        console: where words are written.
+        form: ``words``; ``quiet`` (only that a run was stopped); ``json`` (a line each on stdout).
+    """
+    bar = _Bar(console) if console.is_terminal and form == "words" else None
     try:
         for event in events:
-            if bar and isinstance(event, Progressed):
+            if form == "json":
+                print(json.dumps(to_json(event)), flush=True)
+            elif bar and isinstance(event, Progressed):
                 bar.update(event)
-            elif not quiet or isinstance(event, Stopped):
+            elif form == "words" or isinstance(event, Stopped):
                 _print(event, console)
             yield event
     finally:
@@ -79,6 +97,8 @@ def _print(event: Event, console: Console) -> None:
             console.print(_evaluation(event))
             if console.is_terminal:
                 _print_sample(event.sample, console)
+        case Warned():
+            console.print(Text(f"warning: {event.words}", style="yellow"))
         case Stopped():
             console.print(
                 f"stopped after {event.step:,} of {event.steps:,} steps and saved; go on with: "
@@ -119,6 +139,8 @@ def _print_end(event: Ended, console: Console) -> None:
         console.print(
             f"in fresh windows of 256 tokens {event.metrics['final_window_loss']:.4f} nats"
         )
+    for words in event.advice:
+        console.print(words)
     console.print(f"{event.model}\nwrite with it: chargen sample -m {event.run.name}")
 
 

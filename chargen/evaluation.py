@@ -9,7 +9,7 @@ tokens, as transformers with such a window are scored; for comparison with publi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ LANES = 32
 WINDOW = 256  # tokens of a fresh window
 COUNTED = 1 << 21  # tokens that are counted at most
 LONGEST = 9  # tokens of the longest n-gram
+SEEN = 1 << 17  # tokens of the training part that are scored at most
 CHUNK = 1 << 22  # logits held at once
 
 
@@ -93,6 +94,13 @@ def score_windows(model: LanguageModel, corpus: Corpus) -> Score:
         sum(score.tokens for score in scores),
         sum(score.characters for score in scores),
     )
+
+
+def score_seen(model: LanguageModel, corpus: Corpus) -> Score:
+    """Score the end of the training part, as much as there is for validation, in lanes."""
+    count = max(1, min(len(corpus.validation), len(corpus.train) // 2, SEEN))
+    seen = replace(corpus, train=corpus.train[:-count], validation=corpus.train[-count:])
+    return score_lanes(model, seen)
 
 
 def score_counting(corpus: Corpus) -> tuple[int, Score]:

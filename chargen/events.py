@@ -69,6 +69,17 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Warned:
+    """Something looks wrong.
+
+    Attributes:
+        words: what, and what would help.
+    """
+
+    words: str
+
+
+@dataclass(frozen=True)
 class Stopped:
     """The run was interrupted and saved; it can go on."""
 
@@ -85,11 +96,33 @@ class Ended:
         run: the run's folder.
         model: the model file.
         metrics: the last line of ``metrics.jsonl``.
+        advice: what to try next, a sentence each.
     """
 
     run: Path
     model: Path
     metrics: dict[str, Any]
+    advice: tuple[str, ...] = ()
 
 
-Event = Started | Progressed | Evaluated | Stopped | Ended
+Event = Started | Progressed | Evaluated | Warned | Stopped | Ended
+
+NAMES = {
+    Started: "start",
+    Progressed: "progress",
+    Evaluated: "evaluation",
+    Warned: "warning",
+    Stopped: "stop",
+    Ended: "end",
+}
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """Return an event as plain data, its kind under ``event``."""
+    fields = {name: _plain(value) for name, value in vars(event).items() if name != "metrics"}
+    metrics = event.metrics if isinstance(event, Ended) else {}
+    return {"event": NAMES[type(event)], **fields, **metrics}
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value

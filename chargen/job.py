@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from chargen.checkpoint import Tensors, load_resume
+from chargen.choosing import choose
 from chargen.config import LayerConfig, ModelConfig, ReadConfig, TrainConfig
 from chargen.corpus import Corpus, Text, encode_corpus, read_text
 from chargen.errors import ChargenError, CheckpointError
 from chargen.evaluation import COUNTED, score_counting
-from chargen.planning import Plan, budget_steps, make_plan
+from chargen.planning import Plan, budget_steps
 from chargen.runs import STDIN_COPY, is_finished
 from chargen.storage import write_whole
 from chargen.tokenizers import tokenizer_from_json
@@ -62,6 +63,7 @@ class Job:
         record: what earlier sittings did.
         step: steps they took.
         tensors: what they learned; None in a new run.
+        reasons: why model, recipe and plan are as they are, in words; of a new run.
     """
 
     run: Path
@@ -74,6 +76,7 @@ class Job:
     record: Record
     step: int = 0
     tensors: Tensors | None = None
+    reasons: dict[str, str] = field(default_factory=dict)
 
     def header(self) -> dict[str, Any]:
         """Return what does not change in a sitting, for the resume file."""
@@ -91,21 +94,21 @@ def new_job(
     reading: ReadConfig,
     text: Text,
     corpus: Corpus,
-    layers: tuple[LayerConfig, ...],
+    stacks: tuple[tuple[LayerConfig, ...], ...],
     embedding: int,
     config: TrainConfig,
     device: torch.device,
     threads: int,
     seconds_used: float,
 ) -> tuple[Job, tuple[str, ...]]:
-    """Measure the machine, and return the job and notes for the user.
+    """Measure the machine, choose what is open, and return the job and notes for the user.
 
     Args:
         run: the run's folder.
         reading: what was read and how.
         text: what it gave.
         corpus: the same tokenised.
-        layers: the recurrent stack.
+        stacks: recurrent stacks to choose from, smaller ones first.
         embedding: width of the token embedding.
         config: the recipe and the budget.
         device: where to compute.
@@ -116,12 +119,12 @@ def new_job(
         content = text.content
         write_whole(run / STDIN_COPY, content if isinstance(content, bytes) else content.encode())
         reading = replace(reading, sources=(str(run / STDIN_COPY),), encoding="utf-8")
-    model = ModelConfig(corpus.tokenizer.vocab_size, layers, embedding)
     began, floor = time.monotonic(), _floor(corpus, config.time)
     seconds_used += time.monotonic() - began
     time_left = None if config.time is None else config.time - seconds_used
-    plan = make_plan(
-        model=model,
+    choice = choose(
+        stacks,
+        embedding=embedding,
         config=config,
         corpus=corpus,
         device=device,
@@ -129,7 +132,8 @@ def new_job(
         time_left=time_left,
     )
     source = {**_describe(reading, text, corpus), "floor": floor}
-    job = Job(run, model, config, corpus, source, plan, device, Record())
+    model, config, plan = choice.model, choice.config, choice.plan
+    job = Job(run, model, config, corpus, source, plan, device, Record(), reasons=choice.reasons)
     return job, (*text.notes, *_fitting_notes(config, plan), *_vocabulary_notes(reading, model))
 
 

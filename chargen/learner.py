@@ -35,7 +35,7 @@ class Learner:
         self.peak = config.peak_learning_rate(model.layers)
         self._optimizer = make_optimizer(self.model.parameters(), config)
         self._generator = torch.Generator(device).manual_seed(config.seed)
-        self._dropout = LockedDropout(config.dropout, self._generator)
+        self._dropout = LockedDropout(config.dropout or 0.0, self._generator)
         self._state: State = self.model.init_state(lanes)
 
     def learn(

@@ -1,4 +1,4 @@
-"""The plan of a run: what is decided by measuring this machine, once, before the first step.
+"""The plan of a run: what follows from the speed of this machine, once, before the first step.
 
 A plan is written into the run's files. Seed and plan together make a run repeatable, and a
 resumed run follows the plan it was begun with.
@@ -17,7 +17,7 @@ import torch
 
 from chargen.config import ModelConfig, TrainConfig
 from chargen.corpus import Corpus, Lanes, fit_lanes
-from chargen.evaluation import LANES, autocast, score_carried, score_lanes
+from chargen.evaluation import LANES, SEEN, autocast, score_carried, score_lanes
 from chargen.learner import Learner
 
 EVALUATION_SHARE = 0.05  # of the time
@@ -38,7 +38,8 @@ class Plan:
             step on.
         evaluate_every: steps between two evaluations.
         evaluation_tokens: tokens that an evaluation during training scores; None for all.
-        ending: seconds that the end of the run takes: two passes over the validation part.
+        ending: seconds that the end of the run takes: two passes over the validation part
+            and one over as much of the training part.
     """
 
     precision: str
@@ -84,42 +85,43 @@ class Plan:
 
 @dataclass(frozen=True)
 class Costs:
-    """What this machine needs, in seconds."""
+    """What a model needs on this machine, in seconds, in the faster precision.
 
+    Attributes:
+        precision: ``float32`` or ``bfloat16``.
+        step: a step of training.
+        evaluation_token: a token scored in lanes.
+        carried_token: a token scored in one pass.
+        speedup: by which bfloat16 is faster than float32, where both were tried.
+    """
+
+    precision: str
     step: float
     evaluation_token: float
     carried_token: float
+    speedup: float | None = None
 
 
 def make_plan(
-    *,
-    model: ModelConfig,
-    config: TrainConfig,
-    corpus: Corpus,
-    device: torch.device,
-    threads: int,
-    time_left: float | None,
+    costs: Costs, config: TrainConfig, corpus: Corpus, threads: int, time_left: float | None
 ) -> Plan:
-    """Measure this machine on a throw-away copy of the model, and plan the run.
+    """Plan a run of a model whose costs are known.
 
     Args:
-        model: the architecture.
+        costs: what ``measure`` found.
         config: the recipe and the budget.
         corpus: what will be learned.
-        device: where.
-        threads: CPU threads, set already.
-        time_left: seconds left of the time budget when this is called, if there is one.
+        threads: CPU threads.
+        time_left: seconds left of the time budget, if there is one.
     """
     lanes, window = fit_lanes(len(corpus.train), config.lanes, config.window)
-    began = time.monotonic()
-    learner = Learner(model, config, lanes, device)
-    precision, costs = _measure(learner, Lanes(corpus.train, lanes, window), corpus)
-    ending = (costs.carried_token + costs.evaluation_token) * len(corpus.validation) + SAVING
-    if time_left is not None:
-        time_left -= time.monotonic() - began + ending
-    steps = budget_steps(config, costs.step, time_left, len(corpus.train) / (lanes * window))
-    every, tokens = _evaluations(steps, costs, len(corpus.validation))
-    return Plan(precision, threads, lanes, window, ((0, steps, 0.0),), every, tokens, ending)
+    tokens, seen = len(corpus.validation), min(len(corpus.validation), SEEN)
+    ending = costs.carried_token * tokens + costs.evaluation_token * (tokens + seen) + SAVING
+    left = None if time_left is None else time_left - ending
+    steps = budget_steps(config, costs.step, left, len(corpus.train) / (lanes * window))
+    every, limit = _evaluations(steps, costs, tokens)
+    schedule = ((0, steps, 0.0),)
+    return Plan(costs.precision, threads, lanes, window, schedule, every, limit, ending)
 
 
 def budget_steps(
@@ -164,21 +166,25 @@ def _evaluations(steps: int, costs: Costs, tokens: int) -> tuple[int, int | None
     return max(1, math.ceil(steps / count)), affordable if affordable < tokens else None
 
 
-def _measure(learner: Learner, reader: Lanes, corpus: Corpus) -> tuple[str, Costs]:
-    """Return the precision to use and the costs under it."""
-    asked = learner.config.precision
+def measure(model: ModelConfig, config: TrainConfig, corpus: Corpus, device: torch.device) -> Costs:
+    """Time a few steps and evaluations of a throw-away copy of a model."""
+    lanes, window = fit_lanes(len(corpus.train), config.lanes, config.window)
+    learner, reader = Learner(model, config, lanes, device), Lanes(corpus.train, lanes, window)
+    asked = config.precision
     precisions = ["float32", "bfloat16"] if asked == "auto" else [asked]
     seconds = {p: _step_seconds(learner, reader, p) for p in precisions}
     precision = min(seconds, key=lambda p: seconds[p])
+    step = seconds[precision]
+    speedup = seconds["float32"] / seconds["bfloat16"] if asked == "auto" else None
     probe = replace(corpus, validation=corpus.validation[:512])
     if not len(probe.validation):
-        return precision, Costs(seconds[precision], 0.0, 0.0)
+        return Costs(precision, step, 0.0, 0.0, speedup)
     with autocast(learner.device, precision):
         lane_seconds = _median_seconds(lambda: score_lanes(learner.model, corpus, LANES * 64))
     read = LANES * (64 + 256)  # each lane is warmed on 256 tokens
     carried_seconds = _median_seconds(lambda: score_carried(learner.model, probe))
     passed = len(probe.validation) + len(probe.context)
-    return precision, Costs(seconds[precision], lane_seconds / read, carried_seconds / passed)
+    return Costs(precision, step, lane_seconds / read, carried_seconds / passed, speedup)
 
 
 def _step_seconds(learner: Learner, reader: Lanes, precision: str) -> float:

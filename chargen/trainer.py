@@ -21,6 +21,7 @@ import onnxruntime
 import torch
 
 import chargen
+from chargen.advice import advice, is_hopeless, label, warning
 from chargen.checkpoint import (
     METRICS,
     MODEL,
@@ -34,16 +35,23 @@ from chargen.config import SampleConfig
 from chargen.corpus import Lanes
 from chargen.engine import make_engine
 from chargen.errors import TrainingError
-from chargen.evaluation import Score, autocast, score_carried, score_lanes, score_windows
-from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped
+from chargen.evaluation import (
+    Score,
+    autocast,
+    score_carried,
+    score_lanes,
+    score_seen,
+    score_windows,
+)
+from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped, Warned
 from chargen.job import Job
 from chargen.learner import Learner
 from chargen.planning import EVALUATION_SHARE, budget_steps
 from chargen.sampler import Sampler
 from chargen.storage import append_line, write_whole
 
-# What the end of a run tells: carried state, fresh windows; nats per token, bits per character.
-FINAL = ("final_val_loss", "final_window_loss", "final_val_bits_per_char")
+# What the end of a run tells: carried state, fresh windows, text it learned; nats per token.
+FINAL = ("final_val_loss", "final_window_loss", "final_train_loss", "final_val_bits_per_char")
 SAMPLE_LENGTH = 160  # characters of the sample at each evaluation
 SHOW_EVERY = 0.1  # seconds between two progress events
 SAVE_EVERY = 60.0  # seconds of work that a crash may cost at most
@@ -107,11 +115,21 @@ class Trainer:
         if step % self.plan.evaluate_every == 0 or step >= self.plan.steps:
             yield self._evaluate()
             self._replan()
+            yield from self._warn()
         elif time.monotonic() - self._shown > SHOW_EVERY:
             yield self._progress()
         pause = min(SAVE_EVERY, 10 + self._saving_seconds / SAVE_SHARE)
         if time.monotonic() - self._saved > pause:
             self.save()
+
+    def _warn(self) -> Iterator[Event]:
+        """Say what looks wrong, and end a run that can only get worse."""
+        history, step = self.record.history, self.learner.steps
+        if words := warning(history):
+            yield Warned(words)
+        if step < self.plan.steps and is_hopeless(history, self.job.config.patience):
+            self.plan = self.plan.replanned(step, step)
+            yield Warned(f"ended at step {step:,}: it can only get worse (--patience 0 goes on)")
 
     def _learn(self) -> None:
         step = self.learner.steps
@@ -129,13 +147,8 @@ class Trainer:
     def _finish(self) -> Iterator[Event]:
         """Score the kept model in one pass and write the last lines."""
         self.save()
-        final: dict[str, float | None] = dict.fromkeys(FINAL)
-        if len(self.job.corpus.validation):
-            self.learner.averaged.load(load_weights(self.job.run / MODEL))
-            carried = score_carried(self.learner.averaged, self.job.corpus)
-            windows = score_windows(self.learner.averaged, self.job.corpus)
-            figures = (carried.nats_per_token, windows.nats_per_token, carried.bits_per_char)
-            final = dict(zip(FINAL, figures, strict=True))
+        final = self._final_scores()
+        fit, advised = self._judge(final)
         self._write_model(**final)
         self._peak_memory = max(self._peak_memory, anonymous_memory())
         line = {
@@ -143,12 +156,42 @@ class Trainer:
             "steps": self.learner.steps,
             "best_val_loss": self.record.best,
             **final,
+            "fit": fit,
             "seconds": round(self.seconds, 3),
             "characters_per_second": round(self._characters_per_second()),
             "peak_memory_bytes": self._peak_memory,
         }
         self._log(line)
-        yield Ended(self.job.run, self.job.run / MODEL, line)
+        yield Ended(self.job.run, self.job.run / MODEL, line, advised)
+
+    def _final_scores(self) -> dict[str, float | None]:
+        """Score the kept model in all protocols."""
+        corpus = self.job.corpus
+        if not len(corpus.validation):
+            return dict.fromkeys(FINAL)
+        model = self.learner.averaged
+        model.load(load_weights(self.job.run / MODEL))
+        carried = score_carried(model, corpus)
+        others = (score(model, corpus).nats_per_token for score in (score_windows, score_seen))
+        figures = (carried.nats_per_token, *others, carried.bits_per_char)
+        return dict(zip(FINAL, figures, strict=True))
+
+    def _judge(self, final: dict[str, float | None]) -> tuple[str | None, tuple[str, ...]]:
+        """Return how well the model fits, and what to try next."""
+        train, val = final["final_train_loss"], final["final_val_loss"]
+        if train is None or val is None:
+            return None, ()
+        kind = label(self.record.history, train, val)
+        floor = (self.job.source.get("floor") or {}).get("nats_per_token")
+        words = advice(
+            kind,
+            train_loss=train,
+            val_loss=val,
+            floor=floor,
+            dropout=self.job.config.dropout or 0.0,
+            run=self.job.run.name,
+        )
+        return kind, tuple(words)
 
     def _stopped(self) -> Stopped:
         self.save()
@@ -278,10 +321,7 @@ class Trainer:
 
     def _facts(self) -> tuple[tuple[str, str], ...]:
         """Return what was chosen, in words."""
-        job, plan = self.job, self.plan
-        parameters = sum(p.numel() for p in self.learner.model.parameters())
-        corpus, config = job.corpus, job.config
-        epochs = plan.steps / self._lanes.steps_per_epoch
+        job, corpus = self.job, self.job.corpus
         tokenizer = f"{corpus.tokenizer.kind} tokenizer, {corpus.tokenizer.vocab_size:,} ids"
         floor = job.source.get("floor")
         floors = []
@@ -291,16 +331,27 @@ class Trainer:
         return (
             ("corpus", f"{job.source['characters']:,} characters, {tokenizer}"),
             *floors,
+            *(
+                (name, f"{words} ({job.reasons[name]})" if name in job.reasons else words)
+                for name, words in self._choices()
+            ),
+        )
+
+    def _choices(self) -> tuple[tuple[str, str], ...]:
+        """Return model, recipe and plan, in words."""
+        job, plan, config = self.job, self.plan, self.job.config
+        parameters = sum(p.numel() for p in self.learner.model.parameters())
+        return (
             ("model", f"{job.model.to_json()['stack']}, {parameters:,} parameters"),
             (
                 "recipe",
-                f"{config.optimizer} at {self.learner.peak:g}, dropout {config.dropout:g}, "
-                f"{plan.lanes} lanes of {plan.window}, seed {config.seed}",
+                f"{plan.lanes} lanes of {plan.window}, seed {config.seed}, "
+                f"{config.optimizer} at {self.learner.peak:g}, dropout {config.dropout or 0:g}",
             ),
             (
                 "plan",
-                f"{plan.steps:,} steps ({epochs:.1f} epochs) on {job.device.type}, "
-                f"{plan.precision}, {plan.threads} threads",
+                f"{plan.steps:,} steps on {job.device.type}, {plan.threads} threads, "
+                f"{plan.precision}",
             ),
         )
 

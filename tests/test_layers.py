@@ -20,6 +20,7 @@ cli
 repl console
 trainer
 job
+choosing
 planning
 learner
 evaluation sampler
@@ -28,12 +29,22 @@ model recipe
 cells
 checkpoint corpus
 tokenizers
-events ngram output storage
+advice events ngram output storage
 config devices
 errors
 """
 RANK = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in line.split()}
-TORCH = {"cells", "model", "recipe", "learner", "planning", "evaluation", "job", "trainer"}
+TORCH = {
+    "cells",
+    "model",
+    "recipe",
+    "learner",
+    "planning",
+    "choosing",
+    "evaluation",
+    "job",
+    "trainer",
+}
 
 
 def modules() -> list[Path]:

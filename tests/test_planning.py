@@ -5,7 +5,7 @@ import torch
 
 from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
 from chargen.corpus import Text, tokenize
-from chargen.planning import Costs, Plan, _evaluations, budget_steps, make_plan
+from chargen.planning import Costs, Plan, _evaluations, budget_steps, make_plan, measure
 
 PLAN = Plan("float32", 2, 8, 32, ((0, 100, 0.0),), 10, None, 0.5)
 
@@ -66,10 +66,10 @@ def test_the_tightest_budget_counts(
 @pytest.mark.parametrize(
     ("steps", "costs", "tokens"),
     [
-        (2000, Costs(0.05, 5e-6, 3e-5), 111_540),
-        (300, Costs(0.05, 5e-6, 3e-5), 111_540),
-        (600_000, Costs(0.05, 5e-6, 3e-5), 111_540),
-        (100_000, Costs(0.05, 5e-6, 3e-5), 50_000_000),
+        (2000, Costs("float32", 0.05, 5e-6, 3e-5), 111_540),
+        (300, Costs("float32", 0.05, 5e-6, 3e-5), 111_540),
+        (600_000, Costs("float32", 0.05, 5e-6, 3e-5), 111_540),
+        (100_000, Costs("float32", 0.05, 5e-6, 3e-5), 50_000_000),
     ],
 )
 def test_evaluations_take_a_twentieth_of_the_time(steps: int, costs: Costs, tokens: int) -> None:
@@ -82,7 +82,7 @@ def test_evaluations_take_a_twentieth_of_the_time(steps: int, costs: Costs, toke
 
 
 def test_a_text_without_validation_is_still_looked_at() -> None:
-    every, limit = _evaluations(100, Costs(0.01, 0.0, 0.0), 0)
+    every, limit = _evaluations(100, Costs("float32", 0.01, 0.0, 0.0), 0)
     assert (every, limit) == (10, None)
 
 
@@ -91,14 +91,8 @@ def test_a_plan_is_measured_on_this_machine(prose: str, val_frac: float) -> None
     corpus = tokenize(Text(prose[:3000]), ReadConfig(("x",)), val_frac)
     model = ModelConfig(corpus.tokenizer.vocab_size, parse_stack("lstm:8"), 4)
     config = TrainConfig(time=3.0, val_frac=val_frac)
-    plan = make_plan(
-        model=model,
-        config=config,
-        corpus=corpus,
-        device=torch.device("cpu"),
-        threads=1,
-        time_left=3.0,
-    )
+    costs = measure(model, config, corpus, torch.device("cpu"))
+    plan = make_plan(costs, config, corpus, 1, 3.0)
     assert plan.precision in ("float32", "bfloat16")
     assert (plan.lanes, plan.window, plan.threads) == (len(corpus.train) // 128, 64, 1)
     assert 10 < plan.steps < 100_000

@@ -22,8 +22,9 @@ from chargen.checkpoint import (
     read_model_header,
     save_resume,
 )
-from chargen.config import ReadConfig, TrainConfig, parse_stack
-from chargen.corpus import Text, read_text, tokenize
+from chargen.choosing import Choice
+from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
+from chargen.corpus import Corpus, Text, read_text, tokenize
 from chargen.errors import CheckpointError, TrainingError
 from chargen.evaluation import score_lanes
 from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped
@@ -53,7 +54,7 @@ def begin(
 ) -> Job:
     """Make a job whose plan is given instead of measured."""
     Path("text.txt").write_text(prose[:3000])
-    monkeypatch.setattr(jobs, "make_plan", lambda **_: plan)
+    give_plan(monkeypatch, plan)
     reading = ReadConfig(("text.txt",), tokenizer, vocab_size=300)
     config = TrainConfig(**{"seed": 5, "steps": 24, "dropout": 0.2, **options})
     text = read_text(reading)
@@ -62,7 +63,7 @@ def begin(
         reading=reading,
         text=text,
         corpus=tokenize(text, reading, config.val_frac),
-        layers=parse_stack(stack),
+        stacks=(parse_stack(stack),),
         embedding=6,
         config=config,
         device=CPU,
@@ -70,6 +71,16 @@ def begin(
         seconds_used=0.0,
     )
     return job
+
+
+def give_plan(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> None:
+    """Let the first candidate be chosen with this plan, nothing measured."""
+
+    def choice(stacks: Any, *, embedding: int, corpus: Corpus, **options: Any) -> Choice:
+        model = ModelConfig(corpus.tokenizer.vocab_size, stacks[0], embedding)
+        return Choice(model, options["config"], plan, {"model": "as given"})
+
+    monkeypatch.setattr(jobs, "choose", choice)
 
 
 def sit(job: Job, stop_after: int | None = None) -> list[Event]:
@@ -108,7 +119,7 @@ def test_a_run_tells_what_happens_and_writes_it_down(
     assert set(last) == {
         *("event", "steps", "best_val_loss", "final_val_loss", "seconds"),
         *("characters_per_second", "peak_memory_bytes"),
-        *("final_window_loss", "final_val_bits_per_char"),
+        *("final_window_loss", "final_val_bits_per_char", "final_train_loss", "fit"),
     }
     assert (last["event"], last["steps"]) == ("end", 24)
     assert last["best_val_loss"] == min(line["val_loss"] for line in lines)
@@ -355,14 +366,14 @@ def test_a_damaged_resume_file_is_named(prose: str, monkeypatch: pytest.MonkeyPa
 def test_a_text_from_standard_input_is_kept_for_resuming(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "make_plan", lambda **_: PLAN)
+    give_plan(monkeypatch, PLAN)
     text = Text(prose[:3000])
     job, _ = new_job(
         run=new_run_folder("run", ("-",), force=False),
         reading=ReadConfig(("-",)),
         text=text,
         corpus=tokenize(text, ReadConfig(("-",)), 0.1),
-        layers=parse_stack("lstm:8"),
+        stacks=(parse_stack("lstm:8"),),
         embedding=4,
         config=TrainConfig(steps=24),
         device=CPU,

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.models import OptionInfo
 
-from chargen.cli import common
+from chargen.cli import common, settings
 from chargen.config import (
     DEFAULT_TIME,
+    PRESETS,
     LayerConfig,
     ModelConfig,
     ReadConfig,
@@ -56,9 +57,14 @@ def train(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Begin a run of this name anew.")] = False,
     seed: Annotated[int | None, typer.Option(help=help_of(TrainConfig, "seed"))] = None,
+    preset: settings.Preset = None,
+    config: settings.ConfigFile = None,
     device: common.Device = "auto",
     threads: common.Threads = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show errors only.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write events to stdout, a JSON object a line.")
+    ] = False,
     tokenizer: Annotated[str, _of(ReadConfig, "tokenizer", TEXT)] = ReadConfig.tokenizer,
     vocab_size: Annotated[int, _of(ReadConfig, "vocab_size", TEXT)] = ReadConfig.vocab_size,
     encoding: Annotated[str | None, _of(ReadConfig, "encoding", TEXT)] = ReadConfig.encoding,
@@ -68,11 +74,14 @@ def train(
         str | None,
         typer.Option(help="Layers, bottom first, such as gru:128,lstm:64.", rich_help_panel=MODEL),
     ] = None,
-    cell: Annotated[str, _of(LayerConfig, "kind", MODEL)] = LayerConfig.kind,
-    hidden: Annotated[int, _of(LayerConfig, "hidden", MODEL)] = LayerConfig.hidden,
+    cell: Annotated[str | None, _of(LayerConfig, "kind", MODEL)] = None,
+    hidden: Annotated[int | None, _of(LayerConfig, "hidden", MODEL)] = None,
     layers: Annotated[
-        int, typer.Option(min=1, max=64, help="Number of layers.", rich_help_panel=MODEL)
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1, max=64, help="Number of layers; default: chosen.", rich_help_panel=MODEL
+        ),
+    ] = None,
     embedding: Annotated[int, _of(ModelConfig, "embedding", MODEL)] = ModelConfig.embedding,
     lanes: Annotated[int, _of(TrainConfig, "lanes", RECIPE)] = TrainConfig.lanes,
     window: Annotated[int, _of(TrainConfig, "window", RECIPE)] = TrainConfig.window,
@@ -85,7 +94,7 @@ def train(
     weight_decay: Annotated[float, _of(TrainConfig, "weight_decay", RECIPE)] = (
         TrainConfig.weight_decay
     ),
-    dropout: Annotated[float, _of(TrainConfig, "dropout", RECIPE)] = TrainConfig.dropout,
+    dropout: Annotated[float | None, _of(TrainConfig, "dropout", RECIPE)] = TrainConfig.dropout,
     average: Annotated[float, _of(TrainConfig, "average", RECIPE)] = TrainConfig.average,
     recurrent_init: Annotated[str, _of(TrainConfig, "recurrent_init", RECIPE)] = (
         TrainConfig.recurrent_init
@@ -97,18 +106,19 @@ def train(
     forget_bias: Annotated[float, _of(TrainConfig, "forget_bias", RECIPE)] = (
         TrainConfig.forget_bias
     ),
+    patience: Annotated[int, _of(TrainConfig, "patience", RECIPE)] = TrainConfig.patience,
     precision: Annotated[str, _of(TrainConfig, "precision", RECIPE)] = TrainConfig.precision,
 ) -> None:
     """Learn a text, and write the model to checkpoints/NAME/model.safetensors."""
     common.check_device(device)
     options = ctx.params
-    config = _config(options)
+    recipe = _config(options)
     if resume and (corpus or force):
         raise ConfigError("--resume goes on with a run's own corpus; leave corpus and --force out")
     if not resume and not corpus:
         raise ConfigError("no corpus given; name a file, a folder, - or builtin:pydoc")
-    job = _resumed_job(options, config) if resume else _new_job(options, config)
-    _follow(job, quiet)
+    job = _resumed_job(options, recipe) if resume else _new_job(options, recipe)
+    _follow(job, _shown(options))
 
 
 def _config(options: dict[str, Any]) -> TrainConfig:
@@ -119,11 +129,23 @@ def _config(options: dict[str, Any]) -> TrainConfig:
     return TrainConfig(**values)
 
 
+def candidates(options: dict[str, Any]) -> tuple[tuple[LayerConfig, ...], ...]:
+    """Return the stacks to choose from: the presets, changed by what was asked for."""
+    given = {name: options[name] for name in ("cell", "hidden", "layers") if options[name]}
+    if options["stack"]:
+        if given:
+            raise ConfigError(f"--stack says it all; leave --{', --'.join(given)} out")
+        return (parse_stack(options["stack"]),)
+    stacks = []
+    for layers, hidden in PRESETS.values():
+        layer = LayerConfig(given.get("cell", "lstm"), given.get("hidden", hidden))
+        stacks.append((layer,) * given.get("layers", layers))
+    return tuple(dict.fromkeys(stacks))
+
+
 def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
     sources = tuple(options["corpus"])
-    layers = (LayerConfig(options["cell"], options["hidden"]),) * options["layers"]
-    if options["stack"]:
-        layers = parse_stack(options["stack"])
+    stacks = candidates(options)
     if config.time is None and config.steps is None and config.epochs is None:
         config = dataclasses.replace(config, time=DEFAULT_TIME)
 
@@ -145,7 +167,7 @@ def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
         reading=reading,
         text=text,
         corpus=corpus,
-        layers=layers,
+        stacks=stacks,
         embedding=options["embedding"],
         config=config,
         device=device,
@@ -177,7 +199,12 @@ def _prepare(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _follow(job: Job, quiet: bool) -> None:
+def _shown(options: dict[str, Any]) -> str:
+    """Return the way in which events are shown."""
+    return "json" if options["as_json"] else "quiet" if options["quiet"] else "words"
+
+
+def _follow(job: Job, form: str) -> None:
     """Train, show what happens, and save and stop at a signal."""
     from chargen.console import show, stderr
     from chargen.events import Stopped
@@ -185,7 +212,7 @@ def _follow(job: Job, quiet: bool) -> None:
 
     signals = Signals()
     trainer = Trainer(job, common.BEGAN, lambda: signals.received is not None)
-    for event in show(trainer.events(), stderr(), quiet=quiet):
+    for event in show(trainer.events(), stderr(), form):
         if isinstance(event, Stopped):
             raise typer.Exit(128 + (signals.received or signal.SIGINT))
 

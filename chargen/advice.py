@@ -1,0 +1,96 @@
+"""What the losses of a run say, in words: warnings while it learns, advice at its end.
+
+The signs are those of the textbooks. A model *overfits* when the validation loss rises while
+the training loss falls, or when it knows the text it learned much better than new text; it
+*underfits* when it knows both equally well and so could learn more from what it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Evaluations = Sequence[tuple[int, float | None, float | None]]
+"""(step, train loss, validation loss) of each evaluation, in nats per token."""
+
+RISE = 1.01  # times the best: a validation loss that has risen
+HOPELESS = 1.02  # times the best: one that will not come back
+LASTING = 3  # evaluations: a rise that is no chance
+UNDERFITTED, OVERFITTED = 0.05, 0.25  # of the validation loss, by which it exceeds training's
+
+
+def warning(history: Evaluations) -> str | None:
+    """Return a warning, if the last evaluation is the first that gives reason for one."""
+    if _diverges(history) and not _diverges(history[:-1]):
+        return (
+            "the training loss rises: the learning rate is too high for this text; "
+            "if it does not come back, train again with half the --learning-rate"
+        )
+    if _risen(history, RISE, LASTING) and not _risen(history[:-1], RISE, LASTING):
+        return (
+            f"it overfits: the validation loss was best at step {_best(history)[0]:,} and rises "
+            "while the training loss falls; that best model is kept"
+        )
+    return None
+
+
+def is_hopeless(history: Evaluations, patience: int) -> bool:
+    """Tell whether the run overfits beyond return: clearly above the best, so many times."""
+    return patience > 0 and _risen(history, HOPELESS, patience)
+
+
+def label(history: Evaluations, train_loss: float, val_loss: float) -> str:
+    """Return ``overfitted``, ``underfitted`` or ``fitted``.
+
+    Args:
+        history: the evaluations of the run.
+        train_loss: of the kept model on text that it learned, nothing dropped.
+        val_loss: of the same model on the validation part.
+    """
+    gap = (val_loss - train_loss) / val_loss
+    if _risen(history, RISE, 1) or gap > OVERFITTED:
+        return "overfitted"
+    return "underfitted" if gap < UNDERFITTED else "fitted"
+
+
+def advice(
+    kind: str, *, train_loss: float, val_loss: float, floor: float | None, dropout: float, run: str
+) -> list[str]:
+    """Return what to try next, a sentence each, the most useful first.
+
+    Args:
+        kind: what ``label`` said.
+        train_loss: as there.
+        val_loss: as there.
+        floor: what counting alone reaches, if that is known.
+        dropout: the share that was dropped.
+        run: the name of the run.
+    """
+    losses = f"{train_loss:.2f} nats on text it learned, {val_loss:.2f} on new text"
+    longer = f"chargen train --resume --name {run} --time 5m"
+    words = {
+        "overfitted": f"it overfitted ({losses}): more text helps most, "
+        f"then more --dropout than {dropout:g}",
+        "underfitted": f"it could learn more ({losses}): go on with {longer}",
+        "fitted": f"it fits ({losses}): more time helps a little, more text more",
+    }[kind]
+    if floor is not None and val_loss > floor:
+        return [f"counting alone reaches {floor:.4f}: train longer, {longer}", words]
+    return [words]
+
+
+def _best(history: Evaluations) -> tuple[int, float | None, float | None]:
+    return min(history, key=lambda row: row[2] if row[2] is not None else float("inf"))
+
+
+def _risen(history: Evaluations, factor: float, times: int) -> bool:
+    """Tell whether the last validation losses all exceed this many times the best before."""
+    losses = [loss for _, _, loss in history if loss is not None]
+    before, last = losses[:-times], losses[-times:]
+    return bool(before) and min(last) > factor * min(before)
+
+
+def _diverges(history: Evaluations) -> bool:
+    """Tell whether the training loss is a tenth above its lowest, twice in a row."""
+    losses = [loss for _, loss, _ in history if loss is not None]
+    before, last = losses[:-2], losses[-2:]
+    return bool(before) and min(last) > 1.1 * min(before)

@@ -1,0 +1,116 @@
+"""Settings from a preset or a TOML file, which options of the command line override."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+
+from chargen.config import PRESETS
+from chargen.errors import ConfigError
+
+APART = ("corpus", "name", "resume", "force", "config", "quiet", "as_json", "tensorboard")
+"""Options of a call, not of a run: they have no place in a file."""
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _as_usage(callback: Callable[P, R]) -> Callable[P, R]:
+    """Show an error as one of the command line, since no command runs yet."""
+
+    @functools.wraps(callback)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return callback(*args, **kwargs)
+        except ConfigError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return wrapper
+
+
+@_as_usage
+def _use_preset(ctx: typer.Context, name: str | None) -> str | None:
+    """Let a preset's settings be the defaults; they count more than a file's."""
+    if name is not None:
+        below = {key: value for key, value in (ctx.default_map or {}).items() if key != "stack"}
+        ctx.default_map = {**below, **preset_settings(name)}
+    return name
+
+
+@_as_usage
+def _use_file(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Let a file's settings be the defaults."""
+    if path is not None:
+        known = [p.name for p in ctx.command.params if p.name and p.name not in APART]
+        above = ctx.default_map or {}
+        below = read_settings(path, known)
+        if "layers" in above:
+            below.pop("stack", None)
+        ctx.default_map = {**below, **above}
+    return path
+
+
+def preset_settings(name: str) -> dict[str, str]:
+    """Return the settings that a preset stands for."""
+    if name not in PRESETS:
+        raise ConfigError(f"preset is {name!r}; allowed: {', '.join(PRESETS)}")
+    layers, hidden = PRESETS[name]
+    return {"layers": str(layers), "hidden": str(hidden)}
+
+
+def read_settings(path: Path, known: list[str]) -> dict[str, str]:
+    """Read a flat TOML file whose keys are the names of options.
+
+    Values are returned as they would be typed, so that the command line's own checks apply.
+
+    Raises:
+        ConfigError: the file cannot be read, is no TOML, or has a key or value that no option
+            takes.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read --config {str(path)!r}: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"--config {str(path)!r} is not TOML: {error}") from None
+    settings = {key.replace("-", "_"): value for key, value in values.items()}
+    for key, value in settings.items():
+        if key not in known or isinstance(value, bool | list | dict):
+            names = ", ".join(sorted(name.replace("_", "-") for name in known))
+            raise ConfigError(f"--config {str(path)!r} says {key} = {value!r}; allowed: {names}")
+    below = preset_settings(settings["preset"]) if "preset" in settings else {}
+    return {**below, **{key: str(value) for key, value in settings.items()}}
+
+
+def to_toml(settings: dict[str, Any]) -> str:
+    """Write settings as ``read_settings`` reads them; those that are None are left out."""
+    lines = []
+    for name, value in settings.items():
+        if value is not None:
+            text = f'"{value}"' if isinstance(value, str) else repr(value)
+            lines.append(f"{name.replace('_', '-')} = {text}\n")
+    return "".join(lines)
+
+
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Size of the model: {', '.join(PRESETS)}; default: chosen.",
+        callback=_use_preset,
+        is_eager=True,
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML file of settings, as `chargen info --toml` writes it.",
+        callback=_use_file,
+        is_eager=True,
+    ),
+]
