@@ -1,8 +1,8 @@
 """What each part of the recipe gives: ablations at a fixed number of steps.
 
-    python -m benchmarks.recipe GROUP [GROUP ...] [--texts lua_src:1500 alice29:1000] [--seed 1]
+    python -m benchmarks.recipe GROUP [GROUP ...] [--texts lua_src@1000 alice29@1000] [--seed 1]
 
-A text is NAME:STEPS, or NAME:STEPS:CHARACTERS for its beginning only. Each row of a group is
+A text is NAME@STEPS, or NAME@STEPS@CHARACTERS for its beginning only. Each row of a group is
 trained by the command itself, one thread on a core of its own, as many at once as there are
 cores; the figures are validation losses in nats per character, carried state. Without GROUP
 the groups are listed.
@@ -46,8 +46,8 @@ def jobs_of(texts: list[str], groups: list[str]) -> list[tuple[str, str]]:
 
 
 def train(text: str, options: str, seed: int, core: int) -> tuple[float, float]:
-    """Train a text NAME:STEPS[:CHARACTERS] on one core; return its loss and the seconds."""
-    name, steps, *size = text.split(":")
+    """Train a text NAME@STEPS[@CHARACTERS] on one core; return its loss and the seconds."""
+    name, steps, *size = text.split("@")
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(find_text(name))
         if size:
@@ -73,7 +73,7 @@ def main() -> None:
     """Print a line a run, as they end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("groups", nargs="*")
-    parser.add_argument("--texts", nargs="+", default=["lua_src:1500", "alice29:1000"])
+    parser.add_argument("--texts", nargs="+", default=["lua_src@1000", "alice29@1000"])
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if not arguments.groups:

@@ -78,6 +78,7 @@ def choose(
     device: torch.device,
     threads: int,
     time_left: float | None,
+    processes: int = 1,
 ) -> Choice:
     """Measure candidates on this machine, take one, and fill in the recipe.
 
@@ -89,6 +90,7 @@ def choose(
         device: where.
         threads: CPU threads, set already.
         time_left: seconds left of the time budget when this is called, if there is one.
+        processes: how many share the lanes.
     """
     ends = None if time_left is None else time.monotonic() + time_left
     trials: list[Trial] = []
@@ -96,14 +98,15 @@ def choose(
         model = ModelConfig(corpus.tokenizer.vocab_size, layers, embedding)
         if trials and _expected(trials[-1], model) < HOPELESS * ENOUGH:
             break
-        costs = measure(model, config, corpus, device)
+        costs = measure(model, config, corpus, device, processes)
         left = None if ends is None else ends - time.monotonic()
-        trials.append(Trial(model, costs, make_plan(costs, config, corpus, threads, left)))
+        plan = make_plan(costs, config, corpus, threads, left, processes)
+        trials.append(Trial(model, costs, plan))
         if trials[-1].tokens_per_weight < ENOUGH:
             break
     chosen = next((t for t in reversed(trials) if t.tokens_per_weight >= ENOUGH), trials[0])
     left = None if ends is None else ends - time.monotonic()
-    plan = make_plan(chosen.costs, config, corpus, threads, left)
+    plan = make_plan(chosen.costs, config, corpus, threads, left, processes)
     passes = plan.steps * plan.lanes * plan.window / len(corpus.train)
     full = fill(config, chosen.model, passes)
     reasons = {"model": _why_model(chosen, trials, stacks), "recipe": _why_recipe(config, passes)}

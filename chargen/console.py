@@ -45,7 +45,8 @@ def show(events: Iterable[Event], console: Console, form: str) -> Iterator[Event
     Args:
         events: what happens.
         console: where words are written.
-        form: ``words``; ``quiet`` (only that a run was stopped); ``json`` (a line each on stdout).
+        form: ``words``; ``quiet`` (only that a run was stopped); ``json`` (a line each on
+            stdout); ``nothing``.
     """
     bar = _Bar(console) if console.is_terminal and form == "words" else None
     try:
@@ -54,7 +55,7 @@ def show(events: Iterable[Event], console: Console, form: str) -> Iterator[Event
                 print(json.dumps(to_json(event)), flush=True)
             elif bar and isinstance(event, Progressed):
                 bar.update(event)
-            elif form == "words" or isinstance(event, Stopped):
+            elif form == "words" or (form == "quiet" and isinstance(event, Stopped)):
                 _print(event, console)
             yield event
     finally:

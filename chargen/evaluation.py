@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from chargen.cells import State
 from chargen.corpus import WARM, Corpus
@@ -142,7 +142,7 @@ def _score(
 
 
 def token_costs(
-    model: LanguageModel, tokens: Tensor, state: State, dropout: Dropout | None = None
+    model: nn.Module, tokens: Tensor, state: State, dropout: Dropout | None = None
 ) -> tuple[Tensor, State]:
     """Return -ln P of each token but the first, (B, T), for tokens (B, T + 1)."""
     logits, state = model(tokens[:, :-1], state, dropout)  # (B, T, V)

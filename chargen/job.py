@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from chargen.checkpoint import Tensors, load_resume
-from chargen.choosing import choose
+from chargen.choosing import Choice, choose
 from chargen.config import LayerConfig, ModelConfig, ReadConfig, TrainConfig
 from chargen.corpus import Corpus, Text, encode_corpus, read_text
 from chargen.errors import ChargenError, CheckpointError
@@ -18,6 +18,7 @@ from chargen.evaluation import COUNTED, score_counting
 from chargen.planning import Plan, budget_steps
 from chargen.runs import STDIN_COPY, is_finished
 from chargen.storage import write_whole
+from chargen.team import ALONE, Team
 from chargen.tokenizers import tokenizer_from_json
 
 SECONDS_A_TOKEN = 2.5e-6  # of counting, roughly
@@ -64,6 +65,7 @@ class Job:
         step: steps they took.
         tensors: what they learned; None in a new run.
         reasons: why model, recipe and plan are as they are, in words; of a new run.
+        team: the processes that train together.
     """
 
     run: Path
@@ -77,6 +79,7 @@ class Job:
     step: int = 0
     tensors: Tensors | None = None
     reasons: dict[str, str] = field(default_factory=dict)
+    team: Team = ALONE
 
     def header(self) -> dict[str, Any]:
         """Return what does not change in a sitting, for the resume file."""
@@ -100,6 +103,7 @@ def new_job(
     device: torch.device,
     threads: int,
     seconds_used: float,
+    team: Team = ALONE,
 ) -> tuple[Job, tuple[str, ...]]:
     """Measure the machine, choose what is open, and return the job and notes for the user.
 
@@ -114,12 +118,13 @@ def new_job(
         device: where to compute.
         threads: CPU threads, set already.
         seconds_used: seconds since the process began.
+        team: the processes that train together.
     """
     if "-" in reading.sources:
         content = text.content
         write_whole(run / STDIN_COPY, content if isinstance(content, bytes) else content.encode())
         reading = replace(reading, sources=(str(run / STDIN_COPY),), encoding="utf-8")
-    began, floor = time.monotonic(), _floor(corpus, config.time)
+    began, floor = time.monotonic(), team.led(lambda: _floor(corpus, config.time))
     seconds_used += time.monotonic() - began
     time_left = None if config.time is None else config.time - seconds_used
     choice = choose(
@@ -130,11 +135,22 @@ def new_job(
         device=device,
         threads=threads,
         time_left=time_left,
+        processes=team.size,
     )
+    model, config, plan, reasons = _agreed(choice, team)
     source = {**_describe(reading, text, corpus), "floor": floor}
-    model, config, plan = choice.model, choice.config, choice.plan
-    job = Job(run, model, config, corpus, source, plan, device, Record(), reasons=choice.reasons)
+    job = Job(
+        run, model, config, corpus, source, plan, device, Record(), reasons=reasons, team=team
+    )
     return job, (*text.notes, *_fitting_notes(config, plan), *_vocabulary_notes(reading, model))
+
+
+def _agreed(choice: Choice, team: Team) -> tuple[ModelConfig, TrainConfig, Plan, dict[str, str]]:
+    """Return what the leader has chosen."""
+    model, config, plan, reasons = team.agree(
+        (choice.model.to_json(), choice.config.to_json(), choice.plan.to_json(), choice.reasons)
+    )
+    return ModelConfig.from_json(model), TrainConfig(**config), Plan.from_json(plan), reasons
 
 
 def _floor(corpus: Corpus, budget: float | None) -> dict[str, float] | None:
@@ -178,7 +194,7 @@ def _vocabulary_notes(reading: ReadConfig, model: ModelConfig) -> list[str]:
     ]
 
 
-def resumed_job(run: Path, budget: TrainConfig, device: torch.device) -> Job:
+def resumed_job(run: Path, budget: TrainConfig, device: torch.device, team: Team = ALONE) -> Job:
     """Take up a run from its files; a budget, if one is given, comes on top of what is done.
 
     Raises:
@@ -195,7 +211,7 @@ def resumed_job(run: Path, budget: TrainConfig, device: torch.device) -> Job:
         raise CheckpointError(f"the resume file of run {run.name!r} is damaged: {error}") from None
     text = _read_again(run, source, tokenizer.kind)
     corpus = encode_corpus(text, tokenizer, config.val_frac)
-    job = Job(run, model, config, corpus, source, plan, device, record, step, tensors)
+    job = Job(run, model, config, corpus, source, plan, device, record, step, tensors, team=team)
     return _extended(job, budget)
 
 

@@ -13,6 +13,7 @@ from chargen.config import ModelConfig, TrainConfig
 from chargen.evaluation import autocast, token_costs
 from chargen.model import LanguageModel, to_arrays
 from chargen.recipe import LockedDropout, learning_rate, make_optimizer
+from chargen.team import ALONE, Team
 
 
 class Learner:
@@ -27,16 +28,23 @@ class Learner:
     """
 
     def __init__(
-        self, model: ModelConfig, config: TrainConfig, lanes: int, device: torch.device
+        self,
+        model: ModelConfig,
+        config: TrainConfig,
+        lanes: int,
+        device: torch.device,
+        team: Team = ALONE,
     ) -> None:
-        self.config, self.device, self.steps = config, device, 0
+        self.config, self.device, self.team, self.steps = config, device, team, 0
+        self._own = team.share(lanes)
         self.model = LanguageModel(model, config).to(device)
         self.averaged = LanguageModel(model, config).to(device).requires_grad_(False)
         self.peak = config.peak_learning_rate(model.layers)
         self._optimizer = make_optimizer(self.model.parameters(), config)
         self._generator = torch.Generator(device).manual_seed(config.seed)
-        self._dropout = LockedDropout(config.dropout or 0.0, self._generator)
-        self._state: State = self.model.init_state(lanes)
+        self._dropout = LockedDropout(config.dropout or 0.0, self._generator, lanes, self._own)
+        self._state: State = self.model.init_state(lanes // team.size)
+        self._wrapped = team.wrap(self.model)
 
     def learn(
         self,
@@ -47,16 +55,18 @@ class Learner:
     ) -> float:
         """Take one step on a window, (B, T) each, and return its mean loss in nats per token.
 
+        In a team every process is given all lanes and learns from its own.
+
         Args:
             inputs: tokens.
             targets: the tokens that follow them.
             progress: share of the run that is over, for the learning rate.
             precision: ``float32`` or ``bfloat16``.
         """
-        tokens = torch.from_numpy(np.concatenate([inputs, targets[:, -1:]], axis=1))
+        tokens = torch.from_numpy(np.concatenate([inputs, targets[:, -1:]], axis=1)[self._own])
         with autocast(self.device, precision):
             costs, state = token_costs(
-                self.model, tokens.to(self.device), self._state, self._dropout
+                self._wrapped, tokens.to(self.device), self._state, self._dropout
             )
             loss = costs.mean()
         self._state = tuple(part.detach().float() for part in state)
@@ -67,7 +77,7 @@ class Learner:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._average()
-        return float(loss.detach())
+        return float(self.team.mean(loss.detach()))
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -83,7 +93,8 @@ class Learner:
         named: dict[str, Tensor] = {}
         named |= {f"weights/{name}": p for name, p in self.model.named_parameters()}
         named |= {f"average/{name}": p for name, p in self.averaged.named_parameters()}
-        named |= {f"state/{number}": part for number, part in enumerate(self._state)}
+        for number, part in enumerate(self._state):
+            named[f"state/{number}"] = self.team.join(part)
         named["generator"] = self._generator.get_state()
         for number, moments in self._optimizer.state_dict()["state"].items():
             named |= {f"optimizer/{number}/{name}": m for name, m in moments.items()}
@@ -96,7 +107,7 @@ class Learner:
         self.averaged.load(_below("average/", tensors))
         state = _below("state/", tensors)
         self._state = tuple(
-            torch.from_numpy(state[str(n)]).to(self.device) for n in range(len(state))
+            torch.from_numpy(state[str(n)])[:, self._own].to(self.device) for n in range(len(state))
         )
         self._generator.set_state(torch.from_numpy(tensors["generator"]))
         moments: dict[int, dict[str, Tensor]] = {}

@@ -103,7 +103,12 @@ class Costs:
 
 
 def make_plan(
-    costs: Costs, config: TrainConfig, corpus: Corpus, threads: int, time_left: float | None
+    costs: Costs,
+    config: TrainConfig,
+    corpus: Corpus,
+    threads: int,
+    time_left: float | None,
+    processes: int = 1,
 ) -> Plan:
     """Plan a run of a model whose costs are known.
 
@@ -113,8 +118,9 @@ def make_plan(
         corpus: what will be learned.
         threads: CPU threads.
         time_left: seconds left of the time budget, if there is one.
+        processes: how many share the lanes.
     """
-    lanes, window = fit_lanes(len(corpus.train), config.lanes, config.window)
+    lanes, window = _lanes(config, corpus, processes)
     tokens, seen = len(corpus.validation), min(len(corpus.validation), SEEN)
     ending = costs.carried_token * tokens + costs.evaluation_token * (tokens + seen) + SAVING
     left = None if time_left is None else time_left - ending
@@ -166,9 +172,32 @@ def _evaluations(steps: int, costs: Costs, tokens: int) -> tuple[int, int | None
     return max(1, math.ceil(steps / count)), affordable if affordable < tokens else None
 
 
-def measure(model: ModelConfig, config: TrainConfig, corpus: Corpus, device: torch.device) -> Costs:
-    """Time a few steps and evaluations of a throw-away copy of a model."""
+def _lanes(config: TrainConfig, corpus: Corpus, processes: int) -> tuple[int, int]:
+    """Return lanes and window that the text fills, the lanes a multiple of the processes."""
     lanes, window = fit_lanes(len(corpus.train), config.lanes, config.window)
+    if lanes < config.lanes:
+        lanes = max(processes, lanes // processes * processes)
+    return lanes, window
+
+
+def measure(
+    model: ModelConfig,
+    config: TrainConfig,
+    corpus: Corpus,
+    device: torch.device,
+    processes: int = 1,
+) -> Costs:
+    """Time a few steps and evaluations of a throw-away copy of a model.
+
+    Args:
+        model: the architecture.
+        config: the recipe and the budget.
+        corpus: what will be learned.
+        device: where.
+        processes: how many share the lanes: a step is that of one share.
+    """
+    lanes, window = _lanes(config, corpus, processes)
+    lanes //= processes
     learner, reader = Learner(model, config, lanes, device), Lanes(corpus.train, lanes, window)
     asked = config.precision
     precisions = ["float32", "bfloat16"] if asked == "auto" else [asked]

@@ -42,17 +42,25 @@ class LockedDropout:
     """Drops the same units at every step of a window (Gal and Ghahramani 2016).
 
     The masks come from the run's own generator, so that a resumed run drops the same units.
+    They are drawn for all lanes, so that several processes drop what one would.
+
+    Args:
+        rate: the share to drop.
+        generator: what the masks are drawn from.
+        lanes: lanes of the run.
+        own: those of this process.
     """
 
-    def __init__(self, rate: float, generator: torch.Generator) -> None:
+    def __init__(self, rate: float, generator: torch.Generator, lanes: int, own: slice) -> None:
         self.rate = rate
         self._generator = generator
+        self._lanes, self._own = lanes, own
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Return x (B, T, H) with units dropped, the rest scaled up to keep the mean."""
+        """Return the own lanes' x (B, T, H) with units dropped, the others scaled up."""
         if self.rate == 0:
             return x
-        shape = (x.shape[0], 1, x.shape[2])
-        chance = torch.rand(shape, generator=self._generator, device=x.device)
+        shape = (self._lanes, 1, x.shape[2])
+        chance = torch.rand(shape, generator=self._generator, device=x.device)[self._own]
         mask = (chance >= self.rate).to(x.dtype) / (1 - self.rate)  # (B, 1, H)
         return x * mask

@@ -36,7 +36,6 @@ from chargen.corpus import Lanes
 from chargen.engine import make_engine
 from chargen.errors import TrainingError
 from chargen.evaluation import (
-    Score,
     autocast,
     score_carried,
     score_lanes,
@@ -73,7 +72,8 @@ class Trainer:
         self._stop, self._began, self._seconds_before = stop, began, job.record.seconds
         self._shown = self._saved = began
         self._saving_seconds, self._peak_memory = 0.0, 0
-        self.learner = Learner(job.model, job.config, job.plan.lanes, job.device)
+        self.team = job.team
+        self.learner = Learner(job.model, job.config, job.plan.lanes, job.device, job.team)
         if job.tensors is not None:
             self.learner.restore(job.tensors, job.step)
         self._lanes = Lanes(
@@ -97,20 +97,30 @@ class Trainer:
         """Train to the end of the plan, or until asked to stop."""
         yield Started(self.job.run, self._facts(), self.learner.steps, self.plan.steps)
         self.save()
-        self._cut_metrics()
+        if self.team.leads:
+            self._cut_metrics()
         self._first = self._mark = (time.monotonic(), self.learner.steps)
         while self.learner.steps < self.plan.steps:
-            if self._stop():
+            stopping, saving, over = self.team.led(self._due)
+            if stopping:
                 yield self._stopped()
                 return
-            yield from self._advance()
+            if saving:
+                self.save()
+            yield from self._advance(over)
         yield from self._finish()
 
-    def _advance(self) -> Iterator[Event]:
+    def _due(self) -> tuple[bool, bool, bool]:
+        """Tell whether to stop, to save, and to take the last step."""
+        pause = min(SAVE_EVERY, 10 + self._saving_seconds / SAVE_SHARE)
+        saving = time.monotonic() - self._saved > pause
+        return self._stop(), saving, self._overdue()
+
+    def _advance(self, last: bool) -> Iterator[Event]:
         """Take a step, and do what is due after it."""
         self._learn()
         step = self.learner.steps
-        if self._overdue():
+        if last:
             self.plan = self.plan.replanned(step, step)
         if step % self.plan.evaluate_every == 0 or step >= self.plan.steps:
             yield self._evaluate()
@@ -118,9 +128,6 @@ class Trainer:
             yield from self._warn()
         elif time.monotonic() - self._shown > SHOW_EVERY:
             yield self._progress()
-        pause = min(SAVE_EVERY, 10 + self._saving_seconds / SAVE_SHARE)
-        if time.monotonic() - self._saved > pause:
-            self.save()
 
     def _warn(self) -> Iterator[Event]:
         """Say what looks wrong, and end a run that can only get worse."""
@@ -147,6 +154,8 @@ class Trainer:
     def _finish(self) -> Iterator[Event]:
         """Score the kept model in one pass and write the last lines."""
         self.save()
+        if not self.team.leads:
+            return
         final = self._final_scores()
         fit, advised = self._judge(final)
         self._write_model(**final)
@@ -195,7 +204,7 @@ class Trainer:
 
     def _stopped(self) -> Stopped:
         self.save()
-        if not (self.job.run / MODEL).exists():
+        if self.team.leads and not (self.job.run / MODEL).exists():
             self._write_model()
         return Stopped(self.job.run, self.learner.steps, self.plan.steps)
 
@@ -207,19 +216,23 @@ class Trainer:
         return budget is not None and self.seconds > budget - self.plan.ending
 
     def _replan(self) -> None:
-        """Fit the number of steps to the time left, at the speed since the last evaluation."""
+        """Fit the number of steps to the time left."""
+        step, steps = self.learner.steps, self.team.led(self._affordable)
+        if abs(steps - self.plan.steps) > REPLAN * (self.plan.steps - step):
+            self.plan = self.plan.replanned(step, steps)
+
+    def _affordable(self) -> int:
+        """Return the steps in all that fit, at the speed since the last evaluation."""
         now, step = time.monotonic(), self.learner.steps
         speed = (now - self._mark[0]) / max(1, step - self._mark[1])
         self._mark = now, step
         budget = self.job.config.time
         if budget is None or step >= self.plan.steps:
-            return
+            return self.plan.steps
         left = budget - self.seconds - self.plan.ending
         pure_speed = speed * (1 - EVALUATION_SHARE)  # budget_steps adds evaluation again
         per_epoch = self._lanes.steps_per_epoch
-        steps = step + budget_steps(self.job.config, pure_speed, left, per_epoch, step)
-        if abs(steps - self.plan.steps) > REPLAN * (self.plan.steps - step):
-            self.plan = self.plan.replanned(step, steps)
+        return step + budget_steps(self.job.config, pure_speed, left, per_epoch, step)
 
     def _step_seconds(self) -> float:
         """Return the time of a step in this sitting, evaluations included."""
@@ -245,27 +258,30 @@ class Trainer:
     def _evaluate(self) -> Evaluated:
         """Score the averaged weights, and keep them if they are the best so far."""
         record, step = self.record, self.learner.steps
-        score = self._score()
-        loss = score.nats_per_token if score else None
-        bits = score.bits_per_char if score else None
+        loss, bits = self.team.led(self._score)
         best = loss is None or record.best is None or loss < record.best
         train_loss = record.train_loss
         record.history.append((step, train_loss, loss))
         record.loss_sum, record.loss_count = 0.0, 0
-        if best:
-            record.best = loss
-            self._write_model()
-        line = {"event": "evaluation", "step": step, "seconds": round(self.seconds, 3)}
-        self._log(line | {"train_loss": train_loss, "val_loss": loss, "val_bits_per_char": bits})
-        sample, steps = self._sample(), self.plan.steps
+        record.best = loss if best else record.best
+        sample, steps = "", self.plan.steps
+        if self.team.leads:
+            if best:
+                self._write_model()
+            line = {"event": "evaluation", "step": step, "seconds": round(self.seconds, 3)}
+            losses = {"train_loss": train_loss, "val_loss": loss, "val_bits_per_char": bits}
+            self._log(line | losses)
+            sample = self._sample()
         return Evaluated(step, steps, self.seconds, train_loss, loss, bits, best, sample)
 
-    def _score(self) -> Score | None:
+    def _score(self) -> tuple[float | None, float | None]:
+        """Return the validation loss in nats per token and in bits per character."""
         if not len(self.job.corpus.validation):
-            return None
+            return None, None
         with autocast(self.job.device, self.plan.precision):
             limit = self.plan.evaluation_tokens
-            return score_lanes(self.learner.averaged, self.job.corpus, limit)
+            score = score_lanes(self.learner.averaged, self.job.corpus, limit)
+        return score.nats_per_token, score.bits_per_char
 
     def _sample(self) -> str:
         """Write a little with the averaged weights."""
@@ -286,7 +302,9 @@ class Trainer:
             "record": {**vars(self.record), "seconds": self.seconds},
             "step": self.learner.steps,
         }
-        save_resume(self.job.run, self.learner.tensors(), header)
+        tensors = self.learner.tensors()
+        if self.team.leads:
+            save_resume(self.job.run, tensors, header)
         self._saved = time.monotonic()
         self._saving_seconds = self._saved - began
 

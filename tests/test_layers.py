@@ -30,7 +30,7 @@ cells
 checkpoint corpus
 tokenizers
 advice events ngram output storage
-config devices
+config devices team
 errors
 """
 RANK = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in line.split()}
@@ -44,6 +44,7 @@ TORCH = {
     "evaluation",
     "job",
     "trainer",
+    "team",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,17 +151,23 @@ def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
         config = dataclasses.replace(config, time=DEFAULT_TIME)
 
     from chargen.corpus import read_text, tokenize
+    from chargen.devices import find_device
+    from chargen.team import find_team
 
     reading = ReadConfig(sources, *(options[f.name] for f in dataclasses.fields(ReadConfig)[1:]))
+    device = find_device(options["device"])
+    team = find_team(device)
+    config = dataclasses.replace(config, seed=team.agree(config.seed))
     text = read_text(reading)
     corpus = tokenize(text, reading, config.val_frac)
 
-    from chargen.devices import count_cores, find_device
+    from chargen.devices import count_cores
     from chargen.job import new_job
     from chargen.runs import new_run_folder
 
-    run = new_run_folder(options["name"], sources, force=options["force"])
-    device, threads = find_device(options["device"]), options["threads"] or count_cores()
+    name, force = options["name"], options["force"]
+    run = Path(team.led(lambda: str(new_run_folder(name, sources, force=force))))
+    threads = options["threads"] or max(1, count_cores() // team.size)
     _prepare(threads)
     job, notes = new_job(
         run=run,
@@ -173,8 +180,9 @@ def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
         device=device,
         threads=threads,
         seconds_used=common.seconds_used(),
+        team=team,
     )
-    for note in notes:
+    for note in notes if team.leads else ():
         common.warn(note)
     return job
 
@@ -183,8 +191,10 @@ def _resumed_job(options: dict[str, Any], budget: TrainConfig) -> Job:
     from chargen.devices import find_device
     from chargen.job import resumed_job
     from chargen.runs import find_unfinished
+    from chargen.team import find_team
 
-    job = resumed_job(find_unfinished(options["name"]), budget, find_device(options["device"]))
+    device = find_device(options["device"])
+    job = resumed_job(find_unfinished(options["name"]), budget, device, find_team(device))
     _prepare(job.plan.threads)
     return job
 
@@ -212,6 +222,7 @@ def _follow(job: Job, form: str) -> None:
 
     signals = Signals()
     trainer = Trainer(job, common.BEGAN, lambda: signals.received is not None)
+    form = form if job.team.leads else "nothing"
     for event in show(trainer.events(), stderr(), form):
         if isinstance(event, Stopped):
             raise typer.Exit(128 + (signals.received or signal.SIGINT))
@@ -228,6 +239,6 @@ class Signals:
                 signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
+        if self.received == number:  # torchrun sends SIGTERM on a Ctrl-C that we saw already
             raise KeyboardInterrupt
         self.received = number

@@ -1,0 +1,103 @@
+"""Several processes that train one model together, as ``torchrun`` starts them.
+
+Each process reads its share of the lanes and keeps their state; gradients are averaged over
+all (DistributedDataParallel). The first process leads: it decides, shows and writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from chargen.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Team:
+    """This process among those that train together; by default it is alone.
+
+    Attributes:
+        rank: its number; 0 leads.
+        size: how many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Tell whether this process decides, shows and writes."""
+        return self.rank == 0
+
+    def share(self, lanes: int) -> slice:
+        """Return which of all lanes are this process's.
+
+        Raises:
+            ConfigError: they cannot be shared out evenly.
+        """
+        if lanes % self.size:
+            raise ConfigError(f"lanes is {lanes}; allowed: multiples of {self.size} processes")
+        each = lanes // self.size
+        return slice(self.rank * each, (self.rank + 1) * each)
+
+    def agree(self, value: T) -> T:
+        """Return the leader's value, plain data, in every process."""
+        return self.led(lambda: value)
+
+    def led(self, work: Callable[[], T]) -> T:
+        """Do something in the leader alone; return its result, plain data, in every process."""
+        if self.size == 1:
+            return work()
+        data = json.dumps(work()).encode() if self.leads else b""
+        size = torch.tensor(len(data))
+        dist.broadcast(size, 0)
+        text = torch.empty(int(size), dtype=torch.uint8)
+        if self.leads:
+            text = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        dist.broadcast(text, 0)
+        result: T = json.loads(text.numpy().tobytes())
+        return result
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the mean of a tensor over all processes."""
+        if self.size > 1:
+            dist.all_reduce(value)
+        return value / self.size
+
+    def join(self, part: Tensor) -> Tensor:
+        """Put the shares of all processes together, (1, B / size, H) -> (1, B, H)."""
+        if self.size == 1:
+            return part
+        parts = [torch.empty_like(part) for _ in range(self.size)]
+        dist.all_gather(parts, part.contiguous())
+        return torch.cat(parts, dim=1)
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Return a model whose gradients are averaged over all processes."""
+        if self.size == 1:
+            return model
+        return nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
+
+
+ALONE = Team()
+
+
+def find_team(device: torch.device) -> Team:
+    """Join the processes that ``torchrun`` started with this one, if it did."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return ALONE
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    # Gradients travel by nccl on GPUs; what is agreed upon always travels by gloo.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    return Team(dist.get_rank(), size)
