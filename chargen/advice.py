@@ -53,9 +53,16 @@ def label(history: Evaluations, train_loss: float, val_loss: float) -> str:
 
 
 def advice(
-    kind: str, *, train_loss: float, val_loss: float, floor: float | None, dropout: float, run: str
+    kind: str,
+    *,
+    train_loss: float,
+    val_loss: float,
+    floor: float | None,
+    dropout: float,
+    run: str,
+    seconds: float,
 ) -> list[str]:
-    """Return what to try next, a sentence each, the most useful first.
+    """Return how it went and what to try next, a line each.
 
     Args:
         kind: what ``label`` said.
@@ -64,18 +71,17 @@ def advice(
         floor: what counting alone reaches, if that is known.
         dropout: the share that was dropped.
         run: the name of the run.
+        seconds: that it took so far.
     """
-    losses = f"{train_loss:.2f} nats on text it learned, {val_loss:.2f} on new text"
-    longer = f"chargen train --resume --name {run} --time 5m"
+    more = f"chargen train --resume --name {run} --time {max(1, round(seconds / 60))}m"
     words = {
-        "overfitted": f"it overfitted ({losses}): more text helps most, "
-        f"then more --dropout than {dropout:g}",
-        "underfitted": f"it could learn more ({losses}): go on with {longer}",
-        "fitted": f"it fits ({losses}): more time helps a little, more text more",
+        "overfitted": f"more text helps most; or more --dropout than {dropout:g}, or less time",
+        "underfitted": f"it can learn more; go on: {more}",
+        "fitted": f"more time helps a little, more text more; go on: {more}",
     }[kind]
     if floor is not None and val_loss > floor:
-        return [f"counting alone reaches {floor:.4f}: train longer, {longer}", words]
-    return [words]
+        words = f"counting alone reaches {floor:.4f}, so train longer: {more}"
+    return [f"{kind}: {train_loss:.2f} nats on text it learned, {val_loss:.2f} on new text", words]
 
 
 def _best(history: Evaluations) -> tuple[int, float | None, float | None]:

@@ -202,6 +202,7 @@ class TrainConfig:
     precision: str = documented("auto", f"one of {', '.join(PRECISIONS)}; auto takes the faster")
     seed: int = documented(0, "seed of weights, dropout and draws; default: a random one")
     val_frac: float = documented(0.1, "share of the text, at its end, kept for validation")
+    test_frac: float = documented(0.0, "share after that, scored once at the end of the run")
 
     def __post_init__(self) -> None:
         finite = self.time is None or (math.isfinite(self.time) and self.time > 0)
@@ -229,6 +230,9 @@ class TrainConfig:
         require(self.precision in PRECISIONS, "precision", self.precision, ", ".join(PRECISIONS))
         require(0 <= self.seed < 1 << 63, "seed", self.seed, "0 to 2^63 - 1")
         require(0 <= self.val_frac <= 0.5, "val-frac", self.val_frac, "0 to 0.5")
+        require(0 <= self.test_frac <= 0.5, "test-frac", self.test_frac, "0 to 0.5")
+        both = self.val_frac + self.test_frac
+        require(both < 1, "val-frac and test-frac together", both, "below 1")
 
     def peak_learning_rate(self, layers: tuple[LayerConfig, ...]) -> float:
         """Return the learning rate asked for, or the one that suits the touchiest cell."""

@@ -140,6 +140,8 @@ def _print_end(event: Ended, console: Console) -> None:
         console.print(
             f"in fresh windows of 256 tokens {event.metrics['final_window_loss']:.4f} nats"
         )
+    if (tested := event.metrics["final_test_loss"]) is not None:
+        console.print(Text(f"test part {tested:.4f} nats per token", style="bold"))
     for words in event.advice:
         console.print(words)
     console.print(f"{event.model}\nwrite with it: chargen sample -m {event.run.name}")

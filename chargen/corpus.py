@@ -10,7 +10,7 @@ import hashlib
 import sys
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +65,8 @@ class Corpus:
         validation: ids of the part kept for validation; may be empty.
         validation_characters: characters of that part, for bits per character.
         unknown_rate: probability with which training hides a character (0 if none is unknown).
+        test: ids of the part after that, which nothing is chosen by; mostly empty.
+        test_characters: characters of that part.
     """
 
     tokenizer: Tokenizer
@@ -72,11 +74,19 @@ class Corpus:
     validation: Ids
     validation_characters: int
     unknown_rate: float
+    test: Ids = field(default_factory=lambda: np.zeros(0, np.uint8))
+    test_characters: int = 0
 
     @property
     def characters_per_token(self) -> float:
         """Characters that a token stands for, on average over the validation part."""
         return self.validation_characters / len(self.validation) if len(self.validation) else 1.0
+
+    def for_testing(self) -> Corpus:
+        """Return the corpus with the test part in place of the validation part."""
+        before = np.concatenate([self.train[-WARM:], self.validation])
+        characters = self.test_characters
+        return replace(self, train=before, validation=self.test, validation_characters=characters)
 
     @property
     def context(self) -> Ids:
@@ -224,29 +234,35 @@ def _decode(name: str, data: bytes, encoding: str | None) -> str:
 # -- tokenising ---------------------------------------------------------------------------
 
 
-def tokenize(text: Text, config: ReadConfig, val_frac: float) -> Corpus:
-    """Split a text, learn the tokenizer from the training part, and encode both parts."""
-    train, _ = split(text.content, val_frac)
+def tokenize(text: Text, config: ReadConfig, val_frac: float, test_frac: float = 0.0) -> Corpus:
+    """Split a text, learn the tokenizer from the training part, and encode all parts."""
+    train, *_ = split(text.content, val_frac, test_frac)
     tokenizer = build_tokenizer(config.tokenizer, train, config.vocab_size)
-    return encode_corpus(text, tokenizer, val_frac)
+    return encode_corpus(text, tokenizer, val_frac, test_frac)
 
 
-def encode_corpus(text: Text, tokenizer: Tokenizer, val_frac: float) -> Corpus:
-    """Split a text and encode both parts with a tokenizer that exists already."""
-    train, validation = split(text.content, val_frac)
+def encode_corpus(
+    text: Text, tokenizer: Tokenizer, val_frac: float, test_frac: float = 0.0
+) -> Corpus:
+    """Split a text and encode all parts with a tokenizer that exists already."""
+    train, validation, test = split(text.content, val_frac, test_frac)
     return Corpus(
         tokenizer=tokenizer,
         train=_encode(tokenizer, train),
         validation=_encode(tokenizer, validation),
         validation_characters=count_characters(validation),
         unknown_rate=0.0 if tokenizer.unknown_id is None else _unknown_rate(train),
+        test=_encode(tokenizer, test),
+        test_characters=count_characters(test),
     )
 
 
-def split(content: str | bytes, val_frac: float) -> tuple[str | bytes, str | bytes]:
-    """Cut a text in two: its last ``val_frac`` is for validation."""
-    border = int((1 - val_frac) * len(content))
-    return content[:border], content[border:]
+def split(
+    content: str | bytes, val_frac: float, test_frac: float
+) -> tuple[str | bytes, str | bytes, str | bytes]:
+    """Cut a text in three: its last ``test_frac`` is for testing, ``val_frac`` before that."""
+    first, second = (int((1 - share) * len(content)) for share in (val_frac + test_frac, test_frac))
+    return content[:first], content[first:second], content[second:]
 
 
 def count_characters(content: str | bytes) -> int:

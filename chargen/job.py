@@ -210,7 +210,7 @@ def resumed_job(run: Path, budget: TrainConfig, device: torch.device, team: Team
     except (KeyError, TypeError, ValueError, ChargenError) as error:
         raise CheckpointError(f"the resume file of run {run.name!r} is damaged: {error}") from None
     text = _read_again(run, source, tokenizer.kind)
-    corpus = encode_corpus(text, tokenizer, config.val_frac)
+    corpus = encode_corpus(text, tokenizer, config.val_frac, config.test_frac)
     job = Job(run, model, config, corpus, source, plan, device, record, step, tensors, team=team)
     return _extended(job, budget)
 

@@ -122,7 +122,8 @@ def make_plan(
     """
     lanes, window = _lanes(config, corpus, processes)
     tokens, seen = len(corpus.validation), min(len(corpus.validation), SEEN)
-    ending = costs.carried_token * tokens + costs.evaluation_token * (tokens + seen) + SAVING
+    ending = costs.carried_token * (tokens + len(corpus.test))
+    ending += costs.evaluation_token * (tokens + seen) + SAVING
     left = None if time_left is None else time_left - ending
     steps = budget_steps(config, costs.step, left, len(corpus.train) / (lanes * window))
     every, limit = _evaluations(steps, costs, tokens)

@@ -50,7 +50,10 @@ from chargen.sampler import Sampler
 from chargen.storage import append_line, write_whole
 
 # What the end of a run tells: carried state, fresh windows, text it learned; nats per token.
-FINAL = ("final_val_loss", "final_window_loss", "final_train_loss", "final_val_bits_per_char")
+FINAL = (
+    *("final_val_loss", "final_window_loss", "final_train_loss"),
+    *("final_val_bits_per_char", "final_test_loss"),
+)
 SAMPLE_LENGTH = 160  # characters of the sample at each evaluation
 SHOW_EVERY = 0.1  # seconds between two progress events
 SAVE_EVERY = 60.0  # seconds of work that a crash may cost at most
@@ -182,7 +185,10 @@ class Trainer:
         model.load(load_weights(self.job.run / MODEL))
         carried = score_carried(model, corpus)
         others = (score(model, corpus).nats_per_token for score in (score_windows, score_seen))
-        figures = (carried.nats_per_token, *others, carried.bits_per_char)
+        tested = None
+        if len(corpus.test):
+            tested = score_carried(model, corpus.for_testing()).nats_per_token
+        figures = (carried.nats_per_token, *others, carried.bits_per_char, tested)
         return dict(zip(FINAL, figures, strict=True))
 
     def _judge(self, final: dict[str, float | None]) -> tuple[str | None, tuple[str, ...]]:
@@ -199,6 +205,7 @@ class Trainer:
             floor=floor,
             dropout=self.job.config.dropout or 0.0,
             run=self.job.run.name,
+            seconds=self.seconds,
         )
         return kind, tuple(words)
 

@@ -33,9 +33,12 @@ def test_a_run_is_told_line_by_line_in_a_pipe(chargen: Run, prose: str) -> None:
     assert "seed 1" in lines[5]
     evaluations = [line for line in lines if "val " in line and "bits/char" in line]
     assert len(evaluations) >= 2
-    assert lines[-5].startswith("done: 12 steps in 0:0")
-    assert re.match(r"validation \d\.\d{4} nats per token, \d\.\d{4} bits per char", lines[-4])
-    assert re.fullmatch(r"in fresh windows of 256 tokens \d\.\d{4} nats", lines[-3])
+    assert lines[-7].startswith("done: 12 steps in 0:0")
+    assert re.match(r"validation \d\.\d{4} nats per token, \d\.\d{4} bits per char", lines[-6])
+    assert re.fullmatch(r"in fresh windows of 256 tokens \d\.\d{4} nats", lines[-5])
+    told = r"(under|over)?fitted: \d\.\d\d nats on text it learned, \d\.\d\d on new text"
+    assert re.fullmatch(told, lines[-4])
+    assert re.match(r"counting alone reaches \d\.\d{4}, so train longer: chargen ", lines[-3])
     assert re.fullmatch(r"checkpoints/my-text-\S+/model.safetensors", lines[-2])
     assert lines[-1].startswith("write with it: chargen sample -m my-text-")
     assert "\x1b" not in done.stderr

@@ -50,7 +50,7 @@ def test_the_readmes_commands_run(trained: Path, prose: str, isolated: Path) -> 
         if line.startswith("$ ")
     ]
     assert len(commands) >= 5
-    small = " --steps 3 --hidden 8 --threads 1"
+    small = " --steps 3 --threads 1"
     for command in commands:
         quick = re.sub(r" --time \S+", "", command) + small if " train " in command else command
         done = subprocess.run(

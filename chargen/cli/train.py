@@ -71,6 +71,7 @@ def train(
     encoding: Annotated[str | None, _of(ReadConfig, "encoding", TEXT)] = ReadConfig.encoding,
     newlines: Annotated[str, _of(ReadConfig, "newlines", TEXT)] = ReadConfig.newlines,
     val_frac: Annotated[float, _of(TrainConfig, "val_frac", TEXT)] = TrainConfig.val_frac,
+    test_frac: Annotated[float, _of(TrainConfig, "test_frac", TEXT)] = TrainConfig.test_frac,
     stack: Annotated[
         str | None,
         typer.Option(help="Layers, bottom first, such as gru:128,lstm:64.", rich_help_panel=MODEL),
@@ -159,7 +160,7 @@ def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
     team = find_team(device)
     config = dataclasses.replace(config, seed=team.agree(config.seed))
     text = read_text(reading)
-    corpus = tokenize(text, reading, config.val_frac)
+    corpus = tokenize(text, reading, config.val_frac, config.test_frac)
 
     from chargen.devices import count_cores
     from chargen.job import new_job
