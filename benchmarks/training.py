@@ -104,7 +104,7 @@ def make_job(hidden: int, folder: Path) -> Job:
         reading=reading,
         text=text,
         corpus=tokenize(text, reading, config.val_frac),
-        layers=(LayerConfig("lstm", hidden),),
+        stacks=((LayerConfig("lstm", hidden),),),
         embedding=64,
         config=config,
         device=torch.device("cpu"),
@@ -124,14 +124,15 @@ def loop_seconds(job: Job) -> float:
 
     with Path(os.devnull).open("w") as nowhere:
         console = Console(file=nowhere, force_terminal=True)
-        list(show(Trainer(job, time.monotonic(), stop).events(), console, quiet=False))
+        list(show(Trainer(job, time.monotonic(), stop).events(), console, "words"))
     return statistics.median(b - a for a, b in itertools.pairwise(moments[4:]))
 
 
 def model_seconds(job: Job) -> float:
     """Return the median time of the model's forward and backward on the same windows."""
     learner = Learner(job.model, job.config, job.plan.lanes, job.device)
-    dropout = LockedDropout(job.config.dropout, torch.Generator().manual_seed(1))
+    rate, count = job.config.dropout or 0.0, job.plan.lanes
+    dropout = LockedDropout(rate, torch.Generator().manual_seed(1), count, slice(0, count))
     lanes = Lanes(job.corpus.train, job.plan.lanes, job.plan.window, None, 0.0, 1)
     inputs, targets = (torch.from_numpy(part) for part in lanes.batch(0))
     tokens = torch.cat([inputs, targets[:, -1:]], dim=1)

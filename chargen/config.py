@@ -188,6 +188,9 @@ class TrainConfig:
     dropout: float | None = documented(
         None, "share of units dropped between layers and before the head; default: by passes"
     )
+    weight_drop: float | None = documented(
+        None, "share of the recurrent weights dropped at a step; default: by passes"
+    )
     average: float = documented(0.99, "decay per step of the averaged weights; 0 turns them off")
     recurrent_init: str = documented(
         "auto",
@@ -218,6 +221,8 @@ class TrainConfig:
         require(self.clip > 0, "clip", self.clip, "more than 0")
         require(self.weight_decay >= 0, "weight decay", self.weight_decay, "0 or more")
         require(0 <= (self.dropout or 0) < 1, "dropout", self.dropout, "0 to below 1")
+        weight_drop = self.weight_drop
+        require(0 <= (weight_drop or 0) <= 0.9, "weight-drop", weight_drop, "0 to 0.9")
         require(0 <= self.average < 1, "average", self.average, "0 to below 1")
         init, inits = self.recurrent_init, ", ".join(RECURRENT_INITS)
         require(init in RECURRENT_INITS, "recurrent-init", init, inits)

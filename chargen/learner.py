@@ -12,7 +12,7 @@ from chargen.checkpoint import Tensors
 from chargen.config import ModelConfig, TrainConfig
 from chargen.evaluation import autocast, token_costs
 from chargen.model import LanguageModel, to_arrays
-from chargen.recipe import LockedDropout, learning_rate, make_optimizer
+from chargen.recipe import LockedDropout, dropped_weights, learning_rate, make_optimizer
 from chargen.team import ALONE, Team
 
 
@@ -44,6 +44,8 @@ class Learner:
         self._generator = torch.Generator(device).manual_seed(config.seed)
         self._dropout = LockedDropout(config.dropout or 0.0, self._generator, lanes, self._own)
         self._state: State = self.model.init_state(lanes // team.size)
+        named = self.model.named_parameters()
+        self._recurrent = [weight for name, weight in named if name.endswith("weight_hh_l0")]
         self._wrapped = team.wrap(self.model)
 
     def learn(
@@ -64,13 +66,15 @@ class Learner:
             precision: ``float32`` or ``bfloat16``.
         """
         tokens = torch.from_numpy(np.concatenate([inputs, targets[:, -1:]], axis=1)[self._own])
-        with autocast(self.device, precision):
-            costs, state = token_costs(
-                self._wrapped, tokens.to(self.device), self._state, self._dropout
-            )
-            loss = costs.mean()
+        rate = self.config.weight_drop or 0.0
+        with dropped_weights(self._recurrent, rate, self._generator):
+            with autocast(self.device, precision):
+                costs, state = token_costs(
+                    self._wrapped, tokens.to(self.device), self._state, self._dropout
+                )
+                loss = costs.mean()
+            loss.backward()  # type: ignore[no-untyped-call]
         self._state = tuple(part.detach().float() for part in state)
-        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(progress, self.peak, self.config.warmup)

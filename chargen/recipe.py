@@ -1,9 +1,10 @@
-"""The recipe of training: how fast to learn, and with which optimizer."""
+"""The recipe of training: how fast to learn, with which optimizer, and what to leave out."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import nn
@@ -64,3 +65,40 @@ class LockedDropout:
         chance = torch.rand(shape, generator=self._generator, device=x.device)[self._own]
         mask = (chance >= self.rate).to(x.dtype) / (1 - self.rate)  # (B, 1, H)
         return x * mask
+
+
+@contextlib.contextmanager
+def dropped_weights(
+    weights: Iterable[nn.Parameter], rate: float, generator: torch.Generator
+) -> Iterator[None]:
+    """Leave out a share of weights inside: DropConnect (Wan et al. 2013; Merity et al. 2018).
+
+    The others are scaled up to keep the mean. Gradients computed inside become those of the
+    whole weights, which are put back at the end.
+
+    Args:
+        weights: the recurrent matrices.
+        rate: the share to drop; whole 256ths are.
+        generator: what is dropped is drawn from.
+    """
+    kept = []
+    for weight in weights if rate else ():
+        factor = _factors(weight, rate, generator)
+        kept.append((weight, weight.detach().clone(), factor))
+        weight.data.mul_(factor)
+    try:
+        yield
+    finally:
+        for weight, whole, factor in kept:
+            weight.data.copy_(whole)
+            if weight.grad is not None:
+                weight.grad.mul_(factor)
+
+
+def _factors(weight: torch.Tensor, rate: float, generator: torch.Generator) -> torch.Tensor:
+    """Return 0 for what is dropped, and for the rest what keeps the mean; a byte decides each."""
+    words = torch.empty(weight.numel() // 8 + 1, dtype=torch.int64, device=weight.device)
+    words.random_(-(1 << 63), None, generator=generator)
+    chance = words.view(torch.uint8)[: weight.numel()].view_as(weight)
+    dropped = round(rate * 256)
+    return (chance >= dropped).to(weight.dtype) * (256 / (256 - dropped))

@@ -166,10 +166,21 @@ def test_the_checksum_is_of_the_content() -> None:
 
 
 def test_the_last_tenth_is_for_validation() -> None:
-    train, validation = split("x" * 900 + "y" * 100, 0.1)
-    assert (train, validation) == ("x" * 900, "y" * 100)
-    assert split("x" * 1_115_394, 0.1)[0] == "x" * 1_003_854
-    assert split("z" * 20, 0) == ("z" * 20, "")
+    train, validation, test = split("x" * 900 + "y" * 100, 0.1, 0)
+    assert (train, validation, test) == ("x" * 900, "y" * 100, "")
+    assert split("x" * 1_115_394, 0.1, 0)[0] == "x" * 1_003_854
+    assert split("z" * 20, 0, 0) == ("z" * 20, "", "")
+
+
+def test_a_test_part_comes_after_the_validation_part() -> None:
+    text = "a" * 700 + "b" * 200 + "c" * 100
+    assert split(text, 0.2, 0.1) == ("a" * 700, "b" * 200, "c" * 100)
+    corpus = tokenize(Text(text), ReadConfig(("x",)), 0.2, 0.1)
+    assert [len(part) for part in (corpus.train, corpus.validation, corpus.test)] == [700, 200, 100]
+    testing = corpus.for_testing()
+    assert testing.validation.tolist() == corpus.test.tolist()
+    assert testing.context.tolist() == [*corpus.train[-56:], *corpus.validation]
+    assert testing.characters_per_token == 1
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte"])

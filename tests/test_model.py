@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from chargen.config import CELLS, ModelConfig, ReadConfig, TrainConfig, parse_stack
 from chargen.corpus import Text, tokenize
@@ -18,7 +19,7 @@ from chargen.evaluation import (
 )
 from chargen.learner import Learner
 from chargen.model import LanguageModel
-from chargen.recipe import LockedDropout, learning_rate, make_optimizer
+from chargen.recipe import LockedDropout, dropped_weights, learning_rate, make_optimizer
 
 STACKS = [*(f"{kind}:6" for kind in CELLS), "gru:7,lstm:5,rnn:4"]
 VOCAB = 11
@@ -53,7 +54,7 @@ def test_logits_follow_the_equations_step_by_step(stack: str) -> None:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_chunks_with_carried_state_equal_one_pass(stack: str) -> None:
-    model = model_of(stack)
+    model = model_of(stack).double()  # an untrained lstm-norm magnifies float32's rounding
     ids = torch.randint(VOCAB, (2, 12))
     whole, _ = model(ids, model.init_state(2))
     state = model.init_state(2)
@@ -61,7 +62,7 @@ def test_chunks_with_carried_state_equal_one_pass(stack: str) -> None:
     for chunk in ids.split([5, 1, 6], dim=1):
         logits, state = model(chunk, state)
         parts.append(logits)
-    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=0, atol=1e-6)
+    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=0, atol=1e-12)
 
 
 def test_a_seed_gives_the_same_weights_whatever_torch_drew_before() -> None:
@@ -123,6 +124,26 @@ def test_processes_drop_what_one_would() -> None:
         return torch.cat([dropout(torch.ones(own.stop - own.start, 2, 9)) for _ in "12"], dim=1)
 
     assert torch.equal(masks(slice(0, 6)), torch.cat([masks(slice(0, 3)), masks(slice(3, 6))]))
+
+
+def test_dropped_weights_are_those_of_a_smaller_matrix_and_come_back() -> None:
+    weight = nn.Parameter(torch.ones(300, 100))
+    with dropped_weights([weight], 0.25, torch.Generator().manual_seed(1)):
+        inside = weight.detach().clone()
+        (weight * torch.arange(100)).sum().backward()
+    assert torch.equal(weight, torch.ones(300, 100))
+    assert sorted(inside.unique().tolist()) == pytest.approx([0, 4 / 3])
+    assert abs(float((inside == 0).float().mean()) - 0.25) < 0.0125  # 5 sigma
+    assert weight.grad is not None
+    assert torch.allclose(weight.grad, inside * torch.arange(100))
+
+
+def test_without_a_share_no_weight_is_touched_or_drawn() -> None:
+    weight, generator = nn.Parameter(torch.ones(3)), torch.Generator().manual_seed(1)
+    before = generator.get_state()
+    with dropped_weights([weight], 0.0, generator):
+        pass
+    assert torch.equal(generator.get_state(), before)
 
 
 @pytest.mark.parametrize(

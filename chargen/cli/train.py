@@ -97,6 +97,9 @@ def train(
         TrainConfig.weight_decay
     ),
     dropout: Annotated[float | None, _of(TrainConfig, "dropout", RECIPE)] = TrainConfig.dropout,
+    weight_drop: Annotated[float | None, _of(TrainConfig, "weight_drop", RECIPE)] = (
+        TrainConfig.weight_drop
+    ),
     average: Annotated[float, _of(TrainConfig, "average", RECIPE)] = TrainConfig.average,
     recurrent_init: Annotated[str, _of(TrainConfig, "recurrent_init", RECIPE)] = (
         TrainConfig.recurrent_init
