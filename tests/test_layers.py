@@ -17,7 +17,7 @@ PACKAGE = Path(chargen.__file__).parent
 # import each other.
 LAYERS = """
 cli
-repl console
+repl console board
 trainer
 job
 choosing

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chargen.cli import common
+from chargen.cli.settings import to_toml
 
 if TYPE_CHECKING:
     from chargen.checkpoint import ModelHeader
@@ -17,19 +18,41 @@ if TYPE_CHECKING:
 def info(
     model: common.Model = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+    as_toml: Annotated[
+        bool, typer.Option("--toml", help="Write its settings, for chargen train --config.")
+    ] = False,
 ) -> None:
     """Show what a model is, what it was trained on, and how well it did."""
     from chargen.checkpoint import read_model_header
     from chargen.runs import find_model
 
     path = find_model(model)
-    facts = _facts(path, read_model_header(path))
+    header = read_model_header(path)
+    if as_toml:
+        print(to_toml(_settings(header)), end="")
+        return
+    facts = _facts(path, header)
     if as_json:
         print(json.dumps(facts, indent=2))
         return
     from chargen.console import facts_table, stdout
 
     stdout().print(facts_table((name, _words(value)) for name, value in facts.items()))
+
+
+def _settings(header: ModelHeader) -> dict[str, Any]:
+    """Return the settings that train such a model again."""
+    training, model = header.training, header.config.to_json()
+    corpus = training["corpus"]
+    return {
+        "tokenizer": header.tokenizer.kind,
+        "vocab_size": model["vocab_size"],
+        "encoding": corpus["encoding"],
+        "newlines": corpus["newlines"],
+        "stack": model["stack"],
+        "embedding": model["embedding"],
+        **training["config"],
+    }
 
 
 def _facts(path: Path, header: ModelHeader) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def read_settings(path: Path, known: list[str]) -> dict[str, str]:
         if key not in known or isinstance(value, bool | list | dict):
             names = ", ".join(sorted(name.replace("_", "-") for name in known))
             raise ConfigError(f"--config {str(path)!r} says {key} = {value!r}; allowed: {names}")
-    below = preset_settings(settings["preset"]) if "preset" in settings else {}
+    below = preset_settings(settings.pop("preset")) if "preset" in settings else {}
     return {**below, **{key: str(value) for key, value in settings.items()}}
 
 

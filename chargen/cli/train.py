@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.models import OptionInfo
 
+from chargen.board import check_board
 from chargen.cli import common, settings
 from chargen.config import (
     DEFAULT_TIME,
@@ -66,6 +67,9 @@ def train(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write events to stdout, a JSON object a line.")
     ] = False,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Write the losses for TensorBoard to DIR/NAME as well.")
+    ] = None,
     tokenizer: Annotated[str, _of(ReadConfig, "tokenizer", TEXT)] = ReadConfig.tokenizer,
     vocab_size: Annotated[int, _of(ReadConfig, "vocab_size", TEXT)] = ReadConfig.vocab_size,
     encoding: Annotated[str | None, _of(ReadConfig, "encoding", TEXT)] = ReadConfig.encoding,
@@ -117,13 +121,15 @@ def train(
     """Learn a text, and write the model to checkpoints/NAME/model.safetensors."""
     common.check_device(device)
     options = ctx.params
+    if tensorboard:
+        check_board()
     recipe = _config(options)
     if resume and (corpus or force):
         raise ConfigError("--resume goes on with a run's own corpus; leave corpus and --force out")
     if not resume and not corpus:
         raise ConfigError("no corpus given; name a file, a folder, - or builtin:pydoc")
     job = _resumed_job(options, recipe) if resume else _new_job(options, recipe)
-    _follow(job, _shown(options))
+    _follow(job, _shown(options), tensorboard)
 
 
 def _config(options: dict[str, Any]) -> TrainConfig:
@@ -218,16 +224,20 @@ def _shown(options: dict[str, Any]) -> str:
     return "json" if options["as_json"] else "quiet" if options["quiet"] else "words"
 
 
-def _follow(job: Job, form: str) -> None:
+def _follow(job: Job, form: str, board: Path | None) -> None:
     """Train, show what happens, and save and stop at a signal."""
+    from chargen.board import record
     from chargen.console import show, stderr
     from chargen.events import Stopped
     from chargen.trainer import Trainer
 
     signals = Signals()
     trainer = Trainer(job, common.BEGAN, lambda: signals.received is not None)
+    events = trainer.events()
+    if board and job.team.leads:
+        events = record(events, board / job.run.name)
     form = form if job.team.leads else "nothing"
-    for event in show(trainer.events(), stderr(), form):
+    for event in show(events, stderr(), form):
         if isinstance(event, Stopped):
             raise typer.Exit(128 + (signals.received or signal.SIGINT))
 

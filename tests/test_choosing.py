@@ -1,0 +1,126 @@
+"""The choice of model and recipe, on machines whose speed is made up."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from chargen import choosing
+from chargen.checkpoint import weight_shapes
+from chargen.choosing import ENOUGH, Choice, choose, dropout_for
+from chargen.config import PRESETS, LayerConfig, ModelConfig, ReadConfig, TrainConfig, format_stack
+from chargen.corpus import Text, tokenize
+from chargen.planning import Costs
+
+STACKS = tuple((LayerConfig("lstm", hidden),) * layers for layers, hidden in PRESETS.values())
+
+
+def weights(model: ModelConfig) -> int:
+    return sum(math.prod(shape) for shape in weight_shapes(model).values())
+
+
+def choose_on(
+    monkeypatch: pytest.MonkeyPatch,
+    rate: float,
+    *,
+    stacks: tuple[tuple[LayerConfig, ...], ...] = STACKS,
+    length: int = 300_000,
+    time_left: float | None = 100.0,
+    **options: Any,
+) -> tuple[Choice, list[str]]:
+    """Choose on a machine that does this many weights times tokens a second."""
+    tried = []
+
+    def measure(model: ModelConfig, config: TrainConfig, *rest: Any) -> Costs:
+        tried.append(format_stack(model.layers))
+        tokens = config.lanes * config.window
+        return Costs("bfloat16", weights(model) * tokens / rate, 1e-6, 1e-6, 1.5)
+
+    monkeypatch.setattr(choosing, "measure", measure)
+    corpus = tokenize(Text("ab cd ef gh\n" * (length // 12)), ReadConfig(("x",)), 0.1)
+    choice = choose(
+        stacks,
+        embedding=64,
+        config=TrainConfig(time=time_left, **options),
+        corpus=corpus,
+        device=torch.device("cpu"),
+        threads=2,
+        time_left=time_left,
+    )
+    return choice, tried
+
+
+def test_a_faster_machine_and_a_longer_time_choose_larger_models(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = []
+    for rate in (1e8, 1e9, 1e10, 1e11, 1e12, 1e13):
+        choice, _ = choose_on(monkeypatch, rate)
+        assert choose_on(monkeypatch, rate / 10, time_left=1000.0)[0].model == choice.model
+        sizes.append(weights(choice.model))
+    assert sizes == sorted(sizes)
+    assert len(set(sizes)) >= 4
+
+
+def test_every_choice_reads_enough_and_the_next_would_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for rate in (1e10, 1e11, 1e12):
+        choice, _ = choose_on(monkeypatch, rate)
+        number = STACKS.index(choice.model.layers)
+        tokens = choice.plan.steps * choice.plan.lanes * choice.plan.window
+        assert tokens >= ENOUGH * weights(choice.model)
+        larger = ModelConfig(choice.model.vocab_size, STACKS[number + 1], 64)
+        assert 98 * rate / weights(larger) < ENOUGH * weights(larger)
+        words = f"{format_stack(larger.layers)} would read too few"
+        assert choice.reasons["model"].endswith(words)
+
+
+def test_hopeless_candidates_are_not_even_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    choice, tried = choose_on(monkeypatch, 1e8)
+    assert choice.model.layers == STACKS[0]
+    assert tried == ["lstm:128"]
+
+
+def test_the_largest_is_taken_where_there_is_time_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    choice, tried = choose_on(monkeypatch, 1e14)
+    assert choice.model.layers == STACKS[-1]
+    assert len(tried) == len(STACKS)
+    assert choice.reasons["model"].endswith("enough for the largest")
+
+
+def test_what_is_given_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = (LayerConfig("gru", 33),)
+    choice, tried = choose_on(
+        monkeypatch, 1e10, stacks=(stack,), dropout=0.3, weight_drop=0.1, learning_rate=0.002
+    )
+    assert tried == ["gru:33"]
+    assert choice.model.layers == stack
+    config = choice.config
+    assert (config.dropout, config.weight_drop, config.learning_rate) == (0.3, 0.1, 0.002)
+    assert choice.reasons["model"] == choice.reasons["recipe"] == "as given"
+
+
+def test_what_is_open_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    choice, _ = choose_on(monkeypatch, 1e11, length=100_000)
+    passes = choice.plan.steps * choice.plan.lanes * choice.plan.window / 90_000
+    assert choice.config.dropout == dropout_for(passes)
+    assert choice.config.weight_drop is not None
+    assert choice.config.learning_rate == 8e-3
+    assert choice.reasons["recipe"] == f"the text is read {passes:.1f} times"
+    assert choice.reasons["plan"] == "1.5 times as fast as float32"
+
+
+def test_steps_are_a_budget_as_time_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    few, _ = choose_on(monkeypatch, 1e11, time_left=None, steps=100)
+    many, _ = choose_on(monkeypatch, 1e11, time_left=None, steps=100_000)
+    assert weights(few.model) < weights(many.model)
+    assert many.plan.steps == 100_000
+
+
+def test_dropout_rises_with_the_passes() -> None:
+    shares = [dropout_for(passes) for passes in (0.1, 1, 3, 6, 12, 25, 50, 1e6)]
+    assert shares == sorted(shares)
+    assert shares[0] == shares[1] < shares[3] < shares[5]
+    assert 0 <= shares[0] < shares[-1] < 0.8

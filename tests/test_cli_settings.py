@@ -1,0 +1,146 @@
+"""Presets and settings files: what counts more, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chargen.checkpoint import read_model_header
+from chargen.cli.settings import read_settings, to_toml
+from chargen.cli.train import candidates
+from chargen.config import PRESETS, format_stack
+from chargen.errors import ConfigError
+from tests.conftest import Run, write
+
+QUICK = ("--threads", "1", "--steps", "2", "--name", "a", "--force", "-q", "--precision", "float32")
+
+
+def settings_of_run() -> dict[str, Any]:
+    header = read_model_header(Path("checkpoints/a/model.safetensors"))
+    return {**header.training["config"], "stack": format_stack(header.config.layers)}
+
+
+def test_the_command_line_counts_more_than_a_preset_and_that_more_than_a_file(
+    chargen: Run, prose: str
+) -> None:
+    text = write("text.txt", prose[:3000])
+    write("my.toml", 'hidden = 16\nlanes = 3\nclip = 0.5\nlearning-rate = 1e-3\ntime = "1h"\n')
+    assert chargen("train", text, "--config", "my.toml", "--lanes", "4", *QUICK).returncode == 0
+    got = settings_of_run()
+    assert (got["lanes"], got["clip"], got["learning_rate"]) == (4, 0.5, 0.001)
+    assert (got["stack"], got["time"]) == ("lstm:16", 3600.0)
+    for order in (("--preset", "tiny", "--config", "my.toml"), ("--config", "my.toml")):
+        extra = () if "--preset" in order else ("--preset", "tiny")
+        done = chargen("train", text, *order, *extra, "--cell", "gru", *QUICK)
+        assert done.returncode == 0, done.stderr
+        assert settings_of_run()["stack"] == "gru:128"
+        assert settings_of_run()["lanes"] == 3
+    write("named.toml", 'preset = "tiny"\nhidden = 8\n')
+    assert chargen("train", text, "--config", "named.toml", *QUICK).returncode == 0
+    assert settings_of_run()["stack"] == "lstm:8"
+
+
+def test_a_run_prints_settings_that_train_it_again(chargen: Run, prose: str) -> None:
+    text = write("text.txt", prose[:3000])
+    assert chargen("train", text, "--hidden", "12", "--layers", "2", *QUICK).returncode == 0
+    first, weights = settings_of_run(), Path("checkpoints/a/model.safetensors").read_bytes()
+    printed = chargen("info", "--toml").stdout
+    assert re.search(r"^dropout = 0\.\d+$", printed, re.MULTILINE)
+    write("again.toml", printed)
+    quick = [option for option in QUICK if option not in ("--steps", "2")]
+    assert chargen("train", text, "--config", "again.toml", *quick).returncode == 0
+    assert settings_of_run() == first
+    again = Path("checkpoints/a/model.safetensors").read_bytes()
+    assert weights[-500:] == again[-500:]  # the last weights
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("hiden = 3", "says hiden = 3; allowed: average, cell, clip"),
+        ("corpus = 'a'", "says corpus = 'a'; allowed"),
+        ("hidden = [3]", "says hidden = [3]; allowed"),
+        ("hidden = true", "says hidden = True; allowed"),
+        ("hidden = 0.5", "Invalid value for '--hidden'"),
+        ("hidden = ", "is not TOML: Invalid value (at end of document)"),
+        ("preset = 'big'", "preset is 'big'; allowed: tiny, small, base, large, huge"),
+        (b"\xff", "is not TOML: 'utf-8' codec can't decode"),
+    ],
+)
+def test_a_wrong_file_is_refused(chargen: Run, content: str | bytes, words: str) -> None:
+    write("my.toml", content)
+    done = chargen("train", "text.txt", "--config", "my.toml")
+    told = re.sub(r"[\s│]+", " ", done.stderr)
+    assert done.returncode == 2
+    assert words in told
+    assert "Traceback" not in told
+    assert not Path("checkpoints").exists()
+
+
+def test_a_missing_file_is_refused(chargen: Run) -> None:
+    done = chargen("train", "text.txt", "--config", "no.toml")
+    assert done.returncode == 2
+    assert "cannot read --config 'no.toml': No such file" in done.stderr
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["cell", "lanes", "learning_rate", "newlines", "seed"]),
+        st.none() | st.integers() | st.floats(allow_nan=False) | st.sampled_from(["gru", "a-b"]),
+    )
+)
+def test_settings_that_are_written_can_be_read(settings: dict[str, Any]) -> None:
+    path = write("round.toml", to_toml(settings))
+    wanted = {name: str(value) for name, value in settings.items() if value is not None}
+    assert read_settings(path, list(settings)) == wanted
+
+
+OPEN = dict.fromkeys(("stack", "cell", "hidden", "layers"))
+
+
+@pytest.mark.parametrize(
+    ("options", "stacks"),
+    [
+        ({}, [f"{','.join([f'lstm:{hidden}'] * count)}" for count, hidden in PRESETS.values()]),
+        ({"hidden": 20}, ["lstm:20", "lstm:20,lstm:20"]),
+        ({"hidden": 20, "layers": 3}, ["lstm:20,lstm:20,lstm:20"]),
+        ({"cell": "gru", "layers": 1}, ["gru:128", "gru:256", "gru:512", "gru:1024"]),
+        ({"stack": "gru:3,rnn:4"}, ["gru:3,rnn:4"]),
+    ],
+)
+def test_candidates_keep_what_was_asked_for(options: dict[str, Any], stacks: list[str]) -> None:
+    assert [format_stack(layers) for layers in candidates({**OPEN, **options})] == stacks
+
+
+def test_a_stack_leaves_nothing_to_other_options() -> None:
+    with pytest.raises(ConfigError, match="--stack says it all; leave --cell, --layers out"):
+        candidates({**OPEN, "stack": "gru:3", "cell": "gru", "layers": 2})
+
+
+def test_events_can_be_read_by_programs(chargen: Run, prose: str) -> None:
+    text = write("text.txt", prose[:4000])
+    done = chargen("train", text, "--hidden", "8", "--threads", "1", "--steps", "30", "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    kinds = [event["event"] for event in events]
+    assert (kinds[0], kinds[-1]) == ("start", "end")
+    assert set(kinds) <= {"start", "progress", "evaluation", "warning", "end"}
+    evaluation = next(event for event in events if event["event"] == "evaluation")
+    assert evaluation["val_loss"] > 0
+    assert events[-1]["final_val_loss"] > 0
+    assert len(events[-1]["advice"]) == 2
+    assert "val " not in done.stderr
+
+
+def test_losses_are_written_for_tensorboard(chargen: Run, prose: str) -> None:
+    text = write("text.txt", prose[:4000])
+    done = chargen("train", text, "--hidden", "8", "--tensorboard", "board", *QUICK)
+    assert (done.returncode, done.stdout) == (0, "")
+    (file,) = Path("board/a").iterdir()
+    data = file.read_bytes()
+    assert all(tag in data for tag in (b"loss/train", b"loss/validation", b"bits_per_char/valid"))
