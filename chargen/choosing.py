@@ -6,8 +6,8 @@ Two rules, from measurements on several texts (``docs/training.md``):
 candidates, in order of size, the last one is taken that still reads ``ENOUGH`` tokens per
 weight within the budget, at the speed measured here.
 
-*Dropout.* The more often the same text is read, the more must be dropped, so that the model
-learns the language and not the text.
+*Dropout.* The more often the same text is read, the more must be dropped, of units and in the end
+of recurrent weights, so that the model learns the language and not the text.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chargen.config import LayerConfig, ModelConfig, TrainConfig, format_stack
 from chargen.corpus import Corpus
 from chargen.planning import Costs, Plan, make_plan, measure
 
-ENOUGH = 2.0  # tokens read per weight
+ENOUGH = 0.75  # tokens read per weight
 HOPELESS = 0.5  # of ENOUGH: a candidate expected below this is not even measured
 
 
@@ -114,14 +114,23 @@ def choose(
 
 
 def fill(config: TrainConfig, model: ModelConfig, passes: float) -> TrainConfig:
-    """Return the recipe with dropout and learning rate set, where they were left open."""
-    dropout = dropout_for(passes) if config.dropout is None else config.dropout
-    return replace(config, dropout=dropout, learning_rate=config.peak_learning_rate(model.layers))
+    """Return the recipe with nothing left open."""
+    return replace(
+        config,
+        dropout=dropout_for(passes) if config.dropout is None else config.dropout,
+        weight_drop=weight_drop_for(passes) if config.weight_drop is None else config.weight_drop,
+        learning_rate=config.peak_learning_rate(model.layers),
+    )
 
 
 def dropout_for(passes: float) -> float:
-    """Return the dropout for so many passes over the text."""
+    """Return the share of units to drop for so many passes over the text."""
     return round(min(0.65, max(0.1, 0.16 * math.log2(max(1.0, passes)) - 0.19)), 2)
+
+
+def weight_drop_for(passes: float) -> float:
+    """Return the share of recurrent weights to drop for so many passes over the text."""
+    return round(min(0.3, max(0.0, 0.1 * math.log2(max(1.0, passes) / 5))), 2)
 
 
 def _expected(trial: Trial, model: ModelConfig) -> float:

@@ -28,7 +28,8 @@ PRESETS = {  # layers and hidden units, smaller models first
     "small": (1, 256),
     "base": (1, 512),
     "large": (2, 512),
-    "huge": (2, 1024),
+    "huge": (2, 768),
+    "giant": (2, 1024),
 }
 NEWLINES = ("fold", "keep")
 TOKENIZERS = ("char", "byte", "unigram", "bpe")

@@ -371,7 +371,8 @@ class Trainer:
             (
                 "recipe",
                 f"{plan.lanes} lanes of {plan.window}, seed {config.seed}, "
-                f"{config.optimizer} at {self.learner.peak:g}, dropout {config.dropout or 0:g}",
+                f"{config.optimizer} at {self.learner.peak:g}, "
+                f"dropout {config.dropout or 0:g} and {config.weight_drop or 0:g}",
             ),
             (
                 "plan",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from chargen import choosing
 from chargen.checkpoint import weight_shapes
-from chargen.choosing import ENOUGH, Choice, choose, dropout_for
+from chargen.choosing import ENOUGH, Choice, choose, dropout_for, weight_drop_for
 from chargen.config import PRESETS, LayerConfig, ModelConfig, ReadConfig, TrainConfig, format_stack
 from chargen.corpus import Text, tokenize
 from chargen.planning import Costs
@@ -106,7 +107,7 @@ def test_what_is_open_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
     choice, _ = choose_on(monkeypatch, 1e11, length=100_000)
     passes = choice.plan.steps * choice.plan.lanes * choice.plan.window / 90_000
     assert choice.config.dropout == dropout_for(passes)
-    assert choice.config.weight_drop is not None
+    assert choice.config.weight_drop == weight_drop_for(passes)
     assert choice.config.learning_rate == 8e-3
     assert choice.reasons["recipe"] == f"the text is read {passes:.1f} times"
     assert choice.reasons["plan"] == "1.5 times as fast as float32"
@@ -119,8 +120,9 @@ def test_steps_are_a_budget_as_time_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert many.plan.steps == 100_000
 
 
-def test_dropout_rises_with_the_passes() -> None:
-    shares = [dropout_for(passes) for passes in (0.1, 1, 3, 6, 12, 25, 50, 1e6)]
+@pytest.mark.parametrize("share_for", [dropout_for, weight_drop_for])
+def test_more_is_dropped_the_more_passes_there_are(share_for: Callable[[float], float]) -> None:
+    shares = [share_for(passes) for passes in (0.1, 1, 3, 6, 12, 25, 50, 1e6)]
     assert shares == sorted(shares)
-    assert shares[0] == shares[1] < shares[3] < shares[5]
+    assert shares[0] == shares[1] < shares[3 if share_for is dropout_for else 4] < shares[5]
     assert 0 <= shares[0] < shares[-1] < 0.8

@@ -69,7 +69,7 @@ def test_a_run_prints_settings_that_train_it_again(chargen: Run, prose: str) -> 
         ("hidden = true", "says hidden = True; allowed"),
         ("hidden = 0.5", "Invalid value for '--hidden'"),
         ("hidden = ", "is not TOML: Invalid value (at end of document)"),
-        ("preset = 'big'", "preset is 'big'; allowed: tiny, small, base, large, huge"),
+        ("preset = 'big'", "preset is 'big'; allowed: tiny, small, base, large, huge, giant"),
         (b"\xff", "is not TOML: 'utf-8' codec can't decode"),
     ],
 )
@@ -110,7 +110,7 @@ OPEN = dict.fromkeys(("stack", "cell", "hidden", "layers"))
         ({}, [f"{','.join([f'lstm:{hidden}'] * count)}" for count, hidden in PRESETS.values()]),
         ({"hidden": 20}, ["lstm:20", "lstm:20,lstm:20"]),
         ({"hidden": 20, "layers": 3}, ["lstm:20,lstm:20,lstm:20"]),
-        ({"cell": "gru", "layers": 1}, ["gru:128", "gru:256", "gru:512", "gru:1024"]),
+        ({"cell": "gru", "layers": 1}, ["gru:128", "gru:256", "gru:512", "gru:768", "gru:1024"]),
         ({"stack": "gru:3,rnn:4"}, ["gru:3,rnn:4"]),
     ],
 )

@@ -1,0 +1,97 @@
+"""Two processes that train together, started as users start them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from chargen.checkpoint import load_resume, read_metrics
+from chargen.errors import ConfigError
+from chargen.team import ALONE, Team
+from tests.conftest import Run, write
+
+OPTIONS = (
+    *("--seed", "3", "--precision", "float32", "--threads", "1", "--lanes", "8", "--window", "16"),
+    *("--stack", "lstm:24,gru-before:16", "--dropout", "0.3", "--weight-drop", "0.2"),
+)
+RUN = Path("checkpoints")
+
+
+def together(*args: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    return subprocess.run(
+        [*command, "-m", "chargen", *map(str, args)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def last(name: str) -> dict[str, Any]:
+    return next(line for line in reversed(read_metrics(RUN / name)) if line["event"] != "end")
+
+
+def test_two_processes_learn_what_one_does(chargen: Run, prose: str) -> None:
+    text = write("text.txt", prose)
+    alone = chargen("train", text, "--name", "one", "--steps", "50", *OPTIONS)
+    both = together("train", text, "--name", "two", "--steps", "50", "--json", *OPTIONS)
+    assert (alone.returncode, both.returncode) == (0, 0), both.stderr
+    assert abs(last("one")["val_loss"] - last("two")["val_loss"]) < 1e-4
+    one, two = load_resume(RUN / "one")[0], load_resume(RUN / "two")[0]
+    assert set(one) == set(two)
+    assert np.array_equal(one["generator"], two["generator"])
+    for name in one:
+        if name.split("/")[0] in ("weights", "average", "state"):
+            assert one[name].shape == two[name].shape
+            assert np.abs(one[name] - two[name]).max() < 1e-3, name
+    events = [json.loads(line)["event"] for line in both.stdout.splitlines()]
+    assert (events.count("start"), events.count("end")) == (1, 1)
+
+
+def test_two_processes_go_on_where_they_were(chargen: Run, prose: str) -> None:
+    text = write("text.txt", prose)
+    assert chargen("train", text, "--name", "one", "--steps", "20", *OPTIONS).returncode == 0
+    assert together("train", text, "--name", "two", "--steps", "10", *OPTIONS).returncode == 0
+    done = together("train", "--resume", "--name", "two", "--steps", "10")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("resuming at step 10: two") == 1
+    assert load_resume(RUN / "two")[1]["step"] == 20
+    assert abs(last("one")["val_loss"] - last("two")["val_loss"]) < 0.2  # another cycle
+
+
+def test_lanes_that_cannot_be_shared_out_are_refused(prose: str) -> None:
+    text = write("text.txt", prose)
+    done = together("train", text, "--name", "two", "--steps", "10", "--lanes", "7")
+    assert done.returncode != 0
+    assert "chargen: lanes is 7; allowed: multiples of 2 processes" in done.stderr
+
+
+def test_alone_nothing_is_sent() -> None:
+    value = [1, {"a": None}]
+    assert ALONE.agree(value) is value
+    assert ALONE.led(lambda: 3) == 3
+    assert ALONE.leads
+    part = torch.ones(1, 2, 3)
+    assert ALONE.join(part) is part
+    assert float(ALONE.mean(torch.tensor(2.0))) == 2
+
+
+def test_lanes_are_shared_out_evenly() -> None:
+    assert [Team(rank, 4).share(12) for rank in range(4)] == [
+        slice(0, 3),
+        slice(3, 6),
+        slice(6, 9),
+        slice(9, 12),
+    ]
+    with pytest.raises(ConfigError, match="lanes is 10; allowed: multiples of 4 processes"):
+        Team(0, 4).share(10)
