@@ -179,6 +179,13 @@ class TrainConfig:
     clip: float = documented(1.0, "largest norm of the gradient")
     weight_decay: float = documented(0.01, "decay of the weight matrices (adamw only)")
     dropout: float = documented(0.25, "share of units dropped between layers and before the head")
+    input_dropout: float = documented(0.0, "share of the embedding's units dropped")
+    embedding_dropout: float = documented(0.0, "share of the tokens dropped from the embedding")
+    weight_drop: float = documented(0.0, "share of the recurrent weights dropped at a step")
+    schedule: str = documented("cosine", "one of cosine, linear, trapezoid, one-cycle")
+    shuffle: int = documented(0, "pieces of a lane that change places at each epoch; 0: none")
+    tie: int = documented(0, "1: the head is the embedding times a projection")
+    joined: int = documented(1, "0: the head reads the last layer alone")
     average: float = documented(0.99, "decay per step of the averaged weights; 0 turns them off")
     recurrent_init: str = documented(
         "auto",

@@ -295,6 +295,7 @@ class Lanes:
     unknown_id: int | None = None
     unknown_rate: float = 0.0
     seed: int = 0
+    shuffle: int = 0
 
     @property
     def steps_per_epoch(self) -> float:
@@ -305,6 +306,13 @@ class Lanes:
         """Return inputs (B, T) and targets (B, T), the inputs one token on."""
         count = len(self.ids)
         starts = np.arange(self.lanes) * count // self.lanes + step * self.window  # (B,)
+        if self.shuffle:
+            each = count // self.lanes // self.window // self.shuffle * self.window
+            per_epoch = self.shuffle * each // self.window
+            epoch, rest = divmod(step, per_epoch)
+            order = np.random.default_rng([self.seed, epoch]).permutation(self.lanes * self.shuffle)
+            piece, within = divmod(rest * self.window, each)
+            starts = order[np.arange(self.lanes) * self.shuffle + piece] * each + within
         places = (starts[:, None] + np.arange(self.window + 1)) % count  # (B, T + 1)
         tokens = self.ids[places].astype(np.int64)
         if self.unknown_id is not None and self.unknown_rate:

@@ -33,10 +33,14 @@ class Learner:
         self.model = LanguageModel(model, config).to(device)
         self.averaged = LanguageModel(model, config).to(device).requires_grad_(False)
         self.peak = config.peak_learning_rate(model.layers)
-        self._optimizer = make_optimizer(self.model.parameters(), config)
+        self._optimizer = make_optimizer([p for p in self.model.parameters() if p.requires_grad], config)
         self._generator = torch.Generator(device).manual_seed(config.seed)
         self._dropout = LockedDropout(config.dropout, self._generator)
         self._state: State = self.model.init_state(lanes)
+        if config.input_dropout:
+            self.model.inputs = LockedDropout(config.input_dropout, self._generator)
+        if config.embedding_dropout:
+            self.model.rows = LockedDropout(config.embedding_dropout, self._generator)
 
     def learn(
         self,
@@ -54,6 +58,14 @@ class Learner:
             precision: ``float32`` or ``bfloat16``.
         """
         tokens = torch.from_numpy(np.concatenate([inputs, targets[:, -1:]], axis=1))
+        kept = []
+        if self.config.weight_drop:
+            for name, weight in self.model.named_parameters():
+                if name.endswith("weight_hh_l0"):
+                    chance = torch.rand(weight.shape, generator=self._generator)
+                    mask = (chance >= self.config.weight_drop) / (1 - self.config.weight_drop)
+                    kept.append((weight, weight.data.clone(), mask))
+                    weight.data.mul_(mask)
         with autocast(self.device, precision):
             costs, state = token_costs(
                 self.model, tokens.to(self.device), self._state, self._dropout
@@ -61,9 +73,12 @@ class Learner:
             loss = costs.mean()
         self._state = tuple(part.detach().float() for part in state)
         loss.backward()  # type: ignore[no-untyped-call]
+        for weight, value, mask in kept:
+            weight.data.copy_(value)
+            weight.grad.mul_(mask)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(progress, self.peak, self.config.warmup)
+            group["lr"] = learning_rate(progress, self.peak, self.config.warmup, self.config.schedule)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._average()

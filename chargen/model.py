@@ -42,8 +42,16 @@ class LanguageModel(nn.Module):
             CELL_CLASSES[layer.kind](inputs, layer.hidden)
             for layer, inputs in zip(config.layers, widths, strict=False)
         )
+        self.tie = bool(start and start.tie)
+        self.joined = not start or bool(start.joined)
         self.head = nn.Linear(config.head_inputs, config.vocab_size)
+        if self.tie:
+            self.project = nn.Linear(config.head_inputs, config.embedding, bias=False)
+            self.head.weight.requires_grad_(False)
         self.reset(start or TrainConfig())
+
+    rows = None
+    inputs = None
 
     @property
     def cells(self) -> list[Cell]:
@@ -59,6 +67,9 @@ class LanguageModel(nn.Module):
             cell.reset(generator, start)
         nn.init.xavier_uniform_(self.head.weight, generator=generator)
         nn.init.zeros_(self.head.bias)
+        if self.tie:
+            nn.init.xavier_uniform_(self.project.weight, generator=generator)
+            self.project.weight.mul_(0.3)
 
     def init_state(self, batch: int) -> State:
         """Return the state at the beginning of a text, for B lanes."""
@@ -74,7 +85,13 @@ class LanguageModel(nn.Module):
             state: as ``init_state`` or an earlier call returned it.
             dropout: applied between the layers and before the head, in training.
         """
-        x = self.embedding(ids)  # (B, T, E)
+        if dropout and self.rows is not None:
+            table = self.embedding.weight
+            x = nn.functional.embedding(ids, table * self.rows.rows(len(table), table))
+        else:
+            x = self.embedding(ids)  # (B, T, E)
+        if dropout and self.inputs is not None:
+            x = self.inputs(x)
         outputs: list[Tensor] = []
         last: list[Tensor] = []
         rest = state
@@ -85,15 +102,24 @@ class LanguageModel(nn.Module):
             outputs.append(x)
             last.extend(own)
         joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
+        if not self.joined:
+            joined = torch.cat([torch.zeros_like(joined[..., : joined.shape[2] - outputs[-1].shape[2]]), outputs[-1]], dim=2)
+        if self.tie:
+            return nn.functional.linear(self.project(joined), self.embedding.weight, self.head.bias), tuple(last)
         return self.head(joined), tuple(last)  # (B, T, V)
 
     def weights(self) -> Tensors:
         """Return the weights as numpy arrays under their names in the model file."""
-        return to_arrays(dict(self.named_parameters()))
+        named = dict(self.named_parameters())
+        if self.tie:
+            named["head.weight"] = self.embedding.weight @ named.pop("project.weight")
+        return to_arrays(named)
 
     def load(self, weights: Tensors) -> None:
         """Take weights from arrays under their names in the model file."""
-        self.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        if self.tie and "project.weight" not in weights:
+            self.tie = False
+        self.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()}, strict=False)
 
 
 def to_arrays(tensors: dict[str, Tensor]) -> Tensors:

@@ -11,10 +11,18 @@ from torch import nn
 from chargen.config import TrainConfig
 
 
-def learning_rate(progress: float, peak: float, warmup: float) -> float:
+def learning_rate(
+    progress: float, peak: float, warmup: float, schedule: str = "cosine"
+) -> float:
     """Return the learning rate at a share of the run: a linear rise, then half a cosine to 0."""
+    if schedule == "one-cycle":
+        warmup = 0.3
     if progress < warmup:
         return peak * progress / warmup
+    if schedule == "linear":
+        return peak * (1 - progress) / (1 - warmup)
+    if schedule == "trapezoid":
+        return peak * min(1.0, (1 - progress) / 0.3)
     return peak * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
@@ -56,3 +64,8 @@ class LockedDropout:
         chance = torch.rand(shape, generator=self._generator, device=x.device)
         mask = (chance >= self.rate).to(x.dtype) / (1 - self.rate)  # (B, 1, H)
         return x * mask
+
+    def rows(self, count: int, like: torch.Tensor) -> torch.Tensor:
+        """Return a factor for each of the rows of a table."""
+        chance = torch.rand((count, 1), generator=self._generator, device=like.device)
+        return (chance >= self.rate).to(like.dtype) / (1 - self.rate)

@@ -75,6 +75,7 @@ class Trainer:
             job.corpus.tokenizer.unknown_id,
             job.corpus.unknown_rate,
             job.config.seed,
+            job.config.shuffle,
         )
         self._first = self._mark = (time.monotonic(), job.step)
 

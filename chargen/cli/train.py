@@ -86,6 +86,13 @@ def train(
         TrainConfig.weight_decay
     ),
     dropout: Annotated[float, _of(TrainConfig, "dropout", RECIPE)] = TrainConfig.dropout,
+    input_dropout: Annotated[float, _of(TrainConfig, "input_dropout", RECIPE)] = TrainConfig.input_dropout,
+    embedding_dropout: Annotated[float, _of(TrainConfig, "embedding_dropout", RECIPE)] = TrainConfig.embedding_dropout,
+    weight_drop: Annotated[float, _of(TrainConfig, "weight_drop", RECIPE)] = TrainConfig.weight_drop,
+    schedule: Annotated[str, _of(TrainConfig, "schedule", RECIPE)] = TrainConfig.schedule,
+    shuffle: Annotated[int, _of(TrainConfig, "shuffle", RECIPE)] = TrainConfig.shuffle,
+    tie: Annotated[int, _of(TrainConfig, "tie", RECIPE)] = TrainConfig.tie,
+    joined: Annotated[int, _of(TrainConfig, "joined", RECIPE)] = TrainConfig.joined,
     average: Annotated[float, _of(TrainConfig, "average", RECIPE)] = TrainConfig.average,
     recurrent_init: Annotated[str, _of(TrainConfig, "recurrent_init", RECIPE)] = (
         TrainConfig.recurrent_init
