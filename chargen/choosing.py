@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from chargen.checkpoint import weight_shapes
-from chargen.config import LayerConfig, ModelConfig, TrainConfig, format_stack
+from chargen.config import LayerConfig, ModelConfig, TrainConfig
 from chargen.corpus import Corpus
 from chargen.planning import Costs, Plan, make_plan, measure
 
@@ -109,7 +109,7 @@ def choose(
     plan = make_plan(chosen.costs, config, corpus, threads, left, processes)
     passes = plan.steps * plan.lanes * plan.window / len(corpus.train)
     full = fill(config, chosen.model, passes)
-    reasons = {"model": _why_model(chosen, trials, stacks), "recipe": _why_recipe(config, passes)}
+    reasons = {"model": _why_model(chosen, stacks), "recipe": _why_recipe(config, passes)}
     return Choice(chosen.model, full, plan, {**reasons, "plan": _why_plan(chosen.costs)})
 
 
@@ -139,24 +139,20 @@ def _expected(trial: Trial, model: ModelConfig) -> float:
     return trial.tokens_per_weight * (trial.weights / larger.weights) ** 2
 
 
-def _why_model(
-    chosen: Trial, trials: list[Trial], stacks: tuple[tuple[LayerConfig, ...], ...]
-) -> str:
+def _why_model(chosen: Trial, stacks: tuple[tuple[LayerConfig, ...], ...]) -> str:
     if len(stacks) == 1:
         return "as given"
-    words = f"reads {chosen.tokens_per_weight:.1f} tokens a weight"
-    number = [trial.model for trial in trials].index(chosen.model) + 1
-    if number == len(stacks):
-        return f"{words}: enough for the largest"
-    return f"{words}; {format_stack(stacks[number])} would read too few"
+    largest = chosen.model.layers == stacks[-1]
+    more = "enough for the largest" if largest else "one size up gets too few"
+    return f"{chosen.tokens_per_weight:.1f} tokens each, {more}"
 
 
 def _why_recipe(config: TrainConfig, passes: float) -> str:
-    return f"the text is read {passes:.1f} times" if config.dropout is None else "as given"
+    given = config.dropout is not None and config.weight_drop is not None
+    return "as given" if given else f"the text is read {passes:.1f} times"
 
 
 def _why_plan(costs: Costs) -> str:
     if costs.speedup is None:
         return "as given"
-    faster = max(costs.speedup, 1 / costs.speedup)
-    return f"{faster:.1f} times as fast as {'float32' if costs.speedup > 1 else 'bfloat16'}"
+    return f"{max(costs.speedup, 1 / costs.speedup):.1f} times as fast"

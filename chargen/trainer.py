@@ -31,7 +31,7 @@ from chargen.checkpoint import (
     save_model,
     save_resume,
 )
-from chargen.config import SampleConfig
+from chargen.config import SampleConfig, format_stack
 from chargen.corpus import Lanes
 from chargen.engine import make_engine
 from chargen.errors import TrainingError
@@ -356,30 +356,38 @@ class Trainer:
         return (
             ("corpus", f"{job.source['characters']:,} characters, {tokenizer}"),
             *floors,
-            *(
-                (name, f"{words} ({job.reasons[name]})" if name in job.reasons else words)
-                for name, words in self._choices()
-            ),
+            *self._choices(),
         )
 
     def _choices(self) -> tuple[tuple[str, str], ...]:
-        """Return model, recipe and plan, in words."""
+        """Return model, recipe and plan in words, with the reasons."""
         job, plan, config = self.job, self.plan, self.job.config
-        parameters = sum(p.numel() for p in self.learner.model.parameters())
+        why = {name: f" ({words})" for name, words in job.reasons.items()}
+        size = shortened(sum(p.numel() for p in self.learner.model.parameters()))
+        rates = [f"dropout {config.dropout or 0:g}"]
+        rates += [f"weight drop {config.weight_drop:g}"] if config.weight_drop else []
+        shape = f"{plan.lanes} x {plan.window}"
         return (
-            ("model", f"{job.model.to_json()['stack']}, {parameters:,} parameters"),
+            ("model", f"{format_stack(job.model.layers)}, {size} parameters{why.get('model', '')}"),
             (
                 "recipe",
-                f"{plan.lanes} lanes of {plan.window}, seed {config.seed}, "
-                f"{config.optimizer} at {self.learner.peak:g}, "
-                f"dropout {config.dropout or 0:g} and {config.weight_drop or 0:g}",
+                f"{config.optimizer} {self.learner.peak:g}, {', '.join(rates)}"
+                f"{why.get('recipe', '')}",
             ),
             (
                 "plan",
-                f"{plan.steps:,} steps on {job.device.type}, {plan.threads} threads, "
-                f"{plan.precision}",
+                f"{plan.steps:,} steps of {shape}, {job.device.type}, "
+                f"{plan.precision}{why.get('plan', '')}, seed {config.seed}",
             ),
         )
+
+
+def shortened(count: int) -> str:
+    """Return a number in two digits and a unit, such as 830, 3.3M and 61K."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("K", 1e3)):
+        if count >= size:
+            return f"{count / size:.{0 if count >= 10 * size else 1}f}{unit}"
+    return str(count)
 
 
 def versions() -> dict[str, str]:

@@ -74,8 +74,7 @@ def test_every_choice_reads_enough_and_the_next_would_not(monkeypatch: pytest.Mo
         assert tokens >= ENOUGH * weights(choice.model)
         larger = ModelConfig(choice.model.vocab_size, STACKS[number + 1], 64)
         assert 98 * rate / weights(larger) < ENOUGH * weights(larger)
-        words = f"{format_stack(larger.layers)} would read too few"
-        assert choice.reasons["model"].endswith(words)
+        assert choice.reasons["model"].endswith(" tokens each, one size up gets too few")
 
 
 def test_hopeless_candidates_are_not_even_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +109,7 @@ def test_what_is_open_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choice.config.weight_drop == weight_drop_for(passes)
     assert choice.config.learning_rate == 8e-3
     assert choice.reasons["recipe"] == f"the text is read {passes:.1f} times"
-    assert choice.reasons["plan"] == "1.5 times as fast as float32"
+    assert choice.reasons["plan"] == "1.5 times as fast"
 
 
 def test_steps_are_a_budget_as_time_is(monkeypatch: pytest.MonkeyPatch) -> None:
