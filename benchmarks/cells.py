@@ -11,18 +11,12 @@ number of weights. Everything else is as ``chargen train`` has it. The loss is t
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
 from benchmarks.quality import find_text, train
-from chargen.checkpoint import weight_shapes
+from chargen.checkpoint import count_weights
 from chargen.config import CELLS, LayerConfig, ModelConfig
 from chargen.tokenizers import build_tokenizer
-
-
-def weights_of(config: ModelConfig) -> int:
-    """Return the number of weights of a model."""
-    return sum(math.prod(shape) for shape in weight_shapes(config).values())
 
 
 def sized(kind: str, vocab_size: int, weights: int) -> ModelConfig:
@@ -30,7 +24,7 @@ def sized(kind: str, vocab_size: int, weights: int) -> ModelConfig:
     depth = 3 if kind.startswith("min") else 1
     layers = (LayerConfig(kind, hidden) for hidden in range(8, 4096, 2))
     models = (ModelConfig(vocab_size, (layer,) * depth) for layer in layers)
-    return min(models, key=lambda model: abs(weights_of(model) - weights))
+    return min(models, key=lambda model: abs(count_weights(model) - weights))
 
 
 def main() -> None:
@@ -52,7 +46,7 @@ def main() -> None:
         end = train(text, arguments.time, arguments.seed, ["--stack", stack])
         print(
             f"| `{kind}` | {len(model.layers)} x {model.layers[0].hidden} | "
-            f"{weights_of(model):,} | {end['final_val_loss']:.4f} | {end['steps']:,} | "
+            f"{count_weights(model):,} | {end['final_val_loss']:.4f} | {end['steps']:,} | "
             f"{end['characters_per_second']:,} |",
             flush=True,
         )

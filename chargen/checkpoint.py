@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,11 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         shapes |= {f"layers.{number}.{name}": shape for name, shape in own.items()}
         inputs = layer.hidden
     return shapes
+
+
+def count_weights(config: ModelConfig) -> int:
+    """Return the number of weights of a model."""
+    return sum(math.prod(shape) for shape in weight_shapes(config).values())
 
 
 def cell_shapes(kind: str, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:

@@ -18,12 +18,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from chargen.checkpoint import weight_shapes
+from chargen.checkpoint import count_weights
 from chargen.config import LayerConfig, ModelConfig, TrainConfig
 from chargen.corpus import Corpus
 from chargen.planning import Costs, Plan, make_plan, measure
 
 ENOUGH = 0.75  # tokens read per weight
+PROBING = 0.1  # of the time may go into measuring
 HOPELESS = 0.5  # of ENOUGH: a candidate expected below this is not even measured
 
 
@@ -44,7 +45,7 @@ class Trial:
     @property
     def weights(self) -> int:
         """Number of weights."""
-        return sum(math.prod(shape) for shape in weight_shapes(self.model).values())
+        return count_weights(self.model)
 
     @property
     def tokens_per_weight(self) -> float:
@@ -92,7 +93,8 @@ def choose(
         time_left: seconds left of the time budget when this is called, if there is one.
         processes: how many share the lanes.
     """
-    ends = None if time_left is None else time.monotonic() + time_left
+    began = time.monotonic()
+    ends = None if time_left is None else began + time_left
     trials: list[Trial] = []
     for layers in stacks:
         model = ModelConfig(corpus.tokenizer.vocab_size, layers, embedding)
@@ -102,7 +104,8 @@ def choose(
         left = None if ends is None else ends - time.monotonic()
         plan = make_plan(costs, config, corpus, threads, left, processes)
         trials.append(Trial(model, costs, plan))
-        if trials[-1].tokens_per_weight < ENOUGH:
+        too_few = trials[-1].tokens_per_weight < ENOUGH
+        if too_few or (time_left and time.monotonic() - began > PROBING * time_left):
             break
     chosen = next((t for t in reversed(trials) if t.tokens_per_weight >= ENOUGH), trials[0])
     left = None if ends is None else ends - time.monotonic()

@@ -57,6 +57,8 @@ def show(events: Iterable[Event], console: Console, form: str) -> Iterator[Event
                 bar.update(event)
             elif form == "words" or (form == "quiet" and isinstance(event, Stopped)):
                 _print(event, console)
+            if bar:
+                bar.remember(event)
             yield event
     finally:
         if bar:
@@ -64,19 +66,32 @@ def show(events: Iterable[Event], console: Console, form: str) -> Iterator[Event
 
 
 class _Bar:
-    """The line that moves: share done, speed, loss, time left."""
+    """The line that moves: share done, speed, losses, the floor, time left; fits 80 columns."""
 
     def __init__(self, console: Console) -> None:
         words = "{task.percentage:>3.0f}%  {task.fields[words]}"
         self._progress = Progress(
-            BarColumn(bar_width=24), TextColumn(words), console=console, transient=True
+            BarColumn(bar_width=12), TextColumn(words), console=console, transient=True
         )
+        self._val: float | None = None
+        self._floor: float | None = None
         self._task: TaskID | None = None
 
+    def remember(self, event: Event) -> None:
+        """Keep the validation loss and the floor, which are shown all the time."""
+        if isinstance(event, Started):
+            self._floor = event.floor
+        if isinstance(event, Evaluated):
+            self._val = event.val_loss
+
     def update(self, event: Progressed) -> None:
-        words = (
-            f"{event.characters_per_second:>9,.0f} chars/s  "
-            f"train {event.train_loss:.3f}  {clock(event.seconds_left)} left"
+        losses = {"train": event.train_loss, "val": self._val, "floor": self._floor}
+        words = "  ".join(
+            (
+                f"{event.characters_per_second:,.0f} chars/s",
+                *(f"{name} {loss:.3f}" for name, loss in losses.items() if loss is not None),
+                f"{clock(event.seconds_left)} left",
+            )
         )
         if self._task is None:
             self._progress.start()

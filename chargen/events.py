@@ -16,12 +16,14 @@ class Started:
         facts: what was chosen, a pair of name and words each.
         step: steps taken before (more than 0 in a resumed run).
         steps: steps planned in all.
+        floor: what counting alone reaches, in nats per token, if that is known.
     """
 
     run: Path
     facts: tuple[tuple[str, str], ...]
     step: int
     steps: int
+    floor: float | None = None
 
 
 @dataclass(frozen=True)

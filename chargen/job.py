@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from chargen.checkpoint import Tensors, load_resume
+from chargen.checkpoint import Tensors, count_weights, load_resume
 from chargen.choosing import Choice, choose
 from chargen.config import LayerConfig, ModelConfig, ReadConfig, TrainConfig
 from chargen.corpus import Corpus, Text, encode_corpus, read_text
@@ -22,6 +22,7 @@ from chargen.team import ALONE, Team
 from chargen.tokenizers import tokenizer_from_json
 
 SECONDS_A_TOKEN = 2.5e-6  # of counting, roughly
+TOO_MANY = 100  # weights for a token of the text
 FLOOR_SHARE = 0.05  # of the time may go into it
 
 
@@ -142,7 +143,13 @@ def new_job(
     job = Job(
         run, model, config, corpus, source, plan, device, Record(), reasons=reasons, team=team
     )
-    return job, (*text.notes, *_fitting_notes(config, plan), *_vocabulary_notes(reading, model))
+    notes = (
+        *text.notes,
+        *_fitting_notes(config, plan),
+        *_size_notes(model, corpus),
+        *_vocabulary_notes(reading, model),
+    )
+    return job, notes
 
 
 def _agreed(choice: Choice, team: Team) -> tuple[ModelConfig, TrainConfig, Plan, dict[str, str]]:
@@ -182,6 +189,16 @@ def _fitting_notes(config: TrainConfig, plan: Plan) -> list[str]:
     return [
         f"the text is small: lanes {plan.lanes}, window {plan.window} "
         f"(instead of {config.lanes} and {config.window})"
+    ]
+
+
+def _size_notes(model: ModelConfig, corpus: Corpus) -> list[str]:
+    weights = count_weights(model)
+    if weights <= TOO_MANY * len(corpus.train):
+        return []
+    return [
+        f"the text is small for this model ({len(corpus.train):,} tokens for {weights:,} "
+        "parameters): it may learn the text by heart and little else"
     ]
 
 

@@ -94,11 +94,17 @@ class Trainer:
         """Time used, in all sittings."""
         return self._seconds_before + time.monotonic() - self._began
 
+    @property
+    def _floor(self) -> float | None:
+        """What counting alone reaches, in nats per token, if that is known."""
+        return (self.job.source.get("floor") or {}).get("nats_per_token")
+
     # -- the run --------------------------------------------------------------------------
 
     def events(self) -> Iterator[Event]:
         """Train to the end of the plan, or until asked to stop."""
-        yield Started(self.job.run, self._facts(), self.learner.steps, self.plan.steps)
+        steps = self.learner.steps, self.plan.steps
+        yield Started(self.job.run, self._facts(), *steps, self._floor)
         self.save()
         if self.team.leads:
             self._cut_metrics()
@@ -197,12 +203,11 @@ class Trainer:
         if train is None or val is None:
             return None, ()
         kind = label(self.record.history, train, val)
-        floor = (self.job.source.get("floor") or {}).get("nats_per_token")
         words = advice(
             kind,
             train_loss=train,
             val_loss=val,
-            floor=floor,
+            floor=self._floor,
             dropout=self.job.config.dropout or 0.0,
             run=self.job.run.name,
             seconds=self.seconds,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,17 +9,13 @@ import pytest
 import torch
 
 from chargen import choosing
-from chargen.checkpoint import weight_shapes
+from chargen.checkpoint import count_weights
 from chargen.choosing import ENOUGH, Choice, choose, dropout_for, weight_drop_for
 from chargen.config import PRESETS, LayerConfig, ModelConfig, ReadConfig, TrainConfig, format_stack
 from chargen.corpus import Text, tokenize
 from chargen.planning import Costs
 
 STACKS = tuple((LayerConfig("lstm", hidden),) * layers for layers, hidden in PRESETS.values())
-
-
-def weights(model: ModelConfig) -> int:
-    return sum(math.prod(shape) for shape in weight_shapes(model).values())
 
 
 def choose_on(
@@ -38,7 +33,7 @@ def choose_on(
     def measure(model: ModelConfig, config: TrainConfig, *rest: Any) -> Costs:
         tried.append(format_stack(model.layers))
         tokens = config.lanes * config.window
-        return Costs("bfloat16", weights(model) * tokens / rate, 1e-6, 1e-6, 1.5)
+        return Costs("bfloat16", count_weights(model) * tokens / rate, 1e-6, 1e-6, 1.5)
 
     monkeypatch.setattr(choosing, "measure", measure)
     corpus = tokenize(Text("ab cd ef gh\n" * (length // 12)), ReadConfig(("x",)), 0.1)
@@ -61,7 +56,7 @@ def test_a_faster_machine_and_a_longer_time_choose_larger_models(
     for rate in (1e8, 1e9, 1e10, 1e11, 1e12, 1e13):
         choice, _ = choose_on(monkeypatch, rate)
         assert choose_on(monkeypatch, rate / 10, time_left=1000.0)[0].model == choice.model
-        sizes.append(weights(choice.model))
+        sizes.append(count_weights(choice.model))
     assert sizes == sorted(sizes)
     assert len(set(sizes)) >= 4
 
@@ -71,15 +66,21 @@ def test_every_choice_reads_enough_and_the_next_would_not(monkeypatch: pytest.Mo
         choice, _ = choose_on(monkeypatch, rate)
         number = STACKS.index(choice.model.layers)
         tokens = choice.plan.steps * choice.plan.lanes * choice.plan.window
-        assert tokens >= ENOUGH * weights(choice.model)
+        assert tokens >= ENOUGH * count_weights(choice.model)
         larger = ModelConfig(choice.model.vocab_size, STACKS[number + 1], 64)
-        assert 98 * rate / weights(larger) < ENOUGH * weights(larger)
+        assert 98 * rate / count_weights(larger) < ENOUGH * count_weights(larger)
         assert choice.reasons["model"].endswith(" tokens each, one size up gets too few")
 
 
 def test_hopeless_candidates_are_not_even_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     choice, tried = choose_on(monkeypatch, 1e8)
     assert choice.model.layers == STACKS[0]
+    assert tried == ["lstm:128"]
+
+
+def test_measuring_takes_a_tenth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "PROBING", 0.0)
+    _, tried = choose_on(monkeypatch, 1e14)
     assert tried == ["lstm:128"]
 
 
@@ -115,7 +116,7 @@ def test_what_is_open_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_steps_are_a_budget_as_time_is(monkeypatch: pytest.MonkeyPatch) -> None:
     few, _ = choose_on(monkeypatch, 1e11, time_left=None, steps=100)
     many, _ = choose_on(monkeypatch, 1e11, time_left=None, steps=100_000)
-    assert weights(few.model) < weights(many.model)
+    assert count_weights(few.model) < count_weights(many.model)
     assert many.plan.steps == 100_000
 
 

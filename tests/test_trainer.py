@@ -26,9 +26,10 @@ from chargen.choosing import Choice
 from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
 from chargen.corpus import Corpus, Text, read_text, tokenize
 from chargen.errors import CheckpointError, TrainingError
-from chargen.evaluation import score_lanes
-from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped
+from chargen.evaluation import score_carried, score_lanes
+from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped, Warned
 from chargen.job import Job, new_job, resumed_job
+from chargen.model import LanguageModel
 from chargen.planning import Plan
 from chargen.runs import new_run_folder
 from chargen.trainer import Trainer
@@ -250,6 +251,53 @@ def test_the_best_model_is_kept_when_later_ones_are_worse(
     assert read_model_header(job.run / "model.safetensors").training["best_val_loss"] == 1
     kept = load_resume(job.run)[0]["average/head.weight"]
     assert not np.array_equal(load_weights(job.run / "model.safetensors")["head.weight"], kept)
+
+
+def test_a_run_that_can_only_get_worse_ends_and_says_why(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rising(*args: Any) -> Any:
+        score = score_lanes(*args)
+        calls.append(1)
+        return dataclasses.replace(score, nats=score.tokens * 1.1 ** len(calls))
+
+    calls: list[int] = []
+    monkeypatch.setattr("chargen.trainer.score_lanes", rising)
+    plan = dataclasses.replace(PLAN, schedule=((0, 100, 0.0),), evaluate_every=4)
+    events = sit(begin("run", prose, monkeypatch, plan=plan, steps=100, patience=4))
+    words = [event.words for event in events if isinstance(event, Warned)]
+    assert [line.split(":")[0] for line in words] == ["it overfits", "ended at step 20"]
+    ended = events[-1]
+    assert isinstance(ended, Ended)
+    assert (ended.metrics["steps"], ended.metrics["fit"]) == (20, "overfitted")
+    assert ended.metrics["best_val_loss"] == pytest.approx(1.1)
+    calls.clear()
+    patient = begin("patient", prose, monkeypatch, plan=plan, steps=100, patience=0)
+    assert sit(patient)[-1].metrics["steps"] == 100  # type: ignore[union-attr]
+
+
+def test_a_test_part_is_scored_at_the_end(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = begin("run", prose, monkeypatch, test_frac=0.2)
+    assert len(job.corpus.test) == 600
+    ended = sit(job)[-1]
+    assert isinstance(ended, Ended)
+    model = LanguageModel(job.model)
+    model.load(load_weights(ended.model))
+    expected = score_carried(model, job.corpus.for_testing())
+    assert ended.metrics["final_test_loss"] == pytest.approx(expected.nats_per_token, abs=1e-6)
+    seen = ended.metrics["final_train_loss"]
+    assert seen == pytest.approx(ended.metrics["final_val_loss"], abs=0.5)
+
+
+def test_memory_does_not_grow_with_the_steps(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = dataclasses.replace(PLAN, schedule=((0, 400, 0.0),), evaluate_every=20)
+    held = []
+    for event in Trainer(
+        begin("run", prose, monkeypatch, plan=plan, steps=400), time.monotonic(), lambda: False
+    ).events():
+        if isinstance(event, Evaluated):
+            held.append(trainers.anonymous_memory())
+    assert held[-1] - held[9] < 4e6
 
 
 def test_a_loss_that_is_no_number_ends_the_run_in_words(

@@ -56,17 +56,16 @@ def _settings(header: ModelHeader) -> dict[str, Any]:
 
 
 def _facts(path: Path, header: ModelHeader) -> dict[str, Any]:
-    from chargen.checkpoint import weight_shapes
+    from chargen.checkpoint import count_weights
 
     training, config = header.training, header.config
     corpus = training.get("corpus", {})
-    parameters = sum(_product(shape) for shape in weight_shapes(config).values())
     return {
         "file": str(path),
         "bytes": path.stat().st_size,
         "stack": config.to_json()["stack"],
         "embedding": config.embedding,
-        "parameters": parameters,
+        "parameters": count_weights(config),
         "tokenizer": header.tokenizer.kind,
         "vocab_size": config.vocab_size,
         "corpus": corpus.get("sources"),
@@ -82,10 +81,6 @@ def _facts(path: Path, header: ModelHeader) -> dict[str, Any]:
         "final_test_loss": training.get("final_test_loss"),
         "versions": training.get("versions"),
     }
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    return shape[0] * (shape[1] if len(shape) > 1 else 1)
 
 
 def _words(value: Any) -> str:
