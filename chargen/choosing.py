@@ -1,10 +1,13 @@
 """Which model and which recipe: chosen for those who gave no numbers, with the reasons.
 
-Two rules, from measurements on several texts (``docs/training.md``):
+Rules from measurements on several texts (``docs/training.md``):
 
 *Model.* The larger a model, the better it can get and the slower it gets there. Of the
-candidates, in order of size, the last one is taken that still reads ``ENOUGH`` tokens per
-weight within the budget, at the speed measured here.
+candidates, in order of size, the last one is taken that still reads enough tokens per recurrent
+weight within the budget, at the speed measured here. A second layer pays early, and earlier
+still when the text is read again and again; more than 512 units pay late.
+
+*Embedding.* The more different tokens there are, the wider.
 
 *Dropout.* The more often the same text is read, the more must be dropped, of units and in the end
 of recurrent weights, so that the model learns the language and not the text.
@@ -23,9 +26,11 @@ from chargen.config import LayerConfig, ModelConfig, TrainConfig
 from chargen.corpus import Corpus
 from chargen.planning import Costs, Plan, make_plan, measure
 
-ENOUGH = 0.75  # tokens read per weight
+# Tokens to be read per recurrent weight; when the text is read several times; by wide models.
+ENOUGH, ENOUGH_AGAIN, ENOUGH_WIDE = 0.75, 0.3, 3.0
+AGAIN, WIDE = 4.0, 512  # passes over the text; hidden units
 PROBING = 0.1  # of the time may go into measuring
-HOPELESS = 0.5  # of ENOUGH: a candidate expected below this is not even measured
+HOPELESS = 0.5  # of enough: a candidate expected below this is not even measured
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,25 @@ class Trial:
 
     @property
     def weights(self) -> int:
-        """Number of weights."""
-        return count_weights(self.model)
+        """Number of weights of the recurrent layers."""
+        vocabulary = self.model.vocab_size * (self.model.embedding + self.model.head_inputs + 1)
+        return count_weights(self.model) - vocabulary
 
     @property
     def tokens_per_weight(self) -> float:
-        """Tokens that it reads within the budget, per weight."""
-        return self.plan.steps * self.plan.lanes * self.plan.window / self.weights
+        """Tokens that it reads within the budget, per recurrent weight."""
+        return self.plan.tokens / self.weights
+
+    def share_of_enough(self, length: int) -> float:
+        """Return the tokens that it reads as a share of those that it needs.
+
+        Args:
+            length: tokens of the training part.
+        """
+        needed = ENOUGH_AGAIN if self.plan.tokens >= AGAIN * length else ENOUGH
+        if max(layer.hidden for layer in self.model.layers) > WIDE:
+            needed = ENOUGH_WIDE
+        return self.tokens_per_weight / needed
 
 
 @dataclass(frozen=True)
@@ -73,7 +90,7 @@ class Choice:
 def choose(
     stacks: tuple[tuple[LayerConfig, ...], ...],
     *,
-    embedding: int,
+    embedding: int | None,
     config: TrainConfig,
     corpus: Corpus,
     device: torch.device,
@@ -85,7 +102,7 @@ def choose(
 
     Args:
         stacks: the candidates, smaller ones first; one alone is taken as it is.
-        embedding: width of the token embedding.
+        embedding: width of the token embedding; None for one that suits the vocabulary.
         config: the recipe as far as it is given.
         corpus: what will be learned.
         device: where.
@@ -96,21 +113,23 @@ def choose(
     began = time.monotonic()
     ends = None if time_left is None else began + time_left
     trials: list[Trial] = []
+    vocab_size, length = corpus.tokenizer.vocab_size, len(corpus.train)
+    embedding = embedding_for(vocab_size) if embedding is None else embedding
     for layers in stacks:
-        model = ModelConfig(corpus.tokenizer.vocab_size, layers, embedding)
-        if trials and _expected(trials[-1], model) < HOPELESS * ENOUGH:
+        model = ModelConfig(vocab_size, layers, embedding)
+        if trials and _expected(trials[-1], model, length) < HOPELESS:
             break
         costs = measure(model, config, corpus, device, processes)
         left = None if ends is None else ends - time.monotonic()
         plan = make_plan(costs, config, corpus, threads, left, processes)
         trials.append(Trial(model, costs, plan))
-        too_few = trials[-1].tokens_per_weight < ENOUGH
+        too_few = trials[-1].share_of_enough(length) < 1
         if too_few or (time_left and time.monotonic() - began > PROBING * time_left):
             break
-    chosen = next((t for t in reversed(trials) if t.tokens_per_weight >= ENOUGH), trials[0])
+    chosen = next((t for t in reversed(trials) if t.share_of_enough(length) >= 1), trials[0])
     left = None if ends is None else ends - time.monotonic()
     plan = make_plan(chosen.costs, config, corpus, threads, left, processes)
-    passes = plan.steps * plan.lanes * plan.window / len(corpus.train)
+    passes = plan.tokens / length
     full = fill(config, chosen.model, passes)
     reasons = {"model": _why_model(chosen, stacks), "recipe": _why_recipe(config, passes)}
     return Choice(chosen.model, full, plan, {**reasons, "plan": _why_plan(chosen.costs)})
@@ -136,10 +155,17 @@ def weight_drop_for(passes: float) -> float:
     return round(min(0.3, max(0.0, 0.1 * math.log2(max(1.0, passes) / 5))), 2)
 
 
-def _expected(trial: Trial, model: ModelConfig) -> float:
-    """Return the tokens per weight of a larger model, the time of a step as its weights."""
-    larger = Trial(model, trial.costs, trial.plan)
-    return trial.tokens_per_weight * (trial.weights / larger.weights) ** 2
+def embedding_for(vocab_size: int) -> int:
+    """Return a width of the embedding that suits so many different tokens."""
+    return min(512, max(64, 16 * round(4 * math.pow(vocab_size / 100, 0.4))))
+
+
+def _expected(trial: Trial, model: ModelConfig, length: int) -> float:
+    """Return the share of enough of a larger model, the time of a step as its weights."""
+    ratio = Trial(model, trial.costs, trial.plan).weights / trial.weights
+    steps = max(1, int(trial.plan.steps / ratio))
+    plan = replace(trial.plan, schedule=((0, steps, 0.0),))
+    return Trial(model, trial.costs, plan).share_of_enough(length)
 
 
 def _why_model(chosen: Trial, stacks: tuple[tuple[LayerConfig, ...], ...]) -> str:
@@ -147,7 +173,7 @@ def _why_model(chosen: Trial, stacks: tuple[tuple[LayerConfig, ...], ...]) -> st
         return "as given"
     largest = chosen.model.layers == stacks[-1]
     more = "enough for the largest" if largest else "one size up gets too few"
-    return f"{chosen.tokens_per_weight:.1f} tokens each, {more}"
+    return f"{chosen.tokens_per_weight:.1f} tokens a weight, {more}"
 
 
 def _why_recipe(config: TrainConfig, passes: float) -> str:

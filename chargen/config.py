@@ -143,7 +143,7 @@ class ModelConfig:
 
     vocab_size: int
     layers: tuple[LayerConfig, ...] = (LayerConfig(),)
-    embedding: int = documented(64, "width of the token embedding")
+    embedding: int = documented(64, "width of the token embedding; default: chosen")
 
     def __post_init__(self) -> None:
         require(1 <= self.vocab_size <= 1 << 20, "vocabulary size", self.vocab_size, "1 to 1048576")

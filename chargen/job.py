@@ -99,7 +99,7 @@ def new_job(
     text: Text,
     corpus: Corpus,
     stacks: tuple[tuple[LayerConfig, ...], ...],
-    embedding: int,
+    embedding: int | None,
     config: TrainConfig,
     device: torch.device,
     threads: int,
@@ -114,7 +114,7 @@ def new_job(
         text: what it gave.
         corpus: the same tokenised.
         stacks: recurrent stacks to choose from, smaller ones first.
-        embedding: width of the token embedding.
+        embedding: width of the token embedding; None to choose it.
         config: the recipe and the budget.
         device: where to compute.
         threads: CPU threads, set already.

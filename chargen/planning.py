@@ -56,6 +56,11 @@ class Plan:
         """Number of steps of the run as planned now."""
         return self.schedule[-1][1]
 
+    @property
+    def tokens(self) -> int:
+        """Number of tokens read in these steps."""
+        return self.steps * self.lanes * self.window
+
     def progress(self, step: int) -> float:
         """Return the share of the run that is over at a step: 0 at the start, 1 at the end."""
         begin, steps, share = [part for part in self.schedule if part[0] <= step][-1]

@@ -10,7 +10,7 @@ import torch
 
 from chargen import choosing
 from chargen.checkpoint import count_weights
-from chargen.choosing import ENOUGH, Choice, choose, dropout_for, weight_drop_for
+from chargen.choosing import Choice, choose, dropout_for, embedding_for, weight_drop_for
 from chargen.config import PRESETS, LayerConfig, ModelConfig, ReadConfig, TrainConfig, format_stack
 from chargen.corpus import Text, tokenize
 from chargen.planning import Costs
@@ -61,15 +61,33 @@ def test_a_faster_machine_and_a_longer_time_choose_larger_models(
     assert len(set(sizes)) >= 4
 
 
-def test_every_choice_reads_enough_and_the_next_would_not(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("length", [20_000, 300_000, 3_000_000])
+def test_every_choice_reads_enough_and_the_next_would_not(
+    monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
     for rate in (1e10, 1e11, 1e12):
-        choice, _ = choose_on(monkeypatch, rate)
+        choice, _ = choose_on(monkeypatch, rate, length=length)
         number = STACKS.index(choice.model.layers)
-        tokens = choice.plan.steps * choice.plan.lanes * choice.plan.window
-        assert tokens >= ENOUGH * count_weights(choice.model)
+        assert needed(choice.model, choice.plan.tokens, length) <= choice.plan.tokens
         larger = ModelConfig(choice.model.vocab_size, STACKS[number + 1], 64)
-        assert 98 * rate / count_weights(larger) < ENOUGH * count_weights(larger)
-        assert choice.reasons["model"].endswith(" tokens each, one size up gets too few")
+        tokens = int(99 * rate / count_weights(larger))
+        assert tokens < needed(larger, tokens, length)
+        assert choice.reasons["model"].endswith(" tokens a weight, one size up gets too few")
+
+
+def needed(model: ModelConfig, tokens: int, length: int) -> float:
+    """Return the tokens that a model has to read by the rules as the page states them."""
+    weights = count_weights(model) - model.vocab_size * (64 + model.head_inputs + 1)
+    if model.layers[0].hidden > 512:
+        return 3 * weights
+    return (0.3 if tokens >= 4 * 0.9 * length else 0.75) * weights
+
+
+@pytest.mark.parametrize(
+    ("vocab_size", "width"), [(1, 64), (65, 64), (260, 96), (1000, 160), (2969, 256), (10**6, 512)]
+)
+def test_more_different_tokens_get_a_wider_embedding(vocab_size: int, width: int) -> None:
+    assert embedding_for(vocab_size) == width
 
 
 def test_hopeless_candidates_are_not_even_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def train(
             min=1, max=64, help="Number of layers; default: chosen.", rich_help_panel=MODEL
         ),
     ] = None,
-    embedding: Annotated[int, _of(ModelConfig, "embedding", MODEL)] = ModelConfig.embedding,
+    embedding: Annotated[int | None, _of(ModelConfig, "embedding", MODEL)] = None,
     lanes: Annotated[int, _of(TrainConfig, "lanes", RECIPE)] = TrainConfig.lanes,
     window: Annotated[int, _of(TrainConfig, "window", RECIPE)] = TrainConfig.window,
     optimizer: Annotated[str, _of(TrainConfig, "optimizer", RECIPE)] = TrainConfig.optimizer,
