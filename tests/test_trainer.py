@@ -63,7 +63,7 @@ def begin(
         run=new_run_folder(name, reading.sources, force=False),
         reading=reading,
         text=text,
-        corpus=tokenize(text, reading, config.val_frac),
+        corpus=tokenize(text, reading, config.val_frac, config.test_frac),
         stacks=(parse_stack(stack),),
         embedding=6,
         config=config,
