@@ -25,6 +25,10 @@ LANES = 32
 WINDOW = 256  # tokens of a fresh window
 COUNTED = 1 << 21  # tokens that are counted at most
 LONGEST = 9  # tokens of the longest n-gram
+FINAL = (
+    *("final_val_loss", "final_val_bits_per_char", "final_window_loss"),
+    *("final_train_loss", "final_test_loss"),
+)
 SEEN = 1 << 17  # tokens of the training part that are scored at most
 CHUNK = 1 << 22  # logits held at once
 
@@ -101,6 +105,24 @@ def score_seen(model: LanguageModel, corpus: Corpus) -> Score:
     count = max(1, min(len(corpus.validation), len(corpus.train) // 2, SEEN))
     seen = replace(corpus, train=corpus.train[:-count], validation=corpus.train[-count:])
     return score_lanes(model, seen)
+
+
+def final_losses(model: LanguageModel, corpus: Corpus) -> dict[str, float | None]:
+    """Return what the end of a run tells, by the names in ``metrics.jsonl``.
+
+    All in nats per token but for ``final_val_bits_per_char``: the validation part with the
+    carried state and in fresh windows, as much of the training part, and the test part.
+    """
+    losses: dict[str, float | None] = dict.fromkeys(FINAL)
+    if len(corpus.validation):
+        carried = score_carried(model, corpus)
+        losses["final_val_loss"] = carried.nats_per_token
+        losses["final_val_bits_per_char"] = carried.bits_per_char
+        losses["final_window_loss"] = score_windows(model, corpus).nats_per_token
+        losses["final_train_loss"] = score_seen(model, corpus).nats_per_token
+    if len(corpus.test):
+        losses["final_test_loss"] = score_carried(model, corpus.for_testing()).nats_per_token
+    return losses
 
 
 def score_counting(corpus: Corpus) -> tuple[int, Score]:

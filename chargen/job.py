@@ -82,6 +82,11 @@ class Job:
     reasons: dict[str, str] = field(default_factory=dict)
     team: Team = ALONE
 
+    @property
+    def floor(self) -> float | None:
+        """What counting alone reaches, in nats per token, if that is known."""
+        return (self.source.get("floor") or {}).get("nats_per_token")
+
     def header(self) -> dict[str, Any]:
         """Return what does not change in a sitting, for the resume file."""
         return {

@@ -31,29 +31,19 @@ from chargen.checkpoint import (
     save_model,
     save_resume,
 )
-from chargen.config import SampleConfig, format_stack
+from chargen.config import SampleConfig
 from chargen.corpus import Lanes
 from chargen.engine import make_engine
 from chargen.errors import TrainingError
-from chargen.evaluation import (
-    autocast,
-    score_carried,
-    score_lanes,
-    score_seen,
-    score_windows,
-)
+from chargen.evaluation import autocast, final_losses, score_lanes
 from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped, Warned
+from chargen.facts import facts
 from chargen.job import Job
 from chargen.learner import Learner
 from chargen.planning import EVALUATION_SHARE, budget_steps
 from chargen.sampler import Sampler
 from chargen.storage import append_line, write_whole
 
-# What the end of a run tells: carried state, fresh windows, text it learned; nats per token.
-FINAL = (
-    *("final_val_loss", "final_window_loss", "final_train_loss"),
-    *("final_val_bits_per_char", "final_test_loss"),
-)
 SAMPLE_LENGTH = 160  # characters of the sample at each evaluation
 SHOW_EVERY = 0.1  # seconds between two progress events
 SAVE_EVERY = 60.0  # seconds of work that a crash may cost at most
@@ -94,17 +84,12 @@ class Trainer:
         """Time used, in all sittings."""
         return self._seconds_before + time.monotonic() - self._began
 
-    @property
-    def _floor(self) -> float | None:
-        """What counting alone reaches, in nats per token, if that is known."""
-        return (self.job.source.get("floor") or {}).get("nats_per_token")
-
     # -- the run --------------------------------------------------------------------------
 
     def events(self) -> Iterator[Event]:
         """Train to the end of the plan, or until asked to stop."""
         steps = self.learner.steps, self.plan.steps
-        yield Started(self.job.run, self._facts(), *steps, self._floor)
+        yield Started(self.job.run, facts(self.job), *steps, self.job.floor)
         self.save()
         if self.team.leads:
             self._cut_metrics()
@@ -165,7 +150,7 @@ class Trainer:
         self.save()
         if not self.team.leads:
             return
-        final = self._final_scores()
+        final = self._final_losses()
         fit, advised = self._judge(final)
         self._write_model(**final)
         self._peak_memory = max(self._peak_memory, anonymous_memory())
@@ -182,20 +167,10 @@ class Trainer:
         self._log(line)
         yield Ended(self.job.run, self.job.run / MODEL, line, advised)
 
-    def _final_scores(self) -> dict[str, float | None]:
+    def _final_losses(self) -> dict[str, float | None]:
         """Score the kept model in all protocols."""
-        corpus = self.job.corpus
-        if not len(corpus.validation):
-            return dict.fromkeys(FINAL)
-        model = self.learner.averaged
-        model.load(load_weights(self.job.run / MODEL))
-        carried = score_carried(model, corpus)
-        others = (score(model, corpus).nats_per_token for score in (score_windows, score_seen))
-        tested = None
-        if len(corpus.test):
-            tested = score_carried(model, corpus.for_testing()).nats_per_token
-        figures = (carried.nats_per_token, *others, carried.bits_per_char, tested)
-        return dict(zip(FINAL, figures, strict=True))
+        self.learner.averaged.load(load_weights(self.job.run / MODEL))
+        return final_losses(self.learner.averaged, self.job.corpus)
 
     def _judge(self, final: dict[str, float | None]) -> tuple[str | None, tuple[str, ...]]:
         """Return how well the model fits, and what to try next."""
@@ -207,7 +182,7 @@ class Trainer:
             kind,
             train_loss=train,
             val_loss=val,
-            floor=self._floor,
+            floor=self.job.floor,
             dropout=self.job.config.dropout or 0.0,
             run=self.job.run.name,
             seconds=self.seconds,
@@ -348,51 +323,6 @@ class Trainer:
             if line["event"] == "evaluation" and line["step"] <= self.learner.steps
         ]
         write_whole(self.job.run / METRICS, "".join(lines).encode())
-
-    def _facts(self) -> tuple[tuple[str, str], ...]:
-        """Return what was chosen, in words."""
-        job, corpus = self.job, self.job.corpus
-        tokenizer = f"{corpus.tokenizer.kind} tokenizer, {corpus.tokenizer.vocab_size:,} ids"
-        floor = job.source.get("floor")
-        floors = []
-        if floor:
-            words = f"{floor['nats_per_token']:.4f} nats by counting alone"
-            floors = [("floor", f"{words} (Kneser-Ney, order {floor['order']})")]
-        return (
-            ("corpus", f"{job.source['characters']:,} characters, {tokenizer}"),
-            *floors,
-            *self._choices(),
-        )
-
-    def _choices(self) -> tuple[tuple[str, str], ...]:
-        """Return model, recipe and plan in words, with the reasons."""
-        job, plan, config = self.job, self.plan, self.job.config
-        why = {name: f" ({words})" for name, words in job.reasons.items()}
-        size = shortened(sum(p.numel() for p in self.learner.model.parameters()))
-        rates = [f"dropout {config.dropout or 0:g}"]
-        rates += [f"weight drop {config.weight_drop:g}"] if config.weight_drop else []
-        shape = f"{plan.lanes} x {plan.window}"
-        return (
-            ("model", f"{format_stack(job.model.layers)}, {size} parameters{why.get('model', '')}"),
-            (
-                "recipe",
-                f"{config.optimizer} {self.learner.peak:g}, {', '.join(rates)}"
-                f"{why.get('recipe', '')}",
-            ),
-            (
-                "plan",
-                f"{plan.steps:,} steps of {shape}, {job.device.type}, "
-                f"{plan.precision}{why.get('plan', '')}, seed {config.seed}",
-            ),
-        )
-
-
-def shortened(count: int) -> str:
-    """Return a number in two digits and a unit, such as 830, 3.3M and 61K."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("K", 1e3)):
-        if count >= size:
-            return f"{count / size:.{0 if count >= 10 * size else 1}f}{unit}"
-    return str(count)
 
 
 def versions() -> dict[str, str]:

@@ -19,6 +19,7 @@ LAYERS = """
 cli
 repl console board
 trainer
+facts
 job
 choosing
 planning

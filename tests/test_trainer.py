@@ -28,6 +28,7 @@ from chargen.corpus import Corpus, Text, read_text, tokenize
 from chargen.errors import CheckpointError, TrainingError
 from chargen.evaluation import score_carried, score_lanes
 from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped, Warned
+from chargen.facts import facts, shortened
 from chargen.job import Job, new_job, resumed_job
 from chargen.model import LanguageModel
 from chargen.planning import Plan
@@ -441,3 +442,28 @@ def test_the_floor_is_measured_when_there_is_time(
     corpus = tokenize(Text(prose), ReadConfig(("x",)), 0.1)
     assert (jobs._floor(corpus, budget) is not None) == there
     assert jobs._floor(tokenize(Text(prose), ReadConfig(("x",)), 0.0), None) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, "0"),
+        (830, "830"),
+        (1225, "1.2K"),
+        (61_000, "61K"),
+        (3_326_565, "3.3M"),
+        (2 * 10**9, "2.0G"),
+    ],
+)
+def test_numbers_are_shortened(count: int, words: str) -> None:
+    assert shortened(count) == words
+
+
+def test_a_run_says_what_was_chosen_and_why(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = begin("run", prose, monkeypatch, weight_drop=0.1)
+    told = dict(facts(job))
+    assert list(told) == ["corpus", "floor", "model", "recipe", "plan"]
+    assert told["corpus"] == "3,000 characters, char tokenizer, 54 ids"
+    assert told["model"] == "lstm:12, 2.0K parameters (as given)"
+    assert told["recipe"] == "adamw 0.008, dropout 0.2, weight drop 0.1"
+    assert told["plan"] == "24 steps of 4 x 16, cpu, float32, seed 5"
