@@ -28,7 +28,7 @@ from chargen.planning import Costs, Plan, make_plan, measure
 
 # Tokens to be read per recurrent weight; when the text is read several times; by wide models.
 ENOUGH, ENOUGH_AGAIN, ENOUGH_WIDE = 0.75, 0.3, 3.0
-AGAIN, WIDE = 4.0, 512  # passes over the text; hidden units
+AGAIN, WIDE = 3.0, 512  # passes over the text; hidden units
 PROBING = 0.1  # of the time may go into measuring
 HOPELESS = 0.5  # of enough: a candidate expected below this is not even measured
 

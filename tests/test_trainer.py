@@ -452,7 +452,7 @@ def test_the_floor_is_measured_when_there_is_time(
         (1225, "1.2K"),
         (61_000, "61K"),
         (3_326_565, "3.3M"),
-        (2 * 10**9, "2.0G"),
+        (1 << 31, "2.1G"),
     ],
 )
 def test_numbers_are_shortened(count: int, words: str) -> None:
