@@ -119,7 +119,7 @@ def test_candidates_keep_what_was_asked_for(options: dict[str, Any], stacks: lis
 
 
 def test_a_stack_leaves_nothing_to_other_options() -> None:
-    with pytest.raises(ConfigError, match="--stack says it all; leave --cell, --layers out"):
+    with pytest.raises(ConfigError, match="--stack says it all; leave --preset, --cell"):
         candidates({**OPEN, "stack": "gru:3", "cell": "gru", "layers": 2})
 
 

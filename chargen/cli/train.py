@@ -145,7 +145,7 @@ def candidates(options: dict[str, Any]) -> tuple[tuple[LayerConfig, ...], ...]:
     given = {name: options[name] for name in ("cell", "hidden", "layers") if options[name]}
     if options["stack"]:
         if given:
-            raise ConfigError(f"--stack says it all; leave --{', --'.join(given)} out")
+            raise ConfigError("--stack says it all; leave --preset, --cell, --hidden, --layers out")
         return (parse_stack(options["stack"]),)
     stacks = []
     for layers, hidden in PRESETS.values():
@@ -161,20 +161,19 @@ def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
         config = dataclasses.replace(config, time=DEFAULT_TIME)
 
     from chargen.corpus import read_text, tokenize
-    from chargen.devices import find_device
-    from chargen.team import find_team
 
     reading = ReadConfig(sources, *(options[f.name] for f in dataclasses.fields(ReadConfig)[1:]))
-    device = find_device(options["device"])
-    team = find_team(device)
-    config = dataclasses.replace(config, seed=team.agree(config.seed))
     text = read_text(reading)
     corpus = tokenize(text, reading, config.val_frac, config.test_frac)
 
-    from chargen.devices import count_cores
+    from chargen.devices import count_cores, find_device  # from here on torch is needed
     from chargen.job import new_job
     from chargen.runs import new_run_folder
+    from chargen.team import find_team
 
+    device = find_device(options["device"])
+    team = find_team(device)
+    config = dataclasses.replace(config, seed=team.agree(config.seed))
     name, force = options["name"], options["force"]
     run = Path(team.led(lambda: str(new_run_folder(name, sources, force=force))))
     threads = options["threads"] or max(1, count_cores() // team.size)
