@@ -57,7 +57,7 @@ class Learner:
     ) -> float:
         """Take one step on a window, (B, T) each, and return its mean loss in nats per token.
 
-        In a team every process is given all lanes, learns from its own, and returns their loss.
+        In a team every process is given all lanes and learns from its own.
 
         Args:
             inputs: tokens.
@@ -81,7 +81,7 @@ class Learner:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._average()
-        return float(loss.detach())
+        return float(self.team.mean(loss.detach()))
 
     @torch.no_grad()
     def _average(self) -> None:

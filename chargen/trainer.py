@@ -95,23 +95,24 @@ class Trainer:
             self._cut_metrics()
         self._first = self._mark = (time.monotonic(), self.learner.steps)
         while self.learner.steps < self.plan.steps:
-            stopping, saving, over = self._learn()
-            yield from self._look(over)
-            if stopping and self.learner.steps < self.plan.steps:
+            stopping, saving, over = self.team.led(self._due)
+            if stopping:
                 yield self._stopped()
                 return
             if saving:
                 self.save()
+            yield from self._advance(over)
         yield from self._finish()
 
     def _due(self) -> tuple[bool, bool, bool]:
-        """Tell whether to stop, to save, and to end now."""
+        """Tell whether to stop, to save, and to take the last step."""
         pause = min(SAVE_EVERY, 10 + self._saving_seconds / SAVE_SHARE)
         saving = time.monotonic() - self._saved > pause
         return self._stop(), saving, self._overdue()
 
-    def _look(self, last: bool) -> Iterator[Event]:
-        """Do what is due after a step."""
+    def _advance(self, last: bool) -> Iterator[Event]:
+        """Take a step, and do what is due after it."""
+        self._learn()
         step = self.learner.steps
         if last:
             self.plan = self.plan.replanned(step, step)
@@ -131,13 +132,11 @@ class Trainer:
             self.plan = self.plan.replanned(step, step)
             yield Warned(f"ended at step {step:,}: it can only get worse (--patience 0 goes on)")
 
-    def _learn(self) -> tuple[bool, ...]:
-        """Take a step, and return what is due after it."""
+    def _learn(self) -> None:
         step = self.learner.steps
         inputs, targets = self._lanes.batch(step)
         progress = self.plan.progress(step)
         loss = self.learner.learn(inputs, targets, progress, self.plan.precision)
-        loss, due = self.team.exchange(loss, self._due())
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss} at step {step + 1}; train again with a lower "
@@ -145,7 +144,6 @@ class Trainer:
             )
         self.record.loss_sum += loss
         self.record.loss_count += 1
-        return due
 
     def _finish(self) -> Iterator[Event]:
         """Score the kept model in one pass and write the last lines."""
