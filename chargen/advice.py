@@ -75,7 +75,7 @@ def advice(
     """
     more = f"chargen train --resume --name {run} --time {max(1, round(seconds / 60))}m"
     words = {
-        "overfitted": f"more text helps most; or more --dropout than {dropout:g}, or less time",
+        "overfitted": f"more text helps most, then more --dropout than {dropout:g}",
         "underfitted": f"it can learn more; go on: {more}",
         "fitted": f"more time helps a little, more text more; go on: {more}",
     }[kind]

@@ -22,8 +22,8 @@ from chargen.team import ALONE, Team
 from chargen.tokenizers import tokenizer_from_json
 
 SECONDS_A_TOKEN = 2.5e-6  # of counting, roughly
-TOO_MANY = 100  # weights for a token of the text
 FLOOR_SHARE = 0.05  # of the time may go into it
+TOO_MANY = 100  # weights for a token of the text
 
 
 @dataclass

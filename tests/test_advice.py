@@ -72,7 +72,7 @@ def test_each_fit_has_its_label(losses: Evaluations, train: float, val: float, k
     [
         ("fitted", None, "more time helps a little, more text more; go on: chargen train --res"),
         ("underfitted", 1.6, "it can learn more; go on: chargen train --resume --name a --time 2m"),
-        ("overfitted", None, "more text helps most; or more --dropout than 0.3, or less time"),
+        ("overfitted", None, "more text helps most, then more --dropout than 0.3"),
         ("fitted", 1.4, "counting alone reaches 1.4000, so train longer: chargen train --resume"),
     ],
 )

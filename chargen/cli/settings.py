@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import tomllib
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any
 
 import typer
 
@@ -17,24 +17,16 @@ APART = ("corpus", "name", "resume", "force", "config", "quiet", "as_json", "ten
 """Options of a call, not of a run: they have no place in a file."""
 
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _as_usage(callback: Callable[P, R]) -> Callable[P, R]:
+@contextlib.contextmanager
+def _as_usage() -> Iterator[None]:
     """Show an error as one of the command line, since no command runs yet."""
-
-    @functools.wraps(callback)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return callback(*args, **kwargs)
-        except ConfigError as error:
-            raise typer.BadParameter(str(error)) from None
-
-    return wrapper
+    try:
+        yield
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
-@_as_usage
+@_as_usage()
 def _use_preset(ctx: typer.Context, name: str | None) -> str | None:
     """Let a preset's settings be the defaults; they count more than a file's."""
     if name is not None:
@@ -43,7 +35,7 @@ def _use_preset(ctx: typer.Context, name: str | None) -> str | None:
     return name
 
 
-@_as_usage
+@_as_usage()
 def _use_file(ctx: typer.Context, path: Path | None) -> Path | None:
     """Let a file's settings be the defaults."""
     if path is not None:
