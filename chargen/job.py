@@ -17,7 +17,7 @@ from chargen.errors import ChargenError, CheckpointError
 from chargen.evaluation import COUNTED, score_counting
 from chargen.planning import Plan, budget_steps
 from chargen.runs import STDIN_COPY, is_finished
-from chargen.storage import write_whole
+from chargen.storage import writing
 from chargen.team import ALONE, Team
 from chargen.tokenizers import tokenizer_from_json
 
@@ -127,9 +127,10 @@ def new_job(
         team: the processes that train together.
     """
     if "-" in reading.sources:
-        content = text.content
-        write_whole(run / STDIN_COPY, content if isinstance(content, bytes) else content.encode())
-        reading = replace(reading, sources=(str(run / STDIN_COPY),), encoding="utf-8")
+        with writing(run / STDIN_COPY) as file:
+            for piece in text.pieces():
+                file.write(piece if isinstance(piece, bytes) else piece.encode())
+        reading = replace(reading, sources=(str(run / STDIN_COPY),), encoding="utf-8", field=None)
     began, floor = time.monotonic(), team.led(lambda: _floor(corpus, config.time))
     seconds_used += time.monotonic() - began
     time_left = None if config.time is None else config.time - seconds_used
@@ -181,8 +182,10 @@ def _describe(reading: ReadConfig, text: Text, corpus: Corpus) -> dict[str, Any]
         "sources": places,
         "encoding": reading.encoding,
         "newlines": reading.newlines,
+        "separator": reading.separator,
+        "field": reading.field,
         "sha256": text.sha256,
-        "characters": len(text.content),
+        "characters": text.length,
         "train_tokens": len(corpus.train),
         "validation_tokens": len(corpus.validation),
     }
@@ -238,9 +241,8 @@ def resumed_job(run: Path, budget: TrainConfig, device: torch.device, team: Team
 
 
 def _read_again(run: Path, source: dict[str, Any], kind: str) -> Text:
-    reading = ReadConfig(
-        tuple(source["sources"]), kind, encoding=source["encoding"], newlines=source["newlines"]
-    )
+    kept = {name: source[name] for name in ("encoding", "newlines", "separator", "field")}
+    reading = ReadConfig(tuple(source["sources"]), kind, **kept)
     text = read_text(reading)
     if text.sha256 != source["sha256"]:
         raise CheckpointError(

@@ -29,6 +29,7 @@ engine runs
 model recipe
 cells
 checkpoint corpus
+cache sources
 tokenizers
 advice events ngram output storage
 config devices team

@@ -24,7 +24,7 @@ from chargen.checkpoint import (
 )
 from chargen.choosing import Choice
 from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
-from chargen.corpus import Corpus, Text, read_text, tokenize
+from chargen.corpus import Corpus, read_text, tokenize
 from chargen.errors import CheckpointError, TrainingError
 from chargen.evaluation import score_carried, score_lanes
 from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped, Warned
@@ -34,6 +34,7 @@ from chargen.model import LanguageModel
 from chargen.planning import Plan
 from chargen.runs import new_run_folder
 from chargen.trainer import Trainer
+from tests.conftest import text_of
 
 CPU = torch.device("cpu")
 PLAN = Plan("float32", 2, 4, 16, ((0, 24, 0.0),), 8, None, 0.1)
@@ -64,7 +65,7 @@ def begin(
         run=new_run_folder(name, reading.sources, force=False),
         reading=reading,
         text=text,
-        corpus=tokenize(text, reading, config.val_frac, config.test_frac),
+        corpus=tokenize(text, config.val_frac, config.test_frac),
         stacks=(parse_stack(stack),),
         embedding=6,
         config=config,
@@ -417,12 +418,12 @@ def test_a_text_from_standard_input_is_kept_for_resuming(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     give_plan(monkeypatch, PLAN)
-    text = Text(prose[:3000])
+    text = text_of(prose[:3000])
     job, _ = new_job(
         run=new_run_folder("run", ("-",), force=False),
         reading=ReadConfig(("-",)),
         text=text,
-        corpus=tokenize(text, ReadConfig(("-",)), 0.1),
+        corpus=tokenize(text, 0.1),
         stacks=(parse_stack("lstm:8"),),
         embedding=4,
         config=TrainConfig(steps=24),
@@ -439,9 +440,9 @@ def test_a_text_from_standard_input_is_kept_for_resuming(
 def test_the_floor_is_measured_when_there_is_time(
     budget: float | None, there: bool, prose: str
 ) -> None:
-    corpus = tokenize(Text(prose), ReadConfig(("x",)), 0.1)
+    corpus = tokenize(text_of(prose), 0.1)
     assert (jobs._floor(corpus, budget) is not None) == there
-    assert jobs._floor(tokenize(Text(prose), ReadConfig(("x",)), 0.0), None) is None
+    assert jobs._floor(tokenize(text_of(prose), 0.0), None) is None
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import signal
 from pathlib import Path
 from types import FrameType
@@ -74,6 +75,8 @@ def train(
     vocab_size: Annotated[int, _of(ReadConfig, "vocab_size", TEXT)] = ReadConfig.vocab_size,
     encoding: Annotated[str | None, _of(ReadConfig, "encoding", TEXT)] = ReadConfig.encoding,
     newlines: Annotated[str, _of(ReadConfig, "newlines", TEXT)] = ReadConfig.newlines,
+    separator: Annotated[str, _of(ReadConfig, "separator", TEXT)] = r"\n",
+    field: Annotated[str | None, _of(ReadConfig, "field", TEXT)] = ReadConfig.field,
     val_frac: Annotated[float, _of(TrainConfig, "val_frac", TEXT)] = TrainConfig.val_frac,
     test_frac: Annotated[float, _of(TrainConfig, "test_frac", TEXT)] = TrainConfig.test_frac,
     stack: Annotated[
@@ -162,9 +165,11 @@ def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
 
     from chargen.corpus import read_text, tokenize
 
-    reading = ReadConfig(sources, *(options[f.name] for f in dataclasses.fields(ReadConfig)[1:]))
+    values = {f.name: options[f.name] for f in dataclasses.fields(ReadConfig)[1:]}
+    values["separator"] = unescape(values["separator"])
+    reading = ReadConfig(sources, **values)
     text = read_text(reading)
-    corpus = tokenize(text, reading, config.val_frac, config.test_frac)
+    corpus = tokenize(text, config.val_frac, config.test_frac)
 
     from chargen.devices import count_cores, find_device  # from here on torch is needed
     from chargen.job import new_job
@@ -194,6 +199,11 @@ def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
     for note in notes if team.leads else ():
         common.warn(note)
     return job
+
+
+def unescape(text: str) -> str:
+    r"""Return a text with ``\n``, ``\t`` and ``\\`` in place of what shells cannot type."""
+    return re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), text)
 
 
 def _resumed_job(options: dict[str, Any], budget: TrainConfig) -> Job:
