@@ -36,6 +36,7 @@ class Record:
         history: (step, train loss, validation loss) of each evaluation.
         loss_sum: losses since the last evaluation, summed.
         loss_count: and how many they are.
+        rollbacks: how often the loss exploded and an earlier state was taken back.
     """
 
     seconds: float = 0.0
@@ -43,6 +44,7 @@ class Record:
     history: list[tuple[int, float | None, float | None]] = field(default_factory=list)
     loss_sum: float = 0.0
     loss_count: int = 0
+    rollbacks: int = 0
 
     @property
     def train_loss(self) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -57,6 +59,7 @@ class Learner:
     ) -> float:
         """Take one step on a window, (B, T) each, and return its mean loss in nats per token.
 
+        Not a number, and nothing is learned, if the gradient is not finite.
         In a team every process is given all lanes and learns from its own.
 
         Args:
@@ -75,7 +78,9 @@ class Learner:
                 loss = costs.mean()
             loss.backward()  # type: ignore[no-untyped-call]
         self._state = tuple(part.detach().float() for part in state)
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        if not torch.isfinite(norm):
+            return math.nan  # such a step would spoil the weights
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(progress, self.peak, self.config.warmup)
         self._optimizer.step()

@@ -33,7 +33,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -57,7 +57,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         with _aside(path) as file:
             yield file
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
 
 
 def append_line(path: Path, line: str) -> None:
@@ -70,7 +70,7 @@ def append_line(path: Path, line: str) -> None:
         with path.open("ab") as file:
             file.write(line.encode() + b"\n")
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
 
 
 def sync_folder(folder: Path) -> None:
@@ -106,7 +106,8 @@ def _umask() -> int:
     return mask
 
 
-def _cannot_write(path: Path, error: OSError) -> StorageError:
+def cannot_write(path: Path, error: OSError) -> StorageError:
+    """Return the error that tells a user what cannot be written, why, and what would help."""
     return StorageError(
         f"cannot write {str(path)!r}: {error.strerror}; make room or make it writable, "
         "or choose another place with CHARGEN_CHECKPOINTS or CHARGEN_CACHE"

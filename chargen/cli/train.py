@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -131,8 +133,9 @@ def train(
         raise ConfigError("--resume goes on with a run's own corpus; leave corpus and --force out")
     if not resume and not corpus:
         raise ConfigError("no corpus given; name a file, a folder, - or builtin:pydoc")
-    job = _resumed_job(options, recipe) if resume else _new_job(options, recipe)
-    _follow(job, _shown(options), tensorboard)
+    with contextlib.ExitStack() as held:
+        job = (_resumed_job if resume else _new_job)(options, recipe, held)
+        _follow(job, _shown(options), tensorboard)
 
 
 def _config(options: dict[str, Any]) -> TrainConfig:
@@ -157,7 +160,7 @@ def candidates(options: dict[str, Any]) -> tuple[tuple[LayerConfig, ...], ...]:
     return tuple(dict.fromkeys(stacks))
 
 
-def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
+def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> Job:
     sources = tuple(options["corpus"])
     stacks = candidates(options)
     if config.time is None and config.steps is None and config.epochs is None:
@@ -173,7 +176,7 @@ def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
 
     from chargen.devices import count_cores, find_device  # from here on torch is needed
     from chargen.job import new_job
-    from chargen.runs import new_run_folder
+    from chargen.runs import clear_run, locked, new_run_folder
     from chargen.team import find_team
 
     device = find_device(options["device"])
@@ -181,6 +184,10 @@ def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
     config = dataclasses.replace(config, seed=team.agree(config.seed))
     name, force = options["name"], options["force"]
     run = Path(team.led(lambda: str(new_run_folder(name, sources, force=force))))
+    if team.leads:
+        held.enter_context(locked(run))
+        if force:
+            clear_run(run)
     threads = options["threads"] or max(1, count_cores() // team.size)
     _prepare(threads)
     job, notes = new_job(
@@ -206,14 +213,17 @@ def unescape(text: str) -> str:
     return re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), text)
 
 
-def _resumed_job(options: dict[str, Any], budget: TrainConfig) -> Job:
+def _resumed_job(options: dict[str, Any], budget: TrainConfig, held: ExitStack) -> Job:
     from chargen.devices import find_device
     from chargen.job import resumed_job
-    from chargen.runs import find_unfinished
+    from chargen.runs import find_unfinished, locked
     from chargen.team import find_team
 
     device = find_device(options["device"])
-    job = resumed_job(find_unfinished(options["name"]), budget, device, find_team(device))
+    run, team = find_unfinished(options["name"]), find_team(device)
+    if team.leads:
+        held.enter_context(locked(run))
+    job = resumed_job(run, budget, device, team)
     _prepare(job.plan.threads)
     return job
 
