@@ -19,7 +19,8 @@ from chargen.planning import Plan, budget_steps
 from chargen.runs import STDIN_COPY, is_finished
 from chargen.storage import writing
 from chargen.team import ALONE, Team
-from chargen.tokenizers import tokenizer_from_json
+from chargen.tokenizers import Tokenizer, tokenizer_from_json
+from chargen.transfer import transferred
 
 SECONDS_A_TOKEN = 2.5e-6  # of counting, roughly
 TOO_MANY = 100  # weights for a token of the text
@@ -53,6 +54,21 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Start:
+    """A trained model that another begins from.
+
+    Attributes:
+        tokenizer: what its weights belong to.
+        weights: by their names in the model file.
+        sha256: of its file.
+    """
+
+    tokenizer: Tokenizer
+    weights: Tensors
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Job:
     """All that a sitting of a run starts from.
 
@@ -69,6 +85,7 @@ class Job:
         tensors: what they learned; None in a new run.
         reasons: why model, recipe and plan are as they are, in words; of a new run.
         team: the processes that train together.
+        weights: what a new run starts from, if not from nothing.
     """
 
     run: Path
@@ -83,6 +100,7 @@ class Job:
     tensors: Tensors | None = None
     reasons: dict[str, str] = field(default_factory=dict)
     team: Team = ALONE
+    weights: Tensors | None = None
 
     @property
     def floor(self) -> float | None:
@@ -112,6 +130,7 @@ def new_job(
     threads: int,
     seconds_used: float,
     team: Team = ALONE,
+    start: Start | None = None,
 ) -> tuple[Job, tuple[str, ...]]:
     """Measure the machine, choose what is open, and return the job and notes for the user.
 
@@ -127,6 +146,7 @@ def new_job(
         threads: CPU threads, set already.
         seconds_used: seconds since the process began.
         team: the processes that train together.
+        start: the model that it begins from, if it does.
     """
     if "-" in reading.sources:
         with writing(run / STDIN_COPY) as file:
@@ -151,6 +171,9 @@ def new_job(
     job = Job(
         run, model, config, corpus, source, plan, device, Record(), reasons=reasons, team=team
     )
+    if start is not None:
+        source["init_from"] = start.sha256
+        job = replace(job, weights=transferred(start.weights, start.tokenizer, corpus.tokenizer))
     notes = (
         *text.notes,
         *_fitting_notes(config, plan),

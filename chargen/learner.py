@@ -97,6 +97,11 @@ class Learner:
         for average, weight in pairs:
             average.lerp_(weight, 1 - decay if self.config.average else 1.0)
 
+    def begin_with(self, weights: Tensors) -> None:
+        """Start from these weights instead of random ones."""
+        self.model.load(weights)
+        self.averaged.load(weights)
+
     def tensors(self) -> Tensors:
         """Return all that continues the learning: weights, averages, moments, state, draws."""
         named: dict[str, Tensor] = {}

@@ -63,12 +63,13 @@ def locked(run: Path) -> Iterator[None]:
         lock.release()
         if {path.name for path in run.iterdir()} <= {LOCK, STDIN_COPY}:
             clear_run(run)
+            (run / LOCK).unlink(missing_ok=True)
             run.rmdir()
 
 
 def clear_run(run: Path) -> None:
-    """Remove all files of a run, so that it can begin anew."""
-    for file in (*FILES, METRICS, STDIN_COPY, LOCK):
+    """Remove what a run wrote, so that it can begin anew."""
+    for file in (*FILES, METRICS, STDIN_COPY):
         (run / file).unlink(missing_ok=True)
 
 

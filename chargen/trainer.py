@@ -71,6 +71,8 @@ class Trainer:
         self._saving_seconds, self._peak_memory = 0.0, 0
         self.team = job.team
         self.learner = Learner(job.model, job.config, job.plan.lanes, job.device, job.team)
+        if job.weights is not None:
+            self.learner.begin_with(job.weights)
         if job.tensors is not None:
             self.learner.restore(job.tensors, job.step)
         self._lanes = Lanes(

@@ -28,6 +28,7 @@ evaluation sampler
 engine runs
 model recipe
 cells
+transfer
 checkpoint corpus
 cache sources
 tokenizers

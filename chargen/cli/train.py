@@ -30,7 +30,8 @@ from chargen.config import (
 from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
-    from chargen.job import Job
+    from chargen.checkpoint import ModelHeader
+    from chargen.job import Job, Start
 
 TEXT, MODEL, RECIPE = "The text", "The model", "The recipe"
 
@@ -62,6 +63,9 @@ def train(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Begin a run of this name anew.")] = False,
     seed: Annotated[int | None, typer.Option(help=help_of(TrainConfig, "seed"))] = None,
+    init_from: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Begin from a trained model.")
+    ] = None,
     preset: settings.Preset = None,
     config: settings.ConfigFile = None,
     device: common.Device = "auto",
@@ -162,17 +166,24 @@ def candidates(options: dict[str, Any]) -> tuple[tuple[LayerConfig, ...], ...]:
 
 def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> Job:
     sources = tuple(options["corpus"])
-    stacks = candidates(options)
+    header, start = _start(options)
+    stacks = (header.config.layers,) if header else candidates(options)
     if config.time is None and config.steps is None and config.epochs is None:
         config = dataclasses.replace(config, time=DEFAULT_TIME)
 
-    from chargen.corpus import read_text, tokenize
+    from chargen.corpus import encode_corpus, read_text, tokenize
+    from chargen.transfer import grown
 
     values = {f.name: options[f.name] for f in dataclasses.fields(ReadConfig)[1:]}
     values["separator"] = unescape(values["separator"])
+    values["tokenizer"] = header.tokenizer.kind if header else values["tokenizer"]
     reading = ReadConfig(sources, **values)
-    text = read_text(reading)
-    corpus = tokenize(text, config.val_frac, config.test_frac)
+    text, fracs = read_text(reading), (config.val_frac, config.test_frac)
+    if header:
+        tokenizer = grown(header.tokenizer, text.parts(*fracs)[0])
+        corpus = encode_corpus(text, tokenizer, *fracs)
+    else:
+        corpus = tokenize(text, *fracs)
 
     from chargen.devices import count_cores, find_device  # from here on torch is needed
     from chargen.job import new_job
@@ -196,16 +207,34 @@ def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> J
         text=text,
         corpus=corpus,
         stacks=stacks,
-        embedding=options["embedding"],
+        embedding=header.config.embedding if header else options["embedding"],
         config=config,
         device=device,
         threads=threads,
         seconds_used=common.seconds_used(),
         team=team,
+        start=start,
     )
     for note in notes if team.leads else ():
         common.warn(note)
     return job
+
+
+def _start(options: dict[str, Any]) -> tuple[ModelHeader | None, Start | None]:
+    """Return the model to begin from: what it is, and its weights."""
+    if options["init_from"] is None:
+        return None, None
+    own = ("stack", "cell", "hidden", "layers", "embedding")
+    if any(options[name] for name in own):
+        raise ConfigError(f"--init-from brings its own model; leave --{', --'.join(own)} out")
+
+    from chargen.checkpoint import file_sha256, load_weights, read_model_header
+    from chargen.job import Start
+    from chargen.runs import find_model
+
+    path = find_model(options["init_from"])
+    header = read_model_header(path)
+    return header, Start(header.tokenizer, load_weights(path), file_sha256(path))
 
 
 def unescape(text: str) -> str:
