@@ -19,8 +19,8 @@ from chargen.planning import Plan, budget_steps
 from chargen.runs import STDIN_COPY, is_finished
 from chargen.storage import writing
 from chargen.team import ALONE, Team
-from chargen.tokenizers import Tokenizer, tokenizer_from_json
-from chargen.transfer import transferred
+from chargen.tokenizers import tokenizer_from_json
+from chargen.transfer import Start, transferred
 
 SECONDS_A_TOKEN = 2.5e-6  # of counting, roughly
 TOO_MANY = 100  # weights for a token of the text
@@ -51,21 +51,6 @@ class Record:
     def train_loss(self) -> float | None:
         """Mean loss since the last evaluation, in nats per token."""
         return self.loss_sum / self.loss_count if self.loss_count else None
-
-
-@dataclass(frozen=True)
-class Start:
-    """A trained model that another begins from.
-
-    Attributes:
-        tokenizer: what its weights belong to.
-        weights: by their names in the model file.
-        sha256: of its file.
-    """
-
-    tokenizer: Tokenizer
-    weights: Tensors
-    sha256: str
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ character, never by its number. A character that is new starts as the mean of al
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +19,22 @@ from chargen.tokenizers.char import CharTokenizer
 BY_TOKEN = ("embedding.weight", "head.weight", "head.bias")
 
 
-def grown(tokenizer: Tokenizer, text: Iterable[str]) -> Tokenizer:
+@dataclass(frozen=True)
+class Start:
+    """A trained model that another begins from.
+
+    Attributes:
+        tokenizer: what its weights belong to.
+        weights: by their names in the model file.
+        sha256: of its file.
+    """
+
+    tokenizer: Tokenizer
+    weights: Tensors
+    sha256: str
+
+
+def grown(tokenizer: Tokenizer, text: Iterable[Any]) -> Tokenizer:
     """Return a tokenizer that also covers a text; only the character tokenizer has to grow."""
     if not isinstance(tokenizer, CharTokenizer):
         return tokenizer

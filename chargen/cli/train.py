@@ -31,7 +31,8 @@ from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
     from chargen.checkpoint import ModelHeader
-    from chargen.job import Job, Start
+    from chargen.job import Job
+    from chargen.transfer import Start
 
 TEXT, MODEL, RECIPE = "The text", "The model", "The recipe"
 
@@ -229,8 +230,8 @@ def _start(options: dict[str, Any]) -> tuple[ModelHeader | None, Start | None]:
         raise ConfigError(f"--init-from brings its own model; leave --{', --'.join(own)} out")
 
     from chargen.checkpoint import file_sha256, load_weights, read_model_header
-    from chargen.job import Start
     from chargen.runs import find_model
+    from chargen.transfer import Start
 
     path = find_model(options["init_from"])
     header = read_model_header(path)
