@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from chargen.catalogue import catalogue, fetch
 from chargen.config import ReadConfig
 from chargen.errors import CorpusError
 
@@ -111,12 +112,15 @@ def _find(name: str, notes: list[str]) -> Iterator[Source]:
         yield Source(name, "\n".join(topics[key] for key in sorted(topics)).encode())
     elif name == "builtin:stdlib":
         yield Source(name, _standard_library())
+    elif name in catalogue():
+        yield Source(str(fetch(catalogue()[name], lambda _: None)))
     elif found := sorted(glob.glob(name, recursive=True)):  # noqa: PTH207 (Path takes no absolute ones)
         yield from (_not_empty(Source(file)) for file in found if Path(file).is_file())
     else:
+        known = ", ".join([*BUILTIN, *catalogue()])
         raise CorpusError(
             f"corpus {name!r} does not exist; give a file, a folder, a pattern, - for standard "
-            f"input, or a built-in text ({', '.join(BUILTIN)})"
+            f"input, or a known text ({known})"
         )
 
 
