@@ -60,7 +60,7 @@ class Learner:
         """Take one step on a window, (B, T) each, and return its mean loss in nats per token.
 
         Not a number, and nothing is learned, if the gradient is not finite.
-        In a team every process is given all lanes and learns from its own.
+        In a team every process is given all lanes, learns from its own, and returns their loss.
 
         Args:
             inputs: tokens.
@@ -86,7 +86,7 @@ class Learner:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._average()
-        return float(self.team.mean(loss.detach()))
+        return float(loss.detach())
 
     @torch.no_grad()
     def _average(self) -> None:

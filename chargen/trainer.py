@@ -101,26 +101,28 @@ class Trainer:
             self._cut_metrics()
         self._first = self._mark = (time.monotonic(), self.learner.steps)
         while self.learner.steps < self.plan.steps:
-            stopping, saving, over = self.team.led(self._due)
-            if stopping:
+            loss, (stopping, saving, over) = self._learn()
+            if not loss < EXPLODED * math.log(self.job.model.vocab_size + 1):
+                yield from self._roll_back()
+                continue
+            self.record.loss_sum += loss
+            self.record.loss_count += 1
+            yield from self._look(over)
+            if stopping and self.learner.steps < self.plan.steps:
                 yield self._stopped()
                 return
             if saving:
                 self.save()
-            yield from self._advance(over)
         yield from self._finish()
 
     def _due(self) -> tuple[bool, bool, bool]:
-        """Tell whether to stop, to save, and to take the last step."""
+        """Tell whether to stop, to save, and to end now."""
         pause = min(SAVE_EVERY, 10 + self._saving_seconds / SAVE_SHARE)
         saving = time.monotonic() - self._saved > pause
         return self._stop(), saving, self._overdue()
 
-    def _advance(self, last: bool) -> Iterator[Event]:
-        """Take a step, and do what is due after it."""
-        if not self._learn():
-            yield from self._roll_back()
-            return
+    def _look(self, last: bool) -> Iterator[Event]:
+        """Do what is due after a step."""
         step = self.learner.steps
         if last:
             self.plan = self.plan.replanned(step, step)
@@ -162,17 +164,13 @@ class Trainer:
             f"the loss exploded: back to step {self.learner.steps:,}, learning rate {rate:g}"
         )
 
-    def _learn(self) -> bool:
-        """Take a step; tell whether its loss is one to go on from."""
+    def _learn(self) -> tuple[float, tuple[bool, ...]]:
+        """Take a step; return its loss, and what is due after it."""
         step = self.learner.steps
         inputs, targets = self._lanes.batch(step)
         progress = self.plan.progress(step)
         loss = self.learner.learn(inputs, targets, progress, self.plan.precision)
-        if not loss < EXPLODED * math.log(self.job.model.vocab_size + 1):
-            return False
-        self.record.loss_sum += loss
-        self.record.loss_count += 1
-        return True
+        return self.team.exchange(loss, self._due())
 
     def _finish(self) -> Iterator[Event]:
         """Score the kept model in one pass and write the last lines."""
