@@ -302,14 +302,64 @@ def test_memory_does_not_grow_with_the_steps(prose: str, monkeypatch: pytest.Mon
     assert held[-1] - held[9] < 4e6
 
 
-def test_a_loss_that_is_no_number_ends_the_run_in_words(
+def explode_at(monkeypatch: pytest.MonkeyPatch, trainer: Trainer, steps: set[int]) -> None:
+    """Let the loss be no number at some steps, each once, whatever the weights are."""
+    learn = trainer.learner.learn
+
+    def learning(*batch: Any) -> float:
+        if trainer.learner.steps in steps:
+            steps.remove(trainer.learner.steps)
+            return float("nan")
+        return learn(*batch)
+
+    monkeypatch.setattr(trainer.learner, "learn", learning)
+
+
+def test_an_exploding_loss_is_rolled_back_with_half_the_rate(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin("run", prose, monkeypatch, learning_rate=0.004)
+    sit(job, 10)
+    trainer = Trainer(resume(job.run), time.monotonic(), lambda: False)
+    explode_at(monkeypatch, trainer, {15, 20})
+    events = list(trainer.events())
+    words = [event.words for event in events if isinstance(event, Warned)]
+    assert words == [
+        "the loss exploded: back to step 10, learning rate 0.002",
+        "the loss exploded: back to step 10, learning rate 0.001",
+    ]
+    header = load_resume(job.run)[1]
+    assert (header["step"], header["record"]["rollbacks"]) == (24, 2)
+    assert header["config"]["learning_rate"] == 0.001
+    assert [line.get("step") for line in read_metrics(job.run)] == [8, 16, 24, None]
+
+
+def test_after_three_explosions_the_run_gives_up_in_words(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = begin("run", prose, monkeypatch)
     trainer = Trainer(job, time.monotonic(), lambda: False)
-    monkeypatch.setattr(trainer.learner, "learn", lambda *_: float("nan"))
-    with pytest.raises(TrainingError, match="loss became nan at step 1; train again with a lower"):
+    monkeypatch.setattr(trainer.learner, "learn", lambda *_: float("inf"))
+    with pytest.raises(TrainingError) as error:
         list(trainer.events())
+    assert str(error.value) == (
+        "the loss exploded 4 times, at last at step 1; train again with a lower "
+        "--learning-rate than 0.0005 (the model file is from before)"
+    )
+
+
+def test_a_gradient_that_is_not_finite_spoils_nothing(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = Trainer(begin("run", prose, monkeypatch), time.monotonic(), lambda: False).learner
+    before = learner.tensors()
+    learner.model.head.bias.register_hook(lambda gradient: gradient * float("inf"))
+    tokens = np.ones((4, 16), np.int64)
+    assert np.isnan(learner.learn(tokens, tokens, 0.5, "float32"))
+    after = learner.tensors()
+    assert learner.steps == 0
+    for name in (name for name in before if name.startswith(("weights/", "average/"))):
+        assert np.array_equal(before[name], after[name])
 
 
 def test_a_time_budget_is_kept_when_the_machine_is_slower_than_planned(
