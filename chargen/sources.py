@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import bz2
 import codecs
+import contextlib
 import csv
 import glob
 import gzip
 import io
 import json
 import lzma
+import shutil
 import sys
 import sysconfig
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -28,6 +31,7 @@ from chargen.errors import CorpusError
 
 BUILTIN = ("builtin:pydoc", "builtin:stdlib")
 PIECE = 1 << 20  # bytes read at once
+IN_MEMORY = 1 << 26  # bytes of standard input; more of it goes to the disk
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 RECORDS = (".jsonl", ".csv")
 
@@ -47,11 +51,11 @@ class Source:
 
     Attributes:
         name: how the user knows it.
-        data: its bytes, if it is no file.
+        data: what holds its bytes, if it is no file.
     """
 
     name: str
-    data: bytes | None = None
+    data: BinaryIO | None = None
 
     @property
     def kind(self) -> str:
@@ -59,12 +63,16 @@ class Source:
         path = Path(self.name)
         return (path.with_suffix("") if path.suffix in OPENERS else path).suffix
 
-    def open(self) -> BinaryIO:
-        """Open it for reading, decompressed."""
+    @contextlib.contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Open it for reading from its beginning, decompressed."""
         if self.data is not None:
-            return io.BytesIO(self.data)
+            self.data.seek(0)
+            yield self.data
+            return
         opener = OPENERS.get(Path(self.name).suffix, open)
-        return cast(BinaryIO, opener(self.name, "rb"))
+        with opener(self.name, "rb") as file:
+            yield file
 
     def blocks(self) -> Iterator[bytes]:
         """Yield its bytes in blocks.
@@ -101,7 +109,9 @@ def find_sources(names: Iterable[str]) -> tuple[list[Source], list[str]]:
 def _find(name: str, notes: list[str]) -> Iterator[Source]:
     path = Path(name)
     if name == "-":
-        yield _not_empty(Source("standard input", sys.stdin.buffer.read()))
+        spool = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (read again and again)
+        shutil.copyfileobj(sys.stdin.buffer, spool)
+        yield _not_empty(Source("standard input", cast(BinaryIO, spool)))
     elif path.is_dir():
         yield from _in_folder(path, notes)
     elif path.exists():
@@ -109,9 +119,9 @@ def _find(name: str, notes: list[str]) -> Iterator[Source]:
     elif name == "builtin:pydoc":
         from pydoc_data.topics import topics
 
-        yield Source(name, "\n".join(topics[key] for key in sorted(topics)).encode())
+        yield Source(name, io.BytesIO("\n".join(topics[key] for key in sorted(topics)).encode()))
     elif name == "builtin:stdlib":
-        yield Source(name, _standard_library())
+        yield Source(name, io.BytesIO(_standard_library()))
     elif name in catalogue():
         yield Source(str(fetch(catalogue()[name], lambda _: None)))
     elif found := sorted(glob.glob(name, recursive=True)):  # noqa: PTH207 (Path takes no absolute ones)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import signal
 import subprocess
@@ -59,7 +60,7 @@ def text_of(content: str | bytes, tokenizer: str = "char") -> Text:
     data = content if isinstance(content, bytes) else content.encode()
     length = len(data) if tokenizer == "byte" else len(data.decode())
     config = ReadConfig(("x",), tokenizer)
-    return Text((Source("x", data),), config, length, hashlib.sha256(data).hexdigest())
+    return Text((Source("x", io.BytesIO(data)),), config, length, hashlib.sha256(data).hexdigest())
 
 
 def content_of(text: Text) -> str:
