@@ -69,9 +69,8 @@ def main() -> None:
         small, large = Path(folder, "small.txt"), Path(folder, "large.txt")
         make_text(small, 100_000_000)
         for name in ("char", "byte"):
-            print(
-                f"{name:6} {tokenising_speed(small, name):8.0f} MB/s, learning the alphabet included"
-            )
+            speed = tokenising_speed(small, name)
+            print(f"{name:6} {speed:8.0f} MB/s, learning the alphabet included")
         make_text(large, size)
         peak, first = peak_memory(large, folder, arguments.time)
         print(f"a text of {size / 1e9:.2f} GB: {peak / 1e6:,.0f} MB of anonymous memory at most, ")

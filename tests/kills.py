@@ -49,7 +49,8 @@ def begin(name: str) -> Job:
     )
     corpus = tokenize(text, 0.1)
     model = ModelConfig(corpus.tokenizer.vocab_size, stack, 6)
-    jobs.choose = lambda *_, **__: Choice(model, config, PLAN, {})  # the plan is given
+    given = Choice(model, config, PLAN, {})
+    setattr(jobs, "choose", lambda *_, **__: given)  # noqa: B010 (nothing is measured)
     job, _ = new_job(
         run=new_run_folder(name, ("text.txt",), force=False),
         reading=text.config,
