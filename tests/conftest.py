@@ -19,6 +19,12 @@ from chargen.sources import Source
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
+if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+    # Several processes of tests: each on a core of its own, since threads that wait by spinning
+    # would slow each other down tenfold.
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script
     signal.signal(signal.SIGINT, signal.default_int_handler)  # children must feel Ctrl-C
 
