@@ -183,19 +183,17 @@ def test_a_run_belongs_to_one_process(chargen: Run, prose: str) -> None:
     assert chargen("train", "--resume", "--name", "a", "--steps", "1").returncode == 0
 
 
-def test_a_run_that_never_began_leaves_no_folder(chargen: Run, prose: str) -> None:
+def test_a_run_interrupted_while_measuring_leaves_no_folder(prose: str) -> None:
     write("text.txt", prose)
-    done = chargen(
-        "train",
-        "text.txt",
-        "--name",
-        "a",
-        "--lanes",
-        "4096",
-        "--hidden",
-        "16384",
-        "--device",
-        "cuda",
-    )
-    assert done.returncode == 1
+    command = [sys.executable, "-m", "chargen", "train", "text.txt", "--name", "a"]
+    command += ["--stack", "lstm:2048,lstm:2048", "--steps", "9"]  # measuring takes seconds
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        while not Path("checkpoints/a").exists():
+            assert running.poll() is None
+            time.sleep(0.02)
+        time.sleep(0.3)
+        running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "Traceback" not in told
     assert not Path("checkpoints/a").exists()
