@@ -6,6 +6,7 @@ are decompressed, decoded, taken out of records and joined, a megabyte at a time
 
 from __future__ import annotations
 
+import atexit
 import bz2
 import codecs
 import contextlib
@@ -33,6 +34,7 @@ BUILTIN = ("builtin:pydoc", "builtin:stdlib")
 PIECE = 1 << 20  # bytes read at once
 IN_MEMORY = 1 << 26  # bytes of standard input; more of it goes to the disk
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+LONGEST_FIELD = 1 << 30  # characters
 RECORDS = (".jsonl", ".csv")
 
 BYTE_ORDER_MARKS = (  # the longer first: UTF-32's begins like UTF-16's
@@ -85,12 +87,14 @@ class Source:
                 while block := file.read(PIECE):
                     yield block
         except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
-            raise CorpusError(
-                f"{self.name!r} is damaged or not {Path(self.name).suffix[1:]}: {error}"
-            ) from None
+            raise self._damaged(error) from None
         except OSError as error:
-            words = error.strerror or str(error)
-            raise CorpusError(f"cannot read {self.name!r}: {words}") from None
+            if error.errno is None:  # bz2's way to say so
+                raise self._damaged(error) from None
+            raise CorpusError(f"cannot read {self.name!r}: {error.strerror}") from None
+
+    def _damaged(self, error: Exception) -> CorpusError:
+        return CorpusError(f"{self.name!r} is damaged or not {Path(self.name).suffix[1:]}: {error}")
 
 
 # -- which files --------------------------------------------------------------------------
@@ -110,6 +114,7 @@ def _find(name: str, notes: list[str]) -> Iterator[Source]:
     path = Path(name)
     if name == "-":
         spool = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (read again and again)
+        atexit.register(spool.close)
         shutil.copyfileobj(sys.stdin.buffer, spool)
         yield _not_empty(Source("standard input", cast(BinaryIO, spool)))
     elif path.is_dir():
@@ -307,6 +312,7 @@ def _json_fields(source: Source, lines: Iterable[str], field: str) -> Iterator[s
 
 
 def _csv_fields(source: Source, lines: Iterable[str], field: str) -> Iterator[str]:
+    csv.field_size_limit(LONGEST_FIELD)
     reader = csv.DictReader(lines)
     if field not in (reader.fieldnames or ()):
         names = ", ".join(reader.fieldnames or ())

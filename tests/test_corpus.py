@@ -102,8 +102,9 @@ def test_a_nul_alone_makes_no_binary() -> None:
 
 
 MISSING = (
-    "corpus 'no.txt' does not exist; give a file, a folder, - for standard input, "
-    "or a built-in text (builtin:pydoc, builtin:stdlib)"
+    "corpus 'no.txt' does not exist; give a file, a folder, a pattern, - for standard input, or a "
+    "known text (builtin:pydoc, builtin:stdlib, tinyshakespeare, warandpeace, names, alice29, "
+    "text8, enwik8)"
 )
 BINARY = "corpus 'bin' is a binary file, not a text; train on its bytes with --tokenizer byte"
 LATIN = (

@@ -63,6 +63,8 @@ def test_records_give_the_text_of_a_field() -> None:
     assert read("a.csv", field="text", separator="|") == "one,\n two|drei"
     write("a.csv.gz", gzip.compress(b"text\nx\ny\n"))
     assert read("a.csv.gz", field="text") == "x\ny"
+    write("long.csv", "text\n" + "x" * 200_000 + "\n")
+    assert read("long.csv", field="text") == "x" * 200_000
     assert read("a.csv") == 'id,text\n1,"one,\n two"\n2,drei\n'
 
 
@@ -74,7 +76,6 @@ def test_records_give_the_text_of_a_field() -> None:
         ("a.jsonl", "{broken\n", "'a.jsonl' line 1 is no JSON object"),
         ("a.jsonl", "[" * 100_000 + "\n", "'a.jsonl' line 1 is no JSON object"),
         ("a.csv", "id,body\n1,x\n", "'a.csv' has no column 'text'; --field takes: id, body"),
-        ("a.csv", "text\n" + "x" * 200_000 + "\n", "'a.csv' line 2: field larger than"),
     ],
 )
 def test_wrong_records_are_named(name: str, content: str, words: str) -> None:
