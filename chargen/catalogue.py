@@ -104,6 +104,7 @@ def _download(entry: Entry, part: Path, progress: Progress) -> None:
                     file.write(block)
                     progress(have)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
             return  # all of it is here
         raise _failed(entry, f"the server says {error.code} {error.reason}") from None

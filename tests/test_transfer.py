@@ -31,7 +31,7 @@ def logits_of(text: str, alphabet: str, moved_from: str | None = None) -> np.nda
     ids = torch.from_numpy(tokenizer.encode(text).astype(np.int64))[None]
     with torch.no_grad():
         logits = larger(ids, larger.init_state(1))[0]
-    return np.array(logits[0])
+    return np.asarray(logits[0].numpy())
 
 
 def test_old_characters_keep_their_logits_to_the_bit() -> None:
