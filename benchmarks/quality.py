@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from chargen.config import ReadConfig
-from chargen.corpus import read_text, split, tokenize
+from chargen.corpus import Text, read_text, tokenize
 from chargen.evaluation import score_counting
 
 
@@ -55,10 +55,9 @@ def train(text: str, budget: str, seed: int, options: list[str]) -> dict[str, An
         return {**json.loads(info), **json.loads(lines[-1]), "command_seconds": seconds}
 
 
-def compressed(text: str, test_frac: float, compress: Callable[[bytes], bytes]) -> float:
+def compressed(text: Text, test_frac: float, compress: Callable[[bytes], bytes]) -> float:
     """Return the nats per character that a compressor needs for the validation part."""
-    first, validation, _ = split(text, 0.1, test_frac)
-    assert isinstance(first, str) and isinstance(validation, str)
+    first, validation, _ = ("".join(map(str, part)) for part in text.parts(0.1, test_frac))
     more = len(compress((first + validation).encode())) - len(compress(first.encode()))
     return more * 8 * math.log(2) / len(validation)
 
@@ -67,12 +66,11 @@ def baselines(path: str, test_frac: float) -> dict[str, float]:
     """Return what counting, xz and bzip2 reach on the validation part."""
     reading = ReadConfig((path,))
     text = read_text(reading)
-    assert isinstance(text.content, str)
-    corpus = tokenize(text, reading, 0.1, test_frac)
+    corpus = tokenize(text, 0.1, test_frac)
     return {
         "counting": score_counting(corpus)[1].nats_per_token,
-        "xz": compressed(text.content, test_frac, lambda data: lzma.compress(data, preset=9)),
-        "bzip2": compressed(text.content, test_frac, bz2.compress),
+        "xz": compressed(text, test_frac, lambda data: lzma.compress(data, preset=9)),
+        "bzip2": compressed(text, test_frac, bz2.compress),
     }
 
 

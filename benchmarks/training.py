@@ -103,7 +103,7 @@ def make_job(hidden: int, folder: Path) -> Job:
         run=folder,
         reading=reading,
         text=text,
-        corpus=tokenize(text, reading, config.val_frac),
+        corpus=tokenize(text, config.val_frac),
         stacks=((LayerConfig("lstm", hidden),),),
         embedding=64,
         config=config,

@@ -86,6 +86,8 @@ class ReadConfig:
     vocab_size: int = documented(1000, "wanted number of pieces of unigram and bpe")
     encoding: str | None = documented(None, "of all files; default: UTF-8, or what a mark says")
     newlines: str = documented("fold", "fold turns CRLF into LF, keep leaves it")
+    separator: str = documented("\n", "text between two files, or two records; \\n is a newline")
+    field: str | None = documented(None, "of .jsonl and .csv files: the field that holds the text")
 
     def __post_init__(self) -> None:
         require(self.tokenizer in TOKENIZERS, "tokenizer", self.tokenizer, ", ".join(TOKENIZERS))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -99,6 +99,25 @@ class _Bar:
         self._progress.update(self._task, completed=event.step, total=event.steps, words=words)
 
     def close(self) -> None:
+        self._progress.stop()
+
+
+class Download:
+    """A bar of the bytes that have come, in a terminal; nothing elsewhere."""
+
+    def __init__(self, name: str, size: int) -> None:
+        console = stderr()
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn())
+        self._progress = Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        )
+        self._task = self._progress.add_task(name, total=size)
+
+    def __enter__(self) -> Callable[[int], None]:
+        self._progress.start()
+        return lambda count: self._progress.update(self._task, completed=count)
+
+    def __exit__(self, *error: object) -> None:
         self._progress.stop()
 
 

@@ -1,59 +1,66 @@
-"""From files to ids: reading texts, splitting them, and the lanes that training reads.
+"""From texts to ids: splitting, tokenising once, and the lanes that training reads.
 
-Legend of shapes: B lanes (batch), T steps, N tokens of the training text.
+A text is read in pieces and its ids are memory-mapped from the cache, so that memory does not
+grow with the text. Legend of shapes: B lanes (batch), T steps, N tokens of the training text.
 """
 
 from __future__ import annotations
 
-import codecs
 import hashlib
-import sys
-import sysconfig
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chargen.cache import cached_ids
 from chargen.config import ReadConfig
 from chargen.errors import CorpusError
+from chargen.sources import Source, byte_pieces, find_sources, folded, text_pieces
 from chargen.tokenizers import Ids, Tokenizer, build_tokenizer
 from chargen.tokenizers.byte import ByteTokenizer
+from chargen.tokenizers.char import code_points
 
-BUILTIN = ("builtin:pydoc", "builtin:stdlib")
 SMALLEST = 20  # characters, or bytes, below which there is nothing to learn
 WARM = 256  # characters of context before a validation lane
+CODES = 0x110000  # code points
+LONGEST_LINE = 1 << 20  # characters
+PARTS = ("train", "validation", "test")
 
-BYTE_ORDER_MARKS = (  # the longer first: UTF-32's begins like UTF-16's
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-TEXT_CONTROLS = b"\t\n\f\r\x1b"
+Piece = str | bytes
 
 
 @dataclass(frozen=True)
 class Text:
-    """A corpus as read: one text, or bytes for the byte tokenizer.
+    """A corpus that can be read again and again, in pieces of text, or of bytes.
 
     Attributes:
-        content: the whole corpus.
+        sources: where it comes from.
+        config: how it is read.
+        length: its characters, or bytes for the byte tokenizer.
+        sha256: checksum of the content, by which a resumed run knows its corpus again.
         notes: what a user should know about the reading, a sentence each.
     """
 
-    content: str | bytes
+    sources: tuple[Source, ...]
+    config: ReadConfig
+    length: int
+    sha256: str
     notes: tuple[str, ...] = ()
 
-    @property
-    def sha256(self) -> str:
-        """Checksum of the content, by which a resumed run knows its corpus again."""
-        content = self.content
-        return hashlib.sha256(
-            content if isinstance(content, bytes) else content.encode()
-        ).hexdigest()
+    def pieces(self) -> Iterator[Piece]:
+        """Read it from the beginning."""
+        return _pieces(self.sources, self.config)
+
+    def parts(self, val_frac: float, test_frac: float) -> list[Iterator[Piece]]:
+        """Return training, validation and test part, to be read in this order.
+
+        The last ``test_frac`` is for testing, ``val_frac`` before that for validation.
+        """
+        borders = [int((1 - share) * self.length) for share in (val_frac + test_frac, test_frac)]
+        return _cut(self.pieces(), borders)
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,21 @@ class Corpus:
         """Characters that a token stands for, on average over the validation part."""
         return self.validation_characters / len(self.validation) if len(self.validation) else 1.0
 
+    def limited(self, count: int) -> Corpus:
+        """Return the corpus with so many tokens at most of validation and test part each."""
+        validation, test = self.validation[:count], self.test[:count]
+        shares = [
+            len(part) / max(1, len(whole))
+            for part, whole in ((validation, self.validation), (test, self.test))
+        ]
+        return replace(
+            self,
+            validation=validation,
+            validation_characters=round(self.validation_characters * shares[0]),
+            test=test,
+            test_characters=round(self.test_characters * shares[1]),
+        )
+
     def for_testing(self) -> Corpus:
         """Return the corpus with the test part in place of the validation part."""
         before = np.concatenate([self.train[-WARM:], self.validation])
@@ -98,196 +120,151 @@ class Corpus:
 
 
 def read_text(config: ReadConfig) -> Text:
-    """Read the sources in their order and join them by one newline.
+    """Look through the sources once: do they decode, how long are they, what is their checksum.
 
     Raises:
         CorpusError: a source is missing, empty, unreadable, binary or not in its encoding,
             or there is too little text to learn anything from.
     """
-    notes: list[str] = []
-    files = [file for name in config.sources for file in _read_source(name, notes)]
-    if config.tokenizer == "byte":
-        return _large_enough(Text(b"\n".join(data for _, data in files), tuple(notes)))
-    content = "\n".join(_decode(path, data, config.encoding) for path, data in files)
-    if config.newlines == "fold" and (count := content.count("\r\n")):
-        content = content.replace("\r\n", "\n")
+    sources, notes = find_sources(config.sources)
+    length, unfolded, digest = 0, 0, hashlib.sha256()
+
+    def counted(pieces: Iterator[str]) -> Iterator[str]:
+        nonlocal unfolded
+        for piece in pieces:
+            unfolded += len(piece)
+            yield piece
+
+    pieces = _pieces(sources, replace(config, newlines="keep"))
+    if config.newlines == "fold" and config.tokenizer != "byte":
+        pieces = folded(counted(pieces))
+    for piece in pieces:
+        length += len(piece)
+        digest.update(piece if isinstance(piece, bytes) else piece.encode())
+    if unfolded > length:
+        count = unfolded - length
         notes.append(f"{count:,} CRLF line ends read as LF (--newlines keep leaves them)")
-    return _large_enough(Text(content, tuple(notes)))
-
-
-def _large_enough(text: Text) -> Text:
-    if len(text.content) < SMALLEST:
+    if length < SMALLEST:
         raise CorpusError(
-            f"the corpus has {len(text.content)} characters; at least {SMALLEST} are needed, "
+            f"the corpus has {length} characters; at least {SMALLEST} are needed, "
             "and some thousands to learn a voice"
         )
-    return text
+    return Text(tuple(sources), config, length, digest.hexdigest(), tuple(notes))
 
 
-def _read_source(name: str, notes: list[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield the path and the bytes of each file that a source stands for."""
-    path = Path(name)
-    if name == "-":
-        yield _not_empty("standard input", sys.stdin.buffer.read())
-    elif path.is_dir():
-        yield from _read_folder(path, notes)
-    elif path.exists():
-        yield _not_empty(name, _read_file(path))
-    elif name == "builtin:pydoc":
-        from pydoc_data.topics import topics
-
-        yield name, "\n".join(topics[key] for key in sorted(topics)).encode()
-    elif name == "builtin:stdlib":
-        yield name, _standard_library()
-    else:
-        raise CorpusError(
-            f"corpus {name!r} does not exist; give a file, a folder, - for standard input, "
-            f"or a built-in text ({', '.join(BUILTIN)})"
-        )
+def _pieces(sources: Iterable[Source], config: ReadConfig) -> Iterator[Any]:
+    if config.tokenizer == "byte":
+        return byte_pieces(list(sources), config.separator)
+    return text_pieces(list(sources), config)
 
 
-def _not_empty(name: str, data: bytes) -> tuple[str, bytes]:
-    if not data:
-        raise CorpusError(f"corpus {name!r} is empty; give a text of a few thousand characters")
-    return name, data
+def _cut(pieces: Iterator[Piece], borders: list[int]) -> list[Iterator[Piece]]:
+    """Cut pieces at some places; what comes out has to be read in order."""
+    rest: list[Piece] = []
+    position = 0
 
+    def until(border: int | None) -> Iterator[Piece]:
+        nonlocal position
+        while border is None or position < border:
+            piece = rest.pop() if rest else next(pieces, None)
+            if piece is None:
+                return
+            if border is not None and position + len(piece) > border:
+                rest.append(piece[border - position :])
+                piece = piece[: border - position]
+            position += len(piece)
+            yield piece
 
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CorpusError(f"cannot read {str(path)!r}: {error.strerror}") from None
-
-
-def _read_folder(folder: Path, notes: list[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield the text files below a folder in order of their names; hidden ones are skipped."""
-    files = [
-        path for path in sorted(folder.rglob("*")) if path.is_file() and not _hidden(path, folder)
-    ]
-    texts = [(str(path), data) for path in files if _is_text(data := _read_file(path))]
-    if not texts:
-        raise CorpusError(
-            f"folder {str(folder)!r} holds no text file ({len(files)} others); "
-            "name the files, or train on bytes with --tokenizer byte"
-        )
-    if len(texts) < len(files):
-        notes.append(f"{len(files) - len(texts)} files of {str(folder)!r} skipped: no text")
-    yield from texts
-
-
-def _hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
-
-
-def _is_text(data: bytes) -> bool:
-    return bool(data) and not _looks_binary(data)
-
-
-def _standard_library() -> bytes:
-    """Return the source of Python's standard library, without its tests."""
-    root = Path(sysconfig.get_path("stdlib"))
-    skipped = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
-    paths = [p for p in sorted(root.rglob("*.py")) if not skipped & set(p.relative_to(root).parts)]
-    texts = [data for path in paths if _decodes(data := path.read_bytes())]
-    return b"\n".join(texts)
-
-
-def _decodes(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _looks_binary(data: bytes) -> bool:
-    """Tell whether bytes are no text: many control characters, or some and no UTF-8.
-
-    A NUL alone does not make a text binary; 30 % of control characters do, and 2 % where
-    the bytes cannot be decoded either.
-    """
-    if any(data.startswith(mark) for mark, _ in BYTE_ORDER_MARKS):
-        return False
-    head = data[:65536]
-    controls = sum(head.count(byte) for byte in range(32) if byte not in TEXT_CONTROLS)
-    return controls > (0.3 if _decodes(data) else 0.02) * len(head)
-
-
-def _decode(name: str, data: bytes, encoding: str | None) -> str:
-    if encoding is None and _looks_binary(data):
-        raise CorpusError(
-            f"corpus {name!r} is a binary file, not a text; "
-            "train on its bytes with --tokenizer byte"
-        )
-    marked = next((codec for mark, codec in BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
-    codec = encoding or marked
-    try:
-        return data.decode(codec)
-    except UnicodeDecodeError as error:
-        wrong, offset = data[error.start], error.start
-    raise CorpusError(
-        f"corpus {name!r} is not {codec}: byte 0x{wrong:02X} at offset {offset}; name its "
-        "encoding, for example --encoding latin-1, or train on its bytes with --tokenizer byte"
-    )
+    return [until(border) for border in [*borders, None]]
 
 
 # -- tokenising ---------------------------------------------------------------------------
 
 
-def tokenize(text: Text, config: ReadConfig, val_frac: float, test_frac: float = 0.0) -> Corpus:
+def tokenize(text: Text, val_frac: float, test_frac: float = 0.0) -> Corpus:
     """Split a text, learn the tokenizer from the training part, and encode all parts."""
-    train, *_ = split(text.content, val_frac, test_frac)
-    tokenizer = build_tokenizer(config.tokenizer, train, config.vocab_size)
+    train, *_ = text.parts(val_frac, test_frac)
+    tokenizer = build_tokenizer(text.config.tokenizer, train, text.config.vocab_size)
     return encode_corpus(text, tokenizer, val_frac, test_frac)
 
 
 def encode_corpus(
     text: Text, tokenizer: Tokenizer, val_frac: float, test_frac: float = 0.0
 ) -> Corpus:
-    """Split a text and encode all parts with a tokenizer that exists already."""
-    train, validation, test = split(text.content, val_frac, test_frac)
+    """Split a text and encode all parts with a tokenizer that exists already; once, then cached."""
+    parts = text.sha256, tokenizer.to_json(), val_frac, test_frac
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
+
+    def encode() -> Iterator[tuple[bytes, dict[str, Any]]]:
+        for name, part in zip(PARTS, text.parts(val_frac, test_frac), strict=True):
+            yield from _encoded(name, part, tokenizer, dtype)
+
+    ids, facts = cached_ids(key, dtype, encode)
+    ends = np.cumsum([facts.get(f"{name}_tokens", 0) for name in PARTS])
+    train, validation, test = np.split(ids[: ends[-1]], ends[:-1])
     return Corpus(
         tokenizer=tokenizer,
-        train=_encode(tokenizer, train),
-        validation=_encode(tokenizer, validation),
-        validation_characters=count_characters(validation),
-        unknown_rate=0.0 if tokenizer.unknown_id is None else _unknown_rate(train),
-        test=_encode(tokenizer, test),
-        test_characters=count_characters(test),
+        train=train,
+        validation=validation,
+        validation_characters=facts.get("validation_characters", 0),
+        unknown_rate=0.0 if tokenizer.unknown_id is None else facts["unknown_rate"],
+        test=test,
+        test_characters=facts.get("test_characters", 0),
     )
 
 
-def split(
-    content: str | bytes, val_frac: float, test_frac: float
-) -> tuple[str | bytes, str | bytes, str | bytes]:
-    """Cut a text in three: its last ``test_frac`` is for testing, ``val_frac`` before that."""
-    first, second = (int((1 - share) * len(content)) for share in (val_frac + test_frac, test_frac))
-    return content[:first], content[first:second], content[second:]
+def _encoded(
+    name: str, part: Iterator[Piece], tokenizer: Tokenizer, dtype: np.dtype[Any]
+) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Yield the ids of a part piece by piece, and with each what is known so far."""
+    tokens, characters = 0, 0
+    counts = np.zeros(CODES, np.int64)  # of code points
+    whole = part if tokenizer.kind in ("char", "byte") else _lines(part)
+    for piece in whole:
+        ids = _encode(tokenizer, piece).astype(dtype)
+        tokens, characters = tokens + len(ids), characters + count_characters(piece)
+        facts: dict[str, Any] = {f"{name}_tokens": tokens, f"{name}_characters": characters}
+        if name == "train" and tokenizer.unknown_id is not None:
+            counts += np.bincount(code_points(str(piece)), minlength=CODES)
+            facts["unknown_rate"] = _unknown_rate(counts)
+        yield ids.tobytes(), facts
 
 
-def count_characters(content: str | bytes) -> int:
+def _lines(pieces: Iterable[Piece]) -> Iterator[str]:
+    """Cut pieces anew behind a newline, which no token crosses, unless a line is very long."""
+    rest = ""
+    for piece in pieces:
+        rest += str(piece)
+        end = rest.rfind("\n") + 1 or (len(rest) if len(rest) > LONGEST_LINE else 0)
+        if end:
+            yield rest[:end]
+            rest = rest[end:]
+    if rest:
+        yield rest
+
+
+def count_characters(content: Piece) -> int:
     """Return the number of characters; in bytes, of those that begin one in UTF-8."""
     if isinstance(content, str):
         return len(content)
     return int(np.count_nonzero((np.frombuffer(content, np.uint8) & 0xC0) != 0x80))
 
 
-def _encode(tokenizer: Tokenizer, content: str | bytes) -> Ids:
+def _encode(tokenizer: Tokenizer, content: Piece) -> Ids:
     if isinstance(content, bytes):
         assert isinstance(tokenizer, ByteTokenizer)
         return tokenizer.encode_bytes(content)
     return tokenizer.encode(content)
 
 
-def _unknown_rate(train: str | bytes) -> float:
+def _unknown_rate(counts: NDArray[np.int64]) -> float:
     """Return how often a character may be expected that training never saw.
 
     Good and Turing's estimate: the share of characters seen exactly once; kept between
     1 in 5,000, so that the unknown id is learned at all, and 1 in 100.
     """
-    assert isinstance(train, str)
-    _, counts = np.unique(np.frombuffer(train.encode("utf-32-le"), "<u4"), return_counts=True)
-    once = float(np.count_nonzero(counts == 1)) / len(train)
+    once = float(np.count_nonzero(counts == 1)) / max(1, int(counts.sum()))
     return min(max(once, 1 / 5000), 1 / 100)
 
 

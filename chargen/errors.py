@@ -7,6 +7,7 @@
     ├── CorpusError           a text that cannot be read or is too small
     ├── TokenizerError        a text that a tokenizer cannot hold, a bad vocabulary
     ├── CheckpointError       a model file or run that is missing, damaged or foreign
+    ├── DownloadError         a published text that cannot be fetched whole
     ├── StorageError          a folder or file that cannot be written
     ├── DeviceError           a device that this machine does not have
     └── TrainingError         a run that cannot go on
@@ -34,6 +35,10 @@ class TokenizerError(ChargenError):
 
 class CheckpointError(ChargenError):
     """A model file or a run is missing, damaged, or not ours."""
+
+
+class DownloadError(ChargenError):
+    """A published text cannot be fetched whole."""
 
 
 class StorageError(ChargenError):

@@ -20,6 +20,7 @@ from chargen.cells import State
 from chargen.corpus import WARM, Corpus
 from chargen.model import Dropout, LanguageModel
 from chargen.ngram import KneserNey
+from chargen.tokenizers import Ids
 
 LANES = 32
 WINDOW = 256  # tokens of a fresh window
@@ -29,6 +30,7 @@ FINAL = (
     *("final_val_loss", "final_val_bits_per_char", "final_window_loss"),
     *("final_train_loss", "final_test_loss"),
 )
+SCORED = 1 << 21  # tokens of a part that the end of a run scores at most
 SEEN = 1 << 17  # tokens of the training part that are scored at most
 CHUNK = 1 << 22  # logits held at once
 
@@ -111,9 +113,11 @@ def final_losses(model: LanguageModel, corpus: Corpus) -> dict[str, float | None
     """Return what the end of a run tells, by the names in ``metrics.jsonl``.
 
     All in nats per token but for ``final_val_bits_per_char``: the validation part with the
-    carried state and in fresh windows, as much of the training part, and the test part.
+    carried state and in fresh windows, as much of the training part, and the test part; of
+    each part ``SCORED`` tokens at most.
     """
     losses: dict[str, float | None] = dict.fromkeys(FINAL)
+    corpus = corpus.limited(SCORED)
     if len(corpus.validation):
         carried = score_carried(model, corpus)
         losses["final_val_loss"] = carried.nats_per_token
@@ -140,25 +144,23 @@ def score_counting(corpus: Corpus) -> tuple[int, Score]:
     return best + 1, _total(corpus, nats[best], ids[len(counted) :])
 
 
-def _with_context(corpus: Corpus) -> tuple[int, NDArray[np.int64]]:
+def _with_context(corpus: Corpus) -> tuple[int, Ids]:
     """Return where the validation part begins, and the ids from the context before it on."""
-    ids = np.concatenate([corpus.context, corpus.validation]).astype(np.int64)
+    ids = np.concatenate([corpus.context, corpus.validation])
     return max(1, len(corpus.context)), ids
 
 
 @torch.no_grad()
-def _score(
-    model: LanguageModel, corpus: Corpus, tokens: NDArray[np.int64], counted: NDArray[np.bool_]
-) -> Score:
+def _score(model: LanguageModel, corpus: Corpus, tokens: Ids, counted: NDArray[np.bool_]) -> Score:
     """Sum the costs of ``tokens[:, 1:]`` (B, T) where ``counted`` (B, T)."""
     device = model.head.weight.device
     batch, steps = counted.shape
     state, nats = model.init_state(batch), 0.0
     chunk = max(1, min(8192, CHUNK // (batch * model.config.vocab_size)))
     for start in range(0, steps, chunk):
-        window = torch.from_numpy(tokens[:, start : start + chunk + 1]).to(device)
+        window = tokens[:, start : start + chunk + 1].astype(np.int64)
         keep = torch.from_numpy(counted[:, start : start + chunk]).to(device)
-        costs, state = token_costs(model, window, state)
+        costs, state = token_costs(model, torch.from_numpy(window).to(device), state)
         nats += float(costs[keep].double().sum())
     return _total(corpus, nats, tokens[:, 1:][counted])
 
@@ -172,7 +174,7 @@ def token_costs(
     return torch.nn.functional.cross_entropy(logits, tokens[:, 1:], reduction="none"), state
 
 
-def _total(corpus: Corpus, nats: float, targets: NDArray[np.int64]) -> Score:
+def _total(corpus: Corpus, nats: float, targets: Ids) -> Score:
     """Add what naming the unknown characters costs, and count the characters."""
     tokenizer = corpus.tokenizer
     if tokenizer.unknown_id is not None:

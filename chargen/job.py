@@ -17,9 +17,10 @@ from chargen.errors import ChargenError, CheckpointError
 from chargen.evaluation import COUNTED, score_counting
 from chargen.planning import Plan, budget_steps
 from chargen.runs import STDIN_COPY, is_finished
-from chargen.storage import write_whole
+from chargen.storage import writing
 from chargen.team import ALONE, Team
 from chargen.tokenizers import tokenizer_from_json
+from chargen.transfer import Start, transferred
 
 SECONDS_A_TOKEN = 2.5e-6  # of counting, roughly
 FLOOR_SHARE = 0.05  # of the time may go into it
@@ -36,6 +37,7 @@ class Record:
         history: (step, train loss, validation loss) of each evaluation.
         loss_sum: losses since the last evaluation, summed.
         loss_count: and how many they are.
+        rollbacks: how often the loss exploded and an earlier state was taken back.
     """
 
     seconds: float = 0.0
@@ -43,6 +45,7 @@ class Record:
     history: list[tuple[int, float | None, float | None]] = field(default_factory=list)
     loss_sum: float = 0.0
     loss_count: int = 0
+    rollbacks: int = 0
 
     @property
     def train_loss(self) -> float | None:
@@ -67,6 +70,7 @@ class Job:
         tensors: what they learned; None in a new run.
         reasons: why model, recipe and plan are as they are, in words; of a new run.
         team: the processes that train together.
+        weights: what a new run starts from, if not from nothing.
     """
 
     run: Path
@@ -81,6 +85,7 @@ class Job:
     tensors: Tensors | None = None
     reasons: dict[str, str] = field(default_factory=dict)
     team: Team = ALONE
+    weights: Tensors | None = None
 
     @property
     def floor(self) -> float | None:
@@ -110,6 +115,7 @@ def new_job(
     threads: int,
     seconds_used: float,
     team: Team = ALONE,
+    start: Start | None = None,
 ) -> tuple[Job, tuple[str, ...]]:
     """Measure the machine, choose what is open, and return the job and notes for the user.
 
@@ -125,11 +131,13 @@ def new_job(
         threads: CPU threads, set already.
         seconds_used: seconds since the process began.
         team: the processes that train together.
+        start: the model that it begins from, if it does.
     """
     if "-" in reading.sources:
-        content = text.content
-        write_whole(run / STDIN_COPY, content if isinstance(content, bytes) else content.encode())
-        reading = replace(reading, sources=(str(run / STDIN_COPY),), encoding="utf-8")
+        with writing(run / STDIN_COPY) as file:
+            for piece in text.pieces():
+                file.write(piece if isinstance(piece, bytes) else piece.encode())
+        reading = replace(reading, sources=(str(run / STDIN_COPY),), encoding="utf-8", field=None)
     began, floor = time.monotonic(), team.led(lambda: _floor(corpus, config.time))
     seconds_used += time.monotonic() - began
     time_left = None if config.time is None else config.time - seconds_used
@@ -148,6 +156,9 @@ def new_job(
     job = Job(
         run, model, config, corpus, source, plan, device, Record(), reasons=reasons, team=team
     )
+    if start is not None:
+        source["init_from"] = start.sha256
+        job = replace(job, weights=transferred(start.weights, start.tokenizer, corpus.tokenizer))
     notes = (
         *text.notes,
         *_fitting_notes(config, plan),
@@ -181,8 +192,10 @@ def _describe(reading: ReadConfig, text: Text, corpus: Corpus) -> dict[str, Any]
         "sources": places,
         "encoding": reading.encoding,
         "newlines": reading.newlines,
+        "separator": reading.separator,
+        "field": reading.field,
         "sha256": text.sha256,
-        "characters": len(text.content),
+        "characters": text.length,
         "train_tokens": len(corpus.train),
         "validation_tokens": len(corpus.validation),
     }
@@ -238,9 +251,8 @@ def resumed_job(run: Path, budget: TrainConfig, device: torch.device, team: Team
 
 
 def _read_again(run: Path, source: dict[str, Any], kind: str) -> Text:
-    reading = ReadConfig(
-        tuple(source["sources"]), kind, encoding=source["encoding"], newlines=source["newlines"]
-    )
+    kept = {name: source[name] for name in ("encoding", "newlines", "separator", "field")}
+    reading = ReadConfig(tuple(source["sources"]), kind, **kept)
     text = read_text(reading)
     if text.sha256 != source["sha256"]:
         raise CheckpointError(

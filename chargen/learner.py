@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -57,7 +59,8 @@ class Learner:
     ) -> float:
         """Take one step on a window, (B, T) each, and return its mean loss in nats per token.
 
-        In a team every process is given all lanes and learns from its own.
+        Not a number, and nothing is learned, if the gradient is not finite.
+        In a team every process is given all lanes, learns from its own, and returns their loss.
 
         Args:
             inputs: tokens.
@@ -75,13 +78,15 @@ class Learner:
                 loss = costs.mean()
             loss.backward()  # type: ignore[no-untyped-call]
         self._state = tuple(part.detach().float() for part in state)
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        if not torch.isfinite(norm):
+            return math.nan  # such a step would spoil the weights
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(progress, self.peak, self.config.warmup)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._average()
-        return float(self.team.mean(loss.detach()))
+        return float(loss.detach())
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -91,6 +96,11 @@ class Learner:
         pairs = zip(self.averaged.parameters(), self.model.parameters(), strict=True)
         for average, weight in pairs:
             average.lerp_(weight, 1 - decay if self.config.average else 1.0)
+
+    def begin_with(self, weights: Tensors) -> None:
+        """Start from these weights instead of random ones."""
+        self.model.load(weights)
+        self.averaged.load(weights)
 
     def tensors(self) -> Tensors:
         """Return all that continues the learning: weights, averages, moments, state, draws."""

@@ -17,7 +17,7 @@ import torch
 
 from chargen.config import ModelConfig, TrainConfig
 from chargen.corpus import Corpus, Lanes, fit_lanes
-from chargen.evaluation import LANES, SEEN, autocast, score_carried, score_lanes
+from chargen.evaluation import LANES, SCORED, SEEN, autocast, score_carried, score_lanes
 from chargen.learner import Learner
 
 EVALUATION_SHARE = 0.05  # of the time
@@ -126,12 +126,13 @@ def make_plan(
         processes: how many share the lanes.
     """
     lanes, window = _lanes(config, corpus, processes)
-    tokens, seen = len(corpus.validation), min(len(corpus.validation), SEEN)
-    ending = costs.carried_token * (tokens + len(corpus.test))
+    ends = corpus.limited(SCORED)
+    tokens, seen = len(ends.validation), min(len(ends.validation), SEEN)
+    ending = costs.carried_token * (tokens + len(ends.test))
     ending += costs.evaluation_token * (tokens + seen) + SAVING
     left = None if time_left is None else time_left - ending
     steps = budget_steps(config, costs.step, left, len(corpus.train) / (lanes * window))
-    every, limit = _evaluations(steps, costs, tokens)
+    every, limit = _evaluations(steps, costs, len(corpus.validation))
     schedule = ((0, steps, 0.0),)
     return Plan(costs.precision, threads, lanes, window, schedule, every, limit, ending)
 

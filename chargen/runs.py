@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import datetime
 import re
+from collections.abc import Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from chargen.checkpoint import METRICS, MODEL, PREVIOUS, RESUME, read_metrics, read_resume_header
 from chargen.errors import CheckpointError, ConfigError
-from chargen.storage import make_folder, runs_folder
+from chargen.storage import cannot_write, make_folder, runs_folder
 
 FILES = (MODEL, RESUME, PREVIOUS)  # any of them makes a folder a run
+LOCK = ".lock"
 STDIN_COPY = "corpus.txt"  # what came through standard input, kept so that the run can resume
 
 
@@ -26,16 +30,47 @@ def new_run_folder(name: str | None, sources: tuple[str, ...], *, force: bool) -
     run = runs_folder() / (_free_name(sources) if name is None else name)
     if not re.fullmatch(r"[\w-][\w. -]*", run.name) or name not in (None, run.name):
         raise ConfigError(f"name is {name!r}; allowed: letters, digits, '-', '_', '.', spaces")
-    if force:
-        for file in (*FILES, METRICS, STDIN_COPY):
-            (run / file).unlink(missing_ok=True)
-    elif run.is_dir() and any(run.iterdir()):
+    if not force and any((run / file).exists() for file in (*FILES, METRICS)):
         raise CheckpointError(
             f"run {run.name!r} exists; go on with --resume --name {run.name}, "
             "or begin it again with --force"
         )
     make_folder(run)
     return run
+
+
+@contextlib.contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Keep a run's folder to this process; if nothing was begun in it, it goes at the end.
+
+    Raises:
+        CheckpointError: another process has it.
+        StorageError: nothing can be written there.
+    """
+    lock = FileLock(run / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CheckpointError(
+            f"run {run.name!r} is being trained by another process; wait until it ends, "
+            "or give this one another --name"
+        ) from None
+    except OSError as error:
+        raise cannot_write(run / LOCK, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+        if {path.name for path in run.iterdir()} <= {LOCK, STDIN_COPY}:
+            clear_run(run)
+            (run / LOCK).unlink(missing_ok=True)
+            run.rmdir()
+
+
+def clear_run(run: Path) -> None:
+    """Remove what a run wrote, so that it can begin anew."""
+    for file in (*FILES, METRICS, STDIN_COPY):
+        (run / file).unlink(missing_ok=True)
 
 
 def _free_name(sources: tuple[str, ...]) -> str:

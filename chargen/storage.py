@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import platformdirs
 
@@ -31,7 +33,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -40,10 +42,22 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         StorageError: the folder is read-only, missing or full; the old file is untouched.
     """
+    with writing(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of another in one step when it is complete.
+
+    Raises:
+        StorageError: the folder is read-only, missing or full; the old file is untouched.
+    """
     try:
-        _write_aside_and_rename(path, data)
+        with _aside(path) as file:
+            yield file
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
 
 
 def append_line(path: Path, line: str) -> None:
@@ -56,7 +70,7 @@ def append_line(path: Path, line: str) -> None:
         with path.open("ab") as file:
             file.write(line.encode() + b"\n")
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
 
 
 def sync_folder(folder: Path) -> None:
@@ -69,11 +83,12 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _write_aside_and_rename(path: Path, data: bytes) -> None:
+@contextlib.contextmanager
+def _aside(path: Path) -> Iterator[BinaryIO]:
     descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(aside).chmod(0o666 & ~_umask())
@@ -91,7 +106,8 @@ def _umask() -> int:
     return mask
 
 
-def _cannot_write(path: Path, error: OSError) -> StorageError:
+def cannot_write(path: Path, error: OSError) -> StorageError:
+    """Return the error that tells a user what cannot be written, why, and what would help."""
     return StorageError(
         f"cannot write {str(path)!r}: {error.strerror}; make room or make it writable, "
         "or choose another place with CHARGEN_CHECKPOINTS or CHARGEN_CACHE"

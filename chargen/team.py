@@ -67,11 +67,14 @@ class Team:
         result: T = json.loads(text.numpy().tobytes())
         return result
 
-    def mean(self, value: Tensor) -> Tensor:
-        """Return the mean of a tensor over all processes."""
-        if self.size > 1:
-            dist.all_reduce(value)
-        return value / self.size
+    def exchange(self, loss: float, wishes: tuple[bool, ...]) -> tuple[float, tuple[bool, ...]]:
+        """Return the mean loss of all processes and the leader's wishes, in one message."""
+        if self.size == 1:
+            return loss, wishes
+        own = wishes if self.leads else (False,) * len(wishes)
+        message = torch.tensor([loss / self.size, *own], dtype=torch.float64)
+        dist.all_reduce(message)
+        return float(message[0]), tuple(bool(wish) for wish in message[1:])
 
     def join(self, part: Tensor) -> Tensor:
         """Put the shares of all processes together, (1, B / size, H) -> (1, B, H)."""

@@ -13,6 +13,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from chargen.checkpoint import (
     METRICS,
     MODEL,
     ModelHeader,
+    load_resume,
     load_weights,
     read_metrics,
     save_model,
@@ -38,9 +40,9 @@ from chargen.errors import TrainingError
 from chargen.evaluation import autocast, final_losses, score_lanes
 from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped, Warned
 from chargen.facts import facts
-from chargen.job import Job
+from chargen.job import Job, Record
 from chargen.learner import Learner
-from chargen.planning import EVALUATION_SHARE, budget_steps
+from chargen.planning import EVALUATION_SHARE, Plan, budget_steps
 from chargen.sampler import Sampler
 from chargen.storage import append_line, write_whole
 
@@ -48,6 +50,8 @@ SAMPLE_LENGTH = 160  # characters of the sample at each evaluation
 SHOW_EVERY = 0.1  # seconds between two progress events
 SAVE_EVERY = 60.0  # seconds of work that a crash may cost at most
 SAVE_SHARE = 0.02  # of the time may go into saving
+ROLLBACKS = 3  # times that a run whose loss explodes begins again from its last state
+EXPLODED = 3.0  # times the loss of a model that knows nothing
 REPLAN = 0.02  # a change of the remaining steps that is worth planning anew
 
 
@@ -67,6 +71,8 @@ class Trainer:
         self._saving_seconds, self._peak_memory = 0.0, 0
         self.team = job.team
         self.learner = Learner(job.model, job.config, job.plan.lanes, job.device, job.team)
+        if job.weights is not None:
+            self.learner.begin_with(job.weights)
         if job.tensors is not None:
             self.learner.restore(job.tensors, job.step)
         self._lanes = Lanes(
@@ -95,24 +101,28 @@ class Trainer:
             self._cut_metrics()
         self._first = self._mark = (time.monotonic(), self.learner.steps)
         while self.learner.steps < self.plan.steps:
-            stopping, saving, over = self.team.led(self._due)
-            if stopping:
+            loss, (stopping, saving, over) = self._learn()
+            if not loss < EXPLODED * math.log(self.job.model.vocab_size + 1):
+                yield from self._roll_back()
+                continue
+            self.record.loss_sum += loss
+            self.record.loss_count += 1
+            yield from self._look(over)
+            if stopping and self.learner.steps < self.plan.steps:
                 yield self._stopped()
                 return
             if saving:
                 self.save()
-            yield from self._advance(over)
         yield from self._finish()
 
     def _due(self) -> tuple[bool, bool, bool]:
-        """Tell whether to stop, to save, and to take the last step."""
+        """Tell whether to stop, to save, and to end now."""
         pause = min(SAVE_EVERY, 10 + self._saving_seconds / SAVE_SHARE)
         saving = time.monotonic() - self._saved > pause
         return self._stop(), saving, self._overdue()
 
-    def _advance(self, last: bool) -> Iterator[Event]:
-        """Take a step, and do what is due after it."""
-        self._learn()
+    def _look(self, last: bool) -> Iterator[Event]:
+        """Do what is due after a step."""
         step = self.learner.steps
         if last:
             self.plan = self.plan.replanned(step, step)
@@ -132,18 +142,35 @@ class Trainer:
             self.plan = self.plan.replanned(step, step)
             yield Warned(f"ended at step {step:,}: it can only get worse (--patience 0 goes on)")
 
-    def _learn(self) -> None:
+    def _roll_back(self) -> Iterator[Event]:
+        """Take back the last state that was saved, and go on from it with half the rate."""
+        tensors, header = load_resume(self.job.run)
+        rollbacks, rate = self.record.rollbacks + 1, self.learner.peak / 2
+        if rollbacks > ROLLBACKS:
+            raise TrainingError(
+                f"the loss exploded {rollbacks} times, at last at step {self.learner.steps + 1}; "
+                f"train again with a lower --learning-rate than {rate:g} "
+                "(the model file is from before)"
+            )
+        self.record = replace(Record(**header["record"]), rollbacks=rollbacks)
+        self.plan = Plan.from_json(header["plan"])
+        self.job = replace(self.job, config=replace(self.job.config, learning_rate=rate))
+        self.learner.restore(tensors, int(header["step"]))
+        self.learner.peak = rate
+        self.save()
+        if self.team.leads:
+            self._cut_metrics()
+        yield Warned(
+            f"the loss exploded: back to step {self.learner.steps:,}, learning rate {rate:g}"
+        )
+
+    def _learn(self) -> tuple[float, tuple[bool, ...]]:
+        """Take a step; return its loss, and what is due after it."""
         step = self.learner.steps
         inputs, targets = self._lanes.batch(step)
         progress = self.plan.progress(step)
         loss = self.learner.learn(inputs, targets, progress, self.plan.precision)
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss became {loss} at step {step + 1}; train again with a lower "
-                f"--learning-rate than {self.learner.peak:g} (the model file is from before)"
-            )
-        self.record.loss_sum += loss
-        self.record.loss_count += 1
+        return self.team.exchange(loss, self._due())
 
     def _finish(self) -> Iterator[Event]:
         """Score the kept model in one pass and write the last lines."""

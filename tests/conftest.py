@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import signal
 import subprocess
@@ -12,9 +14,16 @@ from pathlib import Path
 import pytest
 
 from chargen.config import ReadConfig
-from chargen.corpus import read_text
+from chargen.corpus import Text, read_text
+from chargen.sources import Source
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+    # Several processes of tests: each on a core of its own, since threads that wait by spinning
+    # would slow each other down tenfold.
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script
     signal.signal(signal.SIGINT, signal.default_int_handler)  # children must feel Ctrl-C
@@ -52,6 +61,19 @@ def write(name: str, data: bytes | str) -> Path:
     return Path(name)
 
 
+def text_of(content: str | bytes, tokenizer: str = "char") -> Text:
+    """Return a text that is in no file."""
+    data = content if isinstance(content, bytes) else content.encode()
+    length = len(data) if tokenizer == "byte" else len(data.decode())
+    config = ReadConfig(("x",), tokenizer)
+    return Text((Source("x", io.BytesIO(data)),), config, length, hashlib.sha256(data).hexdigest())
+
+
+def content_of(text: Text) -> str:
+    """Return all that a text holds."""
+    return "".join(piece if isinstance(piece, str) else piece.decode() for piece in text.pieces())
+
+
 @pytest.fixture
 def chargen() -> Run:
     return run_chargen
@@ -60,9 +82,7 @@ def chargen() -> Run:
 @pytest.fixture(scope="session")
 def prose() -> str:
     """20,000 characters of English from Python's own manual."""
-    content = read_text(ReadConfig(("builtin:pydoc",))).content
-    assert isinstance(content, str)
-    return content[5000:25000]
+    return content_of(read_text(ReadConfig(("builtin:pydoc",))))[5000:25000]
 
 
 @pytest.fixture(scope="session")

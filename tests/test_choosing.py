@@ -11,9 +11,10 @@ import torch
 from chargen import choosing
 from chargen.checkpoint import count_weights
 from chargen.choosing import Choice, choose, dropout_for, embedding_for, weight_drop_for
-from chargen.config import PRESETS, LayerConfig, ModelConfig, ReadConfig, TrainConfig, format_stack
-from chargen.corpus import Text, tokenize
+from chargen.config import PRESETS, LayerConfig, ModelConfig, TrainConfig, format_stack
+from chargen.corpus import tokenize
 from chargen.planning import Costs
+from tests.conftest import text_of
 
 STACKS = tuple((LayerConfig("lstm", hidden),) * layers for layers, hidden in PRESETS.values())
 
@@ -36,7 +37,7 @@ def choose_on(
         return Costs("bfloat16", count_weights(model) * tokens / rate, 1e-6, 1e-6, 1.5)
 
     monkeypatch.setattr(choosing, "measure", measure)
-    corpus = tokenize(Text("ab cd ef gh\n" * (length // 12)), ReadConfig(("x",)), 0.1)
+    corpus = tokenize(text_of("ab cd ef gh\n" * (length // 12)), 0.1)
     choice = choose(
         stacks,
         embedding=64,

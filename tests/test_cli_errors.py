@@ -18,8 +18,9 @@ TRAIN_ERRORS = [
     (
         ["no.txt"],
         1,
-        "corpus 'no.txt' does not exist; give a file, a folder, - for standard input, "
-        "or a built-in text (builtin:pydoc, builtin:stdlib)",
+        "corpus 'no.txt' does not exist; give a file, a folder, a pattern, - for standard input, "
+        "or a known text (builtin:pydoc, builtin:stdlib, tinyshakespeare, warandpeace, names, "
+        "alice29, text8, enwik8)",
     ),
     (["empty"], 1, "corpus 'empty' is empty; give a text of a few thousand characters"),
     (

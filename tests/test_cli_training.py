@@ -163,3 +163,37 @@ def test_a_time_budget_is_kept(chargen: Run, prose: str) -> None:
     assert done.returncode == 0, done.stderr
     # How exactly it is kept is measured by benchmarks/quality.py; a busy machine may be late.
     assert 5.0 < time.monotonic() - began < 20
+
+
+def test_a_run_belongs_to_one_process(chargen: Run, prose: str) -> None:
+    write("text.txt", prose)
+    command = [sys.executable, "-m", "chargen", "train", "text.txt", "--hidden", "16"]
+    command += ["--steps", "100000", "--name", "a", "--threads", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as running:
+        while not Path("checkpoints/a/metrics.jsonl").exists():
+            time.sleep(0.05)
+        for options in (("text.txt", "--name", "a", "--force"), ("--resume", "--name", "a")):
+            refused = chargen("train", *options, "--steps", "5")
+            assert refused.returncode == 1
+            assert refused.stderr == (
+                "chargen: run 'a' is being trained by another process; wait until it ends, "
+                "or give this one another --name\n"
+            )
+        running.send_signal(signal.SIGKILL)
+    assert chargen("train", "--resume", "--name", "a", "--steps", "1").returncode == 0
+
+
+def test_a_run_interrupted_while_measuring_leaves_no_folder(prose: str) -> None:
+    write("text.txt", prose)
+    command = [sys.executable, "-m", "chargen", "train", "text.txt", "--name", "a"]
+    command += ["--stack", "lstm:2048,lstm:2048", "--steps", "9"]  # measuring takes seconds
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        while not Path("checkpoints/a").exists():
+            assert running.poll() is None
+            time.sleep(0.02)
+        time.sleep(0.3)
+        running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "Traceback" not in told
+    assert not Path("checkpoints/a").exists()

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from chargen import corpus as corpora_module
 from chargen.config import ReadConfig
-from chargen.corpus import Lanes, Text, count_characters, fit_lanes, read_text, split, tokenize
+from chargen.corpus import Lanes, Text, count_characters, fit_lanes, read_text, tokenize
 from chargen.errors import ConfigError, CorpusError
+from chargen.sources import folded
+from tests.conftest import content_of, text_of
 
 
 def read(*sources: str | Path, **options: str) -> Text:
@@ -37,38 +39,39 @@ def write(name: str, data: bytes) -> str:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 def test_utf_is_read_by_its_byte_order_mark(encoding: str) -> None:
-    assert read(write("t.txt", "héllo 日本\n".encode(encoding))).content == "héllo 日本\n"
+    assert content_of(read(write("t.txt", "héllo 日本\n".encode(encoding)))) == "héllo 日本\n"
 
 
 def test_big_endian_marks_are_known() -> None:
-    assert read(write("t", b"\xfe\xff" + "hé".encode("utf-16-be"))).content == "hé"
-    assert read(write("t", b"\0\0\xfe\xff" + "hé".encode("utf-32-be"))).content == "hé"
+    assert content_of(read(write("t", b"\xfe\xff" + "hé".encode("utf-16-be")))) == "hé"
+    assert content_of(read(write("t", b"\0\0\xfe\xff" + "hé".encode("utf-32-be")))) == "hé"
 
 
 def test_several_files_are_joined_by_a_newline_in_the_order_given() -> None:
     write("b", b"second")
     write("a", b"first\n")
-    assert read("a", "b").content == "first\n\nsecond"
-    assert read("b", "a").content == "second\nfirst\n"
+    assert content_of(read("a", "b")) == "first\n\nsecond"
+    assert content_of(read("b", "a")) == "second\nfirst\n"
 
 
 def test_standard_input_is_a_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("päper".encode())))
-    assert read("-").content == "päper"
+    assert content_of(read("-")) == "päper"
 
 
 def test_line_ends_are_folded_and_said_once_unless_kept() -> None:
     write("dos", b"a\r\nb\r\nc\rd")
     folded = read("dos")
-    assert folded.content == "a\nb\nc\rd"
+    assert content_of(folded) == "a\nb\nc\rd"
     assert folded.notes == ("2 CRLF line ends read as LF (--newlines keep leaves them)",)
-    assert read("dos", newlines="keep") == Text("a\r\nb\r\nc\rd")
-    assert read("dos", tokenizer="byte") == Text(b"a\r\nb\r\nc\rd")
+    for options in ({"newlines": "keep"}, {"tokenizer": "byte"}):
+        kept = read("dos", **options)
+        assert (content_of(kept), kept.notes) == ("a\r\nb\r\nc\rd", ())
 
 
 def test_a_named_encoding_is_used() -> None:
     write("old", "café".encode("latin-1"))
-    assert read("old", encoding="latin-1").content == "café"
+    assert content_of(read("old", encoding="latin-1")) == "café"
 
 
 def test_a_folder_gives_its_texts_in_order_and_skips_the_rest() -> None:
@@ -78,31 +81,30 @@ def test_a_folder_gives_its_texts_in_order_and_skips_the_rest() -> None:
     write("d/empty.txt", b"")
     write("d/image.png", bytes(range(256)) * 4)
     text = read("d")
-    assert text.content == "z\nb"
+    assert content_of(text) == "z\nb"
     assert text.notes == ("2 files of 'd' skipped: no text",)
 
 
 def test_the_builtin_texts_need_no_download() -> None:
-    pydoc, stdlib = read("builtin:pydoc").content, read("builtin:stdlib").content
-    assert isinstance(pydoc, str)
-    assert isinstance(stdlib, str)
-    assert len(pydoc) > 400_000
-    assert len(stdlib) > 5_000_000
-    assert "import" in stdlib
+    assert read("builtin:pydoc").length > 400_000
+    stdlib = read("builtin:stdlib")
+    assert stdlib.length > 5_000_000
+    assert "import" in next(stdlib.pieces())
 
 
 def test_an_existing_path_wins_over_a_builtin_name() -> None:
-    assert read(write("builtin:pydoc", b"mine")).content == "mine"
+    assert content_of(read(write("builtin:pydoc", b"mine"))) == "mine"
 
 
 def test_a_nul_alone_makes_no_binary() -> None:
-    assert read(write("t", b"a text with \0 one nul, for long enough" * 9)).content
-    assert read(write("t", b"\x1b[1mbold\x1b[0m\f\r\t" * 9)).content
+    assert content_of(read(write("t", b"a text with \0 one nul, for long enough" * 9)))
+    assert content_of(read(write("t", b"\x1b[1mbold\x1b[0m\f\r\t" * 9)))
 
 
 MISSING = (
-    "corpus 'no.txt' does not exist; give a file, a folder, - for standard input, "
-    "or a built-in text (builtin:pydoc, builtin:stdlib)"
+    "corpus 'no.txt' does not exist; give a file, a folder, a pattern, - for standard input, or a "
+    "known text (builtin:pydoc, builtin:stdlib, tinyshakespeare, warandpeace, names, alice29, "
+    "text8, enwik8)"
 )
 BINARY = "corpus 'bin' is a binary file, not a text; train on its bytes with --tokenizer byte"
 LATIN = (
@@ -159,23 +161,31 @@ def test_a_wrong_way_of_reading_is_explained(options: dict[str, str], message: s
 
 
 def test_the_checksum_is_of_the_content() -> None:
-    assert Text("ab").sha256 == Text(b"ab").sha256 != Text("ac").sha256
+    write("one", b"ab\ncd")
+    write("a", b"ab")
+    write("c", b"cd")
+    assert read("one").sha256 == read("one", tokenizer="byte").sha256 == read("a", "c").sha256
+    assert read("one").sha256 != read("c", "a").sha256
 
 
 # -- splitting and encoding ---------------------------------------------------------------
 
 
+def parts(content: str, val_frac: float, test_frac: float) -> list[str]:
+    cut = text_of(content).parts(val_frac, test_frac)
+    return ["".join(str(piece) for piece in part) for part in cut]
+
+
 def test_the_last_tenth_is_for_validation() -> None:
-    train, validation, test = split("x" * 900 + "y" * 100, 0.1, 0)
-    assert (train, validation, test) == ("x" * 900, "y" * 100, "")
-    assert split("x" * 1_115_394, 0.1, 0)[0] == "x" * 1_003_854
-    assert split("z" * 20, 0, 0) == ("z" * 20, "", "")
+    assert parts("x" * 900 + "y" * 100, 0.1, 0) == ["x" * 900, "y" * 100, ""]
+    assert len(parts("x" * 1_115_394, 0.1, 0)[0]) == 1_003_854
+    assert parts("z" * 20, 0, 0) == ["z" * 20, "", ""]
 
 
 def test_a_test_part_comes_after_the_validation_part() -> None:
     text = "a" * 700 + "b" * 200 + "c" * 100
-    assert split(text, 0.2, 0.1) == ("a" * 700, "b" * 200, "c" * 100)
-    corpus = tokenize(Text(text), ReadConfig(("x",)), 0.2, 0.1)
+    assert parts(text, 0.2, 0.1) == ["a" * 700, "b" * 200, "c" * 100]
+    corpus = tokenize(text_of(text), 0.2, 0.1)
     assert [len(part) for part in (corpus.train, corpus.validation, corpus.test)] == [700, 200, 100]
     testing = corpus.for_testing()
     assert testing.validation.tolist() == corpus.test.tolist()
@@ -183,15 +193,32 @@ def test_a_test_part_comes_after_the_validation_part() -> None:
     assert testing.characters_per_token == 1
 
 
+@given(st.lists(st.text(max_size=9)), st.floats(0, 0.5), st.floats(0, 0.4))
+def test_pieces_are_cut_where_the_whole_would_be(
+    pieces: list[str], val_frac: float, test_frac: float
+) -> None:
+    whole = "".join(pieces)
+    first = int((1 - val_frac - test_frac) * len(whole))
+    second = max(first, int((1 - test_frac) * len(whole)))
+    cut = corpora_module._cut(iter(pieces), [first, second])
+    expected = [whole[:first], whole[first:second], whole[second:]]
+    assert ["".join(map(str, part)) for part in cut] == expected
+
+
+@given(st.lists(st.sampled_from(["a", "\r", "\n", "\r\n", "b\r", "\nc", ""])))
+def test_line_ends_are_folded_across_pieces(pieces: list[str]) -> None:
+    assert "".join(folded(pieces)) == "".join(pieces).replace("\r\n", "\n")
+
+
 @pytest.mark.parametrize("tokenizer", ["char", "byte"])
 def test_a_text_too_small_is_refused(tokenizer: str) -> None:
-    assert len(read(write("t", b"x" * 20), tokenizer=tokenizer).content) == 20
+    assert len(content_of(read(write("t", b"x" * 20), tokenizer=tokenizer))) == 20
     with pytest.raises(CorpusError, match="corpus has 19 characters; at least 20 are needed"):
         read(write("t", b"x" * 19), tokenizer=tokenizer)
 
 
 def test_the_alphabet_is_of_the_training_part_only() -> None:
-    corpus = tokenize(Text("ab" * 45 + "cdcdcdcdcd"), ReadConfig(("x",)), 0.1)
+    corpus = tokenize(text_of("ab" * 45 + "cdcdcdcdcd"), 0.1)
     assert corpus.tokenizer.vocab_size == 3
     assert corpus.validation.tolist() == [0] * 10
     assert corpus.characters_per_token == 1
@@ -199,14 +226,14 @@ def test_the_alphabet_is_of_the_training_part_only() -> None:
 
 
 def test_the_context_is_the_end_of_the_training_part() -> None:
-    corpus = tokenize(Text("abc" * 400), ReadConfig(("x",)), 0.1)
+    corpus = tokenize(text_of("abc" * 400), 0.1)
     assert corpus.context.tolist() == corpus.train[-256:].tolist()
 
 
 def test_bytes_are_counted_as_the_characters_they_spell() -> None:
     assert count_characters("日本é".encode()) == 3
     assert count_characters("日本é") == 3
-    corpus = tokenize(Text("日本".encode() * 100), ReadConfig(("x",), "byte"), 0.1)
+    corpus = tokenize(text_of("日本".encode() * 100, "byte"), 0.1)
     assert corpus.characters_per_token == pytest.approx(1 / 3)
     assert corpus.unknown_rate == 0
 
@@ -215,7 +242,7 @@ def test_bytes_are_counted_as_the_characters_they_spell() -> None:
     ("text", "rate"), [("ab" * 1000, 1 / 5000), ("ab" * 500 + "xyz", 3 / 1003), ("abcdef", 0.01)]
 )
 def test_hidden_characters_are_as_many_as_good_and_turing_expect(text: str, rate: float) -> None:
-    assert corpora_module._unknown_rate(text) == pytest.approx(rate)
+    assert corpora_module.tokenize(text_of(text), 0.0).unknown_rate == pytest.approx(rate)
 
 
 # -- lanes --------------------------------------------------------------------------------

@@ -28,7 +28,10 @@ evaluation sampler
 engine runs
 model recipe
 cells
+transfer statistics
 checkpoint corpus
+cache sources
+catalogue
 tokenizers
 advice events ngram output storage
 config devices team

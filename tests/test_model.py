@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from chargen.config import CELLS, ModelConfig, ReadConfig, TrainConfig, parse_stack
-from chargen.corpus import Text, tokenize
+from chargen.config import CELLS, ModelConfig, TrainConfig, parse_stack
+from chargen.corpus import tokenize
 from chargen.evaluation import (
     Score,
     score_carried,
@@ -20,6 +20,7 @@ from chargen.evaluation import (
 from chargen.learner import Learner
 from chargen.model import LanguageModel
 from chargen.recipe import LockedDropout, dropped_weights, learning_rate, make_optimizer
+from tests.conftest import text_of
 
 STACKS = [*(f"{kind}:6" for kind in CELLS), "gru:7,lstm:5,rnn:4"]
 VOCAB = 11
@@ -283,7 +284,7 @@ def test_a_restored_learner_goes_on_bit_for_bit(optimizer: str) -> None:
 
 
 def test_a_model_that_knows_nothing_pays_for_the_whole_vocabulary() -> None:
-    corpus = tokenize(Text("abcdefghij" * 300), ReadConfig(("x",)), 0.1)
+    corpus = tokenize(text_of("abcdefghij" * 300), 0.1)
     model = model_of("lstm:6")
     with torch.no_grad():
         model.head.weight.zero_()
@@ -296,7 +297,7 @@ def test_a_model_that_knows_nothing_pays_for_the_whole_vocabulary() -> None:
 
 @pytest.mark.parametrize("size", [40, 333, 3000, 20011])
 def test_both_protocols_score_each_token_once(size: int, prose: str) -> None:
-    corpus = tokenize(Text(prose[:size]), ReadConfig(("x",), "byte"), 0.1)
+    corpus = tokenize(text_of(prose[:size], "byte"), 0.1)
     model = LanguageModel(ModelConfig(256, parse_stack("lstm:6"), 5), TrainConfig(seed=1))
     lanes, carried = score_lanes(model, corpus), score_carried(model, corpus)
     assert lanes.tokens == carried.tokens == len(corpus.validation)
@@ -305,7 +306,7 @@ def test_both_protocols_score_each_token_once(size: int, prose: str) -> None:
 
 
 def test_the_carried_score_is_the_sum_of_the_costs_of_one_pass(prose: str) -> None:
-    corpus = tokenize(Text(prose[:5000]), ReadConfig(("x",), "byte"), 0.1)
+    corpus = tokenize(text_of(prose[:5000], "byte"), 0.1)
     model = LanguageModel(ModelConfig(256, parse_stack("gru:6"), 5), TrainConfig(seed=1))
     ids = np.concatenate([corpus.train[-256:], corpus.validation]).astype(np.int64)
     with torch.no_grad():
@@ -317,7 +318,7 @@ def test_the_carried_score_is_the_sum_of_the_costs_of_one_pass(prose: str) -> No
 
 @pytest.mark.parametrize("size", [600, 2560, 100_003])
 def test_windows_begin_anew_every_256_tokens(size: int, prose: str) -> None:
-    corpus = tokenize(Text((prose * 3)[:size]), ReadConfig(("x",), "byte"), 0.1)
+    corpus = tokenize(text_of((prose * 3)[:size], "byte"), 0.1)
     model = LanguageModel(ModelConfig(256, parse_stack("lstm:6"), 5), TrainConfig(seed=1))
     ids = np.concatenate([corpus.train[-1:], corpus.validation]).astype(np.int64)
     expected = 0.0
@@ -331,7 +332,7 @@ def test_windows_begin_anew_every_256_tokens(size: int, prose: str) -> None:
 
 
 def test_counting_scores_each_token_once_and_names_its_order() -> None:
-    corpus = tokenize(Text("abcab" * 600 + "z"), ReadConfig(("x",)), 0.1)
+    corpus = tokenize(text_of("abcab" * 600 + "z"), 0.1)
     order, score = score_counting(corpus)
     assert order == 4  # three characters tell the next one
     assert score.tokens == score.characters == len(corpus.validation) == 301
@@ -340,7 +341,7 @@ def test_counting_scores_each_token_once_and_names_its_order() -> None:
 
 
 def test_a_limit_scores_part_of_every_lane(prose: str) -> None:
-    corpus = tokenize(Text(prose), ReadConfig(("x",), "byte"), 0.1)
+    corpus = tokenize(text_of(prose, "byte"), 0.1)
     model = LanguageModel(ModelConfig(256, parse_stack("lstm:6"), 5), TrainConfig(seed=1))
     part = score_lanes(model, corpus, 320)
     assert part.tokens == 320
@@ -349,7 +350,7 @@ def test_a_limit_scores_part_of_every_lane(prose: str) -> None:
 
 def test_naming_an_unknown_character_costs_the_choice_among_all_others() -> None:
     text = "ab" * 450 + "ab" * 49 + "zz"
-    corpus = tokenize(Text(text), ReadConfig(("x",)), 0.1)
+    corpus = tokenize(text_of(text), 0.1)
     model = LanguageModel(ModelConfig(3, parse_stack("rnn:2"), 2), TrainConfig(seed=1))
     with torch.no_grad():
         model.head.weight.zero_()

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
-from chargen.corpus import Text, tokenize
+from chargen.config import ModelConfig, TrainConfig, parse_stack
+from chargen.corpus import tokenize
 from chargen.planning import Costs, Plan, _evaluations, budget_steps, make_plan, measure
+from tests.conftest import text_of
 
 PLAN = Plan("float32", 2, 8, 32, ((0, 100, 0.0),), 10, None, 0.5)
 
@@ -88,7 +89,7 @@ def test_a_text_without_validation_is_still_looked_at() -> None:
 
 @pytest.mark.parametrize("val_frac", [0.1, 0.0])
 def test_a_plan_is_measured_on_this_machine(prose: str, val_frac: float) -> None:
-    corpus = tokenize(Text(prose[:3000]), ReadConfig(("x",)), val_frac)
+    corpus = tokenize(text_of(prose[:3000]), val_frac)
     model = ModelConfig(corpus.tokenizer.vocab_size, parse_stack("lstm:8"), 4)
     config = TrainConfig(time=3.0, val_frac=val_frac)
     costs = measure(model, config, corpus, torch.device("cpu"))

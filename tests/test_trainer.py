@@ -24,7 +24,7 @@ from chargen.checkpoint import (
 )
 from chargen.choosing import Choice
 from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
-from chargen.corpus import Corpus, Text, read_text, tokenize
+from chargen.corpus import Corpus, read_text, tokenize
 from chargen.errors import CheckpointError, TrainingError
 from chargen.evaluation import score_carried, score_lanes
 from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped, Warned
@@ -34,6 +34,7 @@ from chargen.model import LanguageModel
 from chargen.planning import Plan
 from chargen.runs import new_run_folder
 from chargen.trainer import Trainer
+from tests.conftest import text_of
 
 CPU = torch.device("cpu")
 PLAN = Plan("float32", 2, 4, 16, ((0, 24, 0.0),), 8, None, 0.1)
@@ -64,7 +65,7 @@ def begin(
         run=new_run_folder(name, reading.sources, force=False),
         reading=reading,
         text=text,
-        corpus=tokenize(text, reading, config.val_frac, config.test_frac),
+        corpus=tokenize(text, config.val_frac, config.test_frac),
         stacks=(parse_stack(stack),),
         embedding=6,
         config=config,
@@ -301,14 +302,64 @@ def test_memory_does_not_grow_with_the_steps(prose: str, monkeypatch: pytest.Mon
     assert held[-1] - held[9] < 4e6
 
 
-def test_a_loss_that_is_no_number_ends_the_run_in_words(
+def explode_at(monkeypatch: pytest.MonkeyPatch, trainer: Trainer, steps: set[int]) -> None:
+    """Let the loss be no number at some steps, each once, whatever the weights are."""
+    learn = trainer.learner.learn
+
+    def learning(*batch: Any) -> float:
+        if trainer.learner.steps in steps:
+            steps.remove(trainer.learner.steps)
+            return float("nan")
+        return learn(*batch)
+
+    monkeypatch.setattr(trainer.learner, "learn", learning)
+
+
+def test_an_exploding_loss_is_rolled_back_with_half_the_rate(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin("run", prose, monkeypatch, learning_rate=0.004)
+    sit(job, 10)
+    trainer = Trainer(resume(job.run), time.monotonic(), lambda: False)
+    explode_at(monkeypatch, trainer, {15, 20})
+    events = list(trainer.events())
+    words = [event.words for event in events if isinstance(event, Warned)]
+    assert words == [
+        "the loss exploded: back to step 10, learning rate 0.002",
+        "the loss exploded: back to step 10, learning rate 0.001",
+    ]
+    header = load_resume(job.run)[1]
+    assert (header["step"], header["record"]["rollbacks"]) == (24, 2)
+    assert header["config"]["learning_rate"] == 0.001
+    assert [line.get("step") for line in read_metrics(job.run)] == [8, 16, 24, None]
+
+
+def test_after_three_explosions_the_run_gives_up_in_words(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = begin("run", prose, monkeypatch)
     trainer = Trainer(job, time.monotonic(), lambda: False)
-    monkeypatch.setattr(trainer.learner, "learn", lambda *_: float("nan"))
-    with pytest.raises(TrainingError, match="loss became nan at step 1; train again with a lower"):
+    monkeypatch.setattr(trainer.learner, "learn", lambda *_: float("inf"))
+    with pytest.raises(TrainingError) as error:
         list(trainer.events())
+    assert str(error.value) == (
+        "the loss exploded 4 times, at last at step 1; train again with a lower "
+        "--learning-rate than 0.0005 (the model file is from before)"
+    )
+
+
+def test_a_gradient_that_is_not_finite_spoils_nothing(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = Trainer(begin("run", prose, monkeypatch), time.monotonic(), lambda: False).learner
+    before = learner.tensors()
+    learner.model.head.bias.register_hook(lambda gradient: gradient * float("inf"))
+    tokens = np.ones((4, 16), np.int64)
+    assert np.isnan(learner.learn(tokens, tokens, 0.5, "float32"))
+    after = learner.tensors()
+    assert learner.steps == 0
+    for name in (name for name in before if name.startswith(("weights/", "average/"))):
+        assert np.array_equal(before[name], after[name])
 
 
 def test_a_time_budget_is_kept_when_the_machine_is_slower_than_planned(
@@ -417,12 +468,12 @@ def test_a_text_from_standard_input_is_kept_for_resuming(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     give_plan(monkeypatch, PLAN)
-    text = Text(prose[:3000])
+    text = text_of(prose[:3000])
     job, _ = new_job(
         run=new_run_folder("run", ("-",), force=False),
         reading=ReadConfig(("-",)),
         text=text,
-        corpus=tokenize(text, ReadConfig(("-",)), 0.1),
+        corpus=tokenize(text, 0.1),
         stacks=(parse_stack("lstm:8"),),
         embedding=4,
         config=TrainConfig(steps=24),
@@ -439,9 +490,9 @@ def test_a_text_from_standard_input_is_kept_for_resuming(
 def test_the_floor_is_measured_when_there_is_time(
     budget: float | None, there: bool, prose: str
 ) -> None:
-    corpus = tokenize(Text(prose), ReadConfig(("x",)), 0.1)
+    corpus = tokenize(text_of(prose), 0.1)
     assert (jobs._floor(corpus, budget) is not None) == there
-    assert jobs._floor(tokenize(Text(prose), ReadConfig(("x",)), 0.0), None) is None
+    assert jobs._floor(tokenize(text_of(prose), 0.0), None) is None
 
 
 @pytest.mark.parametrize(

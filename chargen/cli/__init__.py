@@ -12,6 +12,7 @@ import typer
 from chargen import __version__
 from chargen.cli import common
 from chargen.cli.cells import cells
+from chargen.cli.corpus import corpus
 from chargen.cli.info import info
 from chargen.cli.repl import repl
 from chargen.cli.runs import runs
@@ -41,6 +42,9 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         print(f"chargen {__version__}")
         raise typer.Exit
+
+
+app.add_typer(corpus, name="corpus")
 
 
 @app.callback()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import re
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +30,9 @@ from chargen.config import (
 from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
+    from chargen.checkpoint import ModelHeader
     from chargen.job import Job
+    from chargen.transfer import Start
 
 TEXT, MODEL, RECIPE = "The text", "The model", "The recipe"
 
@@ -59,6 +64,9 @@ def train(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Begin a run of this name anew.")] = False,
     seed: Annotated[int | None, typer.Option(help=help_of(TrainConfig, "seed"))] = None,
+    init_from: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Begin from a trained model.")
+    ] = None,
     preset: settings.Preset = None,
     config: settings.ConfigFile = None,
     device: common.Device = "auto",
@@ -74,6 +82,8 @@ def train(
     vocab_size: Annotated[int, _of(ReadConfig, "vocab_size", TEXT)] = ReadConfig.vocab_size,
     encoding: Annotated[str | None, _of(ReadConfig, "encoding", TEXT)] = ReadConfig.encoding,
     newlines: Annotated[str, _of(ReadConfig, "newlines", TEXT)] = ReadConfig.newlines,
+    separator: Annotated[str, _of(ReadConfig, "separator", TEXT)] = r"\n",
+    field: Annotated[str | None, _of(ReadConfig, "field", TEXT)] = ReadConfig.field,
     val_frac: Annotated[float, _of(TrainConfig, "val_frac", TEXT)] = TrainConfig.val_frac,
     test_frac: Annotated[float, _of(TrainConfig, "test_frac", TEXT)] = TrainConfig.test_frac,
     stack: Annotated[
@@ -128,8 +138,9 @@ def train(
         raise ConfigError("--resume goes on with a run's own corpus; leave corpus and --force out")
     if not resume and not corpus:
         raise ConfigError("no corpus given; name a file, a folder, - or builtin:pydoc")
-    job = _resumed_job(options, recipe) if resume else _new_job(options, recipe)
-    _follow(job, _shown(options), tensorboard)
+    with contextlib.ExitStack() as held:
+        job = (_resumed_job if resume else _new_job)(options, recipe, held)
+        _follow(job, _shown(options), tensorboard)
 
 
 def _config(options: dict[str, Any]) -> TrainConfig:
@@ -154,21 +165,30 @@ def candidates(options: dict[str, Any]) -> tuple[tuple[LayerConfig, ...], ...]:
     return tuple(dict.fromkeys(stacks))
 
 
-def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
+def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> Job:
     sources = tuple(options["corpus"])
-    stacks = candidates(options)
+    header, start = _start(options)
+    stacks = (header.config.layers,) if header else candidates(options)
     if config.time is None and config.steps is None and config.epochs is None:
         config = dataclasses.replace(config, time=DEFAULT_TIME)
 
-    from chargen.corpus import read_text, tokenize
+    from chargen.corpus import encode_corpus, read_text, tokenize
+    from chargen.transfer import grown
 
-    reading = ReadConfig(sources, *(options[f.name] for f in dataclasses.fields(ReadConfig)[1:]))
-    text = read_text(reading)
-    corpus = tokenize(text, reading, config.val_frac, config.test_frac)
+    values = {f.name: options[f.name] for f in dataclasses.fields(ReadConfig)[1:]}
+    values["separator"] = unescape(values["separator"])
+    values["tokenizer"] = header.tokenizer.kind if header else values["tokenizer"]
+    reading = ReadConfig(sources, **values)
+    text, fracs = read_text(reading), (config.val_frac, config.test_frac)
+    if header:
+        tokenizer = grown(header.tokenizer, text.parts(*fracs)[0])
+        corpus = encode_corpus(text, tokenizer, *fracs)
+    else:
+        corpus = tokenize(text, *fracs)
 
     from chargen.devices import count_cores, find_device  # from here on torch is needed
     from chargen.job import new_job
-    from chargen.runs import new_run_folder
+    from chargen.runs import clear_run, locked, new_run_folder
     from chargen.team import find_team
 
     device = find_device(options["device"])
@@ -176,6 +196,10 @@ def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
     config = dataclasses.replace(config, seed=team.agree(config.seed))
     name, force = options["name"], options["force"]
     run = Path(team.led(lambda: str(new_run_folder(name, sources, force=force))))
+    if team.leads:
+        held.enter_context(locked(run))
+        if force:
+            clear_run(run)
     threads = options["threads"] or max(1, count_cores() // team.size)
     _prepare(threads)
     job, notes = new_job(
@@ -184,26 +208,52 @@ def _new_job(options: dict[str, Any], config: TrainConfig) -> Job:
         text=text,
         corpus=corpus,
         stacks=stacks,
-        embedding=options["embedding"],
+        embedding=header.config.embedding if header else options["embedding"],
         config=config,
         device=device,
         threads=threads,
         seconds_used=common.seconds_used(),
         team=team,
+        start=start,
     )
     for note in notes if team.leads else ():
         common.warn(note)
     return job
 
 
-def _resumed_job(options: dict[str, Any], budget: TrainConfig) -> Job:
+def _start(options: dict[str, Any]) -> tuple[ModelHeader | None, Start | None]:
+    """Return the model to begin from: what it is, and its weights."""
+    if options["init_from"] is None:
+        return None, None
+    own = ("stack", "cell", "hidden", "layers", "embedding")
+    if any(options[name] for name in own):
+        raise ConfigError(f"--init-from brings its own model; leave --{', --'.join(own)} out")
+
+    from chargen.checkpoint import file_sha256, load_weights, read_model_header
+    from chargen.runs import find_model
+    from chargen.transfer import Start
+
+    path = find_model(options["init_from"])
+    header = read_model_header(path)
+    return header, Start(header.tokenizer, load_weights(path), file_sha256(path))
+
+
+def unescape(text: str) -> str:
+    r"""Return a text with ``\n``, ``\t`` and ``\\`` in place of what shells cannot type."""
+    return re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), text)
+
+
+def _resumed_job(options: dict[str, Any], budget: TrainConfig, held: ExitStack) -> Job:
     from chargen.devices import find_device
     from chargen.job import resumed_job
-    from chargen.runs import find_unfinished
+    from chargen.runs import find_unfinished, locked
     from chargen.team import find_team
 
     device = find_device(options["device"])
-    job = resumed_job(find_unfinished(options["name"]), budget, device, find_team(device))
+    run, team = find_unfinished(options["name"]), find_team(device)
+    if team.leads:
+        held.enter_context(locked(run))
+    job = resumed_job(run, budget, device, team)
     _prepare(job.plan.threads)
     return job
 

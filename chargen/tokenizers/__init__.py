@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from chargen.errors import TokenizerError
@@ -12,18 +13,16 @@ from chargen.tokenizers.char import CharTokenizer
 __all__ = ["Decoder", "Ids", "Tokenizer", "build_tokenizer", "tokenizer_from_json"]
 
 
-def build_tokenizer(kind: str, text: str | bytes, vocab_size: int) -> Tokenizer:
+def build_tokenizer(kind: str, text: Iterable[Any], vocab_size: int) -> Tokenizer:
     """Build a tokenizer of this kind from the training text.
 
     Args:
         kind: ``char``, ``byte``, ``unigram`` or ``bpe``.
-        text: the training part of the corpus; bytes only for ``byte``.
+        text: the training part of the corpus, whole or in pieces; not read for ``byte``.
         vocab_size: wanted vocabulary of a subword tokenizer; the others ignore it.
     """
     if kind == "byte":
         return ByteTokenizer()
-    if isinstance(text, bytes):
-        raise TypeError("only the byte tokenizer reads bytes")
     if kind == "char":
         return CharTokenizer.from_text(text)
     from chargen.tokenizers.subword import SubwordTokenizer  # 30 ms, for those who use it

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from chargen.errors import TokenizerError
 
-Ids = NDArray[np.uint32]
+Ids = NDArray[np.integer[Any]]
 
 CODE_POINTS = 0x110000 - 0x800  # what Unicode can encode: all code points but the surrogates
 

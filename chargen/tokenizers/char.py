@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chargen.errors import TokenizerError
 from chargen.tokenizers.base import CODE_POINTS, Ids, Tokenizer, to_utf8
+
+
+def code_points(text: str) -> NDArray[np.uint32]:
+    """Return the code points of a text; refuses lone surrogates."""
+    return np.frombuffer(to_utf8(text, "utf-32-le"), "<u4")
 
 
 class CharTokenizer(Tokenizer):
@@ -29,10 +36,12 @@ class CharTokenizer(Tokenizer):
         self._id_of[codes] = np.arange(1, len(alphabet) + 1)
 
     @classmethod
-    def from_text(cls, text: str) -> CharTokenizer:
-        """Take the alphabet of this text."""
-        to_utf8(text)  # refuses lone surrogates
-        return cls("".join(sorted(set(text))))
+    def from_text(cls, text: Iterable[str]) -> CharTokenizer:
+        """Take the alphabet of a text, given whole or in pieces."""
+        seen = np.zeros(sys.maxunicode + 1, np.bool_)
+        for piece in text:
+            seen[code_points(piece)] = True
+        return cls("".join(map(chr, np.flatnonzero(seen))))
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> CharTokenizer:
@@ -52,8 +61,7 @@ class CharTokenizer(Tokenizer):
 
     def encode(self, text: str) -> Ids:
         """Return one id a character."""
-        codes = np.frombuffer(to_utf8(text, "utf-32-le"), "<u4")
-        ids: Ids = self._id_of[codes]
+        ids: Ids = self._id_of[code_points(text)]
         return ids
 
     def unseen(self, text: str) -> list[str]:

@@ -13,7 +13,7 @@ import binascii
 import io
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -53,16 +53,19 @@ class SubwordTokenizer(Tokenizer):
         return str(piece).replace(SPACE, " ").encode()
 
     @classmethod
-    def from_text(cls, kind: str, text: str, vocab_size: int) -> SubwordTokenizer:
+    def from_text(cls, kind: str, text: Iterable[str], vocab_size: int) -> SubwordTokenizer:
         """Learn a vocabulary; a size that the text cannot fill or fit is moved to one it can.
+
+        Of a text, given whole or in pieces, ``SAMPLE`` characters at its beginning count.
 
         Raises:
             TokenizerError: the text has no characters but newlines and U+2581.
         """
-        to_utf8(text)  # refuses lone surrogates
-        if not any(_sentences(text)):
+        sample = _beginning(text)
+        to_utf8(sample)  # refuses lone surrogates
+        if not any(_sentences(sample)):
             raise TokenizerError("the text has no words to learn; use --tokenizer char")
-        return cls(kind, _train(kind, text, vocab_size))
+        return cls(kind, _train(kind, sample, vocab_size))
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> SubwordTokenizer:
@@ -86,16 +89,26 @@ class SubwordTokenizer(Tokenizer):
         return {"kind": self.kind, "model": base64.b64encode(self._model).decode()}
 
 
+def _beginning(text: Iterable[str]) -> str:
+    taken, length = [], 0
+    for piece in text:
+        taken.append(piece)
+        length += len(piece)
+        if length >= SAMPLE:
+            break
+    return "".join(taken)[:SAMPLE]
+
+
 def _sentences(text: str) -> Iterator[str]:
     """Yield the lines of a text, none too long, none empty, without U+2581."""
-    for line in re.split(f"[\n{SPACE}]", text[:SAMPLE]):
+    for line in re.split(f"[\n{SPACE}]", text):
         for start in range(0, len(line), SENTENCE):
             yield line[start : start + SENTENCE]
 
 
 def _train(kind: str, text: str, vocab_size: int) -> bytes:
     """Return a serialized sentencepiece model of about this many pieces."""
-    smallest = len(set(text[:SAMPLE])) + CODE_MARGIN
+    smallest = len(set(text)) + CODE_MARGIN
     try:
         return _train_exactly(kind, text, max(vocab_size, smallest))
     except RuntimeError as error:

@@ -1,0 +1,77 @@
+"""Ids of texts, tokenised once: files of the cache, memory-mapped, each whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chargen.errors import StorageError
+from chargen.storage import cache_folder, make_folder, write_whole, writing
+
+Encode = Callable[[], Iterator[tuple[bytes, dict[str, Any]]]]
+"""Yields ids as bytes, and with them facts, of which the last ones of each name hold."""
+
+
+def cached_ids(
+    key: str, dtype: np.dtype[Any], encode: Encode
+) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Return the ids kept under a key, and the facts beside them; make them if they are not there.
+
+    A file that was cut short or changed is made anew. Where the cache cannot be written, the ids
+    are kept in memory.
+    """
+    path = cache_folder() / "corpora" / f"{key}.ids"
+    facts = _whole(path)
+    if facts is None:
+        try:
+            facts = _write(path, encode)
+        except StorageError:
+            return _in_memory(dtype, encode)
+    if not path.stat().st_size:
+        return np.zeros(0, dtype), facts
+    return np.memmap(path, dtype, mode="r"), facts
+
+
+def _whole(path: Path) -> dict[str, Any] | None:
+    """Return the facts beside a file of ids, if both are there and undamaged."""
+    try:
+        facts = json.loads(path.with_suffix(".json").read_bytes())
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) and facts.get("sha256") == digest else None
+
+
+def _write(path: Path, encode: Encode) -> dict[str, Any]:
+    """Write ids and then, as the sign that they are whole, the facts."""
+    make_folder(path.parent)
+    with writing(path) as file:
+        facts = _fill(file, encode)
+    write_whole(path.with_suffix(".json"), json.dumps(facts).encode())
+    return facts
+
+
+def _fill(file: BinaryIO, encode: Encode) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    digest = hashlib.sha256()
+    for data, known in encode():
+        file.write(data)
+        digest.update(data)
+        facts |= known
+    return {**facts, "sha256": digest.hexdigest()}
+
+
+def _in_memory(dtype: np.dtype[Any], encode: Encode) -> tuple[NDArray[Any], dict[str, Any]]:
+    facts: dict[str, Any] = {}
+    parts = []
+    for data, known in encode():
+        parts.append(data)
+        facts |= known
+    return np.frombuffer(b"".join(parts), dtype), facts

@@ -1,0 +1,201 @@
+"""Kills a short run at many moments, and looks at what is left each time.
+
+    python -m tests.kills [SEED]
+
+A parent trains a run that is never stopped. For each moment a forked child trains the same run
+and is killed there by SIGKILL: at a random step, while a file is being written, before it is
+flushed, before and after it is renamed. Each time the model file must open if it is there, and the
+run taken up again must end with the same bytes. Prints a line a moment, ``ok`` or what is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from chargen.checkpoint import load_resume, load_weights
+from chargen.choosing import Choice
+from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
+from chargen.corpus import read_text, tokenize
+from chargen.job import Job, new_job, resumed_job
+from chargen.planning import Plan
+from chargen.runs import new_run_folder
+from chargen.trainer import Trainer
+
+STEPS = 40
+PLAN = Plan("bfloat16", 1, 4, 16, ((0, STEPS, 0.0),), 8, None, 0.1)
+WRITES = ("write", "flush", "before rename", "after rename")
+CPU = torch.device("cpu")
+
+
+def begin(name: str) -> Job:
+    """Make a run of a mixed stack with everything on: dropout, weight drop, averages, subwords."""
+    from chargen import job as jobs
+
+    config = TrainConfig(steps=STEPS, seed=5, dropout=0.2, weight_drop=0.1)
+    stack, text = (
+        parse_stack("lstm:8,gru-before:6"),
+        read_text(ReadConfig(("text.txt",), "bpe", 300)),
+    )
+    corpus = tokenize(text, 0.1)
+    model = ModelConfig(corpus.tokenizer.vocab_size, stack, 6)
+    given = Choice(model, config, PLAN, {})
+    setattr(jobs, "choose", lambda *_, **__: given)  # noqa: B010 (nothing is measured)
+    job, _ = new_job(
+        run=new_run_folder(name, ("text.txt",), force=False),
+        reading=text.config,
+        text=text,
+        corpus=corpus,
+        stacks=(stack,),
+        embedding=6,
+        config=config,
+        device=CPU,
+        threads=1,
+        seconds_used=0.0,
+    )
+    return job
+
+
+def train(job: Job, before_step: Callable[[int], None] = lambda step: None) -> None:
+    """Train to the end, saving after every third step."""
+    from chargen import trainer as trainers
+
+    trainers.SAVE_EVERY = 0.0 if job.step % 3 == 0 else 60.0
+    trainer = Trainer(job, time.monotonic(), lambda: False)
+    learn = trainer.learner.learn
+
+    def learning(*batch: Any) -> float:
+        before_step(trainer.learner.steps)
+        trainers.SAVE_EVERY = 0.0 if trainer.learner.steps % 3 == 2 else 60.0
+        return learn(*batch)
+
+    trainer.learner.learn = learning  # type: ignore[method-assign,assignment]
+    for _ in trainer.events():
+        pass
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(kind: str, count: int) -> None:
+    """Let this process die at the so-many-th operation of a kind on files."""
+    seen = 0
+
+    def reached() -> bool:
+        nonlocal seen
+        seen += 1
+        return seen == count
+
+    fsync, replace, fdopen = os.fsync, Path.replace, os.fdopen
+
+    def flushing(descriptor: int) -> None:
+        if kind == "flush" and reached():
+            die()
+        fsync(descriptor)
+
+    def renaming(path: Path, target: Any) -> Path:
+        if kind == "before rename" and reached():
+            die()
+        renamed = replace(path, target)
+        if kind == "after rename" and reached():
+            die()
+        return renamed
+
+    def opening(*args: Any) -> Any:
+        file = fdopen(*args)
+        if kind == "write" and reached():
+            write = file.write
+
+            def half(data: Any) -> None:
+                write(bytes(data)[: len(data) // 2])
+                file.flush()
+                die()
+
+            class Half:
+                def __enter__(self) -> Any:
+                    return self
+
+                def __exit__(self, *_: object) -> None:
+                    file.close()
+
+                write = staticmethod(half)
+
+            return Half()
+        return file
+
+    os.fsync, os.fdopen = flushing, opening  # type: ignore[assignment]
+    Path.replace = renaming  # type: ignore[method-assign,assignment]
+
+
+def killed(kind: str, count: int, name: str) -> bool:
+    """Train a run in a child that dies at a moment; tell whether it was killed."""
+    child = os.fork()
+    if child == 0:
+        if kind == "step":
+            train(begin(name), lambda step: die() if step == count else None)
+        else:
+            job = begin(name)
+            arm(kind, count)
+            train(job)
+        os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def verdict(name: str, whole: dict[str, Any]) -> str:
+    """Look at what a kill has left, take the run up again, and compare."""
+    run = Path("checkpoints") / name
+    if (run / "model.safetensors").exists():
+        load_weights(run / "model.safetensors")
+    if (
+        not (run / "resume.safetensors").exists()
+        and not (run / "resume.previous.safetensors").exists()
+    ):
+        return "ok (nothing was saved yet)"
+    train(resumed_job(run, TrainConfig(), CPU))
+    tensors = load_resume(run)[0]
+    wrong = [key for key in whole if not np.array_equal(whole[key], tensors[key])]
+    return f"differs in {wrong[:3]}" if wrong else "ok"
+
+
+def moments(seed: int) -> list[tuple[str, int]]:
+    """Return 20 random steps and 12 moments inside writes."""
+    draw = random.Random(seed)
+    steps = [("step", step) for step in sorted(draw.sample(range(STEPS), 20))]
+    return steps + [
+        (kind, count) for kind in WRITES for count in sorted(draw.sample(range(1, 15), 3))
+    ]
+
+
+def main() -> int:
+    """Kill at every moment; return the number of moments that went wrong."""
+    torch.set_num_threads(1)
+    seed = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        os.environ["CHARGEN_CACHE"] = f"{folder}/cache"
+        Path("text.txt").write_text("some words to be learned by heart, and more\n" * 80)
+        train(begin("whole"))
+        whole = load_resume(Path("checkpoints/whole"))[0]
+        failed = 0
+        for kind, count in moments(seed):
+            name = f"{kind} {count}".replace(" ", "-")
+            words = verdict(name, whole) if killed(kind, count, name) else "was not killed"
+            failed += not words.startswith("ok")
+            print(f"{kind:14} {count:3}  {words}", flush=True)
+        os.chdir("/")
+    return failed
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

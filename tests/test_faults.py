@@ -1,0 +1,74 @@
+"""Disks that fill up, and what is left."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chargen.checkpoint import load_weights
+from tests.conftest import Run, write
+
+TRAIN = ("train", "text.txt", "--hidden", "32", "--lanes", "4", "--threads", "1", "--name", "a")
+
+
+@pytest.fixture
+def small_disk(isolated: Path) -> Iterator[Path]:
+    """A disk of a megabyte where the runs are kept."""
+    disk = isolated / "checkpoints"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    try:
+        done = subprocess.run(mount, check=False, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("this system has no mount")
+    if done.returncode:
+        pytest.skip("only the administrator can mount a small disk")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_ends_a_run_in_one_line_and_loses_nothing(
+    chargen: Run, prose: str, small_disk: Path
+) -> None:
+    write("text.txt", prose)
+    command = [sys.executable, "-m", "chargen", *TRAIN, "--steps", "100000"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        while not (small_disk / "a/model.safetensors").exists():
+            assert running.poll() is None
+            time.sleep(0.02)
+        with (small_disk / "filler").open("wb") as file:
+            try:
+                while True:
+                    file.write(b"x" * 4096)
+                    file.flush()
+            except OSError:
+                pass
+        _, told = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert "Traceback" not in told
+    last = told.splitlines()[-1]
+    assert last.startswith("chargen: cannot write 'checkpoints/a/")
+    assert "No space left on device; make room" in last
+    assert load_weights(small_disk / "a/model.safetensors")
+    assert not [path for path in (small_disk / "a").iterdir() if path.name.startswith(".model")]
+    (small_disk / "filler").unlink()
+    done = chargen("train", "--resume", "--name", "a", "--steps", "5")
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_a_text_is_like_is_told(chargen: Run) -> None:
+    write("text.txt", "ab\ncde\n\x07é" + "a" * 30)
+    told = chargen("corpus", "stats", "text.txt", "--json")
+    assert told.returncode == 0, told.stderr
+    for fact in ('"characters": 39', '"different": 8', '"lines": 3', '"longest_line": 32'):
+        assert fact in told.stdout
+    assert '"control_characters": 1' in told.stdout
+    assert '"feeds": "none' in told.stdout
+    table = chargen("corpus", "stats", "builtin:pydoc").stdout
+    assert "feeds" in table
+    assert "large" in table or "base" in table

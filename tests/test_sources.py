@@ -1,0 +1,124 @@
+"""Files of every kind, read in pieces of any size."""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import json
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chargen import sources
+from chargen.config import ReadConfig
+from chargen.errors import CorpusError
+from chargen.sources import Source, find_sources, text_pieces
+from tests.conftest import write
+
+LINES = "first line\nzweite Zeile, größer\n三行目\n" * 50
+
+
+def read(*names: str, **options: str) -> str:
+    found, _ = find_sources(names)
+    return "".join(text_pieces(found, ReadConfig(names, **options)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("ending", "compress"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
+)
+def test_compressed_files_are_read_as_what_they_hold(
+    ending: str, compress: Callable[[bytes], bytes]
+) -> None:
+    data = compress(LINES.encode())
+    write(f"a.txt{ending}", data)
+    assert read(f"a.txt{ending}") == LINES
+    for damaged in (data[: len(data) // 2], b"no archive at all", data[:20] + b"\0" + data[21:]):
+        write(f"b.txt{ending}", damaged)
+        with pytest.raises(CorpusError, match=rf"'b.txt{ending}' is damaged or not {ending[1:]}"):
+            read(f"b.txt{ending}")
+
+
+def test_patterns_stand_for_files_in_order_of_their_names() -> None:
+    for name in ("b.txt", "a.txt", "deep/er/c.txt", "d.md"):
+        write(name, name)
+    assert read("*.txt") == "a.txt\nb.txt"
+    assert read("**/*.txt") == "a.txt\nb.txt\ndeep/er/c.txt"
+    assert read(str(Path.cwd() / "*.md")) == "d.md"
+    assert read("d.md", "[ab].txt", separator="--") == "d.md--a.txt--b.txt"
+    with pytest.raises(CorpusError, match=r"corpus '\*.rst' does not exist"):
+        read("*.rst")
+
+
+def test_records_give_the_text_of_a_field() -> None:
+    rows = [{"id": 1, "text": "one,\n two"}, {"id": 2, "text": "drei “3”"}]
+    write("a.jsonl", "\n".join(map(json.dumps, rows)) + "\n\n")
+    assert read("a.jsonl", field="text", separator="|") == "one,\n two|drei “3”"
+    assert read("a.jsonl", field="id") == "1\n2"
+    write("a.csv", 'id,text\n1,"one,\n two"\n2,drei\n')
+    assert read("a.csv", field="text", separator="|") == "one,\n two|drei"
+    write("a.csv.gz", gzip.compress(b"text\nx\ny\n"))
+    assert read("a.csv.gz", field="text") == "x\ny"
+    write("long.csv", "text\n" + "x" * 200_000 + "\n")
+    assert read("long.csv", field="text") == "x" * 200_000
+    assert read("a.csv") == 'id,text\n1,"one,\n two"\n2,drei\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.jsonl", '{"text": "x"}\n{"other": 1}\n', "'a.jsonl' line 2 is no JSON object with a f"),
+        ("a.jsonl", "[1]\n", "'a.jsonl' line 1 is no JSON object with a field 'text'"),
+        ("a.jsonl", "{broken\n", "'a.jsonl' line 1 is no JSON object"),
+        ("a.jsonl", "[" * 100_000 + "\n", "'a.jsonl' line 1 is no JSON object"),
+        ("a.csv", "id,body\n1,x\n", "'a.csv' has no column 'text'; --field takes: id, body"),
+    ],
+)
+def test_wrong_records_are_named(name: str, content: str, words: str) -> None:
+    write(name, content)
+    with pytest.raises(CorpusError) as error:
+        read(name, field="text")
+    assert str(error.value).startswith(words)
+
+
+@given(
+    text=st.text(st.characters(exclude_categories=["Cs"])),
+    size=st.integers(1, 9),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]),
+)
+def test_blocks_of_any_size_decode_to_the_same_text(text: str, size: int, encoding: str) -> None:
+    data = ("begin " + text).encode(encoding)
+    blocks = [data[start : start + size] for start in range(0, len(data), size)]
+
+    class Blocks(Source):
+        def blocks(self):  # type: ignore[no-untyped-def]
+            yield from blocks
+
+    config = ReadConfig(("x",), encoding=encoding, newlines="keep")
+    assert "".join(text_pieces([Blocks("x")], config)) == "begin " + text
+
+
+def test_a_wrong_byte_is_found_wherever_the_blocks_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in range(1, 12):
+        monkeypatch.setattr(sources, "PIECE", size)
+        write("t", "é".encode() * 5 + b"\xff" + "日本".encode())
+        with pytest.raises(CorpusError, match="not utf-8: byte 0xFF at offset 10;"):
+            read("t", encoding="utf-8")
+        write("t", "abc日".encode()[:-1])
+        with pytest.raises(CorpusError, match="byte 0xE6 at offset 3;"):
+            read("t", encoding="utf-8")
+
+
+def test_marks_are_known_in_the_first_block() -> None:
+    write("t", codecs.BOM_UTF16_BE + "hé".encode("utf-16-be"))
+    assert read("t") == "hé"
+
+
+def test_names_without_a_text_are_no_source() -> None:
+    write("empty.gz", gzip.compress(b""))
+    with pytest.raises(CorpusError, match="corpus 'empty.gz' is empty"):
+        read("empty.gz")

@@ -1,0 +1,89 @@
+"""A model begun from another: characters keep what was learned about them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from chargen.checkpoint import load_weights, read_model_header
+from chargen.config import ModelConfig, parse_stack
+from chargen.model import LanguageModel
+from chargen.tokenizers import build_tokenizer
+from chargen.transfer import grown, transferred
+from tests.conftest import Run, write
+
+OLD, NEW = "abc xyz", "aqc éx\n"
+
+
+def logits_of(text: str, alphabet: str, moved_from: str | None = None) -> np.ndarray:
+    """Return the logits after each character of a text, of one model or of what it grew into."""
+    old = build_tokenizer("char", moved_from or alphabet, 0)
+    model = LanguageModel(ModelConfig(old.vocab_size, parse_stack("lstm:16,gru:8"), 6))
+    tokenizer, weights = old, model.weights()
+    if moved_from:
+        tokenizer = grown(old, alphabet)
+        weights = transferred(weights, old, tokenizer)
+    larger = LanguageModel(ModelConfig(tokenizer.vocab_size, model.config.layers, 6))
+    larger.load(weights)
+    read: list[torch.Tensor] = []
+    larger.head.register_forward_hook(lambda head, inputs, logits: read.append(inputs[0]))
+    ids = torch.from_numpy(tokenizer.encode(text).astype(np.int64))[None]
+    with torch.no_grad():
+        larger(ids, larger.init_state(1))
+    # Row by row: a matrix product may round the same row otherwise when there are more of them.
+    products = read[0][0].numpy()[:, None] * weights["head.weight"]  # (T, V, H)
+    return np.asarray(products.sum(axis=2) + weights["head.bias"])
+
+
+def test_old_characters_keep_their_logits_to_the_bit() -> None:
+    old = build_tokenizer("char", OLD, 0)
+    new = grown(old, NEW)
+    before, grown_logits = logits_of("cab zyx", OLD), logits_of("cab zyx", NEW, moved_from=OLD)
+    rows = [new.pieces.index(piece) for piece in old.pieces]
+    after = np.ascontiguousarray(grown_logits[:, rows])
+    assert np.array_equal(before, after)
+    chances = [np.exp(logits) for logits in (before, after)]
+    assert np.array_equal(*(part / part.sum(axis=1, keepdims=True) for part in chances))
+
+
+def test_new_characters_start_as_the_mean() -> None:
+    old = build_tokenizer("char", OLD, 0)
+    new = grown(old, NEW)
+    assert {piece.decode() for piece in new.pieces[1:]} == set(OLD) | set(NEW)
+    weights = LanguageModel(ModelConfig(old.vocab_size, parse_stack("lstm:4"), 3)).weights()
+    moved = transferred(weights, old, new)
+    for name in ("embedding.weight", "head.weight", "head.bias"):
+        row = moved[name][new.pieces.index("é".encode())]
+        np.testing.assert_allclose(row, weights[name].mean(axis=0), rtol=1e-5)
+        assert moved[name].dtype == np.float32
+    assert moved["layers.0.weight_hh_l0"] is weights["layers.0.weight_hh_l0"]
+
+
+def test_a_text_that_brings_nothing_new_changes_nothing() -> None:
+    old = build_tokenizer("char", OLD, 0)
+    assert grown(old, "abc").pieces == old.pieces
+    for kind in ("byte", "bpe"):
+        tokenizer = build_tokenizer(kind, "some words to learn from, and more\n" * 9, 300)
+        assert grown(tokenizer, "é") is tokenizer
+
+
+def test_training_goes_on_from_a_model(chargen: Run, with_model: Path, prose: str) -> None:
+    text = write("text.txt", "Ünheimlich! " + prose[:6000])
+    options = ("--threads", "1", "--steps", "12", "--precision", "float32", "--lanes", "8")
+    done = chargen("train", text, "--init-from", "small", "--name", "on", *options)
+    assert done.returncode == 0, done.stderr
+    path = with_model.parent.parent / "on/model.safetensors"
+    before, after = read_model_header(with_model), read_model_header(path)
+    assert after.config.layers == before.config.layers
+    assert after.config.vocab_size > before.config.vocab_size
+    assert "Ü".encode() in after.tokenizer.pieces
+    assert len(after.training["corpus"]["init_from"]) == 64
+    first = json.loads((path.parent / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["val_loss"] < 3  # 60 steps of learning were not lost
+    assert load_weights(path)["head.weight"].shape[0] == after.config.vocab_size
+    wrong = chargen("train", text, "--init-from", "small", "--hidden", "9", "--name", "x")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "--init-from brings its own model; leave --stack, --cell" in wrong.stderr
