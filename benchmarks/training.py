@@ -99,7 +99,7 @@ def make_job(hidden: int, folder: Path) -> Job:
     """Return a run on a text that Python brings along."""
     reading, config = ReadConfig(("builtin:pydoc",)), TrainConfig(steps=10**6, seed=1)
     text = read_text(reading)
-    job, _ = new_job(
+    job = new_job(
         run=folder,
         reading=reading,
         text=text,

@@ -1,7 +1,12 @@
-"""Ids of texts, tokenised once: files of the cache, memory-mapped, each whole or absent."""
+"""What can be made again and is kept to save the time: ids of texts, graphs of models.
+
+A file of the cache is whole and undamaged, or it is made anew. The folder may be deleted at any
+time.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -14,6 +19,8 @@ from numpy.typing import NDArray
 from chargen.errors import StorageError
 from chargen.storage import cache_folder, make_folder, write_whole, writing
 
+DIGEST = 32  # bytes of a sha256
+
 Encode = Callable[[], Iterator[tuple[bytes, dict[str, Any]]]]
 """Yields ids as bytes, and with them facts, of which the last ones of each name hold."""
 
@@ -23,16 +30,16 @@ def cached_ids(
 ) -> tuple[NDArray[Any], dict[str, Any]]:
     """Return the ids kept under a key, and the facts beside them; make them if they are not there.
 
-    A file that was cut short or changed is made anew. Where the cache cannot be written, the ids
-    are kept in memory.
+    Where the cache cannot be written the ids are in memory, and the fact ``not_kept`` says why.
     """
     path = cache_folder() / "corpora" / f"{key}.ids"
     facts = _whole(path)
     if facts is None:
         try:
             facts = _write(path, encode)
-        except StorageError:
-            return _in_memory(dtype, encode)
+        except StorageError as error:
+            ids, facts = _in_memory(dtype, encode)
+            return ids, {**facts, "not_kept": str(error)}
     if not path.stat().st_size:
         return np.zeros(0, dtype), facts
     return np.memmap(path, dtype, mode="r"), facts
@@ -75,3 +82,21 @@ def _in_memory(dtype: np.dtype[Any], encode: Encode) -> tuple[NDArray[Any], dict
         parts.append(data)
         facts |= known
     return np.frombuffer(b"".join(parts), dtype), facts
+
+
+def kept(name: str, make: Callable[[], bytes]) -> bytes:
+    """Return what the cache keeps under a name, checked; make it if it is not there.
+
+    The file ends in the sha256 of all before it.
+    """
+    path = cache_folder() / name
+    with contextlib.suppress(OSError):
+        content = path.read_bytes()
+        data, digest = content[:-DIGEST], content[-DIGEST:]
+        if hashlib.sha256(data).digest() == digest:
+            return data
+    data = make()
+    with contextlib.suppress(StorageError):  # without a cache the next start is slower, no more
+        make_folder(path.parent)
+        write_whole(path, data + hashlib.sha256(data).digest())
+    return data

@@ -16,7 +16,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
@@ -135,7 +135,7 @@ def read_tensors(path: Path, kind: str) -> tuple[Tensors, dict[str, Any]]:
     with _open(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if header.get("checksum") != _checksum(header, tensors):
-        raise CheckpointError(f"{str(path)!r} is damaged: its checksum does not match")
+        raise _damaged(path, "is damaged: its checksum does not match")
     return tensors, header
 
 
@@ -149,7 +149,7 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
         header = json.loads(text)
         found, version = header["kind"], header["format"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise CheckpointError(f"{str(path)!r} is damaged: its header cannot be read") from None
+        raise _damaged(path, "is damaged: its header cannot be read") from None
     if version != FORMAT:
         raise CheckpointError(
             f"{str(path)!r} has format {version!r}; this chargen reads format {FORMAT}: upgrade it"
@@ -165,10 +165,19 @@ def _open(path: Path) -> Any:
     try:
         return safetensors.safe_open(path, framework="np")
     except safetensors.SafetensorError:
-        message = f"{str(path)!r} is truncated or not a safetensors file"
+        raise _damaged(path, "is truncated or not a safetensors file") from None
     except OSError as error:
         message = f"cannot read {str(path)!r}: {error.strerror or error}"
     raise CheckpointError(message)
+
+
+def _damaged(path: Path, how: str) -> CheckpointError:
+    """Return the error that names a damaged file and, for a run's model, what makes it again."""
+    again = ""
+    if path.name == MODEL and any((path.parent / name).exists() for name in (RESUME, PREVIOUS)):
+        run = path.absolute().parent.name
+        again = f"; make it again: chargen train --resume --name {run} --time 10s"
+    return CheckpointError(f"{str(path)!r} {how}{again}")
 
 
 def _canonical(header: dict[str, Any]) -> str:
@@ -204,15 +213,24 @@ def read_model_header(path: Path) -> ModelHeader:
         tokenizer = tokenizer_from_json(data["tokenizer"])
         header = ModelHeader(config, tokenizer, dict(data["training"]))
     except (ChargenError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{str(path)!r} is damaged: its header says {error}") from None
+        raise _damaged(path, f"is damaged: its header says {error}") from None
     if config.vocab_size != tokenizer.vocab_size or _shapes(path) != weight_shapes(config):
-        raise CheckpointError(f"{str(path)!r} is damaged: its weights do not fit its description")
+        raise _damaged(path, "is damaged: its weights do not fit its description")
     return header
 
 
 def load_weights(path: Path) -> Tensors:
     """Read the float32 weights of a model file by name, checked bit for bit."""
     return read_tensors(path, "model")[0]
+
+
+def is_whole(path: Path) -> bool:
+    """Tell whether a model file is there and opens."""
+    try:
+        load_weights(path)
+    except CheckpointError:
+        return False
+    return True
 
 
 def file_sha256(path: Path) -> str:
@@ -232,6 +250,20 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
 # -- runs ---------------------------------------------------------------------------------
 
 
+class Saved(NamedTuple):
+    """All that continues a run.
+
+    Attributes:
+        tensors: weights, averages, moments, states.
+        header: what they belong to, and what was done.
+        passed_over: why the newest file could not be read and this is the one before.
+    """
+
+    tensors: Tensors
+    header: dict[str, Any]
+    passed_over: str | None = None
+
+
 def save_resume(run: Path, tensors: Tensors, header: dict[str, Any]) -> None:
     """Write what continues the run, and keep the file before it as ``resume.previous``."""
     newer = run / f".{RESUME}.new"
@@ -242,20 +274,28 @@ def save_resume(run: Path, tensors: Tensors, header: dict[str, Any]) -> None:
     sync_folder(run)
 
 
-def load_resume(run: Path) -> tuple[Tensors, dict[str, Any]]:
-    """Read the newest whole resume file of a run: the last one, or the one before it."""
+def load_resume(run: Path) -> Saved:
+    """Read the newest whole resume file of a run: the last one, or the one before it.
+
+    Raises:
+        CheckpointError: there is none, or all there are are damaged.
+    """
     candidates = [run / RESUME, run / PREVIOUS]
     found = [path for path in candidates if path.exists()]
     if not found:
         raise CheckpointError(
             f"run {run.name!r} has nothing to resume; start it with chargen train"
         )
-    try:
-        return read_tensors(found[0], "resume")
-    except CheckpointError:
-        if len(found) == 1:
-            raise
-        return read_tensors(found[1], "resume")
+    damage: list[str] = []
+    for path in found:
+        try:
+            return Saved(*read_tensors(path, "resume"), "; ".join(damage) or None)
+        except CheckpointError as error:
+            damage.append(str(error))
+    raise CheckpointError(
+        f"run {run.name!r} cannot resume: {'; '.join(damage)}; "
+        f"begin another from its model: chargen train CORPUS --init-from {run.name}"
+    )
 
 
 def read_resume_header(run: Path) -> dict[str, Any]:
@@ -267,7 +307,19 @@ def read_resume_header(run: Path) -> dict[str, Any]:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """Return the whole lines of a run's ``metrics.jsonl``; a torn last line is left out."""
+    """Return the lines of a run's ``metrics.jsonl``; what cannot be read is left out."""
     path = run / METRICS
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    return [json.loads(line) for line in lines]
+    return [event for event in map(_event, lines) if event]
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    """Return a line of metrics, or None if it is torn or damaged."""
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(event, dict):
+        return None
+    whole = event.get("event") == "end" or isinstance(event.get("step"), int)
+    return event if whole and "event" in event else None

@@ -5,9 +5,11 @@ No text of users or models ever passes through rich's markup.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
@@ -121,6 +123,13 @@ class Download:
         self._progress.stop()
 
 
+def waiting(words: str, form: str = "words") -> AbstractContextManager[object]:
+    """Show in a terminal what is going on until it is over; nothing elsewhere."""
+    console = stderr()
+    shown = console.is_terminal and form == "words"
+    return console.status(words) if shown else contextlib.nullcontext()
+
+
 def _print(event: Event, console: Console) -> None:
     match event:
         case Started():
@@ -192,5 +201,5 @@ def facts_table(facts: Iterable[tuple[str, str]]) -> Table:
     """Return two columns without lines."""
     table = Table.grid(padding=(0, 2))
     for name, words in facts:
-        table.add_row(Text(name, style="cyan"), Text(words))
+        table.add_row(Text(name, style="cyan"), Text(words, overflow="fold"))
     return table

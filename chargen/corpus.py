@@ -74,6 +74,7 @@ class Corpus:
         unknown_rate: probability with which training hides a character (0 if none is unknown).
         test: ids of the part after that, which nothing is chosen by; mostly empty.
         test_characters: characters of that part.
+        notes: what a user should know about how it is kept, a sentence each.
     """
 
     tokenizer: Tokenizer
@@ -83,6 +84,7 @@ class Corpus:
     unknown_rate: float
     test: Ids = field(default_factory=lambda: np.zeros(0, np.uint8))
     test_characters: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def characters_per_token(self) -> float:
@@ -211,6 +213,7 @@ def encode_corpus(
         unknown_rate=0.0 if tokenizer.unknown_id is None else facts["unknown_rate"],
         test=test,
         test_characters=facts.get("test_characters", 0),
+        notes=(f"{facts['not_kept']} (the ids stay in memory)",) if "not_kept" in facts else (),
     )
 
 

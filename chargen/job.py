@@ -9,7 +9,15 @@ from typing import Any
 
 import torch
 
-from chargen.checkpoint import Tensors, count_weights, load_resume
+from chargen.checkpoint import (
+    MODEL,
+    Saved,
+    Tensors,
+    count_weights,
+    is_whole,
+    load_resume,
+    weight_shapes,
+)
 from chargen.choosing import Choice, choose
 from chargen.config import LayerConfig, ModelConfig, ReadConfig, TrainConfig
 from chargen.corpus import Corpus, Text, encode_corpus, read_text
@@ -71,6 +79,7 @@ class Job:
         reasons: why model, recipe and plan are as they are, in words; of a new run.
         team: the processes that train together.
         weights: what a new run starts from, if not from nothing.
+        notes: what a user should know before it begins, a sentence each.
     """
 
     run: Path
@@ -86,6 +95,7 @@ class Job:
     reasons: dict[str, str] = field(default_factory=dict)
     team: Team = ALONE
     weights: Tensors | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def floor(self) -> float | None:
@@ -116,8 +126,8 @@ def new_job(
     seconds_used: float,
     team: Team = ALONE,
     start: Start | None = None,
-) -> tuple[Job, tuple[str, ...]]:
-    """Measure the machine, choose what is open, and return the job and notes for the user.
+) -> Job:
+    """Measure the machine, choose what is open, and return the job.
 
     Args:
         run: the run's folder.
@@ -161,11 +171,12 @@ def new_job(
         job = replace(job, weights=transferred(start.weights, start.tokenizer, corpus.tokenizer))
     notes = (
         *text.notes,
+        *corpus.notes,
         *_fitting_notes(config, plan),
         *_size_notes(model, corpus),
         *_vocabulary_notes(reading, model),
     )
-    return job, notes
+    return replace(job, notes=notes)
 
 
 def _agreed(choice: Choice, team: Team) -> tuple[ModelConfig, TrainConfig, Plan, dict[str, str]]:
@@ -236,18 +247,48 @@ def resumed_job(run: Path, budget: TrainConfig, device: torch.device, team: Team
         CheckpointError: the files are damaged, the corpus is not what it was, or the run is
             finished and no budget extends it.
     """
-    tensors, header = load_resume(run)
+    saved = load_resume(run)
+    header = saved.header
     try:
         record, plan = Record(**header["record"]), Plan.from_json(header["plan"])
         config, step = TrainConfig(**header["config"]), int(header["step"])
         model, source = ModelConfig.from_json(header["model"]), dict(header["source"])
         tokenizer = tokenizer_from_json(header["tokenizer"])
+        _check(saved, model, plan)
     except (KeyError, TypeError, ValueError, ChargenError) as error:
         raise CheckpointError(f"the resume file of run {run.name!r} is damaged: {error}") from None
     text = _read_again(run, source, tokenizer.kind)
     corpus = encode_corpus(text, tokenizer, config.val_frac, config.test_frac)
-    job = Job(run, model, config, corpus, source, plan, device, record, step, tensors, team=team)
+    notes = (
+        *corpus.notes,
+        *([f"{saved.passed_over}: going on from the one before"] * bool(saved.passed_over)),
+    )
+    job = Job(
+        run,
+        model,
+        config,
+        corpus,
+        source,
+        plan,
+        device,
+        record,
+        step,
+        saved.tensors,
+        team=team,
+        notes=notes,
+    )
     return _extended(job, budget)
+
+
+def _check(saved: Saved, model: ModelConfig, plan: Plan) -> None:
+    """Refuse a file whose tensors are not those of its model, before memory is taken for one."""
+    shapes = {name: array.shape for name, array in saved.tensors.items()}
+    for name, shape in weight_shapes(model).items():
+        if not shapes[f"weights/{name}"] == shapes[f"average/{name}"] == shape:
+            raise ValueError(f"{name} is not {shape}")
+    lanes = {shape[1] for name, shape in shapes.items() if name.startswith("state/")}
+    if lanes != {plan.lanes}:
+        raise ValueError(f"states of {lanes} lanes, not {plan.lanes}")
 
 
 def _read_again(run: Path, source: dict[str, Any], kind: str) -> Text:
@@ -266,7 +307,7 @@ def _extended(job: Job, budget: TrainConfig) -> Job:
     """Add a budget to a job; one without a budget must be unfinished."""
     done = is_finished(job.run, job.step, job.plan.steps)
     if budget.time is None and budget.steps is None and budget.epochs is None:
-        if done:
+        if done and is_whole(job.run / MODEL):
             raise CheckpointError(
                 f"run {job.run.name!r} is finished after {job.step:,} steps; "
                 f"extend it: chargen train --resume --name {job.run.name} --time 5m"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from chargen.cells import State
 from chargen.checkpoint import Tensors
 from chargen.config import ModelConfig, TrainConfig
+from chargen.errors import CheckpointError
 from chargen.evaluation import autocast, token_costs
 from chargen.model import LanguageModel, to_arrays
 from chargen.recipe import LockedDropout, dropped_weights, learning_rate, make_optimizer
@@ -115,18 +116,34 @@ class Learner:
         return to_arrays(named)
 
     def restore(self, tensors: Tensors, steps: int) -> None:
-        """Take back what ``tensors`` returned after this number of steps."""
+        """Take back what ``tensors`` returned after this number of steps.
+
+        Raises:
+            CheckpointError: they are not those of such a learner.
+        """
         self.steps = steps
+        try:
+            self._restore(tensors)
+        except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the resume file does not fit its own model: {error}") from None
+
+    def _restore(self, tensors: Tensors) -> None:
         self.model.load(_below("weights/", tensors))
         self.averaged.load(_below("average/", tensors))
         state = _below("state/", tensors)
-        self._state = tuple(
+        parts = tuple(
             torch.from_numpy(state[str(n)])[:, self._own].to(self.device) for n in range(len(state))
         )
+        if [part.shape for part in parts] != [part.shape for part in self._state]:
+            raise ValueError("its state is another")
+        self._state = parts
         self._generator.set_state(torch.from_numpy(tensors["generator"]))
         moments: dict[int, dict[str, Tensor]] = {}
+        weights = [w for group in self._optimizer.param_groups for w in group["params"]]
         for name, array in _below("optimizer/", tensors).items():
             number, _, kind = name.partition("/")
+            if array.shape not in ((), weights[int(number)].shape):
+                raise ValueError(f"{kind} of weight {number} has shape {array.shape}")
             moments.setdefault(int(number), {})[kind] = torch.from_numpy(array)
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from chargen.config import ModelConfig, TrainConfig
+from chargen.config import PRECISIONS, ModelConfig, TrainConfig, require
 from chargen.corpus import Corpus, Lanes, fit_lanes
 from chargen.evaluation import LANES, SCORED, SEEN, autocast, score_carried, score_lanes
 from chargen.learner import Learner
@@ -23,6 +23,7 @@ from chargen.learner import Learner
 EVALUATION_SHARE = 0.05  # of the time
 PROBE_STEPS = 3
 SAVING = 0.3  # seconds kept for writing the last files
+LIMITS = {"threads": 4096, "lanes": 4096, "window": 65536, "evaluate_every": 1 << 62}
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,21 @@ class Plan:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Plan:
-        """Read what ``to_json`` wrote."""
-        return cls(**{**data, "schedule": tuple(tuple(part) for part in data["schedule"])})
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            ConfigError: it is no plan that ``make_plan`` could have made.
+        """
+        plan = cls(**{**data, "schedule": tuple(tuple(part) for part in data["schedule"])})
+        for name, most in LIMITS.items():
+            value = getattr(plan, name)
+            require(isinstance(value, int) and 1 <= value <= most, name, value, f"1 to {most}")
+        require(plan.precision in PRECISIONS[1:], "precision", plan.precision, PRECISIONS[-1])
+        for step, steps, share in plan.schedule:
+            fits = isinstance(step, int) and isinstance(steps, int) and 0 <= share <= 1
+            require(fits and 0 <= step <= steps, "schedule", (step, steps, share), "steps in order")
+        require(len(plan.schedule) > 0, "schedule", (), "one part at least")
+        return plan
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def describe(text: Text) -> dict[str, Any]:
     seen = np.flatnonzero(counts)
     return {
         "characters": text.length,
-        "different": len(seen),
+        "alphabet": len(seen),
         "rare": int(np.count_nonzero(counts[seen] < RARE)),
         "rarest": "".join(_shown(chr(c)) for c in seen[np.argsort(counts[seen])][:20]),
         "control_characters": sum(int(counts[c]) for c in seen if _is_control(chr(c))),
@@ -49,7 +49,12 @@ def describe(text: Text) -> dict[str, Any]:
 def _feeds(length: int, alphabet: int) -> str:
     """Return the largest preset that has no more weights than the text can teach."""
     fitting = [name for name, size in PRESETS.items() if _weights(*size, alphabet) <= EACH * length]
-    return fitting[-1] if fitting else "none: a text of some thousand characters is needed"
+    if not fitting:
+        return "none: a text of some thousand characters is needed"
+    layers, hidden = PRESETS[fitting[-1]]
+    return (
+        f"up to {fitting[-1]}, {layers} x {hidden}: {_weights(layers, hidden, alphabet):,} weights"
+    )
 
 
 def _weights(layers: int, hidden: int, alphabet: int) -> int:

@@ -27,6 +27,7 @@ from chargen.checkpoint import (
     METRICS,
     MODEL,
     ModelHeader,
+    is_whole,
     load_resume,
     load_weights,
     read_metrics,
@@ -99,6 +100,7 @@ class Trainer:
         self.save()
         if self.team.leads:
             self._cut_metrics()
+            yield from self._mend()
         self._first = self._mark = (time.monotonic(), self.learner.steps)
         while self.learner.steps < self.plan.steps:
             loss, (stopping, saving, over) = self._learn()
@@ -142,9 +144,16 @@ class Trainer:
             self.plan = self.plan.replanned(step, step)
             yield Warned(f"ended at step {step:,}: it can only get worse (--patience 0 goes on)")
 
+    def _mend(self) -> Iterator[Event]:
+        """Make the model file again if it was lost since it was written."""
+        if self.record.history and not is_whole(self.job.run / MODEL):
+            self.record.best = None
+            self._write_model()
+            yield Warned(f"{MODEL} was lost or damaged: made again from the averages last saved")
+
     def _roll_back(self) -> Iterator[Event]:
         """Take back the last state that was saved, and go on from it with half the rate."""
-        tensors, header = load_resume(self.job.run)
+        tensors, header, _ = load_resume(self.job.run)
         rollbacks, rate = self.record.rollbacks + 1, self.learner.peak / 2
         if rollbacks > ROLLBACKS:
             raise TrainingError(

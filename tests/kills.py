@@ -51,7 +51,7 @@ def begin(name: str) -> Job:
     model = ModelConfig(corpus.tokenizer.vocab_size, stack, 6)
     given = Choice(model, config, PLAN, {})
     setattr(jobs, "choose", lambda *_, **__: given)  # noqa: B010 (nothing is measured)
-    job, _ = new_job(
+    job = new_job(
         run=new_run_folder(name, ("text.txt",), force=False),
         reading=text.config,
         text=text,

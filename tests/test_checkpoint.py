@@ -184,11 +184,15 @@ def test_resume_keeps_the_file_before_and_falls_back_on_it() -> None:
     assert sorted(os.listdir()) == ["resume.previous.safetensors", "resume.safetensors"]
     assert load_resume(run)[1]["step"] == 2
     Path("resume.safetensors").write_bytes(b"torn")
-    assert load_resume(run)[1]["step"] == 1
+    assert load_resume(run).header["step"] == 1
+    assert load_resume(run).passed_over == (
+        "'resume.safetensors' is truncated or not a safetensors file"
+    )
     assert checkpoint.read_resume_header(run)["step"] == 1
     Path("resume.safetensors").unlink()  # stopped between the two renames
-    tensors, header = load_resume(run)
+    tensors, header, passed_over = load_resume(run)
     assert (tensors["x"].tolist(), header["step"], header["kind"]) == ([1], 1, "resume")
+    assert passed_over is None
     Path("resume.previous.safetensors").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match="resume.previous.safetensors' is truncated"):
         load_resume(run)
@@ -197,10 +201,12 @@ def test_resume_keeps_the_file_before_and_falls_back_on_it() -> None:
         load_resume(run)
 
 
-def test_a_torn_last_line_of_the_metrics_is_left_out() -> None:
+def test_lines_of_the_metrics_that_are_torn_or_garbled_are_left_out() -> None:
     assert read_metrics(Path()) == []
-    Path("metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"st')
-    assert read_metrics(Path()) == [{"step": 1}, {"step": 2}]
+    whole = [{"event": "evaluation", "step": 1}, {"event": "evaluation", "step": 2}]
+    lines = [json.dumps(whole[0]), '{"ev\0', "[1]", '{"step": 2}', json.dumps(whole[1]), '{"st']
+    Path("metrics.jsonl").write_bytes("\n".join(lines).encode() + b"\n\xff\n{}")
+    assert read_metrics(Path()) == whole
 
 
 # -- runs ---------------------------------------------------------------------------------
@@ -260,6 +266,8 @@ def test_a_name_in_use_is_refused_unless_forced() -> None:
         "run 'mine' exists; go on with --resume --name mine, or begin it again with --force"
     )
     assert runs.new_run_folder("mine", ("x",), force=True) == path.parent
+    assert path.exists()  # until the folder is ours
+    runs.clear_run(path.parent)
     assert not path.exists()
 
 

@@ -169,8 +169,3 @@ def test_junk_in_a_vocabulary_is_noticed() -> None:
     data["model"] = "%%" + data["model"]
     with pytest.raises(TokenizerError, match="sentencepiece vocabulary is damaged"):
         tokenizer_from_json(data)
-
-
-def test_only_bytes_are_for_the_byte_tokenizer() -> None:
-    with pytest.raises(TypeError):
-        build_tokenizer("char", b"bytes", 0)

@@ -61,7 +61,7 @@ def begin(
     reading = ReadConfig(("text.txt",), tokenizer, vocab_size=300)
     config = TrainConfig(**{"seed": 5, "steps": 24, "dropout": 0.2, **options})
     text = read_text(reading)
-    job, _ = new_job(
+    job = new_job(
         run=new_run_folder(name, reading.sources, force=False),
         reading=reading,
         text=text,
@@ -299,7 +299,7 @@ def test_memory_does_not_grow_with_the_steps(prose: str, monkeypatch: pytest.Mon
     ).events():
         if isinstance(event, Evaluated):
             held.append(trainers.anonymous_memory())
-    assert held[-1] - held[9] < 4e6
+    assert min(held[-5:]) - max(held[5:10]) < 4e6
 
 
 def explode_at(monkeypatch: pytest.MonkeyPatch, trainer: Trainer, steps: set[int]) -> None:
@@ -451,9 +451,14 @@ def test_a_changed_corpus_is_noticed(prose: str, monkeypatch: pytest.MonkeyPatch
 def test_a_damaged_resume_file_is_named(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
     job = begin("run", prose, monkeypatch)
     sit(job, 3)
-    tensors, header = load_resume(job.run)
+    tensors, header, _ = load_resume(job.run)
     changes: list[dict[str, Any]] = [
         {"plan": {}},
+        *({"plan": {**header["plan"], name: 10**9}} for name in ("lanes", "window", "threads")),
+        {"plan": {**header["plan"], "lanes": 3}},
+        {"plan": {**header["plan"], "schedule": []}},
+        {"plan": {**header["plan"], "schedule": [[0, 24, 2.0]]}},
+        {"model": {**header["model"], "stack": "lstm:16384"}},
         {"config": {"lanes": 0}},
         {"record": 3},
         {"model": {}},
@@ -464,12 +469,50 @@ def test_a_damaged_resume_file_is_named(prose: str, monkeypatch: pytest.MonkeyPa
             resume(job.run)
 
 
+def test_tensors_that_do_not_fit_are_refused(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = begin("run", prose, monkeypatch)
+    sit(job, 3)
+    tensors, header, _ = load_resume(job.run)
+    wrong = np.zeros((2, 2), np.float32)
+    for name in ("generator", "optimizer/0/exp_avg", "optimizer/99/exp_avg", "state/0"):
+        save_resume(job.run, {**tensors, name: wrong}, header)
+        with pytest.raises(
+            CheckpointError, match=r"resume file (of run 'run' is damaged|does not)"
+        ):
+            sit(resume(job.run))
+    save_resume(job.run, {k: v for k, v in tensors.items() if k != "state/1"}, header)
+    with pytest.raises(CheckpointError, match="does not fit its own model"):
+        sit(resume(job.run))
+
+
+def test_a_lost_model_is_made_again(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = begin("run", prose, monkeypatch)
+    sit(job, 10)
+    model = job.run / "model.safetensors"
+    for damage in (b"", model.read_bytes()[:-1]):
+        model.write_bytes(damage)
+        with pytest.raises(CheckpointError, match="chargen train --resume --name run --time 10s"):
+            load_weights(model)
+        events = sit(resume(job.run), 1)
+        assert [event for event in events if isinstance(event, Warned)] == [
+            Warned("model.safetensors was lost or damaged: made again from the averages last saved")
+        ]
+        averages = load_resume(job.run).tensors
+        for name, weight in load_weights(model).items():
+            assert np.isfinite(weight).all()
+            assert weight.shape == averages[f"average/{name}"].shape
+    sit(resume(job.run))
+    model.unlink()
+    assert isinstance(sit(resume(job.run))[-1], Ended)  # finished, and still to be mended
+    assert load_weights(model)
+
+
 def test_a_text_from_standard_input_is_kept_for_resuming(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     give_plan(monkeypatch, PLAN)
     text = text_of(prose[:3000])
-    job, _ = new_job(
+    job = new_job(
         run=new_run_folder("run", ("-",), force=False),
         reading=ReadConfig(("-",)),
         text=text,

@@ -11,12 +11,15 @@ from collections.abc import Callable
 from typing import Annotated, ParamSpec, TypeVar
 
 import typer
+from typer.models import OptionInfo
 
-from chargen.config import DEVICES
+from chargen.config import DEVICES, help_of
 from chargen.errors import ChargenError, ConfigError
 
 BEGAN = time.monotonic()  # when the process began, as nearly as we can tell
 debug = False  # --debug: let errors through with their traceback
+
+TEXT = "The text"  # panel of the options that say how a text is read
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,6 +33,11 @@ Int8 = Annotated[
     bool, typer.Option("--int8", help="Weights as int8: faster when large, a little coarser.")
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")]
+
+
+def of(config: type, name: str, panel: str, *flags: str) -> OptionInfo:
+    """Return the option of a config's field: its help is the field's."""
+    return typer.Option(*flags, help=help_of(config, name), rich_help_panel=panel)  # type: ignore[no-any-return]
 
 
 def reported(command: Callable[P, R]) -> Callable[P, R]:
@@ -63,6 +71,11 @@ def seconds_used() -> float:
 def warn(message: str) -> None:
     """Tell the user something that is no error."""
     print(f"chargen: {message}", file=sys.stderr)
+
+
+def unescape(text: str) -> str:
+    r"""Return a text with ``\n``, ``\t`` and ``\\`` in place of what shells cannot type."""
+    return re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), text)
 
 
 def as_text(argument: str) -> str:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chargen.cli import common
+from chargen.config import ReadConfig
+
+if TYPE_CHECKING:
+    from chargen.catalogue import Entry
 
 corpus = typer.Typer(help="Look at texts, and fetch published ones.", no_args_is_help=True)
 
@@ -17,21 +22,42 @@ corpus = typer.Typer(help="Look at texts, and fetch published ones.", no_args_is
 def stats(
     files: Annotated[list[str], typer.Argument(help="Files, folders, patterns, known texts.")],
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+    encoding: Annotated[str | None, common.of(ReadConfig, "encoding", common.TEXT)] = None,
+    newlines: Annotated[str, common.of(ReadConfig, "newlines", common.TEXT)] = ReadConfig.newlines,
+    separator: Annotated[str, common.of(ReadConfig, "separator", common.TEXT)] = r"\n",
+    field: Annotated[str | None, common.of(ReadConfig, "field", common.TEXT)] = None,
 ) -> None:
     """Show how large a text is, what it is made of, and what it can teach."""
-    from chargen.config import ReadConfig
+    fetch_missing(files)
+    from chargen.console import waiting
     from chargen.corpus import read_text
     from chargen.statistics import describe
 
-    facts = describe(read_text(ReadConfig(tuple(files))))
+    with waiting("reading the text"):
+        text = read_text(
+            ReadConfig(
+                tuple(files),
+                encoding=encoding,
+                newlines=newlines,
+                separator=common.unescape(separator),
+                field=field,
+            )
+        )
+        facts = describe(text)
+    for note in text.notes:
+        common.warn(note)
     if as_json:
         print(json.dumps(facts, indent=2))
         return
     from chargen.console import facts_table, stdout
 
     stdout().print(
-        facts_table((name.replace("_", " "), str(value)) for name, value in facts.items())
+        facts_table((name.replace("_", " "), _words(value)) for name, value in facts.items())
     )
+
+
+def _words(fact: object) -> str:
+    return f"{fact:,}" if isinstance(fact, int | float) else str(fact)
 
 
 @corpus.command("list", epilog="Example:  chargen corpus list")
@@ -55,13 +81,25 @@ def show_list() -> None:
 def fetch(name: Annotated[str, typer.Argument(help="One of chargen corpus list.")]) -> None:
     """Fetch a published text into ./corpora, checked bit for bit."""
     from chargen.catalogue import catalogue
-    from chargen.catalogue import fetch as fetch_entry
-    from chargen.console import Download
     from chargen.errors import ConfigError
 
     if name not in catalogue():
         raise ConfigError(f"corpus is {name!r}; allowed: {', '.join(catalogue())}")
-    entry = catalogue()[name]
+    print(_fetched(catalogue()[name]))
+
+
+def fetch_missing(names: list[str]) -> None:
+    """Fetch those of a command's texts that are neither here nor built in."""
+    from chargen.catalogue import catalogue
+
+    for name in names:
+        if name in catalogue() and not Path(name).exists():
+            _fetched(catalogue()[name])
+
+
+def _fetched(entry: Entry) -> Path:
+    from chargen.catalogue import fetch as fetch_entry
+    from chargen.console import Download
+
     with Download(entry.name, entry.bytes) as progress:
-        path = fetch_entry(entry, progress)
-    print(path)
+        return fetch_entry(entry, progress)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 import signal
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,10 +11,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.models import OptionInfo
 
 from chargen.board import check_board
 from chargen.cli import common, settings
+from chargen.cli.corpus import fetch_missing
 from chargen.config import (
     DEFAULT_TIME,
     PRESETS,
@@ -34,12 +33,7 @@ if TYPE_CHECKING:
     from chargen.job import Job
     from chargen.transfer import Start
 
-TEXT, MODEL, RECIPE = "The text", "The model", "The recipe"
-
-
-def _of(config: type, name: str, panel: str, *flags: str) -> OptionInfo:
-    """Return the option of a config's field: its help is the field's."""
-    return typer.Option(*flags, help=help_of(config, name), rich_help_panel=panel)  # type: ignore[no-any-return]
+TEXT, MODEL, RECIPE = common.TEXT, "The model", "The recipe"
 
 
 def train(
@@ -78,55 +72,59 @@ def train(
     tensorboard: Annotated[
         Path | None, typer.Option(help="Write the losses for TensorBoard to DIR/NAME as well.")
     ] = None,
-    tokenizer: Annotated[str, _of(ReadConfig, "tokenizer", TEXT)] = ReadConfig.tokenizer,
-    vocab_size: Annotated[int, _of(ReadConfig, "vocab_size", TEXT)] = ReadConfig.vocab_size,
-    encoding: Annotated[str | None, _of(ReadConfig, "encoding", TEXT)] = ReadConfig.encoding,
-    newlines: Annotated[str, _of(ReadConfig, "newlines", TEXT)] = ReadConfig.newlines,
-    separator: Annotated[str, _of(ReadConfig, "separator", TEXT)] = r"\n",
-    field: Annotated[str | None, _of(ReadConfig, "field", TEXT)] = ReadConfig.field,
-    val_frac: Annotated[float, _of(TrainConfig, "val_frac", TEXT)] = TrainConfig.val_frac,
-    test_frac: Annotated[float, _of(TrainConfig, "test_frac", TEXT)] = TrainConfig.test_frac,
+    tokenizer: Annotated[str, common.of(ReadConfig, "tokenizer", TEXT)] = ReadConfig.tokenizer,
+    vocab_size: Annotated[int, common.of(ReadConfig, "vocab_size", TEXT)] = ReadConfig.vocab_size,
+    encoding: Annotated[str | None, common.of(ReadConfig, "encoding", TEXT)] = ReadConfig.encoding,
+    newlines: Annotated[str, common.of(ReadConfig, "newlines", TEXT)] = ReadConfig.newlines,
+    separator: Annotated[str, common.of(ReadConfig, "separator", TEXT)] = r"\n",
+    field: Annotated[str | None, common.of(ReadConfig, "field", TEXT)] = ReadConfig.field,
+    val_frac: Annotated[float, common.of(TrainConfig, "val_frac", TEXT)] = TrainConfig.val_frac,
+    test_frac: Annotated[float, common.of(TrainConfig, "test_frac", TEXT)] = TrainConfig.test_frac,
     stack: Annotated[
         str | None,
         typer.Option(help="Layers, bottom first, such as gru:128,lstm:64.", rich_help_panel=MODEL),
     ] = None,
-    cell: Annotated[str | None, _of(LayerConfig, "kind", MODEL)] = None,
-    hidden: Annotated[int | None, _of(LayerConfig, "hidden", MODEL)] = None,
+    cell: Annotated[str | None, common.of(LayerConfig, "kind", MODEL)] = None,
+    hidden: Annotated[int | None, common.of(LayerConfig, "hidden", MODEL)] = None,
     layers: Annotated[
         int | None,
         typer.Option(
             min=1, max=64, help="Number of layers; default: chosen.", rich_help_panel=MODEL
         ),
     ] = None,
-    embedding: Annotated[int | None, _of(ModelConfig, "embedding", MODEL)] = None,
-    lanes: Annotated[int, _of(TrainConfig, "lanes", RECIPE)] = TrainConfig.lanes,
-    window: Annotated[int, _of(TrainConfig, "window", RECIPE)] = TrainConfig.window,
-    optimizer: Annotated[str, _of(TrainConfig, "optimizer", RECIPE)] = TrainConfig.optimizer,
+    embedding: Annotated[int | None, common.of(ModelConfig, "embedding", MODEL)] = None,
+    lanes: Annotated[int, common.of(TrainConfig, "lanes", RECIPE)] = TrainConfig.lanes,
+    window: Annotated[int, common.of(TrainConfig, "window", RECIPE)] = TrainConfig.window,
+    optimizer: Annotated[str, common.of(TrainConfig, "optimizer", RECIPE)] = TrainConfig.optimizer,
     learning_rate: Annotated[
-        float | None, _of(TrainConfig, "learning_rate", RECIPE, "--learning-rate", "--lr")
+        float | None, common.of(TrainConfig, "learning_rate", RECIPE, "--learning-rate", "--lr")
     ] = TrainConfig.learning_rate,
-    warmup: Annotated[float, _of(TrainConfig, "warmup", RECIPE)] = TrainConfig.warmup,
-    clip: Annotated[float, _of(TrainConfig, "clip", RECIPE)] = TrainConfig.clip,
-    weight_decay: Annotated[float, _of(TrainConfig, "weight_decay", RECIPE)] = (
+    warmup: Annotated[float, common.of(TrainConfig, "warmup", RECIPE)] = TrainConfig.warmup,
+    clip: Annotated[float, common.of(TrainConfig, "clip", RECIPE)] = TrainConfig.clip,
+    weight_decay: Annotated[float, common.of(TrainConfig, "weight_decay", RECIPE)] = (
         TrainConfig.weight_decay
     ),
-    dropout: Annotated[float | None, _of(TrainConfig, "dropout", RECIPE)] = TrainConfig.dropout,
-    weight_drop: Annotated[float | None, _of(TrainConfig, "weight_drop", RECIPE)] = (
+    dropout: Annotated[
+        float | None, common.of(TrainConfig, "dropout", RECIPE)
+    ] = TrainConfig.dropout,
+    weight_drop: Annotated[float | None, common.of(TrainConfig, "weight_drop", RECIPE)] = (
         TrainConfig.weight_drop
     ),
-    average: Annotated[float, _of(TrainConfig, "average", RECIPE)] = TrainConfig.average,
-    recurrent_init: Annotated[str, _of(TrainConfig, "recurrent_init", RECIPE)] = (
+    average: Annotated[float, common.of(TrainConfig, "average", RECIPE)] = TrainConfig.average,
+    recurrent_init: Annotated[str, common.of(TrainConfig, "recurrent_init", RECIPE)] = (
         TrainConfig.recurrent_init
     ),
-    recurrent_scale: Annotated[float, _of(TrainConfig, "recurrent_scale", RECIPE)] = (
+    recurrent_scale: Annotated[float, common.of(TrainConfig, "recurrent_scale", RECIPE)] = (
         TrainConfig.recurrent_scale
     ),
-    input_init: Annotated[str, _of(TrainConfig, "input_init", RECIPE)] = TrainConfig.input_init,
-    forget_bias: Annotated[float, _of(TrainConfig, "forget_bias", RECIPE)] = (
+    input_init: Annotated[
+        str, common.of(TrainConfig, "input_init", RECIPE)
+    ] = TrainConfig.input_init,
+    forget_bias: Annotated[float, common.of(TrainConfig, "forget_bias", RECIPE)] = (
         TrainConfig.forget_bias
     ),
-    patience: Annotated[int, _of(TrainConfig, "patience", RECIPE)] = TrainConfig.patience,
-    precision: Annotated[str, _of(TrainConfig, "precision", RECIPE)] = TrainConfig.precision,
+    patience: Annotated[int, common.of(TrainConfig, "patience", RECIPE)] = TrainConfig.patience,
+    precision: Annotated[str, common.of(TrainConfig, "precision", RECIPE)] = TrainConfig.precision,
 ) -> None:
     """Learn a text, and write the model to checkpoints/NAME/model.safetensors."""
     common.check_device(device)
@@ -138,9 +136,16 @@ def train(
         raise ConfigError("--resume goes on with a run's own corpus; leave corpus and --force out")
     if not resume and not corpus:
         raise ConfigError("no corpus given; name a file, a folder, - or builtin:pydoc")
+    fetch_missing(corpus or [])
+    from chargen.console import waiting
+
+    form = _shown(options)
     with contextlib.ExitStack() as held:
-        job = (_resumed_job if resume else _new_job)(options, recipe, held)
-        _follow(job, _shown(options), tensorboard)
+        with waiting("reading the text and measuring this machine", form):
+            job = (_resumed_job if resume else _new_job)(options, recipe, held)
+        for note in job.notes if job.team.leads else ():
+            common.warn(note)
+        _follow(job, form, tensorboard)
 
 
 def _config(options: dict[str, Any]) -> TrainConfig:
@@ -176,7 +181,7 @@ def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> J
     from chargen.transfer import grown
 
     values = {f.name: options[f.name] for f in dataclasses.fields(ReadConfig)[1:]}
-    values["separator"] = unescape(values["separator"])
+    values["separator"] = common.unescape(values["separator"])
     values["tokenizer"] = header.tokenizer.kind if header else values["tokenizer"]
     reading = ReadConfig(sources, **values)
     text, fracs = read_text(reading), (config.val_frac, config.test_frac)
@@ -202,7 +207,7 @@ def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> J
             clear_run(run)
     threads = options["threads"] or max(1, count_cores() // team.size)
     _prepare(threads)
-    job, notes = new_job(
+    return new_job(
         run=run,
         reading=reading,
         text=text,
@@ -216,9 +221,6 @@ def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> J
         team=team,
         start=start,
     )
-    for note in notes if team.leads else ():
-        common.warn(note)
-    return job
 
 
 def _start(options: dict[str, Any]) -> tuple[ModelHeader | None, Start | None]:
@@ -236,11 +238,6 @@ def _start(options: dict[str, Any]) -> tuple[ModelHeader | None, Start | None]:
     path = find_model(options["init_from"])
     header = read_model_header(path)
     return header, Start(header.tokenizer, load_weights(path), file_sha256(path))
-
-
-def unescape(text: str) -> str:
-    r"""Return a text with ``\n``, ``\t`` and ``\\`` in place of what shells cannot type."""
-    return re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), text)
 
 
 def _resumed_job(options: dict[str, Any], budget: TrainConfig, held: ExitStack) -> Job:

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
+from chargen.cache import kept
 from chargen.checkpoint import file_sha256, load_weights
 from chargen.config import ModelConfig
 from chargen.devices import count_cores
 from chargen.engine import Logits, State
-from chargen.errors import StorageError
-from chargen.storage import cache_folder, make_folder, write_whole
 
 GRAPH_VERSION = 3  # of the graphs in the cache; raise it whenever engine/graph.py changes them
-
-# What ONNX Runtime raises for a graph that is cut, garbled or not readable.
-DAMAGED = (
-    failures.Fail,
-    failures.InvalidArgument,
-    failures.InvalidGraph,
-    failures.InvalidProtobuf,
-    failures.NoSuchFile,
-)
 
 
 class OnnxEngine:
     """Runs a graph made by ``engine.graph.build_graph``."""
 
-    def __init__(self, graph: bytes | str, threads: int | None = None) -> None:
+    def __init__(self, graph: bytes, threads: int | None = None) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or count_cores()
         options.inter_op_num_threads = 1
@@ -62,15 +50,11 @@ def cached_engine(
 ) -> OnnxEngine:
     """Open a model file through its graph in the cache, building the graph on first use."""
     precision = "int8" if int8 else "float32"
-    name = f"{file_sha256(path)}-{precision}-{GRAPH_VERSION}.onnx"
-    cached = cache_folder() / "graphs" / name
-    if cached.exists():
-        with contextlib.suppress(*DAMAGED):  # it is built again
-            return OnnxEngine(str(cached), threads)
-    from chargen.engine.graph import build_graph
+    name = f"graphs/{file_sha256(path)}-{precision}-{GRAPH_VERSION}.onnx"
 
-    graph = build_graph(load_weights(path), config, int8=int8)
-    with contextlib.suppress(StorageError):  # without a cache the next start is slower, no more
-        make_folder(cached.parent)
-        write_whole(cached, graph)
-    return OnnxEngine(graph, threads)
+    def build() -> bytes:
+        from chargen.engine.graph import build_graph
+
+        return build_graph(load_weights(path), config, int8=int8)
+
+    return OnnxEngine(kept(name, build), threads)

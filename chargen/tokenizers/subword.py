@@ -37,9 +37,9 @@ class SubwordTokenizer(Tokenizer):
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(model)
-        except RuntimeError:
+            self.pieces = tuple(self._bytes_of(i) for i in range(self._processor.GetPieceSize()))
+        except (RuntimeError, ValueError):  # no model, or pieces that are no text
             raise TokenizerError("the model's sentencepiece vocabulary is damaged") from None
-        self.pieces = tuple(self._bytes_of(i) for i in range(self._processor.GetPieceSize()))
         self.never_sampled = (self._processor.unk_id(),)
         space_bytes = [self._processor.PieceToId(f"<0x{byte:02X}>") for byte in SPACE.encode()]
         self._space_ids = np.array(space_bytes, np.uint32)
