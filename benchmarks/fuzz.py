@@ -9,6 +9,7 @@ input that breaks one.
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import io
 import json
@@ -16,6 +17,7 @@ import os
 import tempfile
 import tomllib
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
@@ -25,6 +27,7 @@ from chargen import load
 from chargen.checkpoint import (
     ModelHeader,
     load_weights,
+    read_metrics,
     read_model_header,
     save_model,
     weight_shapes,
@@ -35,6 +38,7 @@ from chargen.cli.settings import read_settings
 from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
 from chargen.corpus import read_text, tokenize
 from chargen.errors import ChargenError
+from chargen.planning import Plan
 from chargen.tokenizers import Tokenizer, build_tokenizer, tokenizer_from_json
 
 Case = Callable[..., None]
@@ -76,12 +80,35 @@ def vocabularies(data: dict[str, object]) -> None:
         tokenizer_from_json({"kind": "char", **data})
 
 
+@given(st.data())
+def subword_models(data: st.DataObject) -> None:
+    """A sentencepiece model with bytes changed is a tokenizer or an error."""
+    content = _changed(data, base64.b64decode(BPE.to_json()["model"]))
+    with OURS:
+        model = base64.b64encode(content).decode()
+        tokenizer_from_json({"kind": "bpe", "model": model}).encode("some words\n")
+
+
 @given(st.binary(min_size=20), st.sampled_from(["char", "byte"]))
 def corpora(data: bytes, tokenizer: str) -> None:
     """Any bytes are a corpus or an error."""
     Path("any.txt").write_bytes(data)
     with OURS:
         tokenize(read_text(ReadConfig(("any.txt",), tokenizer)), 0.1)
+
+
+@given(
+    st.text()
+    | st.lists(JSON | st.dictionaries(st.just("text"), JSON)).map(
+        lambda rows: "\n".join(map(json.dumps, rows))
+    )
+)
+def records(text: str) -> None:
+    """Any lines are records of a field or an error."""
+    for name in ("any.jsonl", "any.csv"):
+        Path(name).write_text(text, encoding="utf-8", errors="replace")
+        with OURS:
+            tokenize(read_text(ReadConfig((name,), field="text")), 0.1)
 
 
 def small_model() -> bytes:
@@ -97,14 +124,19 @@ def small_model() -> bytes:
     return Path("small.safetensors").read_bytes()
 
 
-@given(st.data())
-def damaged_models(data: st.DataObject) -> None:
-    """A model file with bytes changed, cut or added opens with the old weights or is refused."""
-    content = bytearray(small_model())
+def _changed(data: st.DataObject, whole: bytes) -> bytes:
+    """Return bytes with some of them changed, cut or added."""
+    content = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, len(content) - 1))
         content[place : place + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=9))
-    Path("damaged.safetensors").write_bytes(content)
+    return bytes(content)
+
+
+@given(st.data())
+def damaged_models(data: st.DataObject) -> None:
+    """A model file with bytes changed, cut or added opens with the old weights or is refused."""
+    Path("damaged.safetensors").write_bytes(_changed(data, small_model()))
     with OURS:
         read_model_header(Path("damaged.safetensors"))
         load_weights(Path("damaged.safetensors"))
@@ -117,6 +149,24 @@ def hostile_models(header: dict[str, object]) -> None:
         write_tensors(Path("hostile.safetensors"), {}, {"kind": "model", **header})
         with OURS:
             load("hostile.safetensors")
+
+
+@given(st.dictionaries(st.sampled_from([field.name for field in fields(Plan)]), JSON))
+def hostile_plans(changes: dict[str, object]) -> None:
+    """A plan of anything is one that can be followed or an error."""
+    plan = Plan("float32", 1, 4, 16, ((0, 40, 0.0),), 8, None, 0.1).to_json() | changes
+    with OURS, contextlib.suppress(TypeError, ValueError, KeyError):  # all are damage
+        made = Plan.from_json(plan)
+        assert made.lanes * made.window <= 4096 * 65536
+        made.progress(made.steps)
+
+
+@given(st.lists(TEXTS | JSON.map(json.dumps)))
+def metrics(lines: list[str]) -> None:
+    """Any lines are metrics, or are left out."""
+    Path("metrics.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for event in read_metrics(Path()):
+        assert "event" in event
 
 
 @given(TEXTS | st.dictionaries(st.text(), JSON).map(json.dumps))
@@ -142,7 +192,8 @@ def command_lines(arguments: list[str]) -> None:
 
 
 TARGETS: tuple[Case, ...] = (
-    *(tokenizers, vocabularies, corpora, damaged_models, hostile_models, configs, command_lines),
+    *(tokenizers, vocabularies, subword_models, corpora, records),
+    *(damaged_models, hostile_models, hostile_plans, metrics, configs, command_lines),
 )
 
 

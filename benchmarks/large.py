@@ -68,7 +68,7 @@ def main() -> None:
         os.environ["CHARGEN_CACHE"] = f"{folder}/cache"
         small, large = Path(folder, "small.txt"), Path(folder, "large.txt")
         make_text(small, 100_000_000)
-        for name in ("char", "byte"):
+        for name in ("char", "byte", "unigram", "bpe"):
             speed = tokenising_speed(small, name)
             print(f"{name:6} {speed:8.0f} MB/s, learning the alphabet included")
         make_text(large, size)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chargen.errors import TokenizerError
-from chargen.tokenizers import Tokenizer, build_tokenizer, tokenizer_from_json
+from chargen.tokenizers import Tokenizer, build_tokenizer, subword, tokenizer_from_json
 
 NASTY = [
     "", "a", "\n", "\n\n\n", " ", "  two  spaces  ", " \n \n", "\t\ttabs\t", "\r\n\r", "\x0b\x0c",
@@ -137,6 +137,36 @@ def test_a_line_of_any_length_is_learned_from() -> None:
     words = "one two three four five six seven eight nine ten eleven twelve "
     built = build_tokenizer("bpe", words * 500, 330)
     assert len(built.encode(words)) < 20
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_a_long_text_has_the_ids_of_its_beginning_and_end(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = tokenizer(kind)
+    text = "".join(f"the {number} quick\u2028 foxes\x85\n\n" * 2 for number in range(500))
+    long = built.encode(text)
+    monkeypatch.setattr(subword, "LONG", len(text) + 1)
+    assert long.tolist() == built.encode(text).tolist()
+    assert built.decode(long.tolist()) == text
+
+
+def test_a_vocabulary_is_learned_from_all_of_a_large_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subword, "SAMPLE", 8000)
+    monkeypatch.setattr(subword, "CHUNK", 100)
+    seen: list[str] = []
+
+    def train(kind: str, text: str, vocab_size: int) -> bytes:
+        seen.append(text)
+        return learn(kind, text, vocab_size)
+
+    learn = subword._train
+    monkeypatch.setattr(subword, "_train", train)
+    pieces = [f"{number:03} is a number, and so on\n" * 5 for number in range(1000)]
+    build_tokenizer("bpe", pieces, 300)
+    assert len(seen[0]) <= 8100
+    hundreds = {line[:1] for line in seen[0].split("\n") if line[:3].isdigit()}
+    assert hundreds == set("0123456789")
 
 
 @pytest.mark.parametrize("text", ["\n\n\n", "\u2581", ""])
