@@ -1,7 +1,7 @@
 """What can be made again and is kept to save the time: ids of texts, graphs of models.
 
-A file of the cache is whole and undamaged, or it is made anew. The folder may be deleted at any
-time.
+A file of the cache is whole and undamaged, or it is made anew. What was not used for a month is
+forgotten; the folder may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +22,7 @@ from chargen.errors import StorageError
 from chargen.storage import cache_folder, make_folder, write_whole, writing
 
 DIGEST = 32  # bytes of a sha256
+MONTH = 30 * 86400.0  # seconds
 
 Encode = Callable[[], Iterator[tuple[bytes, dict[str, Any]]]]
 """Yields ids as bytes, and with them facts, of which the last ones of each name hold."""
@@ -40,6 +43,8 @@ def cached_ids(
         except StorageError as error:
             ids, facts = _in_memory(dtype, encode)
             return ids, {**facts, "not_kept": str(error)}
+    _used(path.with_suffix(".json"))
+    _used(path)
     if not path.stat().st_size:
         return np.zeros(0, dtype), facts
     return np.memmap(path, dtype, mode="r"), facts
@@ -62,6 +67,7 @@ def _write(path: Path, encode: Encode) -> dict[str, Any]:
     with writing(path) as file:
         facts = _fill(file, encode)
     write_whole(path.with_suffix(".json"), json.dumps(facts).encode())
+    _forget(path.parent)
     return facts
 
 
@@ -94,9 +100,25 @@ def kept(name: str, make: Callable[[], bytes]) -> bytes:
         content = path.read_bytes()
         data, digest = content[:-DIGEST], content[-DIGEST:]
         if hashlib.sha256(data).digest() == digest:
+            _used(path)
             return data
     data = make()
     with contextlib.suppress(StorageError):  # without a cache the next start is slower, no more
         make_folder(path.parent)
         write_whole(path, data + hashlib.sha256(data).digest())
+        _forget(path.parent)
     return data
+
+
+def _used(path: Path) -> None:
+    """Remember that a file was used now."""
+    with contextlib.suppress(OSError):  # of another user, or on a read-only disk
+        os.utime(path)
+
+
+def _forget(folder: Path) -> None:
+    """Remove what was not used for a month."""
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > MONTH:
+                path.unlink()

@@ -21,11 +21,9 @@ from chargen.errors import CorpusError
 from chargen.sources import Source, byte_pieces, find_sources, folded, text_pieces
 from chargen.tokenizers import Ids, Tokenizer, build_tokenizer
 from chargen.tokenizers.byte import ByteTokenizer
-from chargen.tokenizers.char import code_points
 
 SMALLEST = 20  # characters, or bytes, below which there is nothing to learn
 WARM = 256  # characters of context before a validation lane
-CODES = 0x110000  # code points
 LONGEST_LINE = 1 << 20  # characters
 PARTS = ("train", "validation", "test")
 
@@ -222,14 +220,14 @@ def _encoded(
 ) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Yield the ids of a part piece by piece, and with each what is known so far."""
     tokens, characters = 0, 0
-    counts = np.zeros(CODES, np.int64)  # of code points
+    counts = np.zeros(tokenizer.vocab_size, np.int64)  # of ids
     whole = part if tokenizer.kind in ("char", "byte") else _lines(part)
     for piece in whole:
         ids = _encode(tokenizer, piece).astype(dtype)
         tokens, characters = tokens + len(ids), characters + count_characters(piece)
         facts: dict[str, Any] = {f"{name}_tokens": tokens, f"{name}_characters": characters}
         if name == "train" and tokenizer.unknown_id is not None:
-            counts += np.bincount(code_points(str(piece)), minlength=CODES)
+            counts += np.bincount(ids, minlength=len(counts))
             facts["unknown_rate"] = _unknown_rate(counts)
         yield ids.tobytes(), facts
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from chargen.checkpoint import count_weights
 from chargen.config import PRESETS, LayerConfig, ModelConfig
-from chargen.corpus import CODES, Text
+from chargen.corpus import Text
 from chargen.tokenizers.char import code_points
 
+CODES = 0x110000  # code points
 RARE = 10  # times: characters seen less often are hardly learned
 EACH = 25  # weights that a character can teach, at most
 
