@@ -108,8 +108,10 @@ def _download(entry: Entry, part: Path, progress: Progress) -> None:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
             return  # all of it is here
         raise _failed(entry, f"the server says {error.code} {error.reason}") from None
+    except urllib.error.URLError as error:
+        raise _failed(entry, str(getattr(error.reason, "strerror", error.reason))) from None
     except (OSError, http.client.HTTPException) as error:
-        raise _failed(entry, str(error)) from None
+        raise _failed(entry, str(error) or type(error).__name__) from None
     if expected and have < expected:
         raise _failed(entry, f"it broke off after {have:,} of {expected:,} bytes")
 

@@ -6,7 +6,6 @@ the defaults of the command line are the defaults here, written once.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import random
 import re
@@ -99,9 +98,10 @@ class ReadConfig:
 
 def _is_encoding(name: str) -> bool:
     try:
-        with contextlib.suppress(UnicodeDecodeError):
-            b"0".decode(name)
-    except LookupError:
+        b"0".decode(name)
+    except UnicodeDecodeError:  # of one that takes several bytes a character
+        return True
+    except (LookupError, UnicodeError):
         return False
     return True
 

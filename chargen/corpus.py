@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from chargen.cache import cached_ids
 from chargen.config import ReadConfig
 from chargen.errors import CorpusError
-from chargen.sources import Source, byte_pieces, find_sources, folded, text_pieces
+from chargen.sources import Source, byte_pieces, check_field, find_sources, folded, text_pieces
 from chargen.tokenizers import Ids, Tokenizer, build_tokenizer
+from chargen.tokenizers.base import to_utf8
 from chargen.tokenizers.byte import ByteTokenizer
 
 SMALLEST = 20  # characters, or bytes, below which there is nothing to learn
@@ -127,6 +128,7 @@ def read_text(config: ReadConfig) -> Text:
             or there is too little text to learn anything from.
     """
     sources, notes = find_sources(config.sources)
+    notes += check_field(sources, config.field)
     length, unfolded, digest = 0, 0, hashlib.sha256()
 
     def counted(pieces: Iterator[str]) -> Iterator[str]:
@@ -140,7 +142,7 @@ def read_text(config: ReadConfig) -> Text:
         pieces = folded(counted(pieces))
     for piece in pieces:
         length += len(piece)
-        digest.update(piece if isinstance(piece, bytes) else piece.encode())
+        digest.update(piece if isinstance(piece, bytes) else to_utf8(piece))
     if unfolded > length:
         count = unfolded - length
         notes.append(f"{count:,} CRLF line ends read as LF (--newlines keep leaves them)")

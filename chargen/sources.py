@@ -110,6 +110,20 @@ def find_sources(names: Iterable[str]) -> tuple[list[Source], list[str]]:
     return [source for name in names for source in _find(name, notes)], notes
 
 
+def check_field(sources: list[Source], field: str | None) -> list[str]:
+    """Return notes for the user about records that are read without naming a field.
+
+    Raises:
+        CorpusError: a field is named and no source has fields.
+    """
+    records = [source.name for source in sources if source.kind in RECORDS]
+    if field is not None and not records:
+        raise CorpusError(f"field is {field!r}, but only .jsonl and .csv files have fields")
+    if field is None and records:
+        return [f"{records[0]!r} is read as it stands; --field NAME takes the text out of records"]
+    return []
+
+
 def _find(name: str, notes: list[str]) -> Iterator[Source]:
     path = Path(name)
     if name == "-":
@@ -158,7 +172,8 @@ def _in_folder(folder: Path, notes: list[str]) -> Iterator[Source]:
             "name the files, or train on bytes with --tokenizer byte"
         )
     if len(texts) < len(files):
-        notes.append(f"{len(files) - len(texts)} files of {str(folder)!r} skipped: no text")
+        skipped = len(files) - len(texts)
+        notes.append(f"{skipped} of {len(files)} files of {str(folder)!r} skipped: no text")
     yield from texts
 
 
@@ -314,10 +329,10 @@ def _json_fields(source: Source, lines: Iterable[str], field: str) -> Iterator[s
 def _csv_fields(source: Source, lines: Iterable[str], field: str) -> Iterator[str]:
     csv.field_size_limit(LONGEST_FIELD)
     reader = csv.DictReader(lines)
-    if field not in (reader.fieldnames or ()):
-        names = ", ".join(reader.fieldnames or ())
-        raise CorpusError(f"{source.name!r} has no column {field!r}; --field takes: {names}")
     try:
+        if field not in (reader.fieldnames or ()):
+            names = ", ".join(reader.fieldnames or ())
+            raise CorpusError(f"{source.name!r} has no column {field!r}; --field takes: {names}")
         yield from (row[field] or "" for row in reader)
     except csv.Error as error:
-        raise CorpusError(f"{source.name!r} line {reader.line_num}: {error}") from None
+        raise CorpusError(f"{source.name!r} is no CSV in line {reader.line_num}: {error}") from None

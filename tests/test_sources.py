@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import bz2
 import codecs
+import contextlib
+import encodings.aliases
 import gzip
 import json
 import lzma
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +19,8 @@ from hypothesis import strategies as st
 
 from chargen import sources
 from chargen.config import ReadConfig
-from chargen.errors import CorpusError
+from chargen.corpus import read_text
+from chargen.errors import ChargenError, CorpusError, TokenizerError
 from chargen.sources import Source, find_sources, text_pieces
 from tests.conftest import write
 
@@ -76,12 +80,15 @@ def test_records_give_the_text_of_a_field() -> None:
         ("a.jsonl", "{broken\n", "'a.jsonl' line 1 is no JSON object"),
         ("a.jsonl", "[" * 100_000 + "\n", "'a.jsonl' line 1 is no JSON object"),
         ("a.csv", "id,body\n1,x\n", "'a.csv' has no column 'text'; --field takes: id, body"),
+        ("a.csv", "\r0", "'a.csv' is no CSV in line 0: new-line character seen"),
+        ("a.csv", "text\nx\ry\n", "'a.csv' is no CSV in line 1: new-line character seen"),
+        ("a.txt", "text", "field is 'text', but only .jsonl and .csv files have fields"),
     ],
 )
 def test_wrong_records_are_named(name: str, content: str, words: str) -> None:
     write(name, content)
     with pytest.raises(CorpusError) as error:
-        read(name, field="text")
+        read_text(ReadConfig((name,), field="text"))
     assert str(error.value).startswith(words)
 
 
@@ -116,6 +123,29 @@ def test_a_wrong_byte_is_found_wherever_the_blocks_are_cut(monkeypatch: pytest.M
 def test_marks_are_known_in_the_first_block() -> None:
     write("t", codecs.BOM_UTF16_BE + "hé".encode("utf-16-be"))
     assert read("t") == "hé"
+
+
+def test_records_read_as_they_stand_are_said() -> None:
+    write("a.jsonl", '{"text": "one"}\n' * 9)
+    text = read_text(ReadConfig(("a.jsonl",)))
+    assert text.notes == (
+        "'a.jsonl' is read as it stands; --field NAME takes the text out of records",
+    )
+    assert read_text(ReadConfig(("a.jsonl",), field="text")).notes == ()
+
+
+def test_half_a_character_in_a_record_is_no_text() -> None:
+    write("a.jsonl", json.dumps({"text": "many words, and then \ud800"}))
+    with pytest.raises(TokenizerError, match="lone surrogate U\\+D800 at character 21"):
+        read_text(ReadConfig(("a.jsonl",), field="text"))
+
+
+@pytest.mark.parametrize("encoding", sorted({*encodings.aliases.aliases.values(), "undefined"}))
+def test_any_encoding_of_python_reads_a_text_refuses_it_or_is_refused(encoding: str) -> None:
+    write("t", bytes(range(256)) * 8)
+    with contextlib.suppress(ChargenError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        read_text(ReadConfig(("t",), encoding=encoding))
 
 
 def test_names_without_a_text_are_no_source() -> None:
