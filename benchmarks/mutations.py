@@ -30,6 +30,7 @@ TESTS = (
     "tests/test_engine.py",
     "tests/test_sampler.py",
     "tests/test_trainer.py",
+    "tests/test_resume.py",
 )
 OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub,

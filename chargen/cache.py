@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -67,7 +66,7 @@ def _write(path: Path, encode: Encode) -> dict[str, Any]:
     with writing(path) as file:
         facts = _fill(file, encode)
     write_whole(path.with_suffix(".json"), json.dumps(facts).encode())
-    _forget(path.parent)
+    _forget(path)
     return facts
 
 
@@ -106,7 +105,7 @@ def kept(name: str, make: Callable[[], bytes]) -> bytes:
     with contextlib.suppress(StorageError):  # without a cache the next start is slower, no more
         make_folder(path.parent)
         write_whole(path, data + hashlib.sha256(data).digest())
-        _forget(path.parent)
+        _forget(path)
     return data
 
 
@@ -116,9 +115,10 @@ def _used(path: Path) -> None:
         os.utime(path)
 
 
-def _forget(folder: Path) -> None:
-    """Remove what was not used for a month."""
-    for path in folder.iterdir():
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > MONTH:
+def _forget(newest: Path) -> None:
+    """Remove what was not used in the month before this file was made."""
+    with contextlib.suppress(OSError):
+        now = newest.stat().st_mtime
+        for path in newest.parent.iterdir():
+            if now - path.stat().st_mtime > MONTH:
                 path.unlink()

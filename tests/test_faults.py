@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -69,3 +70,57 @@ def test_what_a_text_is_like_is_told(chargen: Run) -> None:
     table = chargen("corpus", "stats", "builtin:pydoc").stdout
     assert "feeds" in table
     assert "up to" in table
+
+
+def flip(path: Path) -> None:
+    """Turn one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def test_damaged_files_are_named_with_what_mends_them(chargen: Run, prose: str) -> None:
+    write("text.txt", prose)
+    assert chargen(*TRAIN, "--steps", "12").returncode == 0
+    run = Path("checkpoints/a")
+    flip(run / "model.safetensors")
+    refused = chargen("sample", "-n", "9")
+    mend = "chargen train --resume --name a --time 10s"
+    assert refused.stderr == (
+        "chargen: 'checkpoints/a/model.safetensors' is damaged: its checksum does not match; "
+        f"make it again: {mend}\n"
+    )
+    for path in Path(os.environ["CHARGEN_CACHE"]).rglob("*.ids"):
+        flip(path)
+    flip(run / "resume.safetensors")
+    with (run / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"event": "eval\xff\n')
+    mended = chargen(*mend.split()[1:])
+    assert mended.returncode == 0, mended.stderr
+    assert (
+        "'checkpoints/a/resume.safetensors' is damaged: its checksum does not match: going on from "
+        "the one before\n" in mended.stderr
+    )
+    assert "warning: model.safetensors was lost or damaged: made again" in mended.stderr
+    assert chargen("sample", "-n", "9").returncode == 0
+    for name in ("resume.safetensors", "resume.previous.safetensors"):
+        flip(run / name)
+    lost = chargen("train", "--resume", "--name", "a", "--steps", "3")
+    assert lost.returncode == 1
+    assert lost.stderr.endswith(
+        "begin another from its model: chargen train CORPUS --init-from a\n"
+    )
+    again = chargen("train", "text.txt", "--init-from", "a", "--steps", "3", "--name", "b")
+    assert again.returncode == 0, again.stderr
+
+
+def test_an_unwritable_cache_costs_time_and_is_said(
+    chargen: Run, prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("text.txt", prose)
+    monkeypatch.setenv("CHARGEN_CACHE", "text.txt/cache")
+    done = chargen(*TRAIN, "--steps", "3")
+    assert done.returncode == 0
+    assert "chargen: cannot write 'text.txt/cache/corpora'" in done.stderr
+    assert "(the ids stay in memory)" in done.stderr
+    assert chargen("sample", "-n", "9").returncode == 0

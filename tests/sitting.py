@@ -1,0 +1,80 @@
+"""Runs in this process whose plan is given instead of measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from chargen import job as jobs
+from chargen.choosing import Choice
+from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
+from chargen.corpus import Corpus, read_text, tokenize
+from chargen.events import Event
+from chargen.job import Job, new_job, resumed_job
+from chargen.planning import Plan
+from chargen.runs import new_run_folder
+from chargen.trainer import Trainer
+
+CPU = torch.device("cpu")
+PLAN = Plan("float32", 2, 4, 16, ((0, 24, 0.0),), 8, None, 0.1)
+
+
+def begin(
+    name: str,
+    prose: str,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    stack: str = "lstm:12",
+    tokenizer: str = "char",
+    plan: Plan = PLAN,
+    **options: Any,
+) -> Job:
+    """Make a job whose plan is given instead of measured."""
+    torch.set_num_threads(1)
+    Path("text.txt").write_text(prose[:3000])
+    give_plan(monkeypatch, plan)
+    reading = ReadConfig(("text.txt",), tokenizer, vocab_size=300)
+    config = TrainConfig(**{"seed": 5, "steps": 24, "dropout": 0.2, **options})
+    text = read_text(reading)
+    job = new_job(
+        run=new_run_folder(name, reading.sources, force=False),
+        reading=reading,
+        text=text,
+        corpus=tokenize(text, config.val_frac, config.test_frac),
+        stacks=(parse_stack(stack),),
+        embedding=6,
+        config=config,
+        device=CPU,
+        threads=2,
+        seconds_used=0.0,
+    )
+    return job
+
+
+def give_plan(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> None:
+    """Let the first candidate be chosen with this plan, nothing measured."""
+
+    def choice(stacks: Any, *, embedding: int, corpus: Corpus, **options: Any) -> Choice:
+        model = ModelConfig(corpus.tokenizer.vocab_size, stacks[0], embedding)
+        return Choice(model, options["config"], plan, {"model": "as given"})
+
+    monkeypatch.setattr(jobs, "choose", choice)
+
+
+def sit(job: Job, stop_after: int | None = None) -> list[Event]:
+    """Train until the end, or until so many steps were taken in this sitting."""
+    trainer: Trainer
+    stop: Callable[[], bool] = lambda: (  # noqa: E731
+        stop_after is not None and trainer.learner.steps - job.step >= stop_after
+    )
+    trainer = Trainer(job, time.monotonic(), stop)
+    return list(trainer.events())
+
+
+def resume(run: Path) -> Job:
+    return resumed_job(run, TrainConfig(), CPU)

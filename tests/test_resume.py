@@ -1,0 +1,235 @@
+"""Stopping changes nothing, and what cannot be taken up again is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chargen.checkpoint import (
+    load_resume,
+    load_weights,
+    read_metrics,
+    read_model_header,
+    save_resume,
+)
+from chargen.config import ReadConfig, TrainConfig, parse_stack
+from chargen.corpus import tokenize
+from chargen.errors import CheckpointError
+from chargen.events import Ended, Stopped, Warned
+from chargen.job import new_job, resumed_job
+from chargen.planning import Plan
+from chargen.runs import new_run_folder
+from tests.conftest import text_of
+from tests.sitting import CPU, PLAN, begin, give_plan, resume, sit
+
+CASES: list[dict[str, Any]] = [
+    {},
+    {"stack": "gru-before:10,lstm-peephole:7,lstm-norm:5,mingru:6", "average": 0.9},
+    {"tokenizer": "bpe", "optimizer": "rmsprop"},
+    {"tokenizer": "byte", "plan": dataclasses.replace(PLAN, precision="bfloat16")},
+    {
+        "stack": "lstm:8,gru:6",
+        "tokenizer": "unigram",
+        "plan": dataclasses.replace(PLAN, precision="bfloat16"),
+        "weight_drop": 0.1,
+        "test_frac": 0.1,
+    },
+]
+
+
+@pytest.mark.parametrize("options", CASES)
+@pytest.mark.parametrize("stops", [(1,), (8,), (11, 5), (23,), (3, 3, 3, 3)])
+def test_stopped_and_resumed_equals_never_stopped(
+    options: dict[str, Any],
+    stops: tuple[int, ...],
+    prose: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = begin("whole", prose, monkeypatch, **options)
+    sit(whole)
+    job = begin("parts", prose, monkeypatch, **options)
+    for stop in stops:
+        assert isinstance(sit(job, stop)[-1], Stopped)
+        job = resume(job.run)
+    assert isinstance(sit(job)[-1], Ended)
+    for name, array in load_weights(whole.run / "model.safetensors").items():
+        assert np.array_equal(load_weights(job.run / "model.safetensors")[name], array), name
+    first, second = load_resume(whole.run)[0], load_resume(job.run)[0]
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        assert np.array_equal(array, second[name]), name
+    drop = ("seconds", "characters_per_second", "peak_memory_bytes")
+    ours, theirs = (
+        [{k: v for k, v in line.items() if k not in drop} for line in read_metrics(run)]
+        for run in (whole.run, job.run)
+    )
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("clock", ["steady", "set again and again"])
+def test_a_time_budget_with_its_recorded_plan_is_the_same_run(
+    clock: str, prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jumps = itertools.cycle((0.0, 4e9, 1e9, 1.8e9))
+    if clock != "steady":
+        monkeypatch.setattr(time, "time", lambda: next(jumps))
+    plan = dataclasses.replace(PLAN, schedule=((0, 60, 0.0),), evaluate_every=10)
+    job = begin("parts", prose, monkeypatch, plan=plan, steps=None, time=3.0)
+    for stop in (7, 4, 15):
+        assert isinstance(sit(job, stop)[-1], Stopped)
+        job = resume(job.run)
+    ended = sit(job)[-1]
+    assert isinstance(ended, Ended)
+    assert 1 < ended.metrics["seconds"] < 20
+    made = Plan.from_json(read_model_header(ended.model).training["plan"])
+    assert len(made.schedule) > 1  # planned anew, by the speed of this machine
+    whole = begin("whole", prose, monkeypatch, plan=made, steps=made.steps)
+    sit(whole)
+    first, second = load_resume(whole.run).tensors, load_resume(job.run).tensors
+    for name, array in first.items():
+        assert np.array_equal(array, second[name]), name
+
+
+def test_a_run_killed_before_its_end_was_written_ends_when_resumed(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin("run", prose, monkeypatch)
+    sit(job)
+    metrics = job.run / "metrics.jsonl"
+    last = read_metrics(job.run)[-1]
+    metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:-1]))
+    sit(resume(job.run))
+    assert read_metrics(job.run)[-1]["final_val_loss"] == last["final_val_loss"]
+    assert len(read_metrics(job.run)) == 4
+
+
+def test_metrics_after_the_resumed_step_are_cut(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin("run", prose, monkeypatch)
+    sit(job, 10)
+    with (job.run / "metrics.jsonl").open("a") as file:
+        file.write('{"event": "evaluation", "step": 16}\n{"event": "ev')
+    sit(resume(job.run))
+    assert [line.get("step") for line in read_metrics(job.run)] == [8, 16, 24, None]
+    assert "train_loss" in read_metrics(job.run)[1]
+
+
+def test_a_finished_run_is_extended_by_a_budget_only(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin("run", prose, monkeypatch)
+    sit(job)
+    with pytest.raises(CheckpointError) as error:
+        resume(job.run)
+    assert str(error.value) == (
+        "run 'run' is finished after 24 steps; "
+        "extend it: chargen train --resume --name run --time 5m"
+    )
+    longer = resumed_job(job.run, TrainConfig(steps=6), CPU)
+    assert longer.plan.steps == 30
+    assert longer.plan.progress(24) == 0
+    ended = sit(longer)[-1]
+    assert isinstance(ended, Ended)
+    assert ended.metrics["steps"] == 30
+    timed = resumed_job(job.run, TrainConfig(time=100.0), CPU)
+    assert timed.config.time == pytest.approx(100 + timed.record.seconds)
+    assert timed.plan.steps > 30
+    passes = resumed_job(job.run, TrainConfig(epochs=2), CPU)
+    assert passes.plan.steps == 30 + round(2 * 2700 / 64 + 0.5)
+
+
+def test_a_changed_corpus_is_noticed(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = begin("run", prose, monkeypatch)
+    sit(job, 3)
+    Path("text.txt").write_text(prose[:2999])
+    with pytest.raises(CheckpointError, match=r"cannot resume: its corpus \(.*text.txt\) has chan"):
+        resume(job.run)
+
+
+def test_a_damaged_resume_file_is_named(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = begin("run", prose, monkeypatch)
+    sit(job, 3)
+    tensors, header, _ = load_resume(job.run)
+    changes: list[dict[str, Any]] = [
+        {"plan": {}},
+        *({"plan": {**header["plan"], name: 10**9}} for name in ("lanes", "window", "threads")),
+        {"plan": {**header["plan"], "lanes": 3}},
+        {"plan": {**header["plan"], "schedule": []}},
+        {"plan": {**header["plan"], "schedule": [[0, 24, 2.0]]}},
+        {"model": {**header["model"], "stack": "lstm:16384"}},
+        {"config": {"lanes": 0}},
+        {"record": 3},
+        {"model": {}},
+    ]
+    for change in changes:
+        save_resume(job.run, tensors, {**header, **change})
+        with pytest.raises(CheckpointError, match="the resume file of run 'run' is damaged"):
+            resume(job.run)
+
+
+def test_tensors_that_do_not_fit_are_refused(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = begin("run", prose, monkeypatch)
+    sit(job, 3)
+    tensors, header, _ = load_resume(job.run)
+    wrong = np.zeros((2, 2), np.float32)
+    for name in ("generator", "optimizer/0/exp_avg", "optimizer/99/exp_avg", "state/0"):
+        save_resume(job.run, {**tensors, name: wrong}, header)
+        with pytest.raises(
+            CheckpointError, match=r"resume file (of run 'run' is damaged|does not)"
+        ):
+            sit(resume(job.run))
+    save_resume(job.run, {k: v for k, v in tensors.items() if k != "state/1"}, header)
+    with pytest.raises(CheckpointError, match="does not fit its own model"):
+        sit(resume(job.run))
+
+
+def test_a_lost_model_is_made_again(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = begin("run", prose, monkeypatch)
+    sit(job, 10)
+    model = job.run / "model.safetensors"
+    for damage in (b"", model.read_bytes()[:-1]):
+        model.write_bytes(damage)
+        with pytest.raises(CheckpointError, match="chargen train --resume --name run --time 10s"):
+            load_weights(model)
+        events = sit(resume(job.run), 1)
+        assert [event for event in events if isinstance(event, Warned)] == [
+            Warned("model.safetensors was lost or damaged: made again from the averages last saved")
+        ]
+        averages = load_resume(job.run).tensors
+        for name, weight in load_weights(model).items():
+            assert np.isfinite(weight).all()
+            assert weight.shape == averages[f"average/{name}"].shape
+    sit(resume(job.run))
+    model.unlink()
+    assert isinstance(sit(resume(job.run))[-1], Ended)  # finished, and still to be mended
+    assert load_weights(model)
+
+
+def test_a_text_from_standard_input_is_kept_for_resuming(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_plan(monkeypatch, PLAN)
+    text = text_of(prose[:3000])
+    job = new_job(
+        run=new_run_folder("run", ("-",), force=False),
+        reading=ReadConfig(("-",)),
+        text=text,
+        corpus=tokenize(text, 0.1),
+        stacks=(parse_stack("lstm:8"),),
+        embedding=4,
+        config=TrainConfig(steps=24),
+        device=CPU,
+        threads=2,
+        seconds_used=0.0,
+    )
+    sit(job, 3)
+    assert (job.run / "corpus.txt").read_text() == prose[:3000]
+    assert json.dumps(resume(job.run).source["sources"]).endswith('corpus.txt"]')
