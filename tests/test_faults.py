@@ -90,19 +90,21 @@ def test_damaged_files_are_named_with_what_mends_them(chargen: Run, prose: str) 
         "chargen: 'checkpoints/a/model.safetensors' is damaged: its checksum does not match; "
         f"make it again: {mend}\n"
     )
+    mended = chargen(*mend.split()[1:-1], "1s")
+    assert mended.returncode == 0, mended.stderr
+    assert "warning: model.safetensors was lost or damaged: made again" in mended.stderr
+    assert chargen("sample", "-n", "9").returncode == 0
     for path in Path(os.environ["CHARGEN_CACHE"]).rglob("*.ids"):
         flip(path)
     flip(run / "resume.safetensors")
     with (run / "metrics.jsonl").open("ab") as file:
         file.write(b'{"event": "eval\xff\n')
-    mended = chargen(*mend.split()[1:])
-    assert mended.returncode == 0, mended.stderr
-    assert (
-        "'checkpoints/a/resume.safetensors' is damaged: its checksum does not match: going on from "
-        "the one before\n" in mended.stderr
+    older = chargen("train", "--resume", "--name", "a", "--steps", "3")
+    assert older.returncode == 0, older.stderr
+    assert older.stderr.startswith(
+        "chargen: 'checkpoints/a/resume.safetensors' is damaged: its checksum does not match: "
+        "going on from the one before\n"
     )
-    assert "warning: model.safetensors was lost or damaged: made again" in mended.stderr
-    assert chargen("sample", "-n", "9").returncode == 0
     for name in ("resume.safetensors", "resume.previous.safetensors"):
         flip(run / name)
     lost = chargen("train", "--resume", "--name", "a", "--steps", "3")
