@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import inspect
 import os
 import re
@@ -14,6 +15,7 @@ import pytest
 
 from chargen.cells import CELL_CLASSES
 from chargen.config import CELLS
+from tests.conftest import write
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -43,6 +45,8 @@ def test_the_readmes_commands_run(trained: Path, prose: str, isolated: Path) -> 
     """Each command of the section on uses is run as it stands, on small texts and budgets."""
     shutil.copytree(trained, isolated / "checkpoints")
     (isolated / "my.txt").write_text(prose[:3000])
+    write("notes/one.md", prose[3000:6000])
+    write("letters/one.txt.gz", gzip.compress(prose[6000:9000].encode()))
     commands = [
         line.removeprefix("$ ")
         for block in blocks("console")

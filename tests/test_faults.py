@@ -38,7 +38,7 @@ def test_a_full_disk_ends_a_run_in_one_line_and_loses_nothing(
     chargen: Run, prose: str, small_disk: Path
 ) -> None:
     write("text.txt", prose)
-    command = [sys.executable, "-m", "chargen", *TRAIN, "--steps", "20000"]
+    command = [sys.executable, "-m", "chargen", *TRAIN, "--steps", "4000"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         while not (small_disk / "a/model.safetensors").exists():
             assert running.poll() is None
