@@ -3,6 +3,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,37 @@ def test_a_cut_or_garbled_file_is_a_clear_error(data: st.DataObject) -> None:
         load_weights(PATH)
     with contextlib.suppress(CheckpointError):  # the weights' bytes are not in the header
         read_model_header(PATH)
+
+
+class Bomb:
+    """Makes a file where it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("exploded"),)
+
+
+def test_a_pickle_is_not_opened() -> None:
+    PATH.write_bytes(pickle.dumps(Bomb()))
+    for read in (load_weights, read_model_header):
+        with pytest.raises(CheckpointError, match="is truncated or not a safetensors file"):
+            read(PATH)
+    assert not Path("exploded").exists()
+    pickle.loads(PATH.read_bytes())
+    assert Path("exploded").exists()  # it would have
+
+
+def test_a_small_file_that_claims_to_be_large_takes_no_memory() -> None:
+    claim = {"dtype": "F32", "shape": [1 << 30, 4], "data_offsets": [0, 1 << 34]}
+    header = json.dumps({"x": claim, "__metadata__": {"chargen": "{}"}}).encode()
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    for length in (len(header), 1 << 40):
+        PATH.write_bytes(length.to_bytes(8, "little") + header)
+        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, most))
+        try:
+            with pytest.raises(CheckpointError, match="is truncated or not a safetensors file"):
+                load_weights(PATH)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def test_wrong_files_are_explained() -> None:

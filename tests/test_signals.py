@@ -1,0 +1,88 @@
+"""Signals: what stops a run, what does not, and what is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from chargen.checkpoint import load_resume
+from chargen.cli.train import Signals
+from tests.conftest import write
+
+RUN = Path("checkpoints/a")
+
+
+def start(prose: str) -> subprocess.Popen[str]:
+    """Start a long run; return when it has begun to learn."""
+    write("text.txt", prose)
+    options = ("--hidden", "16", "--steps", "100000", "--name", "a", "--threads", "1")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chargen", "train", "text.txt", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (RUN / "resume.safetensors").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.3)
+    return process
+
+
+def test_a_hangup_saves_and_stops(prose: str) -> None:
+    process = start(prose)
+    process.send_signal(signal.SIGHUP)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGHUP
+    assert "and saved; go on with: chargen train --resume --name a" in errors
+    assert load_resume(RUN).header["step"] > 0
+
+
+def test_a_hangup_that_was_ignored_at_the_start_stays_ignored(prose: str) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; children inherit it
+    try:
+        process = start(prose)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+
+
+def test_a_second_ctrl_c_leaves_at_once_and_tears_nothing(prose: str) -> None:
+    process = start(prose)
+    for _ in range(5):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.002)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode in (130, -signal.SIGINT)  # the latter while Python takes itself apart
+    assert "Traceback" not in errors
+    assert load_resume(RUN).passed_over is None
+    for line in (RUN / "metrics.jsonl").read_text().splitlines():
+        json.loads(line)
+
+
+def test_signals_are_remembered_once_and_interrupt_twice() -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        signals = Signals()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGINT)  # torchrun's SIGTERM may come first
+        assert signals.received == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
