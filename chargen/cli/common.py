@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -53,7 +54,7 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             print(f"chargen: {error}", file=sys.stderr)
             raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
         except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+            raise leaving(130) from None
         except BrokenPipeError:
             from chargen.output import leave_closed_pipe
 
@@ -61,6 +62,12 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(0) from None
 
     return wrapper
+
+
+def leaving(code: int) -> typer.Exit:
+    """Return what ends an interrupted command; a further Ctrl-C has nothing left to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return typer.Exit(code)
 
 
 def seconds_used() -> float:

@@ -285,7 +285,7 @@ def _follow(job: Job, form: str, board: Path | None) -> None:
     form = form if job.team.leads else "nothing"
     for event in show(events, stderr(), form):
         if isinstance(event, Stopped):
-            raise typer.Exit(128 + (signals.received or signal.SIGINT))
+            raise common.leaving(128 + (signals.received or signal.SIGINT))
 
 
 class Signals:
