@@ -257,16 +257,58 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """How text is drawn. Filters act in the order top-k, top-p, temperature."""
+    """How text is drawn.
+
+    Filters act in this order: bias and bans, penalties, DRY, top-k, typical, top-p, min-p,
+    temperature. With mirostat only those before top-k, then temperature and mirostat.
+    """
 
     length: int = documented(500, "characters to write, the prompt apart")
     temperature: float = documented(0.8, "below 1 safer, above 1 wilder, 0 always the likeliest")
     top_k: int = documented(0, "keep the k likeliest tokens; 0 keeps all")
     top_p: float = documented(1.0, "keep the likeliest tokens up to this probability; 1 keeps all")
+    min_p: float = documented(0.0, "drop tokens less likely than this share of the likeliest's")
+    typical: float = documented(
+        1.0, "keep the tokens of most usual surprise up to this probability"
+    )
+    repeat_last_n: int = documented(64, "tokens that penalties look back on")
+    repeat_penalty: float = documented(1.0, "divides the scores of tokens seen there; 1 is off")
+    presence_penalty: float = documented(0.0, "taken off the score of each token seen there")
+    frequency_penalty: float = documented(0.0, "the same for each time that it was seen")
+    dry_multiplier: float = documented(0.0, "of the penalty on repeated passages; 0 is off")
+    dry_base: float = documented(1.75, "by which it grows with each token of the passage")
+    dry_allowed_length: int = documented(2, "tokens that may be repeated for nothing")
+    dry_penalty_last_n: int = documented(1024, "tokens that it looks back on")
+    dry_sequence_breakers: tuple[str, ...] = documented(
+        ("\n",), "texts that no repeated passage crosses"
+    )
+    mirostat: int = documented(0, "2 holds the surprise at --mirostat-ent; 0 is off")
+    mirostat_lr: float = documented(0.1, "how fast mirostat corrects itself")
+    mirostat_ent: float = documented(5.0, "surprise that mirostat aims at, in bits a token")
+    logit_bias: tuple[tuple[str, float], ...] = documented((), "added to a character's score")
+    ban: str = documented("", "characters that are never written")
+    stop: tuple[str, ...] = documented((), "texts that end it; they are not written")
     seed: int | None = documented(None, "seed of the draws; default: a random one, printed")
 
     def __post_init__(self) -> None:
         require(self.length >= 0, "length", self.length, "0 or more characters")
         require(0 <= self.temperature <= 100, "temperature", self.temperature, "0 to 100")
-        require(self.top_k >= 0, "top-k", self.top_k, "0 (off) or more")
-        require(0 < self.top_p <= 1, "top-p", self.top_p, "more than 0, up to 1")
+        for name in ("top_k", "repeat_last_n", "dry_allowed_length", "dry_penalty_last_n"):
+            value = getattr(self, name)
+            require(value >= 0, name.replace("_", "-"), value, "0 (off) or more")
+        for name in ("top_p", "typical"):
+            value = getattr(self, name)
+            require(0 < value <= 1, name.replace("_", "-"), value, "more than 0, up to 1")
+        require(0 <= self.min_p <= 1, "min-p", self.min_p, "0 (off) to 1")
+        require(0 < self.repeat_penalty <= 100, "repeat-penalty", self.repeat_penalty, "0 to 100")
+        for name in ("presence_penalty", "frequency_penalty", "dry_multiplier"):
+            value = getattr(self, name)
+            require(abs(value) <= 100, name.replace("_", "-"), value, "-100 to 100")
+        require(1 <= self.dry_base <= 100, "dry-base", self.dry_base, "1 to 100")
+        require(self.mirostat in (0, 2), "mirostat", self.mirostat, "0 (off), 2")
+        require(0 < self.mirostat_lr <= 1, "mirostat-lr", self.mirostat_lr, "more than 0, up to 1")
+        require(0 < self.mirostat_ent <= 100, "mirostat-ent", self.mirostat_ent, "0 to 100")
+        for text, bias in self.logit_bias:
+            require(len(text) == 1, "logit-bias", text, "a character and its bias, such as e-2")
+            require(abs(bias) <= 1000, "logit-bias", bias, "-1000 to 1000")
+        require("" not in self.stop, "stop", "", "texts of one character or more")

@@ -65,7 +65,7 @@ class Sampler:
             ConfigError: a setting is out of its range.
             TokenizerError: the prompt holds a lone surrogate.
         """
-        config = SampleConfig(length, temperature, top_k, top_p, seed)
+        config = SampleConfig(length, temperature, top_k, top_p, seed=seed)
         return self.stream(self.read(prompt), config)
 
     def read(self, text: str, place: Place | None = None) -> Place:

@@ -43,7 +43,7 @@ def sample(
     common.check_device(device)
     prompt = common.as_text(prompt)
     drawn = fresh_seed() if seed is None else seed
-    config = SampleConfig(length, temperature, top_k, top_p, drawn)
+    config = SampleConfig(length, temperature, top_k, top_p, seed=drawn)
     sampler = load(model, device=device, threads=threads, int8=int8)
     if unseen := unseen_words(sampler.tokenizer, prompt):
         common.warn(unseen)
