@@ -82,7 +82,7 @@ def test_a_folder_gives_its_texts_in_order_and_skips_the_rest() -> None:
     write("d/image.png", bytes(range(256)) * 4)
     text = read("d")
     assert content_of(text) == "z\nb"
-    assert text.notes == ("2 files of 'd' skipped: no text",)
+    assert text.notes == ("2 of 4 files of 'd' skipped: no text",)
 
 
 def test_the_builtin_texts_need_no_download() -> None:
