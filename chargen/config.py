@@ -280,7 +280,7 @@ class SampleConfig:
     dry_allowed_length: int = documented(2, "tokens that may be repeated for nothing")
     dry_penalty_last_n: int = documented(1024, "tokens that it looks back on")
     dry_sequence_breakers: tuple[str, ...] = documented(
-        ("\n",), "texts that no repeated passage crosses"
+        ("\n",), "characters that no repeated passage crosses"
     )
     mirostat: int = documented(0, "2 holds the surprise at --mirostat-ent; 0 is off")
     mirostat_lr: float = documented(0.1, "how fast mirostat corrects itself")
@@ -311,4 +311,6 @@ class SampleConfig:
         for text, bias in self.logit_bias:
             require(len(text) == 1, "logit-bias", text, "a character and its bias, such as e-2")
             require(abs(bias) <= 1000, "logit-bias", bias, "-1000 to 1000")
+        for text in self.dry_sequence_breakers:
+            require(len(text) == 1, "dry-sequence-breaker", text, "a character")
         require("" not in self.stop, "stop", "", "texts of one character or more")

@@ -12,7 +12,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -104,14 +112,18 @@ class _Bar:
         self._progress.stop()
 
 
-class Download:
-    """A bar of the bytes that have come, in a terminal; nothing elsewhere."""
+class Meter:
+    """A bar of how much of something is done, in a terminal; nothing elsewhere."""
 
-    def __init__(self, name: str, size: int) -> None:
+    def __init__(self, name: str, size: int, count: ProgressColumn | None = None) -> None:
         console = stderr()
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn())
+        columns = TextColumn("{task.description}"), BarColumn(bar_width=24)
         self._progress = Progress(
-            *columns, console=console, transient=True, disable=not console.is_terminal
+            *columns,
+            count or TaskProgressColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
         )
         self._task = self._progress.add_task(name, total=size)
 
@@ -121,6 +133,11 @@ class Download:
 
     def __exit__(self, *error: object) -> None:
         self._progress.stop()
+
+
+def download(name: str, size: int) -> Meter:
+    """Return the bar of a text that comes over the network, in bytes."""
+    return Meter(name, size, DownloadColumn())
 
 
 def waiting(words: str, form: str = "words") -> AbstractContextManager[object]:

@@ -164,7 +164,8 @@ def truncated(scores: Scores, config: SampleConfig) -> Scores:
 def draw(scores: Scores, temperature: float, uniform: NDArray[np.float64]) -> Tokens:
     """Return a token a row, drawn by a uniform number in [0, 1) each; 0 takes the likeliest."""
     if temperature == 0:
-        return scores.argmax(axis=-1)
+        likeliest: Tokens = scores.argmax(axis=-1)
+        return likeliest
     highest = scores.max(axis=-1, keepdims=True)
     cumulative = np.exp((scores - highest) / temperature).cumsum(axis=-1)
     total = cumulative[:, -1:]
@@ -172,4 +173,5 @@ def draw(scores: Scores, temperature: float, uniform: NDArray[np.float64]) -> To
     # rounding has put the draw at the total.
     tokens: Tokens = (cumulative <= uniform[:, None] * total).sum(axis=-1)
     last: Tokens = (cumulative < total).sum(axis=-1)
-    return np.minimum(tokens, last)
+    drawn: Tokens = np.minimum(tokens, last)
+    return drawn

@@ -1,11 +1,15 @@
-"""Writing: logits are filtered, a token is drawn, text comes out as a stream."""
+"""A model that writes: it reads a prompt, and text comes out as a stream.
+
+Several samples are written side by side, a row of the batch each, with a random stream of its own:
+in float32 a sample is the same text whatever is written beside it.
+"""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +17,28 @@ from numpy.typing import NDArray
 from chargen.checkpoint import read_model_header
 from chargen.config import SampleConfig, fresh_seed
 from chargen.engine import Engine, State, open_engine
+from chargen.filters import Tokens, probabilities
 from chargen.runs import find_model
 from chargen.tokenizers import Tokenizer
+from chargen.writing import Constraint, Drawing, Sample
 
 PROMPT_CHUNK = 1024  # tokens of a prompt read in one call of the engine
-Vector = NDArray[np.float64]
+REMEMBERED = 4096  # tokens before a place that penalties can look back on
 
 
 @dataclass(frozen=True)
 class Place:
-    """A place in a text: the state after it and the logits (V,) of what comes next."""
+    """A place in a text: the state after it, the logits (V,) of what comes next.
+
+    Attributes:
+        state: recurrent state, one lane.
+        logits: of the next token.
+        before: the last tokens before it.
+    """
 
     state: State
     logits: NDArray[np.float32]
+    before: Tokens = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 class Sampler:
@@ -39,7 +52,6 @@ class Sampler:
     def __init__(self, tokenizer: Tokenizer, engine: Engine) -> None:
         self.tokenizer = tokenizer
         self.engine = engine
-        self._banned = np.array(tokenizer.never_sampled, np.int64)
 
     def generate(
         self,
@@ -50,6 +62,7 @@ class Sampler:
         top_k: int = SampleConfig.top_k,
         top_p: float = SampleConfig.top_p,
         seed: int | None = None,
+        **more: Any,
     ) -> Iterator[str]:
         """Yield the text that follows a prompt, piece by piece.
 
@@ -60,39 +73,101 @@ class Sampler:
             top_k: keep the k likeliest tokens; 0 keeps all.
             top_p: keep the likeliest tokens up to this probability; 1 keeps all.
             seed: of the draws; None draws one.
+            more: other fields of ``SampleConfig``, by their names.
 
         Raises:
             ConfigError: a setting is out of its range.
             TokenizerError: the prompt holds a lone surrogate.
         """
-        config = SampleConfig(length, temperature, top_k, top_p, seed=seed)
+        config = SampleConfig(length, temperature, top_k, top_p, seed=seed, **more)
         return self.stream(self.read(prompt), config)
 
-    def read(self, text: str, place: Place | None = None) -> Place:
-        """Return the place after a text, read on from another place or from the start."""
-        text = text or ("" if place else "\n")
-        ids = self.tokenizer.encode(text).astype(np.int64)[None]  # (1, T)
-        state = place.state if place else self.engine.init_state(1)
-        logits = place.logits if place else np.zeros(self.tokenizer.vocab_size, np.float32)
-        for start in range(0, ids.shape[1], PROMPT_CHUNK):
-            out, state = self.engine.run(ids[:, start : start + PROMPT_CHUNK], state)
-            logits = out[0, -1]
-        return Place(state, logits)
+    def read(
+        self,
+        text: str,
+        place: Place | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> Place:
+        """Return the place after a text, read on from another place or from the start.
 
-    def stream(self, place: Place, config: SampleConfig) -> Iterator[str]:
-        """Yield ``config.length`` characters that follow a place, piece by piece."""
-        seed = fresh_seed() if config.seed is None else config.seed
-        draws = random.Random(f"chargen {seed}")  # the same numbers on every platform
-        decoder, left = self.tokenizer.decoder(), config.length
+        Args:
+            text: what to read; empty, at the start, is a newline.
+            place: where to read on from.
+            progress: told the tokens that were read so far.
+        """
+        text = text or ("" if place else "\n")
+        ids = self.tokenizer.encode(text).astype(np.int64)  # (T,)
+        place = place or self._beginning()
         state, logits = place.state, place.logits
-        while left > 0:
-            token = draw(logits, config, self._banned, draws.random())
-            if piece := decoder.push(token)[:left]:
-                left -= len(piece)
+        for start in range(0, len(ids), PROMPT_CHUNK):
+            out, state = self.engine.run(ids[None, start : start + PROMPT_CHUNK], state)
+            logits = out[0, -1]
+            progress(start + out.shape[1])
+        before = np.concatenate([place.before, ids[-REMEMBERED:]])[-REMEMBERED:]
+        return Place(state, logits, before)
+
+    def _beginning(self) -> Place:
+        return Place(self.engine.init_state(1), np.zeros(self.tokenizer.vocab_size, np.float32))
+
+    def stream(
+        self, place: Place, config: SampleConfig, constraint: Constraint | None = None
+    ) -> Iterator[str]:
+        """Yield the text that follows a place, piece by piece."""
+        for _, piece in self.write(place, config, 1, constraint):
+            if piece:
                 yield piece
-            if left:
-                out, state = self.engine.run(np.array([[token]]), state)
-                logits = out[0, 0]
+
+    def write(
+        self,
+        place: Place,
+        config: SampleConfig,
+        count: int,
+        constraint: Constraint | None = None,
+        *,
+        logprobs: bool = False,
+    ) -> Iterator[tuple[Sample, str]]:
+        """Write several samples side by side; yield each with what it goes on with.
+
+        Args:
+            place: where all begin.
+            config: how they are drawn.
+            count: how many.
+            constraint: what they must be.
+            logprobs: keep the log probability of each token.
+
+        Raises:
+            ConfigError: a character that is banned or has a bias has no token of its own.
+        """
+        seed = fresh_seed() if config.seed is None else config.seed
+        samples = [Sample(n, self.tokenizer, config, seed) for n in range(count)]
+        drawing = Drawing(self.tokenizer, config, place.before, samples, constraint)
+        state = tuple(np.repeat(part, count, axis=1) for part in place.state)
+        logits = np.repeat(place.logits[None], count, axis=0)  # (B, V)
+        if not config.length:
+            for sample in samples:
+                sample.finish_reason = "length"
+                yield sample, ""
+            return
+        while samples:
+            tokens = drawing.tokens(logits, samples)  # (B,)
+            if logprobs:
+                _note(samples, logits, tokens)
+            for sample, token in zip(samples, tokens.tolist(), strict=True):
+                yield sample, sample.take(token) if token >= 0 else sample.end()
+            going = [row for row, sample in enumerate(samples) if not sample.finish_reason]
+            if len(going) < len(samples):
+                samples, tokens = [samples[row] for row in going], tokens[going]
+                state = tuple(part[:, going] for part in state)
+            if samples:
+                out, state = self.engine.run(tokens[:, None], state)
+                logits = out[:, 0]
+
+
+def _note(samples: list[Sample], logits: NDArray[np.float32], tokens: Tokens) -> None:
+    chances = probabilities(logits.astype(np.float64))
+    for sample, row, token in zip(samples, chances, tokens.tolist(), strict=True):
+        if token >= 0:
+            sample.logprobs.append(float(np.log(row[token])))
 
 
 def load(
@@ -127,43 +202,3 @@ def unseen_words(tokenizer: Tokenizer, text: str) -> str | None:
     names = ", ".join(repr(character) for character in unseen[:10])
     more = f" and {len(unseen) - 10} more" if len(unseen) > 10 else ""
     return f"the model never saw {names}{more}; read as unknown characters"
-
-
-def draw(
-    logits: NDArray[np.float32], config: SampleConfig, banned: NDArray[np.int64], uniform: float
-) -> int:
-    """Return a token drawn from logits (V,) by one uniform number in [0, 1)."""
-    scores = logits.astype(np.float64)
-    scores[banned] = -np.inf
-    if config.temperature == 0:
-        return int(scores.argmax())
-    if config.top_k:
-        scores = keep_top_k(scores, config.top_k)
-    if config.top_p < 1:
-        scores = keep_top_p(scores, config.top_p)
-    cumulative = np.exp((scores - scores.max()) / config.temperature).cumsum()
-    total = cumulative[-1]
-    # The first token whose cumulative weight is above the draw; the last possible one where
-    # rounding has put the draw at the total.
-    token = int(cumulative.searchsorted(uniform * total, side="right"))
-    return token if token < len(scores) else int(cumulative.searchsorted(total))
-
-
-def keep_top_k(scores: Vector, k: int) -> Vector:
-    """Keep the k largest of scores (V,), exactly: of equal ones the lower id wins."""
-    order = np.argsort(-scores, kind="stable")
-    return _without(scores, order[k:])
-
-
-def keep_top_p(scores: Vector, p: float) -> Vector:
-    """Keep the fewest likeliest of scores (V,) whose probabilities sum to at least p."""
-    order = np.argsort(-scores, kind="stable")
-    weights = np.exp(scores[order] - scores.max())
-    before = weights.cumsum() - weights  # the weight of all likelier tokens
-    return _without(scores, order[before >= p * weights.sum()])
-
-
-def _without(scores: Vector, ids: NDArray[np.int64]) -> Vector:
-    kept = scores.copy()
-    kept[ids] = -np.inf
-    return kept

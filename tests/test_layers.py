@@ -24,6 +24,7 @@ job
 choosing
 planning
 learner
+beam
 evaluation sampler
 engine runs
 model recipe
@@ -31,9 +32,9 @@ cells
 transfer statistics
 checkpoint corpus
 cache sources
-catalogue
+catalogue writing
 tokenizers
-advice events ngram output storage
+advice events filters ngram output storage
 config devices team
 errors
 """

@@ -1,152 +1,27 @@
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import chargen
+from chargen.beam import most_likely
 from chargen.checkpoint import load_weights, read_model_header
 from chargen.config import SampleConfig
 from chargen.engine import State
 from chargen.engine.torch import TorchEngine
 from chargen.errors import ConfigError
-from chargen.sampler import PROMPT_CHUNK, Sampler, draw, keep_top_k, keep_top_p
+from chargen.filters import probabilities
+from chargen.sampler import PROMPT_CHUNK, Sampler
 from chargen.tokenizers import Tokenizer, build_tokenizer
-
-NONE = np.array([], np.int64)
-LOGITS = np.log(np.array([0.1, 0.4, 0.2, 0.3], np.float32))
-
-
-def tokens(config: SampleConfig, count: int = 4000, banned: NDArray[np.int64] = NONE) -> list[int]:
-    uniforms = (np.arange(count) + 0.5) / count
-    return [draw(LOGITS, config, banned, u) for u in uniforms]
-
-
-def shares(config: SampleConfig, banned: NDArray[np.int64] = NONE) -> list[float]:
-    drawn = tokens(config, banned=banned)
-    return [drawn.count(token) / len(drawn) for token in range(4)]
-
-
-# -- drawing ------------------------------------------------------------------------------
-
-
-def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
-    assert shares(SampleConfig(temperature=1)) == pytest.approx([0.1, 0.4, 0.2, 0.3], abs=1e-3)
-
-
-def test_temperature_divides_the_logits() -> None:
-    squares = np.array([0.01, 0.16, 0.04, 0.09])
-    assert shares(SampleConfig(temperature=0.5)) == pytest.approx(squares / 0.3, abs=1e-3)
-    roots = np.sqrt([0.1, 0.4, 0.2, 0.3])
-    assert shares(SampleConfig(temperature=2)) == pytest.approx(roots / roots.sum(), abs=1e-3)
-
-
-def test_temperature_zero_takes_the_likeliest_whatever_is_drawn() -> None:
-    assert set(tokens(SampleConfig(temperature=0))) == {1}
-    ties = np.zeros(3, np.float32)
-    assert draw(ties, SampleConfig(temperature=0), NONE, 0.9) == 0
-
-
-def test_banned_tokens_are_never_drawn() -> None:
-    banned = np.array([1])
-    assert shares(SampleConfig(temperature=1), banned) == pytest.approx(
-        [1 / 6, 0, 1 / 3, 1 / 2], abs=1e-3
-    )
-    assert set(tokens(SampleConfig(temperature=0), banned=banned)) == {3}
-
-
-def test_filters_act_before_the_temperature() -> None:
-    config = SampleConfig(temperature=0.5, top_p=0.5)
-    assert shares(config) == pytest.approx([0, 16 / 25, 0, 9 / 25], abs=1e-3)
-    assert shares(SampleConfig(temperature=1, top_k=2)) == pytest.approx(
-        [0, 4 / 7, 0, 3 / 7], abs=1e-3
-    )
-
-
-def test_the_edges_of_the_draw_are_possible_tokens() -> None:
-    scores = np.array([-1e9, 0.0, 0.0, -1e9], np.float32)
-    assert draw(scores, SampleConfig(), NONE, 0.0) == 1
-    assert draw(scores, SampleConfig(), NONE, 1.0) == 2
-
-
-@pytest.mark.parametrize("shift", [-2000.0, 2000.0])
-def test_large_logits_do_not_overflow(shift: float) -> None:
-    config = SampleConfig(temperature=1, top_p=0.65)
-    drawn = [draw(LOGITS + np.float32(shift), config, NONE, u) for u in (0.1, 0.5, 0.9)]
-    assert drawn == [1, 1, 3]
-
-
-def kept(scores: NDArray[np.float64]) -> list[int]:
-    return [int(i) for i in np.flatnonzero(scores > -np.inf)]
-
-
-def test_top_k_keeps_exactly_k_the_lower_id_winning_ties() -> None:
-    scores = np.array([1.0, 3, 2, 3, 2])
-    assert [kept(keep_top_k(scores, k)) for k in (1, 2, 3, 4, 5, 9)] == [
-        [1], [1, 3], [1, 2, 3], [1, 2, 3, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4],
-    ]  # fmt: skip
-    assert keep_top_k(scores, 2)[3] == 3
-
-
-def test_top_p_keeps_the_fewest_that_reach_p() -> None:
-    scores = np.log([0.1, 0.4, 0.2, 0.3])
-    answers = {
-        0.05: [1],
-        0.39: [1],
-        0.41: [1, 3],
-        0.69: [1, 3],
-        0.71: [1, 2, 3],
-        0.95: [0, 1, 2, 3],
-    }
-    for p, answer in answers.items():
-        assert kept(keep_top_p(scores, p)) == answer
-
-
-finite = st.floats(-50, 50, width=32)
-
-
-@given(
-    scores=st.lists(finite, min_size=1, max_size=30),
-    k=st.integers(1, 40),
-    p=st.floats(0.001, 0.999),
-    uniform=st.floats(0, 1, exclude_max=True),
-)
-def test_filters_keep_something_and_its_order(
-    scores: list[float], k: int, p: float, uniform: float
-) -> None:
-    array = np.array(scores)
-    for filtered in (keep_top_k(array, k), keep_top_p(array, p)):
-        left = kept(filtered)
-        assert left
-        assert np.array_equal(filtered[left], array[left])
-        assert array[left].max() == array.max()
-    config = SampleConfig(top_k=k, top_p=p)
-    token = draw(array.astype(np.float32), config, NONE, uniform)
-    assert token in kept(keep_top_p(keep_top_k(array.astype(np.float32).astype(float), k), p))
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "message"),
-    [
-        ("length", -1, "length is -1; allowed: 0 or more characters"),
-        ("temperature", -0.1, "temperature is -0.1; allowed: 0 to 100"),
-        ("temperature", math.nan, "temperature is nan"),
-        ("temperature", 100.1, "temperature is 100.1"),
-        ("top_k", -1, "top-k is -1; allowed: 0"),
-        ("top_p", 0.0, "top-p is 0.0; allowed: more than 0, up to 1"),
-        ("top_p", 1.5, "top-p is 1.5"),
-    ],
-)
-def test_a_wrong_setting_is_named(option: str, value: float, message: str) -> None:
-    with pytest.raises(ConfigError) as error:
-        SampleConfig(**{option: value})  # type: ignore[arg-type]
-    assert str(error.value).startswith(message)
-
+from chargen.writing import Sample
 
 # -- writing ------------------------------------------------------------------------------
 
@@ -163,9 +38,8 @@ class Script:
 
     def run(self, ids: NDArray[np.int64], state: State) -> tuple[NDArray[np.float32], State]:
         self.calls.append(ids[0].tolist())
-        logits = np.zeros((1, ids.shape[1], self.vocab_size), np.float32)
-        for step, token in enumerate(ids[0]):
-            logits[0, step, (token + 1) % self.vocab_size] = 40
+        logits = np.zeros((*ids.shape, self.vocab_size), np.float32)
+        np.put_along_axis(logits, (ids[..., None] + 1) % self.vocab_size, 40, axis=-1)
         return logits, (state[0] + ids.shape[1],)
 
 
@@ -208,6 +82,191 @@ def test_reading_in_two_parts_equals_reading_at_once() -> None:
     assert place.state[0].item() == 4
     assert np.array_equal(place.logits, sampler.read("abbc").logits)
     assert sampler.read("", place).state[0].item() == 4
+
+
+# -- stop texts ---------------------------------------------------------------------------
+
+
+@given(
+    text=st.text("ab", max_size=30),
+    stops=st.lists(st.text("ab", min_size=1, max_size=4), max_size=3),
+    cuts=st.lists(st.integers(1, 4), max_size=30),
+    length=st.integers(1, 30),
+)
+@settings(max_examples=500)
+def test_a_stop_text_is_found_across_tokens_and_never_half_written(
+    text: str, stops: list[str], cuts: list[int], length: int
+) -> None:
+    sizes = range(1, 5)
+    pieces = ["".join(some) for n in sizes for some in itertools.product("ab", repeat=n)]
+    sample = Sample(0, Pieces(pieces), SampleConfig(length=length, stop=tuple(stops)), 1)
+    seen = shown = ""
+    for cut in [*cuts, *[1] * 30]:
+        piece = text[len(seen) : len(seen) + cut]
+        if not piece or sample.finish_reason:
+            break
+        seen += piece
+        shown += sample.take(pieces.index(piece))
+        ends = [found for stop in stops if (found := seen.find(stop)) >= 0]
+        end, reason = len(seen), None
+        if ends and min(ends) <= length:
+            end, reason = min(ends), "stop"
+        elif len(seen) >= length:
+            end, reason = length, "length"
+        assert sample.finish_reason == reason
+        assert seen[:end].startswith(shown)
+        assert end - len(shown) < (1 if reason else max(map(len, stops), default=1))
+    assert sample.text == shown
+
+
+class Pieces(Tokenizer):
+    """A tokenizer of any pieces, for decoding only."""
+
+    kind = "bpe"
+
+    def __init__(self, pieces: list[str]) -> None:
+        self.pieces = tuple(piece.encode() for piece in pieces)
+
+    def encode(self, text: str) -> Any:
+        raise NotImplementedError
+
+    def to_json(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+def test_text_that_may_begin_a_stop_is_held_back_until_it_is_certain() -> None:
+    pieces = script().generate("d", length=6, temperature=0, stop=("cdc",))
+    assert list(pieces) == ["a", "b", "cda", "b"]
+    assert "".join(script().generate("d", length=60, temperature=0, stop=("cda", "x"))) == "ab"
+
+
+# -- settings at work ---------------------------------------------------------------------
+
+
+def test_bans_and_bias_act_on_characters() -> None:
+    sampler = script()
+    assert "a" not in "".join(sampler.generate(length=300, ban="a", seed=1))
+    lifted = "".join(sampler.generate("a", length=30, logit_bias=(("d", 100.0),), seed=1))
+    assert lifted == "d" * 30
+    with pytest.raises(ConfigError, match="ban is 'abcd'; allowed: to leave something to write"):
+        next(sampler.generate(ban="abcd"))
+    with pytest.raises(ConfigError, match="logit-bias is 'x'; allowed: characters that have a tok"):
+        next(sampler.generate(logit_bias=(("x", 1.0),)))
+
+
+def test_a_ban_holds_for_all_tokens_that_contain_the_character(prose: str) -> None:
+    sampler = script(build_tokenizer("bpe", prose, 400))
+    assert "e" not in "".join(sampler.generate("the", length=500, ban="e", temperature=2, seed=1))
+    with pytest.raises(ConfigError, match="ban is 'é'; allowed: ASCII with bpe tokens"):
+        next(sampler.generate(ban="é"))
+
+
+def test_penalties_look_back_on_the_prompt_and_on_what_was_written() -> None:
+    sampler = script()
+    assert "".join(sampler.generate("abc", length=2, temperature=0)) == "da"
+    avoided = sampler.generate("abcd", length=1, temperature=0, presence_penalty=50.0)
+    assert next(avoided) == "a"  # all were seen, so that all lose the same
+    one = sampler.generate("cd", length=3, temperature=0, frequency_penalty=60.0, repeat_last_n=3)
+    assert "".join(one) == "abc"
+    dry = sampler.generate("abcdabcdab", length=4, temperature=0, dry_multiplier=30.0)
+    assert "".join(dry) != "cdab"
+
+
+def test_mirostat_holds_the_surprise() -> None:
+    rng = np.random.default_rng(1)
+    tokenizer = build_tokenizer("char", "".join(map(chr, range(48, 112))), 0)
+    sampler = Sampler(tokenizer, Fixed(rng.normal(0, 2, tokenizer.vocab_size)))
+    means = []
+    for aim in (1.0, 2.0, 3.0):
+        config = SampleConfig(2000, 1.0, mirostat=2, mirostat_ent=aim, seed=1)
+        (sample,) = {s for s, _ in sampler.write(sampler.read("0"), config, 1, logprobs=True)}
+        chances = np.exp(sample.logprobs)
+        means.append(float(-np.log2(chances).mean()))
+    assert means == sorted(means)
+    assert means[0] < 2.4 < means[2] < 4.2
+
+
+class Fixed:
+    """An engine that always has the same logits."""
+
+    def __init__(self, logits: NDArray[np.float64]) -> None:
+        self.logits = logits.astype(np.float32)
+
+    def init_state(self, batch: int) -> State:
+        return (np.zeros((1, batch, 1), np.float32),)
+
+    def run(self, ids: NDArray[np.int64], state: State) -> tuple[NDArray[np.float32], State]:
+        return np.broadcast_to(self.logits, (*ids.shape, len(self.logits))), state
+
+
+# -- samples side by side -----------------------------------------------------------------
+
+
+def texts(sampler: Sampler, count: int, **options: Any) -> list[str]:
+    config = SampleConfig(**{"length": 80, "seed": 4, **options})
+    samples = {s.number: s for s, _ in sampler.write(sampler.read("The "), config, count)}
+    return [samples[number].text for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"stop": (". ", "e")}, {"dry_multiplier": 1.0, "mirostat": 2}]
+)
+def test_a_sample_is_the_same_whatever_is_written_beside_it(
+    options: dict[str, Any], with_model: Path
+) -> None:
+    sampler = chargen.load()
+    many = texts(sampler, 9, **options)
+    assert len(set(many)) == 9
+    for count in (1, 2, 5):
+        assert texts(sampler, count, **options) == many[:count]
+    assert many[0] == "".join(sampler.generate("The ", length=80, seed=4, **options))
+
+
+def test_log_probabilities_are_those_of_the_model(with_model: Path) -> None:
+    sampler = chargen.load()
+    place = sampler.read("The ")
+    config = SampleConfig(length=20, seed=1, temperature=1.5, top_k=5)
+    (sample,) = {sample for sample, _ in sampler.write(place, config, 1, logprobs=True)}
+    ids = sampler.tokenizer.encode(sample.text).astype(np.int64)
+    assert sample.tokens == ids.tolist()
+    logits, _ = sampler.engine.run(ids[None, :-1], place.state)
+    rows = np.concatenate([place.logits[None], logits[0]]).astype(np.float64)
+    right = np.log(probabilities(rows)[np.arange(20), ids])
+    assert sample.logprobs == pytest.approx(right, abs=1e-4)
+
+
+def test_nothing_is_written_at_length_zero() -> None:
+    sampler = script()
+    (sample,) = {s for s, _ in sampler.write(sampler.read("a"), SampleConfig(length=0), 1)}
+    assert (sample.text, sample.finish_reason) == ("", "length")
+
+
+# -- beams --------------------------------------------------------------------------------
+
+
+def test_a_wide_beam_finds_the_likeliest_text(with_model: Path) -> None:
+    sampler = chargen.load()
+    place, config = sampler.read("The "), SampleConfig(length=2)
+    alphabet = sampler.tokenizer.vocab_size
+    found = most_likely(sampler, place, config, alphabet * alphabet)
+    assert len(found) == (alphabet - 1) ** 2
+    assert [c.logprob for c in found] == sorted((c.logprob for c in found), reverse=True)
+    assert sum(math.exp(c.logprob) for c in found) == pytest.approx(1, abs=0.05)
+    assert most_likely(sampler, place, config, 8)[0] == found[0]
+
+
+def test_a_beam_of_one_is_greedy_and_stops_at_stop_texts(with_model: Path) -> None:
+    sampler = chargen.load()
+    place = sampler.read("The ")
+    (one,) = most_likely(sampler, place, SampleConfig(length=60), 1)
+    assert one.text == "".join(sampler.stream(place, SampleConfig(60, temperature=0)))
+    assert one.finish_reason == "length"
+    (stopped,) = most_likely(sampler, place, SampleConfig(60, stop=(one.text[10:12],)), 1)
+    assert (stopped.text, stopped.finish_reason) == (
+        one.text[: one.text.find(one.text[10:12])],
+        "stop",
+    )
+    assert [c.text for c in most_likely(sampler, place, SampleConfig(0), 3)] == [""]
 
 
 # -- a trained model ----------------------------------------------------------------------

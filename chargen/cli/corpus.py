@@ -99,7 +99,7 @@ def fetch_missing(names: list[str]) -> None:
 
 def _fetched(entry: Entry) -> Path:
     from chargen.catalogue import fetch as fetch_entry
-    from chargen.console import Download
+    from chargen.console import download
 
-    with Download(entry.name, entry.bytes) as progress:
+    with download(entry.name, entry.bytes) as progress:
         return fetch_entry(entry, progress)

@@ -1,72 +1,244 @@
-"""``chargen sample``: write a text."""
+"""``chargen sample``: write texts."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chargen.cli import common
 from chargen.config import SampleConfig, fresh_seed, help_of
+from chargen.errors import ChargenError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from chargen.beam import Candidate
+    from chargen.sampler import Place, Sampler
+    from chargen.writing import Sample
+
+    Written = Sample | Candidate
+
+LONG_PROMPT = 5000  # characters, from which on a bar shows how far it was read
+BETWEEN = "\n---\n"  # two texts
+FILTERS, PENALTIES, OUTPUT = "What is kept", "What is taken off", "The output"
+Default = SampleConfig
+
+
+def _of(name: str, panel: str, *flags: str) -> Any:
+    return common.of(SampleConfig, name, panel, *flags)
 
 
 def sample(
+    ctx: typer.Context,
     model: common.Model = None,
     prompt: Annotated[str, typer.Option("-p", "--prompt", help="Text to go on from.")] = "",
+    file: Annotated[
+        str | None,
+        typer.Option("-f", "--file", help="File with the text to go on from; - is stdin."),
+    ] = None,
     length: Annotated[
         int, typer.Option("-n", "--length", help=help_of(SampleConfig, "length"))
-    ] = SampleConfig.length,
+    ] = Default.length,
     temperature: Annotated[
         float, typer.Option("-t", "--temp", help=help_of(SampleConfig, "temperature"))
-    ] = SampleConfig.temperature,
-    top_k: Annotated[int, typer.Option(help=help_of(SampleConfig, "top_k"))] = SampleConfig.top_k,
-    top_p: Annotated[float, typer.Option(help=help_of(SampleConfig, "top_p"))] = (
-        SampleConfig.top_p
-    ),
+    ] = Default.temperature,
     seed: Annotated[int | None, typer.Option(help=help_of(SampleConfig, "seed"))] = None,
+    num_samples: Annotated[
+        int, typer.Option(min=1, max=4096, help="Texts to write, side by side.")
+    ] = 1,
+    stop: Annotated[list[str] | None, typer.Option(help=help_of(SampleConfig, "stop"))] = None,
+    beam: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Write the likeliest text that a beam finds."),
+    ] = None,
+    top_k: Annotated[int, _of("top_k", FILTERS)] = Default.top_k,
+    typical: Annotated[float, _of("typical", FILTERS)] = Default.typical,
+    top_p: Annotated[float, _of("top_p", FILTERS)] = Default.top_p,
+    min_p: Annotated[float, _of("min_p", FILTERS)] = Default.min_p,
+    mirostat: Annotated[int, _of("mirostat", FILTERS)] = Default.mirostat,
+    mirostat_lr: Annotated[float, _of("mirostat_lr", FILTERS)] = Default.mirostat_lr,
+    mirostat_ent: Annotated[float, _of("mirostat_ent", FILTERS)] = Default.mirostat_ent,
+    ban: Annotated[str, _of("ban", FILTERS)] = Default.ban,
+    logit_bias: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-l", "--logit-bias", help="Such as e-2: added to its score.", rich_help_panel=FILTERS
+        ),
+    ] = None,
+    repeat_last_n: Annotated[int, _of("repeat_last_n", PENALTIES)] = Default.repeat_last_n,
+    repeat_penalty: Annotated[float, _of("repeat_penalty", PENALTIES)] = Default.repeat_penalty,
+    presence_penalty: Annotated[
+        float, _of("presence_penalty", PENALTIES)
+    ] = Default.presence_penalty,
+    frequency_penalty: Annotated[
+        float, _of("frequency_penalty", PENALTIES)
+    ] = Default.frequency_penalty,
+    dry_multiplier: Annotated[float, _of("dry_multiplier", PENALTIES)] = Default.dry_multiplier,
+    dry_base: Annotated[float, _of("dry_base", PENALTIES)] = Default.dry_base,
+    dry_allowed_length: Annotated[
+        int, _of("dry_allowed_length", PENALTIES)
+    ] = Default.dry_allowed_length,
+    dry_penalty_last_n: Annotated[
+        int, _of("dry_penalty_last_n", PENALTIES)
+    ] = Default.dry_penalty_last_n,
+    dry_sequence_breakers: Annotated[
+        list[str] | None,
+        _of("dry_sequence_breakers", PENALTIES, "--dry-sequence-breaker"),
+    ] = None,
     stream: Annotated[
-        bool, typer.Option("--stream/--no-stream", help="Show text as it is written.")
+        bool,
+        typer.Option(
+            "--stream/--no-stream", help="Show text as it is written.", rich_help_panel=OUTPUT
+        ),
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Write a JSON object a text.", rich_help_panel=OUTPUT),
+    ] = False,
+    logprobs: Annotated[
+        bool,
+        typer.Option(
+            "--logprobs",
+            help="With --json: tokens and their log probabilities, in nats.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     device: common.Device = "auto",
     threads: common.Threads = None,
     int8: common.Int8 = False,
 ) -> None:
-    """Write a text with a trained model: the prompt, then what follows it."""
-    from chargen.sampler import load, unseen_words
-
+    """Write texts with a trained model: the prompt, then what follows it."""
     common.check_device(device)
-    prompt = common.as_text(prompt)
-    drawn = fresh_seed() if seed is None else seed
-    config = SampleConfig(length, temperature, top_k, top_p, seed=drawn)
+    if logprobs and not as_json:
+        raise ConfigError("logprobs are written with --json only; add it")
+    prompt, config = _prompt(prompt, file), _config(ctx.params)
+
+    from chargen.sampler import load
+
     sampler = load(model, device=device, threads=threads, int8=int8)
+    place = _read(sampler, prompt)
+    if seed is None and beam is None:
+        common.warn(f"--seed {config.seed}")
+    written = _written(sampler, place, config, num_samples, beam, logprobs)
+    if as_json:
+        _write_json(sampler, prompt, config, written, logprobs)
+    elif num_samples == 1 and stream:
+        _stream(prompt, written)
+    else:
+        _write_texts(prompt, written)
+
+
+def _prompt(prompt: str, file: str | None) -> str:
+    """Return the text to go on from."""
+    if file is None:
+        return common.as_text(prompt)
+    if prompt:
+        raise ConfigError("--prompt and --file both say where to go on from; leave one out")
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return data.decode()
+    except OSError as error:
+        raise ChargenError(f"cannot read {file!r}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ChargenError(f"{file!r} is not utf-8: wrong byte at offset {error.start}") from None
+
+
+def _config(options: dict[str, Any]) -> SampleConfig:
+    """Return the settings that the options describe, with a seed drawn if none was given."""
+    values = {field.name: options[field.name] for field in dataclasses.fields(SampleConfig)}
+    values["seed"] = fresh_seed() if values["seed"] is None else values["seed"]
+    values["ban"] = common.unescape(common.as_text(values["ban"]))
+    for name in ("stop", "dry_sequence_breakers", "logit_bias"):
+        given = [common.unescape(common.as_text(text)) for text in values[name] or ()]
+        values[name] = tuple(given) or getattr(SampleConfig, name)
+    values["logit_bias"] = tuple(_bias(text) for text in values["logit_bias"])
+    return SampleConfig(**values)
+
+
+def _bias(text: str) -> tuple[str, float]:
+    """Read a character and what is added to its score, such as ``e-2.5``."""
+    with contextlib.suppress(ValueError):
+        return text[:1], float(text[1:])
+    raise ConfigError(f"logit-bias is {text!r}; allowed: a character and a number, such as e-2")
+
+
+def _read(sampler: Sampler, prompt: str) -> Place:
+    """Read the prompt, with a bar in a terminal if that takes its time."""
+    from chargen.sampler import unseen_words
+
     if unseen := unseen_words(sampler.tokenizer, prompt):
         common.warn(unseen)
-    if seed is None:
-        common.warn(f"--seed {drawn}")
-    pieces = sampler.stream(sampler.read(prompt), config)
-    if as_json:
-        _write_json(prompt, "".join(pieces), drawn)
-    else:
-        _write_text(prompt, pieces, stream)
+    if len(prompt) < LONG_PROMPT:
+        return sampler.read(prompt)
+    from chargen.console import Meter
+
+    with Meter("reading the prompt", len(prompt)) as progress:
+        return sampler.read(prompt, progress=progress)
 
 
-def _write_json(prompt: str, text: str, seed: int) -> None:
-    print(json.dumps({"text": text, "prompt": prompt, "finish_reason": "length", "seed": seed}))
+def _written(
+    sampler: Sampler,
+    place: Place,
+    config: SampleConfig,
+    count: int,
+    beam: int | None,
+    logprobs: bool,
+) -> Iterable[tuple[Written, str]]:
+    """Return texts in the making, each with what it goes on with."""
+    if beam is None:
+        return sampler.write(place, config, count, logprobs=logprobs)
+    from chargen.beam import most_likely
+
+    found = most_likely(sampler, place, config, max(beam, count))
+    return ((candidate, candidate.text) for candidate in found[:count])
 
 
-def _write_text(prompt: str, pieces: Iterator[str], stream: bool) -> None:
+def _write_json(
+    sampler: Sampler,
+    prompt: str,
+    config: SampleConfig,
+    written: Iterable[tuple[Written, str]],
+    logprobs: bool,
+) -> None:
+    for sample in _finished(written):
+        line: dict[str, Any] = {
+            "text": sample.text,
+            "prompt": prompt,
+            "finish_reason": sample.finish_reason,
+            "seed": config.seed,
+        }
+        if logprobs:
+            line["tokens"] = [sampler.tokenizer.decode([token]) for token in sample.tokens]
+            line["logprobs"] = list(sample.logprobs)
+        print(json.dumps(line))
+
+
+def _finished(written: Iterable[tuple[Written, str]]) -> list[Written]:
+    """Return all texts once they are finished, in their order."""
+    samples = {id(sample): sample for sample, _ in written}
+    return list(samples.values())
+
+
+def _stream(prompt: str, written: Iterable[tuple[Written, str]]) -> None:
     from chargen.output import Output
 
     output = Output(sys.stdout)
     output.write(prompt)
-    if not stream:
-        pieces = iter(["".join(pieces)])
-    for piece in pieces:
-        output.write(piece)
+    for _, piece in written:
+        if piece:
+            output.write(piece)
+    output.end()
+
+
+def _write_texts(prompt: str, written: Iterable[tuple[Written, str]]) -> None:
+    from chargen.output import Output
+
+    output = Output(sys.stdout)
+    for number, sample in enumerate(_finished(written)):
+        output.write(BETWEEN * bool(number) + prompt + sample.text)
     output.end()
