@@ -169,9 +169,8 @@ def draw(scores: Scores, temperature: float, uniform: NDArray[np.float64]) -> To
     highest = scores.max(axis=-1, keepdims=True)
     cumulative = np.exp((scores - highest) / temperature).cumsum(axis=-1)
     total = cumulative[:, -1:]
-    # The first token whose cumulative weight is above the draw; the last possible one where
-    # rounding has put the draw at the total.
-    tokens: Tokens = (cumulative <= uniform[:, None] * total).sum(axis=-1)
-    last: Tokens = (cumulative < total).sum(axis=-1)
-    drawn: Tokens = np.minimum(tokens, last)
-    return drawn
+    # The first token whose cumulative weight is above the draw, which rounding must not put at
+    # the total, where no token is.
+    place = np.minimum(uniform[:, None] * total, np.nextafter(total, 0))
+    tokens: Tokens = (cumulative <= place).sum(axis=-1)
+    return tokens

@@ -21,6 +21,8 @@ from chargen.filters import (
 )
 from chargen.tokenizers import Tokenizer
 
+NONE = np.zeros(0, np.int64)  # rows
+
 
 class Constraint(Protocol):
     """Which tokens may come next, so that the whole output is one of a set of texts."""
@@ -147,7 +149,7 @@ class Drawing:
         scores = logits + self._bias
         if self._by_row:
             scores = np.stack([self._own(*pair) for pair in zip(scores, samples, strict=True)])
-        ended = scores.max(axis=-1) == -np.inf
+        ended = scores.max(axis=-1) == -np.inf if self._constraint else NONE
         scores[ended] = 0.0
         uniforms = np.array([sample.random() for sample in samples])
         drawn = self._mirostat(scores, samples, uniforms) if self._config.mirostat else None

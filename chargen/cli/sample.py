@@ -126,7 +126,8 @@ def sample(
         common.warn(f"--seed {config.seed}")
     written = _written(sampler, place, config, num_samples, beam, logprobs)
     if as_json:
-        _write_json(sampler, prompt, config, written, logprobs)
+        common_part = {"prompt": prompt, "seed": config.seed if beam is None else None}
+        _write_json(sampler, common_part, written, logprobs)
     elif num_samples == 1 and stream:
         _stream(prompt, written)
     else:
@@ -200,18 +201,12 @@ def _written(
 
 def _write_json(
     sampler: Sampler,
-    prompt: str,
-    config: SampleConfig,
+    common_part: dict[str, Any],
     written: Iterable[tuple[Written, str]],
     logprobs: bool,
 ) -> None:
     for sample in _finished(written):
-        line: dict[str, Any] = {
-            "text": sample.text,
-            "prompt": prompt,
-            "finish_reason": sample.finish_reason,
-            "seed": config.seed,
-        }
+        line = {"text": sample.text, "finish_reason": sample.finish_reason, **common_part}
         if logprobs:
             line["tokens"] = [sampler.tokenizer.decode([token]) for token in sample.tokens]
             line["logprobs"] = list(sample.logprobs)

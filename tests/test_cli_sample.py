@@ -1,0 +1,121 @@
+"""``chargen sample`` as a process: prompts, several texts, JSON, stop texts, wrong options."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Run, write
+
+pytestmark = pytest.mark.usefixtures("with_model")
+SEEDED = ("sample", "--seed", "1", "-n", "40")
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_prompt_comes_from_a_file_or_from_standard_input(chargen: Run) -> None:
+    text = chargen(*SEEDED, "-p", "The value\n").stdout
+    assert text.startswith("The value\n")
+    write("prompt.txt", "The value\n")
+    assert chargen(*SEEDED, "-f", "prompt.txt").stdout == text
+    piped = subprocess.run(
+        [sys.executable, "-m", "chargen", *SEEDED, "--file", "-"],
+        input=b"The value\n",
+        capture_output=True,
+        check=True,
+    )
+    assert piped.stdout.decode() == text
+
+
+def test_several_texts_are_told_apart_and_the_first_is_that_of_one(chargen: Run) -> None:
+    one = chargen(*SEEDED, "-p", "The ").stdout
+    texts = chargen(*SEEDED, "-p", "The ", "--num-samples", "3").stdout.split("\n---\n")
+    assert len(texts) == len(set(texts)) == 3
+    assert texts[0] == one
+    found = lines(chargen(*SEEDED, "-p", "The ", "--num-samples", "3", "--json").stdout)
+    assert ["The " + line["text"] for line in found] == texts
+    assert {line["finish_reason"] for line in found} == {"length"}
+    assert {line["seed"] for line in found} == {1}
+
+
+def test_log_probabilities_come_with_their_tokens(chargen: Run) -> None:
+    (line,) = lines(chargen(*SEEDED, "-p", "The ", "--json", "--logprobs").stdout)
+    assert "".join(line["tokens"]) == line["text"]
+    assert len(line["logprobs"]) == 40
+    assert all(value < 0 for value in line["logprobs"])
+
+
+def test_stop_texts_end_it(chargen: Run) -> None:
+    text = chargen("sample", "--seed", "1", "-n", "400").stdout
+    stopped = chargen(
+        "sample", "--seed", "1", "-n", "400", "--stop", "zzzz", "--stop", "\\n"
+    ).stdout
+    assert stopped == text.split("\n")[0]
+    (line,) = lines(chargen("sample", "--seed", "1", "-n", "400", "--stop", "e", "--json").stdout)
+    assert line["finish_reason"] == "stop"
+    assert "e" not in line["text"]
+
+
+def test_a_beam_is_likelier_than_greedy_and_draws_nothing(chargen: Run) -> None:
+    options = ("sample", "-p", "The ", "-n", "30", "--json", "--logprobs")
+    done = chargen(*options, "--beam", "8", "--num-samples", "2")
+    assert done.stderr == ""
+    first, second = (math.fsum(line["logprobs"]) for line in lines(done.stdout))
+    (greedy,) = lines(chargen(*options, "--temp", "0", "--seed", "1").stdout)
+    assert first >= second
+    assert first >= math.fsum(greedy["logprobs"])
+    assert chargen(*options, "--beam", "8", "--num-samples", "2").stdout == done.stdout
+
+
+def test_filters_reach_the_draw(chargen: Run) -> None:
+    plain = chargen(*SEEDED).stdout
+    for options in (
+        ("--top-k", "2"),
+        ("--typical", "0.2"),
+        ("--top-p", "0.3"),
+        ("--min-p", "0.5"),
+        ("--repeat-penalty", "5"),
+        ("--presence-penalty", "5"),
+        ("--frequency-penalty", "5"),
+        ("--dry-multiplier", "9", "--dry-allowed-length", "0", "--dry-sequence-breaker", "q"),
+        ("--mirostat", "2", "--mirostat-ent", "1", "--mirostat-lr", "1"),
+        ("--ban", "aeiou"),
+        ("--logit-bias", "x+9", "-l", " -9"),
+    ):
+        done = chargen(*SEEDED, *options)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout != plain, options
+    assert not set("aeiou") & set(chargen(*SEEDED, "--ban", "aeiou").stdout)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-f", "nothing"), "cannot read 'nothing': No such file or directory"),
+        (("-f", "latin"), "'latin' is not utf-8: wrong byte at offset 3"),
+        (("-f", "latin", "-p", "x"), "--prompt and --file both say where to go on from"),
+        (("--logprobs",), "logprobs are written with --json only; add it"),
+        (("-l", "e"), "logit-bias is 'e'; allowed: a character and a number, such as e-2"),
+        (("-l", "é+1"), "logit-bias is 'é'; allowed: characters that have a token of their own"),
+        (("--min-p", "2"), "min-p is 2.0; allowed: 0 (off) to 1"),
+        (("--mirostat", "1"), "mirostat is 1; allowed: 0 (off), 2"),
+        (("--dry-sequence-breaker", "ab"), "dry-sequence-breaker is 'ab'; allowed: a character"),
+    ],
+)
+def test_what_cannot_be_is_one_clear_line(
+    chargen: Run, options: tuple[str, ...], message: str
+) -> None:
+    Path("latin").write_bytes("caf\xe9".encode("latin-1"))
+    done = chargen(*SEEDED, *options)
+    assert done.returncode in (1, 2)
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"chargen: {message}")
+    assert done.stderr.count("\n") == 1
