@@ -24,7 +24,7 @@ job
 choosing
 planning
 learner
-beam
+beam export
 evaluation sampler
 engine runs
 model recipe

@@ -13,6 +13,7 @@ from chargen import __version__
 from chargen.cli import common
 from chargen.cli.cells import cells
 from chargen.cli.corpus import corpus
+from chargen.cli.export import export
 from chargen.cli.info import info
 from chargen.cli.repl import repl
 from chargen.cli.runs import runs
@@ -34,6 +35,7 @@ for command, example in (
     (info, "chargen info --json"),
     (runs, "chargen runs"),
     (cells, "chargen cells | less"),
+    (export, "chargen export --onnx model.onnx --int8"),
 ):
     app.command(epilog=f"Example:  {example}")(common.reported(command))
 

@@ -1,0 +1,55 @@
+"""Writes with an exported model: ONNX Runtime and numpy, nothing of chargen.
+
+chargen export --onnx model.onnx
+python examples/sample_onnx.py model.onnx "Once upon" 200
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+
+TEMPERATURE = 0.8
+
+
+def encode(text: str, pieces: list[bytes], unknown: int | None) -> list[int]:
+    """Return the ids of a text: always the longest piece that fits."""
+    id_of = {piece: number for number, piece in enumerate(pieces)}
+    data, ids, longest = text.encode(), [], max(map(len, pieces))
+    while data:
+        lengths = range(min(longest, len(data)), 0, -1)
+        length = next((n for n in lengths if data[:n] in id_of), 0)
+        if not length and unknown is None:
+            raise SystemExit(f"no token for {data[:1]!r}")
+        ids.append(id_of[data[:length]] if length else unknown or 0)
+        data = data[length:] if length else data.decode()[1:].encode()
+    return ids
+
+
+def main() -> None:
+    """Write the prompt and what follows it."""
+    path, prompt, length = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    vocabulary = json.loads(session.get_modelmeta().custom_metadata_map["chargen"])
+    pieces = [base64.b64decode(piece) for piece in vocabulary["pieces"]]
+    _, *states = session.get_inputs()
+    feeds = {state.name: np.zeros((1, 1, state.shape[2]), np.float32) for state in states}
+    draw = np.random.default_rng()
+    ids, written = encode(prompt, pieces, vocabulary["unknown"]), [prompt.encode()]
+    for _ in range(length):
+        logits, *after = session.run(None, {"ids": np.array([ids], np.int64), **feeds})
+        feeds = {state.name: value for state, value in zip(states, after, strict=True)}
+        scores = logits[0, -1].astype(np.float64)
+        scores[vocabulary["never_sampled"]] = -np.inf
+        weights = np.exp((scores - scores.max()) / TEMPERATURE)
+        ids = [int(draw.choice(len(weights), p=weights / weights.sum()))]
+        written.append(pieces[ids[0]])
+    sys.stdout.buffer.write(b"".join(written) + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""An exported model is the same model, and needs nothing of chargen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import chargen as package
+from chargen.export import to_onnx
+from tests.conftest import Run
+
+ROOT = Path(__file__).parent.parent
+PROGRAM = (
+    "import sys; sys.modules['chargen'] = None; import runpy; runpy.run_path(sys.argv.pop(1), "
+)
+PROGRAM += "run_name='__main__')"
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_an_exported_model_computes_the_same(with_model: Path, int8: bool) -> None:
+    session = onnxruntime.InferenceSession(to_onnx(with_model, int8=int8))
+    sampler = package.load(int8=int8)
+    ids = sampler.tokenizer.encode("The value of").astype(np.int64)[None]
+    _, *states = session.get_inputs()
+    feeds = {state.name: np.zeros((1, 1, state.shape[2]), np.float32) for state in states}
+    logits = session.run(None, {"ids": ids, **feeds})[0]
+    np.testing.assert_allclose(logits[0, -1], sampler.read("The value of").logits, atol=1e-5)
+
+
+def test_the_example_samples_without_chargen(chargen: Run, with_model: Path) -> None:
+    done = chargen("export", "--onnx", "model.onnx", "--int8")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "model.onnx\n"
+    example = str(ROOT / "examples/sample_onnx.py")
+    written = subprocess.run(
+        [sys.executable, "-c", PROGRAM, example, "model.onnx", "The val§", "50"],
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    assert written.startswith("The val§")
+    assert len(written) == 8 + 50 + 1
+    again = chargen("export", "--onnx", "model.onnx")
+    assert again.returncode == 1
+    assert again.stderr == "chargen: 'model.onnx' exists; name another file, or add --force\n"
+    assert chargen("export", "--onnx", "model.onnx", "--force").returncode == 0
