@@ -152,10 +152,12 @@ class Sampler:
             tokens = drawing.tokens(logits, samples)  # (B,)
             if logprobs:
                 _note(samples, logits, tokens)
+            finished = False
             for sample, token in zip(samples, tokens.tolist(), strict=True):
                 yield sample, sample.take(token) if token >= 0 else sample.end()
-            going = [row for row, sample in enumerate(samples) if not sample.finish_reason]
-            if len(going) < len(samples):
+                finished = finished or sample.finish_reason is not None
+            if finished:
+                going = [row for row, sample in enumerate(samples) if not sample.finish_reason]
                 samples, tokens = [samples[row] for row in going], tokens[going]
                 state = tuple(part[:, going] for part in state)
             if samples:

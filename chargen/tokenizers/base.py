@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
@@ -60,7 +61,12 @@ class Tokenizer(ABC):
 
     def decoder(self) -> Decoder:
         """Return a decoder that takes one id at a time and never shows half a character."""
-        return Decoder(self.pieces)
+        return Decoder(self.pieces, self._texts)
+
+    @functools.cached_property
+    def _texts(self) -> tuple[str | None, ...]:
+        """The text of each id that is one in itself, None for parts of characters."""
+        return tuple(_whole(piece) for piece in self.pieces)
 
     def unseen(self, text: str) -> list[str]:
         """Return the characters of a text that are outside the alphabet, each once, sorted."""
@@ -74,17 +80,29 @@ class Tokenizer(ABC):
 class Decoder:
     """Ids to text, one at a time; the concatenation equals ``Tokenizer.decode``."""
 
-    def __init__(self, pieces: tuple[bytes, ...]) -> None:
-        self._pieces = pieces
+    def __init__(self, pieces: tuple[bytes, ...], texts: tuple[str | None, ...]) -> None:
+        self._pieces, self._texts = pieces, texts
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._within = False  # a character
 
     def push(self, id: int) -> str:
         """Return the characters that this id completes: none, one or several."""
-        return self._utf8.decode(self._pieces[id])
+        if not self._within and (text := self._texts[id]) is not None:
+            return text
+        decoded = self._utf8.decode(self._pieces[id])
+        self._within = bool(self._utf8.getstate()[0])
+        return decoded
 
     def flush(self) -> str:
         """Return what stands for an incomplete character at the end."""
         return self._utf8.decode(b"", final=True)
+
+
+def _whole(piece: bytes) -> str | None:
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def to_utf8(text: str, encoding: str = "utf-8") -> bytes:

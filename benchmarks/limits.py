@@ -1,0 +1,127 @@
+"""How near writing comes to what the machine can do: its memory, and its matrix units.
+
+    python -m benchmarks.limits [--seconds 2] [--sizes 1x128 2x512 3x1024]
+
+All figures come from one run, each a median. "limit" is the time in which as many bytes as the
+weights have are read once, by both cores (a sum in torch); "everything" is engine, filters at their
+defaults, draw, decode and write, of which "ours" is what the engine does not take. For 64 samples
+the rate of the matrix units is that of a product of two 2048 x 2048 matrices in float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from benchmarks.sampling import ALPHABET
+from chargen.checkpoint import count_weights
+from chargen.config import LayerConfig, ModelConfig, SampleConfig, TrainConfig
+from chargen.engine.graph import build_graph
+from chargen.engine.onnx import OnnxEngine
+from chargen.model import LanguageModel
+from chargen.output import Output
+from chargen.sampler import Sampler
+from chargen.tokenizers import build_tokenizer
+
+
+def seconds_of(step: Callable[[], object], seconds: float) -> float:
+    """Return how long a step takes: the median of nine slices of the time."""
+    for _ in range(5):
+        step()
+    slices = []
+    for _ in range(9):
+        count, began = 0, time.perf_counter()
+        while time.perf_counter() - began < seconds / 9:
+            step()
+            count += 1
+        slices.append((time.perf_counter() - began) / count)
+    return statistics.median(slices)
+
+
+def engine_step(engine: OnnxEngine, batch: int) -> Callable[[], None]:
+    """Return a step of the engine alone."""
+    ids, state = np.ones((batch, 1), np.int64), engine.init_state(batch)
+
+    def step() -> None:
+        nonlocal state
+        _, state = engine.run(ids, state)
+
+    return step
+
+
+def whole_step(engine: OnnxEngine, batch: int) -> Callable[[], None]:
+    """Return a step of everything: a character of each sample, written to the null device."""
+    sampler = Sampler(build_tokenizer("char", ALPHABET, 0), engine)
+    output = Output(open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    config = SampleConfig(length=1 << 60, seed=1)
+    pairs = sampler.write(sampler.read(""), config, batch)
+
+    def step() -> None:
+        for _ in range(batch):
+            _, piece = next(pairs)
+            if batch == 1:
+                output.write(piece)
+
+    return step
+
+
+def reading(count: int) -> Callable[[], object]:
+    """Return a step that reads so many bytes."""
+    data = torch.ones(count // 4)
+    return data.sum
+
+
+def matrix_rate(seconds: float) -> float:
+    """Return the operations a second of a large product in float32."""
+    matrix = torch.rand(2048, 2048)
+    return 2 * 2048**3 / seconds_of(lambda: matrix @ matrix, seconds)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--sizes", nargs="+", default=["1x128", "2x512", "3x1024"])
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    rate = matrix_rate(options.seconds)
+    print("batch 1, microseconds a character")
+    print("size    precision  engine  everything  ours  limit  reached   characters/s")
+    batches = []
+    for size in options.sizes:
+        layers, hidden = map(int, size.split("x"))
+        config = ModelConfig(len(ALPHABET) + 1, (LayerConfig("lstm", hidden),) * layers)
+        weights = LanguageModel(config, TrainConfig(seed=1)).weights()
+        used = count_weights(config) - config.vocab_size * config.embedding  # in each step
+        for int8 in (False, True):
+            engine = OnnxEngine(build_graph(weights, config, int8=int8), 2)
+            limit, alone, whole = (
+                1e6 * seconds_of(step, options.seconds)
+                for step in (
+                    reading(used * (1 if int8 else 4)),
+                    engine_step(engine, 1),
+                    whole_step(engine, 1),
+                )
+            )
+            print(
+                f"{size:7} {'int8' if int8 else 'float32':9} {alone:7.0f} {whole:11.0f} "
+                f"{whole - alone:5.0f} {limit:6.0f} {limit / alone:8.0%} {1e6 / whole:14,.0f}",
+                flush=True,
+            )
+            side = seconds_of(whole_step(engine, 64), options.seconds) / 64
+            batches.append((size, int8, 1 / side, 1e-6 * whole / side, 2 * used / side / rate))
+    print(f"\n64 samples side by side; matrix units {rate / 1e9:.0f} GFLOP/s in float32")
+    print("size    precision  characters/s  times batch 1  of the matrix rate")
+    for size, int8, speed, times, share in batches:
+        name = "int8" if int8 else "float32"
+        print(f"{size:7} {name:9} {speed:13,.0f} {times:14.1f} {share:19.0%}")
+
+
+if __name__ == "__main__":
+    main()
