@@ -18,6 +18,7 @@ Scores = NDArray[np.float64]
 Tokens = NDArray[np.int64]
 
 STEEPEST = 600.0  # nats that DRY takes off at most
+BELOW_ONE = 1 - 2.0**-52  # keeps rounding from putting a draw at the total, where no token is
 
 
 # -- what is taken off --------------------------------------------------------------------
@@ -166,11 +167,9 @@ def draw(scores: Scores, temperature: float, uniform: NDArray[np.float64]) -> To
     if temperature == 0:
         likeliest: Tokens = scores.argmax(axis=-1)
         return likeliest
-    highest = scores.max(axis=-1, keepdims=True)
-    cumulative = np.exp((scores - highest) / temperature).cumsum(axis=-1)
-    total = cumulative[:, -1:]
-    # The first token whose cumulative weight is above the draw, which rounding must not put at
-    # the total, where no token is.
-    place = np.minimum(uniform[:, None] * total, np.nextafter(total, 0))
-    tokens: Tokens = (cumulative <= place).sum(axis=-1)
+    weights = scores - scores.max(axis=-1, keepdims=True)
+    weights /= temperature
+    cumulative = np.exp(weights, out=weights).cumsum(axis=-1)
+    place = uniform[:, None] * (cumulative[:, -1:] * BELOW_ONE)
+    tokens: Tokens = (cumulative > place).argmax(axis=-1)
     return tokens
