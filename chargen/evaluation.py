@@ -8,6 +8,7 @@ tokens, as transformers with such a window are scored; for comparison with publi
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from chargen.cells import State
 from chargen.corpus import WARM, Corpus
+from chargen.engine import make_engine
 from chargen.model import Dropout, LanguageModel
 from chargen.ngram import KneserNey
 from chargen.tokenizers import Ids
@@ -28,8 +30,9 @@ COUNTED = 1 << 21  # tokens that are counted at most
 LONGEST = 9  # tokens of the longest n-gram
 FINAL = (
     *("final_val_loss", "final_val_bits_per_char", "final_window_loss"),
-    *("final_train_loss", "final_test_loss"),
+    *("final_train_loss", "final_test_loss", "int8_bits_per_char"),
 )
+QUANTISED = 2048  # tokens on which the cost of int8 weights is measured
 SCORED = 1 << 21  # tokens of a part that the end of a run scores at most
 SEEN = 1 << 17  # tokens of the training part that are scored at most
 CHUNK = 1 << 22  # logits held at once
@@ -114,7 +117,7 @@ def final_losses(model: LanguageModel, corpus: Corpus) -> dict[str, float | None
 
     All in nats per token but for ``final_val_bits_per_char``: the validation part with the
     carried state and in fresh windows, as much of the training part, and the test part; of
-    each part ``SCORED`` tokens at most.
+    each part ``SCORED`` tokens at most. And what int8 weights cost, in bits per character.
     """
     losses: dict[str, float | None] = dict.fromkeys(FINAL)
     corpus = corpus.limited(SCORED)
@@ -124,9 +127,29 @@ def final_losses(model: LanguageModel, corpus: Corpus) -> dict[str, float | None
         losses["final_val_bits_per_char"] = carried.bits_per_char
         losses["final_window_loss"] = score_windows(model, corpus).nats_per_token
         losses["final_train_loss"] = score_seen(model, corpus).nats_per_token
+        losses["int8_bits_per_char"] = cost_of_int8(model, corpus)
     if len(corpus.test):
         losses["final_test_loss"] = score_carried(model, corpus.for_testing()).nats_per_token
     return losses
+
+
+def cost_of_int8(model: LanguageModel, corpus: Corpus) -> float:
+    """Return how many bits per character more the int8 engine needs than the float32 one.
+
+    Both read the beginning of the validation part a token at a time, as they do when they write.
+    """
+    ids = corpus.validation[: QUANTISED + 1].astype(np.int64)
+    weights, nats = model.weights(), []
+    for int8 in (False, True):
+        engine = make_engine(weights, model.config, "cpu", int8=int8)
+        state, total = engine.init_state(1), 0.0
+        for token, target in itertools.pairwise(ids.tolist()):
+            logits, state = engine.run(np.array([[token]]), state)
+            row = logits[0, 0].astype(np.float64)
+            total += float(np.logaddexp.reduce(row) - row[target])
+        nats.append(total)
+    characters = max(1, len(ids) - 1) * corpus.characters_per_token
+    return (nats[1] - nats[0]) / characters / math.log(2)
 
 
 def score_counting(corpus: Corpus) -> tuple[int, Score]:

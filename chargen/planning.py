@@ -17,11 +17,12 @@ import torch
 
 from chargen.config import PRECISIONS, ModelConfig, TrainConfig, require
 from chargen.corpus import Corpus, Lanes, fit_lanes
-from chargen.evaluation import LANES, SCORED, SEEN, autocast, score_carried, score_lanes
+from chargen.evaluation import LANES, QUANTISED, SCORED, SEEN, autocast, score_carried, score_lanes
 from chargen.learner import Learner
 
 EVALUATION_SHARE = 0.05  # of the time
 PROBE_STEPS = 3
+AS_WRITTEN = 3  # times a carried token: reading one by one, with float32 and int8 weights
 SAVING = 0.3  # seconds kept for writing the last files
 LIMITS = {"threads": 4096, "lanes": 4096, "window": 65536, "evaluate_every": 1 << 62}
 
@@ -144,6 +145,7 @@ def make_plan(
     tokens, seen = len(ends.validation), min(len(ends.validation), SEEN)
     ending = costs.carried_token * (tokens + len(ends.test))
     ending += costs.evaluation_token * (tokens + seen) + SAVING
+    ending += AS_WRITTEN * costs.carried_token * min(tokens, QUANTISED)
     left = None if time_left is None else time_left - ending
     steps = budget_steps(config, costs.step, left, len(corpus.train) / (lanes * window))
     every, limit = _evaluations(steps, costs, len(corpus.validation))

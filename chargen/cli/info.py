@@ -79,6 +79,7 @@ def _facts(path: Path, header: ModelHeader) -> dict[str, Any]:
         "final_window_loss": training.get("final_window_loss"),
         "final_val_bits_per_char": training.get("final_val_bits_per_char"),
         "final_test_loss": training.get("final_test_loss"),
+        "int8_bits_per_char": training.get("int8_bits_per_char"),
         "versions": training.get("versions"),
     }
 
