@@ -52,6 +52,7 @@ def test_a_run_tells_what_happens_and_writes_it_down(
         *("event", "steps", "best_val_loss", "final_val_loss", "seconds"),
         *("characters_per_second", "peak_memory_bytes"),
         *("final_window_loss", "final_val_bits_per_char", "final_train_loss", "fit"),
+        "int8_bits_per_char",
         "final_test_loss",
     }
     assert (last["event"], last["steps"]) == ("end", 24)
