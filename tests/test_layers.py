@@ -25,10 +25,13 @@ choosing
 planning
 learner
 evaluation sampler
+constraints
 engine runs
 model recipe
 cells
 transfer statistics
+copies patterns wordlist
+automata
 checkpoint corpus
 cache sources
 catalogue
