@@ -34,6 +34,7 @@ MODEL = "model.safetensors"
 RESUME = "resume.safetensors"
 PREVIOUS = "resume.previous.safetensors"
 METRICS = "metrics.jsonl"
+COPIES = "copies.safetensors"  # the index of the training text, if it was asked for
 
 # Each cell: blocks of H rows in its weights (gates and candidate), and the weights it has.
 _INPUT = ("weight_ih_l0", "bias_ih_l0")

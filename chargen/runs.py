@@ -10,7 +10,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from chargen.checkpoint import METRICS, MODEL, PREVIOUS, RESUME, read_metrics, read_resume_header
+from chargen.checkpoint import (
+    COPIES,
+    METRICS,
+    MODEL,
+    PREVIOUS,
+    RESUME,
+    read_metrics,
+    read_resume_header,
+)
 from chargen.errors import CheckpointError, ConfigError
 from chargen.storage import cannot_write, make_folder, runs_folder
 
@@ -61,7 +69,7 @@ def locked(run: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-        if {path.name for path in run.iterdir()} <= {LOCK, STDIN_COPY}:
+        if {path.name for path in run.iterdir()} <= {LOCK, STDIN_COPY, COPIES}:
             clear_run(run)
             (run / LOCK).unlink(missing_ok=True)
             run.rmdir()
@@ -69,7 +77,7 @@ def locked(run: Path) -> Iterator[None]:
 
 def clear_run(run: Path) -> None:
     """Remove what a run wrote, so that it can begin anew."""
-    for file in (*FILES, METRICS, STDIN_COPY):
+    for file in (*FILES, METRICS, STDIN_COPY, COPIES):
         (run / file).unlink(missing_ok=True)
 
 

@@ -27,8 +27,8 @@ NONE = np.zeros(0, np.int64)  # rows
 class Constraint(Protocol):
     """Which tokens may come next, so that the whole output is one of a set of texts."""
 
-    def start(self) -> object:
-        """Return the state before the first token."""
+    def start(self, before: str = "") -> object:
+        """Return the state before the first token, after some text."""
         ...
 
     def allowed(self, state: object, left: int) -> NDArray[np.bool_]:
@@ -136,12 +136,12 @@ class Drawing:
         self._bias = bias(tokenizer, config)  # (V,)
         penalties = (config.repeat_penalty - 1, config.presence_penalty, config.frequency_penalty)
         self._penalties = any(penalties)
+        start = constraint.start(tokenizer.decode(before.tolist())) if constraint else None
         for sample in samples:
+            sample.state = start
             if config.dry_multiplier:
                 breakers = containing(tokenizer, config.dry_sequence_breakers)
                 sample.passages = Passages(before, config.dry_penalty_last_n, breakers)
-            if constraint:
-                sample.state = constraint.start()
         self._by_row = self._penalties or constraint or config.dry_multiplier
 
     def tokens(self, logits: NDArray[np.float32], samples: list[Sample]) -> Tokens:

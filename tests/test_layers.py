@@ -26,10 +26,13 @@ planning
 learner
 beam export
 evaluation sampler
+constraints
 engine runs
 model recipe
 cells
 transfer statistics
+copies patterns wordlist
+automata
 checkpoint corpus
 cache sources
 catalogue writing

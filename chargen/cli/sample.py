@@ -18,6 +18,7 @@ from chargen.errors import ChargenError, ConfigError
 
 if TYPE_CHECKING:
     from chargen.beam import Candidate
+    from chargen.constraints import Constraint
     from chargen.sampler import Place, Sampler
     from chargen.writing import Sample
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 LONG_PROMPT = 5000  # characters, from which on a bar shows how far it was read
 BETWEEN = "\n---\n"  # two texts
-FILTERS, PENALTIES, OUTPUT = "What is kept", "What is taken off", "The output"
+RULES, OUTPUT = "What must hold", "The output"
+FILTERS, PENALTIES = "What is kept", "What is taken off"
 Default = SampleConfig
 
 
@@ -55,6 +57,22 @@ def sample(
     beam: Annotated[
         int | None,
         typer.Option(min=1, max=1024, help="Write the likeliest text that a beam finds."),
+    ] = None,
+    regex: Annotated[
+        str | None,
+        typer.Option(help="The whole text matches this pattern.", rich_help_panel=RULES),
+    ] = None,
+    words: Annotated[
+        Path | None,
+        typer.Option(help="File of words: the text has no others.", rich_help_panel=RULES),
+    ] = None,
+    no_copy: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Never so many characters in a row from the training text.",
+            rich_help_panel=RULES,
+        ),
     ] = None,
     top_k: Annotated[int, _of("top_k", FILTERS)] = Default.top_k,
     typical: Annotated[float, _of("typical", FILTERS)] = Default.typical,
@@ -121,10 +139,14 @@ def sample(
     from chargen.sampler import load
 
     sampler = load(model, device=device, threads=threads, int8=int8)
+    rule = _rule(ctx.params, sampler)
     place = _read(sampler, prompt)
     if seed is None and beam is None:
         common.warn(f"--seed {config.seed}")
-    written = _written(sampler, place, config, num_samples, beam, logprobs)
+    if beam is None:
+        written = sampler.write(place, config, num_samples, rule, logprobs=logprobs)
+    else:
+        written = _likeliest(sampler, place, config, num_samples, beam)
     if as_json:
         common_part = {"prompt": prompt, "seed": config.seed if beam is None else None}
         _write_json(sampler, common_part, written, logprobs)
@@ -140,6 +162,10 @@ def _prompt(prompt: str, file: str | None) -> str:
         return common.as_text(prompt)
     if prompt:
         raise ConfigError("--prompt and --file both say where to go on from; leave one out")
+    return _text_of(file)
+
+
+def _text_of(file: str) -> str:
     try:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         return data.decode()
@@ -182,17 +208,37 @@ def _read(sampler: Sampler, prompt: str) -> Place:
         return sampler.read(prompt, progress=progress)
 
 
-def _written(
-    sampler: Sampler,
-    place: Place,
-    config: SampleConfig,
-    count: int,
-    beam: int | None,
-    logprobs: bool,
+def _rule(options: dict[str, Any], sampler: Sampler) -> Constraint | None:
+    """Return what the whole of each text has to keep to."""
+    regex, words, no_copy = (options[name] for name in ("regex", "words", "no_copy"))
+    if regex is words is no_copy is None:
+        return None
+    if options["beam"]:
+        raise ConfigError("--beam goes without --regex, --words and --no-copy; leave one out")
+
+    from chargen import constraints
+
+    rules, tokenizer = [], sampler.tokenizer
+    if regex is not None:
+        rules.append(constraints.regex_constraint(common.as_text(regex), tokenizer))
+    if words is not None:
+        listed = _text_of(str(words)).splitlines()
+        rules.append(constraints.words_constraint(listed, tokenizer))
+    if no_copy is not None:
+        from chargen.copies import load_index
+        from chargen.runs import find_model
+
+        index = load_index(find_model(options["model"]).parent)
+        rules.append(constraints.no_copy_constraint(index, no_copy, tokenizer))
+    rule = constraints.both(*rules)
+    rule.require(options["length"])
+    return rule
+
+
+def _likeliest(
+    sampler: Sampler, place: Place, config: SampleConfig, count: int, beam: int
 ) -> Iterable[tuple[Written, str]]:
-    """Return texts in the making, each with what it goes on with."""
-    if beam is None:
-        return sampler.write(place, config, count, logprobs=logprobs)
+    """Return the likeliest texts that a beam finds."""
     from chargen.beam import most_likely
 
     found = most_likely(sampler, place, config, max(beam, count))

@@ -69,6 +69,9 @@ def train(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write events to stdout, a JSON object a line.")
     ] = False,
+    copy_index: Annotated[
+        bool, typer.Option("--copy-index", help="Keep what chargen sample --no-copy needs.")
+    ] = False,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Write the losses for TensorBoard to DIR/NAME as well.")
     ] = None,
@@ -205,6 +208,10 @@ def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> J
         held.enter_context(locked(run))
         if force:
             clear_run(run)
+    if options["copy_index"] and team.leads:
+        from chargen.copies import build_index, save_index
+
+        save_index(run, build_index(text.parts(*fracs)[0], text.length))
     threads = options["threads"] or max(1, count_cores() // team.size)
     _prepare(threads)
     return new_job(
