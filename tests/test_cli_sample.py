@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -119,3 +120,37 @@ def test_what_cannot_be_is_one_clear_line(
     assert done.stdout == ""
     assert done.stderr.startswith(f"chargen: {message}")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_pattern_holds_for_the_whole_text(chargen: Run) -> None:
+    pattern = r"[A-Z][a-z]{2,9}( [a-z]{1,9}){3,6}\."
+    found = lines(chargen(*SEEDED, "--regex", pattern, "--num-samples", "5", "--json").stdout)
+    assert len({line["text"] for line in found}) == 5
+    for line in found:
+        assert re.fullmatch(pattern, line["text"])
+        assert line["finish_reason"] == ("length" if len(line["text"]) == 40 else "complete")
+    done = chargen(*SEEDED, "--regex", "x{50}")
+    assert done.stderr == (
+        "chargen: length is 40; allowed: 50 or more, the shortest text that the constraints allow\n"
+    )
+
+
+def test_only_listed_words_are_written(chargen: Run) -> None:
+    write("words.txt", "the\nof\nand\nvalue\n")
+    text = chargen("sample", "--seed", "1", "-n", "200", "--words", "words.txt").stdout
+    assert set(re.findall(r"[^\W_]+", text.lower())) <= {"the", "of", "and", "value"}
+    assert len(text) == 200
+
+
+def test_nothing_is_copied_from_the_text(chargen: Run, prose: str) -> None:
+    write("text.txt", prose)
+    options = ("--hidden", "16", "--steps", "20", "--threads", "1")
+    assert chargen("train", "text.txt", "--name", "plain", *options).returncode == 0
+    assert chargen("train", "text.txt", "--name", "kept", "--copy-index", *options).returncode == 0
+    done = chargen("sample", "-m", "plain", "--no-copy", "20")
+    assert done.returncode == 2
+    assert "train with --copy-index to have it" in done.stderr
+    greedy = ("sample", "-m", "kept", "--temp", "0.2", "-n", "3000", "--seed", "1", "--no-copy")
+    text = chargen(*greedy, "16", "-p", prose[200:240]).stdout
+    learned = prose[: round(len(prose) * 0.9)]
+    assert not any(text[n : n + 16] in learned for n in range(40 - 15, len(text) - 15))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from chargen import automata, patterns
 from chargen.automata import alphabet_of
+from chargen.checkpoint import COPIES
 from chargen.constraints import (
     Constraint,
     both,
@@ -25,7 +26,7 @@ from chargen.constraints import (
     regex_constraint,
     words_constraint,
 )
-from chargen.copies import FILE, CopyIndex, build_index, load_index, polynomials, save_index
+from chargen.copies import CopyIndex, build_index, load_index, polynomials, save_index
 from chargen.errors import CheckpointError, ConfigError
 from chargen.tokenizers import Tokenizer, build_tokenizer
 from chargen.wordlist import words_of
@@ -460,9 +461,9 @@ def test_an_index_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
     again = load_index(tmp_path)
     assert np.array_equal(again.words, index.words)
     assert (again.window, again.alphabet, again.windows) == (5, index.alphabet, index.windows)
-    data = bytearray((tmp_path / FILE).read_bytes())
+    data = bytearray((tmp_path / COPIES).read_bytes())
     data[-3] ^= 1
-    (tmp_path / FILE).write_bytes(data)
+    (tmp_path / COPIES).write_bytes(data)
     with pytest.raises(CheckpointError, match="checksum"):
         load_index(tmp_path)
 
@@ -470,7 +471,7 @@ def test_an_index_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_an_index_that_is_none_is_noticed(tmp_path: Path) -> None:
     from chargen.checkpoint import write_tensors
 
-    write_tensors(tmp_path / FILE, {"words": np.zeros(0, np.uint64)}, {"kind": "copies"})
+    write_tensors(tmp_path / COPIES, {"words": np.zeros(0, np.uint64)}, {"kind": "copies"})
     with pytest.raises(CheckpointError, match="holds no index"):
         load_index(tmp_path)
 

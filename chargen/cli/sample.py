@@ -143,6 +143,7 @@ def sample(
     place = _read(sampler, prompt)
     if seed is None and beam is None:
         common.warn(f"--seed {config.seed}")
+    written: Iterable[tuple[Written, str]]
     if beam is None:
         written = sampler.write(place, config, num_samples, rule, logprobs=logprobs)
     else:
