@@ -24,7 +24,7 @@ from chargen.errors import CheckpointError, ConfigError
 FILE = "copies.safetensors"  # in a run's folder
 WINDOW = 16  # characters (W)
 BITS = 12  # of the table, for each window
-CHUNK = 1 << 16  # characters that are hashed at once: what fits a core's cache
+CHUNK = 1 << 15  # characters that are hashed at once: what fits a core's cache
 BASE = 0x9E3779B97F4A7C15  # odd; of the polynomial in the characters, modulo 2^64
 MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # of the finalizer of splitmix64 (Steele, 2014)
 ALL = (1 << 64) - 1

@@ -178,6 +178,7 @@ def test_patterns_mean_what_re_means(pattern: str, text: str, matches: bool) -> 
     [
         ("a(?=b)", r"regex is 'a\(\?=b\)', which has look-around; allowed: sets, groups"),
         ("(?<!a)b", "look-around"),
+        ("a(?!)", "look-around"),
         (r"(a)\1", "back-reference"),
         ("(?P<x>a)(?P=x)", "back-reference"),
         ("(a)?(?(1)b|c)", "a condition on a group"),
@@ -204,6 +205,14 @@ def test_a_pattern_that_will_not_do_is_refused_at_once(pattern: str, message: st
         regex_constraint(pattern, tokenizer("char"))
     assert time.monotonic() - begun < 2
     assert "\n" not in str(caught.value).replace("a$\n", "") or pattern == "a$\n"
+
+
+def test_too_many_sets_for_all_of_unicode_are_refused() -> None:
+    pattern = "".join(f"[{chr(code)}{chr(code + 1)}]" for code in range(0x4E00, 0x4F00 + 100))
+    text = "".join(chr(code) for code in range(0x4E00, 0x4F00 + 100))
+    with pytest.raises(ConfigError, match=r"\.\.\.', which has 356 different sets of characters"):
+        regex_constraint(pattern, tokenizer("byte"))
+    assert spell(regex_constraint(pattern, build_tokenizer("char", text, 0)), text)
 
 
 def test_a_pattern_whose_automaton_is_exponential_does_no_harm() -> None:
