@@ -68,7 +68,8 @@ class Constraint:
         self.shortest = automaton.distance(automaton.start())
         if self.shortest >= NEVER:
             raise ConfigError(
-                "no text that the model can write keeps all constraints; loosen one of them"
+                "no text was found that the model can write and that keeps all constraints; "
+                "loosen one of them"
             )
         self._vocabulary = _Vocabulary(automaton, tokenizer)
         self._views: dict[State, _View] = {}

@@ -532,7 +532,9 @@ def three(kind: str) -> Constraint:
 
 def test_rules_that_contradict_each_other_are_refused() -> None:
     used = tokenizer("char")
-    with pytest.raises(ConfigError, match="no text that the model can write keeps all"):
+    with pytest.raises(
+        ConfigError, match="no text was found that .* keeps all constraints; loosen"
+    ):
         both(regex_constraint("a+", used), regex_constraint("b+", used))
     one, two = regex_constraint("(aa)+", used), regex_constraint("(aaa)+", used)
     assert not both(one, two).allowed(both(one, two).start(), 5).any()
