@@ -141,6 +141,7 @@ class Product(Automaton):
         super().__init__(self.parts[0].alphabet, classes)
         self._kinds = [part.classes[self.samples] for part in self.parts]  # (K,) each
         self._known: dict[State, int] = {}
+        self._patience = SEARCH
 
     def start(self, before: str = "") -> State:
         """Return the starts of all."""
@@ -161,7 +162,7 @@ class Product(Automaton):
     def distance(self, state: State) -> int:
         """Return the fewest characters to an end of all, looked for and remembered."""
         least, exact = self.least(state)
-        return least if exact else _Search(self, state, SEARCH).run()
+        return least if exact else _Search(self, state, self._patience).run()
 
     def needs(self, state: State) -> Counts:
         """Return for each class the fewest characters to an end through such a one (K,)."""
@@ -203,6 +204,13 @@ class Product(Automaton):
             return largest, True
         tightest, free = self.bound(state)
         return largest, largest == distances[tightest] <= free
+
+    def be_patient(self) -> bool:
+        """Give up only after ``FIRST_SEARCH`` states from now on; False if it was so already."""
+        again = self._patience < FIRST_SEARCH
+        self._patience = FIRST_SEARCH
+        self._known.clear()
+        return again
 
     def remember(self, states: dict[State, int]) -> None:
         """Keep the distances of states."""

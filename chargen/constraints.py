@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.automata import NEVER, Alphabet, Automaton, Counts, Product, alphabet_of
+from chargen.automata import NEVER, Alphabet, Automaton, Classes, Counts, Product, alphabet_of
 from chargen.automata import State as Inner
 from chargen.copies import CopyIndex, NoCopy
 from chargen.errors import ConfigError
@@ -68,7 +68,8 @@ class Constraint:
         self.shortest = automaton.distance(automaton.start())
         if self.shortest >= NEVER:
             raise ConfigError(
-                "no text that the model can write keeps all constraints; loosen one of them"
+                "no text was found that the model can write and that keeps all constraints; "
+                "loosen one of them"
             )
         self._vocabulary = _Vocabulary(automaton, tokenizer)
         self._views: dict[State, _View] = {}
@@ -139,6 +140,19 @@ class _Joint(Constraint):
         self._constraints = constraints
         super().__init__(self._product, constraints[0].tokenizer)
 
+    def allowed(self, state: State, left: int) -> Mask:
+        """Return the ids from which the text can be completed in time (V,).
+
+        A way to the end that led here may be forgotten by now, and too long to be found again in
+        a short search; then it is looked for with more patience.
+        """
+        mask = super().allowed(state, left)
+        stuck = left > 0 and not mask.any() and not self.is_complete(state)
+        if stuck and self._product.be_patient():
+            self._views.clear()
+            mask = super().allowed(state, left)
+        return mask
+
     def _look(self, state: State) -> _View:
         inner, pending = _parts(state)
         tightest, free = self._product.bound(inner)
@@ -163,7 +177,7 @@ class _Vocabulary:
     def __init__(self, automaton: Automaton, tokenizer: Tokenizer) -> None:
         self._automaton = automaton
         self._pieces = tokenizer.pieces
-        self._kinds: dict[bytes, list[int]] = {}  # classes of the characters that begin so
+        self._kinds: dict[bytes, Classes] = {}  # classes of the characters that begin so
         self._texts: dict[int, list[int]] = {}  # id to classes
         self._bytes: dict[int, bytes] = {}
         self._tree = _Branch()
@@ -171,15 +185,23 @@ class _Vocabulary:
         for id, piece in enumerate(tokenizer.pieces):
             if id not in banned and piece:
                 self._add(id, piece, automaton.alphabet)
+        self._tell_apart()
+
+    def _tell_apart(self) -> None:
+        """Make arrays of the ids of one character, of several, and of first bytes."""
         single = {id: kinds[0] for id, kinds in self._texts.items() if len(kinds) == 1}
         self._single_ids = np.array(list(single), np.int64)
         self._single_kinds = np.array(list(single.values()), np.int64)
+        leads = {id: self._beginning(byte) for id, byte in self._bytes.items()}
+        self._lead_ids = np.array([id for id, kinds in leads.items() if len(kinds)], np.int64)
+        self._leads = np.zeros((len(self._lead_ids), len(self._automaton.samples)), np.bool_)
+        for row, id in zip(self._leads, self._lead_ids.tolist(), strict=True):
+            row[leads[id]] = True  # (ids, K)
         # What ids need where all texts are allowed.
         self._lengths = np.full(len(self._pieces), NEVER, np.int32)
         for id, kinds in self._texts.items():
             self._lengths[id] = len(kinds)
-        for id, byte in self._bytes.items():
-            self._lengths[id] = 1 if self._beginning(byte) else NEVER
+        self._lengths[self._lead_ids] = 1
         self._longest = int(self._lengths[self._lengths < NEVER].max(initial=0))
 
     def _add(self, id: int, piece: bytes, alphabet: Alphabet) -> None:
@@ -209,19 +231,18 @@ class _Vocabulary:
 
     def needs(self, inner: Inner, pending: bytes) -> Counts:
         """Return of each id the fewest characters to an end through it, its own counted (V,)."""
+        if not pending and self._automaton.free(inner) >= self._longest:
+            return self._lengths
         needs = np.full(len(self._pieces), NEVER, np.int32)
-        if not pending:
-            if self._automaton.free(inner) >= self._longest:
-                return self._lengths
-            kinds = self._automaton.needs(inner)  # (K,)
-            needs[self._single_ids] = kinds[self._single_kinds]
-            self._walk(self._tree, inner, 0, needs)
-        elif self._bytes:
-            kinds = self._automaton.needs(inner)
-        for id, byte in self._bytes.items():
-            begun = self._beginning(pending + byte)
-            if begun:
-                needs[id] = kinds[begun].min()
+        kinds = self._automaton.needs(inner)  # (K,)
+        if pending:
+            for id, byte in self._bytes.items():
+                needs[id] = kinds[self._beginning(pending + byte)].min(initial=NEVER)
+            return needs
+        needs[self._single_ids] = kinds[self._single_kinds]
+        if len(self._lead_ids):
+            needs[self._lead_ids] = np.where(self._leads, kinds, np.int32(NEVER)).min(1)
+        self._walk(self._tree, inner, 0, needs)
         return needs
 
     def _walk(self, branch: _Branch, inner: Inner, depth: int, needs: Counts) -> None:
@@ -242,14 +263,14 @@ class _Vocabulary:
             return None
         return int(self._automaton.classes[place])
 
-    def _beginning(self, begin: bytes) -> list[int]:
+    def _beginning(self, begin: bytes) -> Classes:
         """Return the classes of the characters whose UTF-8 begins so."""
         found = self._kinds.get(begin)
         if found is None:
             codes = self._automaton.alphabet.codes
             low, high = codes.searchsorted(code_range(begin)).tolist()
             there = np.bincount(self._automaton.classes[low:high])
-            found = self._kinds[begin] = np.flatnonzero(there).tolist()
+            found = self._kinds[begin] = np.flatnonzero(there)
         return found
 
 

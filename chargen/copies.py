@@ -9,6 +9,7 @@ little more than what is copied, never less.
 from __future__ import annotations
 
 import codecs
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from chargen.errors import CheckpointError, ConfigError
 
 WINDOW = 16  # characters (W)
 BITS = 12  # of the table, for each window
-CHUNK = 1 << 16  # characters that are hashed at once: what fits a core's cache
+CHUNK = 1 << 15  # characters that are hashed at once: what fits a core's cache
 BASE = 0x9E3779B97F4A7C15  # odd; of the polynomial in the characters, modulo 2^64
 MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # of the finalizer of splitmix64 (Steele, 2014)
 ALL = (1 << 64) - 1
@@ -64,7 +65,8 @@ class CopyIndex:
     @property
     def false_positives(self) -> float:
         """The share of other windows that are taken for the text's: expected from its fill."""
-        fill = np.bitwise_count(self.words) / 64
+        some = self.words[:100_000]  # hashes have spread the windows evenly
+        fill = np.unpackbits(some.view(np.uint8)).reshape(-1, 64).mean(1)
         return float((fill**4).mean())
 
 
@@ -188,6 +190,15 @@ def load_index(run: Path) -> CopyIndex:
     return index
 
 
+@functools.lru_cache(maxsize=4096)  # several characters are tried behind each
+def _sum(tail: str) -> int:
+    """Return the polynomial of a text."""
+    total = 0
+    for character in tail:
+        total = (total * BASE + ord(character)) & ALL
+    return total
+
+
 class NoCopy(Automaton):
     """Texts that never have N characters in a row from the training text.
 
@@ -237,15 +248,8 @@ class NoCopy(Automaton):
             return "", 0
         if len(tail) < window - 1:
             return tail + letter, 0
-        total = (self._sum(tail) * BASE + ord(letter)) & ALL
+        total = (_sum(tail) * BASE + ord(letter)) & ALL
         return (tail + letter)[1:], run + 1 if self._index.holds_one(total) else 0
-
-    @staticmethod
-    def _sum(tail: str) -> int:
-        total = 0
-        for character in tail:
-            total = (total * BASE + ord(character)) & ALL
-        return total
 
     def distance(self, state: State) -> int:
         """Return 0: the text may end anywhere."""
@@ -256,9 +260,13 @@ class NoCopy(Automaton):
         tail, run = state
         if run + 1 < self._limit or len(tail) < self._index.window - 1:
             return self._all.copy()
-        sums = np.uint64(self._sum(tail) * BASE & ALL) + self._codes
+        sums = np.uint64(_sum(tail) * BASE & ALL) + self._codes
         copied = self._index.holds(sums) & self._known
         return np.where(copied, np.int32(NEVER), self._all)
+
+    def need(self, state: State, kind: int) -> int:
+        """Return ``needs(state)[kind]``, without looking at the other classes."""
+        return NEVER if self.step(state, kind) is None else 1
 
     def free(self, state: State) -> int:
         """Return how many characters cannot complete a copy, whatever they are."""

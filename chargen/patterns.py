@@ -23,6 +23,7 @@ from chargen.automata import KEPT, NEVER, Alphabet, Automaton, Counts, State, nu
 from chargen.errors import ConfigError
 
 NODES = 20_000  # of an automaton; beyond that a pattern is refused
+LOOKED_AT = 300_000_000  # characters in all: a few seconds; 270 sets in all of Unicode
 LOOKS = re.IGNORECASE | re.ASCII | re.DOTALL  # flags that change what a set holds
 TYPES = re.ASCII | re.UNICODE | re.LOCALE  # of these a group has one
 CATEGORIES = {
@@ -36,6 +37,7 @@ CATEGORIES = {
 REFUSED = {
     "ASSERT": "look-around",
     "ASSERT_NOT": "look-around",
+    "FAILURE": "look-around",  # what (?!) is parsed as
     "GROUPREF": "a back-reference",
     "GROUPREF_EXISTS": "a condition on a group",
     "ATOMIC_GROUP": "an atomic group",
@@ -210,17 +212,31 @@ def members(one: Set, alphabet: Alphabet) -> NDArray[np.int64]:
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-def partition(sets: list[NDArray[np.int64]], size: int) -> NDArray[np.int64]:
+def partition(sets: Iterable[Set], alphabet: Alphabet) -> NDArray[np.int64]:
     """Return classes (A,) of characters that the same sets hold."""
-    classes = np.zeros(size, np.int64)
-    for places in sets:
-        if len(places) > 1:
+    classes = np.zeros(len(alphabet.codes), np.int64)
+    single: set[int] = set()
+    for one in sets:
+        places = members(one, alphabet)
+        if len(places) == 1:
+            single.add(int(places[0]))
+        elif len(places):
             classes *= 2
             classes[places] += 1
             classes = number_classes(classes)
-    single = np.unique([places[0] for places in sets if len(places) == 1]).astype(np.int64)
-    classes[single] = len(sets) + size + np.arange(len(single))  # each is a class of its own
+    own = np.arange(len(single)) + len(classes)  # each is a class of its own
+    classes[np.array(sorted(single), np.int64)] = own
     return number_classes(classes)
+
+
+def held(sets: list[Set], automaton: Automaton) -> NDArray[np.bool_]:
+    """Tell which sets hold which classes (sets, K)."""
+    order = automaton.samples.argsort()  # an alphabet is sorted
+    samples = Alphabet(automaton.alphabet.codes[automaton.samples[order]])
+    holds = np.zeros((len(sets), len(order)), np.bool_)
+    for number, one in enumerate(sets):
+        holds[number, order[members(one, samples)]] = True
+    return holds
 
 
 class Pattern(Automaton):
@@ -235,17 +251,18 @@ class Pattern(Automaton):
 
     def __init__(self, pattern: str, alphabet: Alphabet) -> None:
         self._net = Network(pattern)
-        sets = [members(one, alphabet) for one in self._net.sets]
-        super().__init__(alphabet, partition(sets, len(alphabet.codes)))
-        self._holds = np.zeros((len(sets), len(self.samples)), np.bool_)  # (sets, K)
-        for number, places in enumerate(sets):
-            self._holds[number, self.classes[places]] = True
-        self._net.check_ends([_holds_newline(one) for one in self._net.sets])
-        self._far = self._distances([len(places) > 0 for places in sets])
+        sets = list(self._net.sets)
+        if len(sets) * len(alphabet.codes) > LOOKED_AT:
+            raise refuse(pattern, f"has {len(sets):,} different sets of characters; use fewer")
+        super().__init__(alphabet, partition(sets, alphabet))
+        self._holds = held(sets, self)  # (sets, K)
+        self._net.check_ends([_holds_newline(one) for one in sets])
+        self._filled = [bool(row.any()) for row in self._holds]
+        self._far = self._distances()
         self._needs: dict[State, Counts] = {}
         self._steps: dict[tuple[State, int], State] = {}
         if self.distance(self.start()) >= NEVER:
-            raise refuse(pattern, self._why_nothing(sets))
+            raise refuse(pattern, self._why_nothing())
 
     def start(self, before: str = "") -> State:
         """Return the state before the first character."""
@@ -295,7 +312,7 @@ class Pattern(Automaton):
         ends = any(self._far[node] == 0 for node in reached)
         return frozenset(reading | {self._net.accept} if ends else reading)
 
-    def _distances(self, filled: list[bool]) -> list[int]:
+    def _distances(self) -> list[int]:
         """Return how many characters each node needs at least, by a search from the end."""
         net, far = self._net, [NEVER] * len(self._net.reads)
         anchors = net.at_start | net.at_end
@@ -310,7 +327,7 @@ class Pattern(Automaton):
                 continue
             far[node] = count
             for source in sources[node]:
-                if net.reads[source] >= 0 and filled[net.reads[source]]:
+                if net.reads[source] >= 0 and self._filled[net.reads[source]]:
                     waiting.append((source, count + 1))
                 elif net.reads[source] < 0 and source not in anchors:
                     waiting.appendleft((source, count))
@@ -326,10 +343,9 @@ class Pattern(Automaton):
                     waiting.append(source)
         return seen
 
-    def _why_nothing(self, sets: list[NDArray[np.int64]]) -> str:
-        lacking = [
-            text for (text, _), found in zip(self._net.sets, sets, strict=True) if not len(found)
-        ]
+    def _why_nothing(self) -> str:
+        sets = zip(self._net.sets, self._filled, strict=True)
+        lacking = [text for (text, _), filled in sets if not filled]
         names = [repr(chr(int(text[2:], 16))) for text in sorted(lacking) if text.startswith("\\U")]
         if not names:
             return "matches no text that the model can write"

@@ -105,7 +105,7 @@ PATTERNS = st.recursive(
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(pattern=PATTERNS, length=st.integers(0, 9), seed=st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_every_walk_matches(kind: str, pattern: str, length: int, seed: int) -> None:
     constraint = regex_constraint(pattern, tokenizer(kind))
     if length < constraint.shortest:
@@ -137,7 +137,7 @@ def test_exactly_the_matching_texts_can_be_written(pattern: str) -> None:
 
 @pytest.mark.parametrize("kind", ["byte", "unigram", "bpe"])
 @given(pattern=PATTERNS, text=st.text(LETTERS, max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_every_tokenizer_can_write_what_matches(kind: str, pattern: str, text: str) -> None:
     constraint = regex_constraint(pattern, tokenizer(kind))
     assert spell(constraint, text) == (re.fullmatch(pattern, text) is not None)
@@ -179,6 +179,7 @@ def test_patterns_mean_what_re_means(pattern: str, text: str, matches: bool) -> 
     [
         ("a(?=b)", r"regex is 'a\(\?=b\)', which has look-around; allowed: sets, groups"),
         ("(?<!a)b", "look-around"),
+        ("a(?!)", "look-around"),
         (r"(a)\1", "back-reference"),
         ("(?P<x>a)(?P=x)", "back-reference"),
         ("(a)?(?(1)b|c)", "a condition on a group"),
@@ -205,6 +206,14 @@ def test_a_pattern_that_will_not_do_is_refused_at_once(pattern: str, message: st
         regex_constraint(pattern, tokenizer("char"))
     assert time.monotonic() - begun < 2
     assert "\n" not in str(caught.value).replace("a$\n", "") or pattern == "a$\n"
+
+
+def test_too_many_sets_for_all_of_unicode_are_refused() -> None:
+    pattern = "".join(f"[{chr(code)}{chr(code + 1)}]" for code in range(0x4E00, 0x4F00 + 100))
+    text = "".join(chr(code) for code in range(0x4E00, 0x4F00 + 100))
+    with pytest.raises(ConfigError, match=r"\.\.\.', which has 356 different sets of characters"):
+        regex_constraint(pattern, tokenizer("byte"))
+    assert spell(regex_constraint(pattern, build_tokenizer("char", text, 0)), text)
 
 
 def test_a_pattern_whose_automaton_is_exponential_does_no_harm() -> None:
@@ -282,7 +291,7 @@ def keeps_to_list(text: str) -> bool:
 
 
 @given(text=st.text(LETTERS + "’", max_size=8))
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_texts_of_listed_words_and_no_others_can_be_written(text: str) -> None:
     used = build_tokenizer("char", LETTERS + "’", 0)
     assert spell(words_constraint(LIST, used), text) == keeps_to_list(text)
@@ -290,7 +299,7 @@ def test_texts_of_listed_words_and_no_others_can_be_written(text: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(length=st.integers(0, 30), seed=st.integers(0, 999))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_every_walk_keeps_to_the_list(kind: str, length: int, seed: int) -> None:
     text, complete = walk(words_of_kind(kind), length, random.Random(seed))
     assert complete
@@ -369,7 +378,7 @@ def source() -> tuple[str, CopyIndex]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(n=st.integers(5, 9), seed=st.integers(0, 999))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_no_walk_copies(kind: str, n: int, seed: int) -> None:
     text, index = source()
     constraint = no_copy_constraint(index, n, tokenizer(kind))
@@ -499,7 +508,7 @@ def test_two_patterns_allow_exactly_what_matches_both(one: str, two: str) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(length=st.integers(9, 25), seed=st.integers(0, 999))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_three_kinds_at_once_leave_no_dead_end(kind: str, length: int, seed: int) -> None:
     text, _ = source()
     written, complete = walk(three(kind), length, random.Random(seed))
@@ -524,8 +533,12 @@ def three(kind: str) -> Constraint:
 
 def test_rules_that_contradict_each_other_are_refused() -> None:
     used = tokenizer("char")
-    with pytest.raises(ConfigError, match="no text that the model can write keeps all"):
+    with pytest.raises(
+        ConfigError, match="no text was found that .* keeps all constraints; loosen"
+    ):
         both(regex_constraint("a+", used), regex_constraint("b+", used))
+    one, two = regex_constraint("(aa)+", used), regex_constraint("(aaa)+", used)
+    assert not both(one, two).allowed(both(one, two).start(), 5).any()
     assert both(regex_constraint("(aa)+", used), regex_constraint("(aaa)+", used)).shortest == 6
 
 
@@ -538,6 +551,7 @@ def test_a_hard_search_is_given_up_and_what_is_allowed_still_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(automata, "SEARCH", 3)
+    monkeypatch.setattr(automata, "KEPT", 1)  # and ways are forgotten
     used = build_tokenizer("char", "ab", 0)
     constraint = both(regex_constraint("(a|b)*(aab){2}", used), regex_constraint("(.{7})+", used))
     for seed in range(20):
