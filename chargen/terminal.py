@@ -1,0 +1,504 @@
+"""The session in a terminal: ghost text, completion, text that streams above the prompt.
+
+One prompt is alive from the beginning to the end. The last line of the text stands above it as
+a part of the prompt; a line that is complete goes up into what the terminal scrolls. While text
+comes, the model works in a thread, a thirtieth of a second at a time; between two such batches
+everything happens in one loop, so that no two things change the session at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app, run_in_terminal
+from prompt_toolkit.auto_suggest import AutoSuggest, Suggestion, ThreadedAutoSuggest
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition, completion_is_selected
+from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input import Input
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.output import Output
+from prompt_toolkit.renderer import print_formatted_text
+from prompt_toolkit.styles import Style
+from prompt_toolkit.utils import get_cwidth
+
+from chargen import commands
+from chargen.errors import ChargenError, ConfigError, StorageError, TokenizerError
+from chargen.ghost import Foresight
+from chargen.output import visible
+from chargen.repl import Session
+from chargen.storage import cache_folder, make_folder
+from chargen.surprise import Weighed, by_word
+
+GHOST = 0.02  # seconds that ghost text may take
+BATCH = 1 / 30  # seconds of writing between two pictures
+PROMPT = "> "
+HINT = "Ctrl-C again leaves"
+HEAT = (("#ffd75f", 2.0), ("#ff9f40", 4.0), ("#ff5f5f", 6.0), ("#d75fff", 8.0))  # from so many bits
+
+Fragment = tuple[str, str]
+
+
+class Conversation:
+    """A session on a terminal.
+
+    Args:
+        session: the text and the model.
+        input: keys; None is the terminal's.
+        output: where to show; None is the terminal.
+    """
+
+    def __init__(
+        self, session: Session, input: Input | None = None, output: Output | None = None
+    ) -> None:
+        self.session = session
+        self._foresight: tuple[object, Foresight] | None = None
+        self._tail: list[Fragment] = []
+        self._busy = self._stopping = self._interrupted = False
+        self._lines: asyncio.Queue[str] = asyncio.Queue()
+        self._style = _style()
+        self._prompt: PromptSession[str] = PromptSession(
+            self._message,
+            auto_suggest=ThreadedAutoSuggest(Ghost(self)),
+            completer=Alternatives(self),
+            complete_while_typing=Condition(self._is_command),
+            history=_history(),
+            key_bindings=_keys(self),
+            bottom_toolbar=self._toolbar,
+            style=self._style,
+            enable_suspend=True,
+            reserve_space_for_menu=6,
+            input=input,
+            output=output,
+        )
+        # The prompt never returns a line: it is taken here, and the prompt stays.
+        self._prompt.default_buffer.accept_handler = self._take
+        self._prompt.default_buffer.on_text_changed += self._changed
+
+    def run(self) -> None:
+        """Converse until the user leaves."""
+        with contextlib.suppress(EOFError, KeyboardInterrupt):
+            self._prompt.prompt(pre_run=self._begin)
+
+    # -- lines ----------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self._prompt.app.create_background_task(self._work())
+
+    def _take(self, buffer: Buffer) -> bool:
+        """Take a line: what is live acts at once, anything else ends the text that comes."""
+        line, self._interrupted = buffer.text, False
+        if self._busy and commands.is_live(line):
+            self._obey_live(line)
+        elif line or not self._busy:
+            self._stopping = True
+            self._lines.put_nowait(line)
+        return False
+
+    async def _work(self) -> None:
+        """Answer one line after the other."""
+        while True:
+            line = await self._lines.get()
+            self._busy, self._stopping = True, False
+            try:
+                await self._show(commands.answer(self.session, line))
+            except ChargenError as error:
+                self.say(str(error))
+            finally:
+                self._busy = False
+            self._prompt.app.invalidate()
+
+    def _obey_live(self, line: str) -> None:
+        try:
+            answer = commands.answer(self.session, line)
+        except ChargenError as error:
+            self.say(str(error))
+            return
+        if isinstance(answer, commands.Said):
+            self.say(answer.words)
+
+    async def _show(self, answer: commands.Answer) -> None:
+        match answer:
+            case commands.Said(words):
+                self.say(words)
+                self._show_end()
+            case commands.Heat(pieces):
+                self._show_heat(pieces)
+            case commands.Edit(text):
+                await self._edit(text)
+            case commands.Leave():
+                self.leave()
+            case commands.Writing(line, pieces, warning):
+                await self._write(line, pieces, warning)
+
+    async def _write(self, line: str, pieces: Iterator[str], warning: str | None) -> None:
+        if warning:
+            self.say(warning)
+        if line:
+            self._flush()
+            self._print([("class:line", visible(line.removeprefix("\n")))])
+        going = True
+        while going:
+            written, going = await asyncio.to_thread(self._batch, pieces)
+            self._print([("", visible(written))])
+
+    def _batch(self, pieces: Iterator[str]) -> tuple[str, bool]:
+        """Return what the model writes in a short while, and whether there may be more."""
+        deadline, written = time.monotonic() + BATCH, []
+        for piece in pieces:
+            written.append(piece)
+            if self._stopping or time.monotonic() > deadline:
+                break
+        else:
+            return "".join(written), False
+        if self._stopping:
+            pieces.close()  # type: ignore[attr-defined]
+        return "".join(written), not self._stopping
+
+    async def _edit(self, text: str) -> None:
+        edited = await run_in_terminal(lambda: _edited(text), in_executor=True)
+        if edited is None:
+            self.say("the text is as it was")
+            return
+        self.session.rewrite(edited)
+        self.say(commands.rewritten(self.session, edited).words)
+        self._show_end()
+
+    # -- keys -----------------------------------------------------------------------------
+
+    def interrupt(self) -> None:
+        """Stop the text, or clear the line; on an empty line a second time leaves."""
+        buffer = self._prompt.default_buffer
+        if self._busy:
+            self._stopping = True
+        elif buffer.text:
+            buffer.reset()
+        elif self._interrupted:
+            self.leave()
+        self._interrupted = True
+        self._prompt.app.invalidate()
+
+    def leave(self) -> None:
+        """End the session."""
+        self._stopping = True
+        if self._prompt.app.is_running and not self._prompt.app.is_done:
+            self._prompt.app.exit(result="")
+
+    def _changed(self, buffer: Buffer) -> None:
+        """See to it that a line that got shorter has its ghost text, too."""
+        self._interrupted = self._interrupted and not buffer.text
+        if buffer.text and buffer.complete_state is None and buffer.suggestion is None:
+            get_app().loop.call_soon(self._suggest, buffer.text)  # type: ignore[union-attr]
+
+    def _suggest(self, text: str) -> None:
+        buffer = self._prompt.default_buffer
+        if buffer.text == text and buffer.suggestion is None:
+            buffer.insert_text("")
+
+    def _is_command(self) -> bool:
+        return is_command(self._prompt.default_buffer.text)
+
+    # -- what the model would write -------------------------------------------------------
+
+    def foresight(self) -> Foresight | None:
+        """Return what looks ahead from where the text stands; None while text is being written."""
+        if self._busy:
+            return None
+        turns = self.session.turns
+        if self._foresight is None or self._foresight[0] is not turns:
+            self._foresight = turns, Foresight(self.session.sampler, self.session.place)
+        return self._foresight[1]
+
+    def room(self, line: str) -> int:
+        """Return how many columns are free behind a line."""
+        columns = self._prompt.app.output.get_size().columns
+        used = get_cwidth(PROMPT) + get_cwidth(visible(line.rpartition("\n")[2]))
+        return columns - 1 - used % columns
+
+    # -- the screen -----------------------------------------------------------------------
+
+    def _message(self) -> FormattedText:
+        above = [*self._tail, ("", "\n")] if self._tail else []
+        return FormattedText([*above, ("class:prompt", PROMPT)])
+
+    def _toolbar(self) -> str:
+        if self._busy:
+            return "writing; Ctrl-C stops, /temp and other settings act at once"
+        if self._interrupted:
+            return HINT
+        config = self.session.config
+        return (
+            f"temp {config.temperature:g}  length {config.length}   Tab takes the grey text, "
+            "Ctrl-Space more, /help"
+        )
+
+    def say(self, words: str) -> None:
+        """Show words of ours on lines of their own."""
+        self._flush()
+        self._print([("class:said", visible(words) + "\n")])
+
+    def _show_heat(self, pieces: list[Weighed]) -> None:
+        if os.environ.get("NO_COLOR"):
+            self.say(commands.heat_table(by_word(pieces)))
+            return
+        self._flush()
+        self._print([(heat_style(p.bits_per_character), visible(p.text)) for p in pieces])
+        self._flush()
+        legend = [(f"{heat_style(bits)}", f" {bits:.0f} bits ") for _, bits in HEAT]
+        self._print([*legend, ("", " or more a character\n")])
+
+    def _show_end(self) -> None:
+        """Show the last line of the text, where the next one goes on, after the text was moved."""
+        if self.session.place is None:
+            self._tail = []
+            return
+        last = self.session.turns[-1].text.rpartition("\n")[2]
+        width = self._prompt.app.output.get_size().columns
+        self._tail = [("", visible(last[-(width // 2) :]))] if last else []
+
+    def _flush(self) -> None:
+        """End the line that stands above the prompt."""
+        if self._tail:
+            self._print([("", "\n")])
+
+    def _print(self, fragments: list[Fragment]) -> None:
+        """Add to the text above the prompt; complete lines go up, the last one stays."""
+        app = self._prompt.app
+        lines = cut([*self._tail, *fragments], app.output.get_size().columns)
+        *complete, self._tail = lines
+        if complete:
+            shown = [f for line in complete for f in (*line, ("", "\n"))]
+            app.renderer.erase()
+            text, depth = FormattedText(shown), app.color_depth
+            print_formatted_text(app.output, text, self._style, color_depth=depth)
+            app.renderer.reset()
+            app.renderer.request_absolute_cursor_position()
+        app.invalidate()
+
+
+class Ghost(AutoSuggest):
+    """The model's likeliest continuation of the line, as a suggestion."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+
+    def get_suggestion(self, buffer: Buffer, document: Document) -> Suggestion | None:
+        """Return what the model would write up to the end of the line, if anything."""
+        foresight = self._conversation.foresight()
+        line = document.text
+        if not line or is_command(line) or foresight is None:
+            return None
+        room = self._conversation.room(line)
+        with contextlib.suppress(TokenizerError):
+            text = self._conversation.session.continued(unslashed(line))
+            return Suggestion(fitting(foresight.ghost(text, room, GHOST), room))
+        return None
+
+
+class Alternatives(Completer):
+    """Commands and their arguments; elsewhere, when asked for, what else the model would write."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._paths = PathCompleter(expanduser=True)
+
+    def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
+        """Yield what could follow the cursor."""
+        line = document.text_before_cursor
+        if not is_command(line):
+            return self._words(line) if event.completion_requested else ()
+        if " " not in line:
+            return self._commands(line)
+        return self._arguments(line, event)
+
+    def _words(self, line: str) -> Iterator[Completion]:
+        foresight = self._conversation.foresight()
+        if foresight is None:
+            return
+        with contextlib.suppress(TokenizerError):
+            # An empty line still begins one, for what is taken is then typed.
+            text = self._conversation.session.continued(unslashed(line) or " ")
+            for words, chance in foresight.alternatives(text if line else text[:-1]):
+                shown = visible(words).replace("\n", "\u23ce").replace(" ", "\u00b7")
+                yield Completion(words, display=shown, display_meta=f"{100 * chance:.1f} %")
+
+    def _commands(self, line: str) -> Iterator[Completion]:
+        for command in commands.COMMANDS:
+            name = f"/{command.name}"
+            if name.startswith(line):
+                usage = f"{name} {command.argument}".strip()
+                yield Completion(name, -len(line), display=usage, display_meta=command.help)
+
+    def _arguments(self, line: str, event: CompleteEvent) -> Iterable[Completion]:
+        name, _, value = line.partition(" ")
+        with contextlib.suppress(ConfigError):
+            command = commands.find(name)
+            if command.argument == commands.FILE:
+                return self._paths.get_completions(Document(value), event)
+            values = command.values(self._conversation.session).items()
+            return [
+                Completion(text, -len(value), display=visible(text), display_meta=visible(help))
+                for text, help in values
+                if text.startswith(value)
+            ]
+        return ()
+
+
+def is_command(line: str) -> bool:
+    """Tell whether a line is a command and no text."""
+    return line.startswith("/") and not line.startswith("//")
+
+
+def unslashed(line: str) -> str:
+    """Return the text that a line stands for: two slashes begin it with one."""
+    return line.removeprefix("/")
+
+
+def fitting(text: str, columns: int) -> str:
+    """Return as much of a text as so many columns hold."""
+    for number, character in enumerate(text):
+        columns -= max(1, get_cwidth(character))
+        if columns < 0:
+            return text[:number]
+    return text
+
+
+def cut(fragments: list[Fragment], columns: int) -> list[list[Fragment]]:
+    """Cut text at its newlines and where the width of the terminal is full."""
+    lines: list[list[Fragment]] = [[]]
+    used = 0
+    for style, text in fragments:
+        for row, part in enumerate(text.split("\n")):
+            if row:
+                lines.append([])
+                used = 0
+            used = _fill(lines, used, style, part.expandtabs(8), columns)
+    return lines
+
+
+def _fill(lines: list[list[Fragment]], used: int, style: str, text: str, columns: int) -> int:
+    while text:
+        here = fitting(text, columns - used)
+        if here:
+            lines[-1].append((style, here))
+            used += sum(max(1, get_cwidth(character)) for character in here)
+        text = text[len(here) :]
+        if text:
+            lines.append([])
+            used = 0
+    return used
+
+
+def heat_style(bits: float) -> str:
+    """Return the style of a character that surprises by so many bits."""
+    colour = next((c for c, least in reversed(HEAT) if bits >= least), None)
+    return f"bg:{colour} #000000" if colour else ""
+
+
+def _style() -> Style:
+    ghost = "underline" if os.environ.get("NO_COLOR") else "ansibrightblack"
+    return Style.from_dict(
+        {
+            "auto-suggestion": ghost,
+            "bottom-toolbar": "noreverse ansibrightblack",
+            "line": "bold",
+            "said": "ansicyan",
+        }
+    )
+
+
+def _history() -> History:
+    """Return the lines of earlier sessions, from a file that only the user can read."""
+    path = cache_folder() / "history"
+    try:
+        make_folder(path.parent)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        path.chmod(0o600)
+    except (OSError, StorageError):
+        return InMemoryHistory()
+    return _KeptHistory(path)
+
+
+class _KeptHistory(FileHistory):
+    """A file of lines; where it can no longer be written the session goes on without."""
+
+    def store_string(self, string: str) -> None:
+        with contextlib.suppress(OSError):
+            super().store_string(string)
+
+
+def _edited(text: str) -> str | None:
+    """Open a text in the user's editor; None if nothing was changed."""
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    descriptor, name = tempfile.mkstemp(prefix="chargen-", suffix=".txt")
+    path = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        if subprocess.call([*shlex.split(editor), name]):
+            raise ConfigError(f"the editor {editor!r} failed")
+        edited = commands.read_file(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot edit with {editor!r}: {error}; set EDITOR") from None
+    finally:
+        path.unlink(missing_ok=True)
+    if not text.endswith("\n"):  # editors end the last line
+        edited = edited.removesuffix("\n")
+    return None if edited == text else edited
+
+
+def _keys(conversation: Conversation) -> KeyBindings:
+    """Return the keys that are not prompt_toolkit's own (right and Alt-f are)."""
+    keys = KeyBindings()
+
+    @keys.add("c-c")
+    @keys.add("<sigint>")
+    def _interrupt(_: KeyPressEvent) -> None:
+        conversation.interrupt()
+
+    @keys.add("tab")
+    def _take(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if buffer.complete_state:
+            buffer.complete_next()
+        elif is_command(buffer.text):
+            buffer.start_completion(insert_common_part=True)
+        elif buffer.suggestion and buffer.document.is_cursor_at_the_end:
+            buffer.insert_text(buffer.suggestion.text)
+
+    @keys.add("escape", "right")
+    def _take_word(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if buffer.suggestion and buffer.document.is_cursor_at_the_end:
+            buffer.insert_text(first_word(buffer.suggestion.text))
+
+    @keys.add("c-space")
+    def _list(event: KeyPressEvent) -> None:
+        event.current_buffer.start_completion(select_first=False)
+
+    @keys.add("enter", filter=completion_is_selected)
+    def _choose(event: KeyPressEvent) -> None:
+        event.current_buffer.complete_state = None
+        event.current_buffer.insert_text("")
+
+    return keys
+
+
+def first_word(text: str) -> str:
+    """Return the space at the beginning of a text, its first word, and the space after that."""
+    stripped = text.lstrip()
+    word = stripped.split(" ", 1)[0]
+    end = len(text) - len(stripped) + len(word)
+    return text[: end + (text[end : end + 1] == " ")]
