@@ -42,11 +42,13 @@ class Writing:
         line: the person's part of the turn, to be shown first.
         pieces: what the model writes; to be closed where it is not read to its end.
         warning: what the user should know, if anything.
+        again: it takes the place of what was written last.
     """
 
     line: str
     pieces: Iterator[str]
     warning: str | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -244,7 +246,7 @@ def _show(session: Session, _: str) -> Answer:
 
 def _retry(session: Session, _: str) -> Answer:
     pieces = session.retry()
-    return Writing(session.turns[-1].asked, pieces)
+    return Writing(session.turns[-1].asked, pieces, again=True)
 
 
 def _undo(session: Session, _: str) -> Answer:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app, run_in_terminal
+from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggest, Suggestion, ThreadedAutoSuggest
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
@@ -66,6 +66,7 @@ class Conversation:
         self.session = session
         self._foresight: tuple[object, Foresight] | None = None
         self._tail: list[Fragment] = []
+        self._ends = session.turns
         self._busy = self._stopping = self._interrupted = False
         self._lines: asyncio.Queue[str] = asyncio.Queue()
         self._style = _style()
@@ -118,6 +119,7 @@ class Conversation:
                 self.say(str(error))
             finally:
                 self._busy = False
+            self._suggest(self._prompt.default_buffer.text)
             self._prompt.app.invalidate()
 
     def _obey_live(self, line: str) -> None:
@@ -132,27 +134,28 @@ class Conversation:
     async def _show(self, answer: commands.Answer) -> None:
         match answer:
             case commands.Said(words):
-                self.say(words)
                 self._show_end()
+                self.say(words)
             case commands.Heat(pieces):
                 self._show_heat(pieces)
             case commands.Edit(text):
                 await self._edit(text)
             case commands.Leave():
                 self.leave()
-            case commands.Writing(line, pieces, warning):
-                await self._write(line, pieces, warning)
+            case commands.Writing():
+                await self._write(answer)
 
-    async def _write(self, line: str, pieces: Iterator[str], warning: str | None) -> None:
-        if warning:
-            self.say(warning)
-        if line:
-            self._flush()
-            self._print([("class:line", visible(line.removeprefix("\n")))])
+    async def _write(self, answer: commands.Writing) -> None:
+        if answer.warning:
+            self.say(answer.warning)
+        if self._tail and (answer.line or answer.again):
+            self._add([("", "\n")])
+        self._add([("class:line", visible(answer.line.removeprefix("\n")))])
         going = True
         while going:
-            written, going = await asyncio.to_thread(self._batch, pieces)
-            self._print([("", visible(written))])
+            written, going = await asyncio.to_thread(self._batch, answer.pieces)
+            self._add([("", visible(written))])
+        self._ends = self.session.turns
 
     def _batch(self, pieces: Iterator[str]) -> tuple[str, bool]:
         """Return what the model writes in a short while, and whether there may be more."""
@@ -173,8 +176,7 @@ class Conversation:
             self.say("the text is as it was")
             return
         self.session.rewrite(edited)
-        self.say(commands.rewritten(self.session, edited).words)
-        self._show_end()
+        await self._show(commands.rewritten(self.session, edited))
 
     # -- keys -----------------------------------------------------------------------------
 
@@ -200,11 +202,11 @@ class Conversation:
         """See to it that a line that got shorter has its ghost text, too."""
         self._interrupted = self._interrupted and not buffer.text
         if buffer.text and buffer.complete_state is None and buffer.suggestion is None:
-            get_app().loop.call_soon(self._suggest, buffer.text)  # type: ignore[union-attr]
+            asyncio.get_running_loop().call_soon(self._suggest, buffer.text)
 
     def _suggest(self, text: str) -> None:
         buffer = self._prompt.default_buffer
-        if buffer.text == text and buffer.suggestion is None:
+        if text and buffer.text == text and buffer.suggestion is None:
             buffer.insert_text("")
 
     def _is_command(self) -> bool:
@@ -223,7 +225,7 @@ class Conversation:
 
     def room(self, line: str) -> int:
         """Return how many columns are free behind a line."""
-        columns = self._prompt.app.output.get_size().columns
+        columns = self._columns()
         used = get_cwidth(PROMPT) + get_cwidth(visible(line.rpartition("\n")[2]))
         return columns - 1 - used % columns
 
@@ -245,47 +247,45 @@ class Conversation:
         )
 
     def say(self, words: str) -> None:
-        """Show words of ours on lines of their own."""
-        self._flush()
-        self._print([("class:said", visible(words) + "\n")])
+        """Show words of ours, above the line where the text stands."""
+        self._put(cut([("class:said", visible(words))], self._columns()))
 
     def _show_heat(self, pieces: list[Weighed]) -> None:
         if os.environ.get("NO_COLOR"):
             self.say(commands.heat_table(by_word(pieces)))
             return
-        self._flush()
-        self._print([(heat_style(p.bits_per_character), visible(p.text)) for p in pieces])
-        self._flush()
-        legend = [(f"{heat_style(bits)}", f" {bits:.0f} bits ") for _, bits in HEAT]
-        self._print([*legend, ("", " or more a character\n")])
+        text = [(heat_style(p.bits_per_character), visible(p.text)) for p in pieces]
+        legend = [(heat_style(bits), f" {bits:.0f} bits ") for _, bits in HEAT]
+        whole = [*text, ("", "\n"), *legend, ("", " or more a character")]
+        self._put(cut(whole, self._columns()))
 
     def _show_end(self) -> None:
-        """Show the last line of the text, where the next one goes on, after the text was moved."""
-        if self.session.place is None:
-            self._tail = []
+        """Let the end of the text stand above the prompt, if the text was moved."""
+        if self._ends is self.session.turns:
             return
-        last = self.session.turns[-1].text.rpartition("\n")[2]
-        width = self._prompt.app.output.get_size().columns
-        self._tail = [("", visible(last[-(width // 2) :]))] if last else []
+        self._ends = self.session.turns
+        last = self._ends[-1].text.rpartition("\n")[2] if self._ends else ""
+        columns = self._columns()
+        self._tail = cut([("", visible(last[-columns:]))], columns)[-1]
 
-    def _flush(self) -> None:
-        """End the line that stands above the prompt."""
-        if self._tail:
-            self._print([("", "\n")])
+    def _add(self, fragments: list[Fragment]) -> None:
+        """Add to the text: complete lines go up, the last one stays above the prompt."""
+        *complete, self._tail = cut([*self._tail, *fragments], self._columns())
+        self._put(complete)
 
-    def _print(self, fragments: list[Fragment]) -> None:
-        """Add to the text above the prompt; complete lines go up, the last one stays."""
+    def _put(self, lines: list[list[Fragment]]) -> None:
+        """Write lines into what the terminal scrolls, and draw the prompt anew below them."""
         app = self._prompt.app
-        lines = cut([*self._tail, *fragments], app.output.get_size().columns)
-        *complete, self._tail = lines
-        if complete:
-            shown = [f for line in complete for f in (*line, ("", "\n"))]
+        if lines:
+            text = FormattedText([f for line in lines for f in (*line, ("", "\n"))])
             app.renderer.erase()
-            text, depth = FormattedText(shown), app.color_depth
-            print_formatted_text(app.output, text, self._style, color_depth=depth)
+            print_formatted_text(app.output, text, self._style, color_depth=app.color_depth)
             app.renderer.reset()
             app.renderer.request_absolute_cursor_position()
         app.invalidate()
+
+    def _columns(self) -> int:
+        return self._prompt.app.output.get_size().columns
 
 
 class Ghost(AutoSuggest):
@@ -332,7 +332,7 @@ class Alternatives(Completer):
             text = self._conversation.session.continued(unslashed(line) or " ")
             for words, chance in foresight.alternatives(text if line else text[:-1]):
                 shown = visible(words).replace("\n", "\u23ce").replace(" ", "\u00b7")
-                yield Completion(words, display=shown, display_meta=f"{100 * chance:.1f} %")
+                yield Completion(words, display=shown, display_meta=f"{100 * chance:.2g} %")
 
     def _commands(self, line: str) -> Iterator[Completion]:
         for command in commands.COMMANDS:
@@ -467,6 +467,10 @@ def _keys(conversation: Conversation) -> KeyBindings:
     @keys.add("<sigint>")
     def _interrupt(_: KeyPressEvent) -> None:
         conversation.interrupt()
+
+    @keys.add("<vt100-mouse-event>")
+    def _ignore(_: KeyPressEvent) -> None:
+        """Take what an escape sequence that was typed may look like."""
 
     @keys.add("tab")
     def _take(event: KeyPressEvent) -> None:

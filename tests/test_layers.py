@@ -17,6 +17,8 @@ PACKAGE = Path(chargen.__file__).parent
 # import each other.
 LAYERS = """
 cli
+terminal
+commands
 repl console board
 trainer
 facts
@@ -24,6 +26,7 @@ job
 choosing
 planning
 learner
+ghost surprise
 evaluation sampler
 engine runs
 model recipe

@@ -14,6 +14,7 @@ from chargen.config import SampleConfig, help_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from chargen.commands import Writing
     from chargen.output import Output
     from chargen.repl import Session
 
@@ -87,10 +88,14 @@ def _show(answer: object, output: Output) -> None:
             common.warn(commands.heat_table(by_word(pieces)))
         case commands.Edit():
             common.warn("/edit needs a terminal; /save and /load do not")
-        case commands.Writing(line, pieces, warning):
-            if warning:
-                common.warn(warning)
-            output.write(line.removeprefix("\n"))
-            for piece in pieces:
-                output.write(piece)
-            output.write("\n")
+        case commands.Writing():
+            _write(answer, output)
+
+
+def _write(answer: Writing, output: Output) -> None:
+    if answer.warning:
+        common.warn(answer.warning)
+    output.write(answer.line.removeprefix("\n"))
+    for piece in answer.pieces:
+        output.write(piece)
+    output.write("\n")
