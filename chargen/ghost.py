@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from chargen.sampler import Place, Sampler
 
-STRIDE = 16  # tokens read in one call where many are new; the place after each call is kept
+STRIDE = 16  # tokens of a long paste read in one call, which keeps only the place after it
 LONGEST = 12  # characters of an alternative
 ENDS = "\n\ufffd"  # what no ghost text goes beyond: the line, and half a character
 
@@ -120,8 +120,9 @@ class Foresight:
         self._places = {n: place for n, place in self._places.items() if n <= count}
 
     def _run(self, start: int, ids: list[int]) -> None:
+        """Read on from a place: in strides, and the last tokens, which may be deleted, singly."""
         while start < len(ids):
-            end = min(start + STRIDE, len(ids))
+            end = start + (STRIDE if start + STRIDE < len(ids) else 1)
             chunk = np.array([ids[start:end]], np.int64)  # (1, T)
             out, state = self._sampler.engine.run(chunk, self._places[start].state)
             self._places[end] = Place(state, out[0, -1])

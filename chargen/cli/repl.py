@@ -41,7 +41,7 @@ def repl(
     config = SampleConfig(length=length, temperature=temperature, seed=seed)
     session = Session(load(model, device=device, threads=threads, int8=int8), config)
     if _is_terminal():
-        from chargen.terminal import Conversation
+        from chargen.terminal.conversation import Conversation
 
         Conversation(session).run()
     else:

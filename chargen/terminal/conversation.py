@@ -1,4 +1,4 @@
-"""The session in a terminal: ghost text, completion, text that streams above the prompt.
+"""A session on a terminal.
 
 One prompt is alive from the beginning to the end. The last line of the text stands above it as
 a part of the prompt; a line that is complete goes up into what the terminal scrolls. While text
@@ -11,44 +11,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shlex
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
-from prompt_toolkit.auto_suggest import AutoSuggest, Suggestion, ThreadedAutoSuggest
+from prompt_toolkit.auto_suggest import ThreadedAutoSuggest
 from prompt_toolkit.buffer import Buffer
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
-from prompt_toolkit.document import Document
-from prompt_toolkit.filters import Condition, completion_is_selected
+from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import FormattedText
-from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import Input
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import Output
 from prompt_toolkit.renderer import print_formatted_text
-from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import get_cwidth
 
 from chargen import commands
-from chargen.errors import ChargenError, ConfigError, StorageError, TokenizerError
+from chargen.errors import ChargenError
 from chargen.ghost import Foresight
 from chargen.output import visible
 from chargen.repl import Session
-from chargen.storage import cache_folder, make_folder
 from chargen.surprise import Weighed, by_word
+from chargen.terminal import files
+from chargen.terminal.assist import Alternatives, Ghost, is_command
+from chargen.terminal.keys import keys
+from chargen.terminal.screen import HEAT, Fragment, cut, heat_style, style
 
-GHOST = 0.02  # seconds that ghost text may take
 BATCH = 1 / 30  # seconds of writing between two pictures
 PROMPT = "> "
 HINT = "Ctrl-C again leaves"
-HEAT = (("#ffd75f", 2.0), ("#ff9f40", 4.0), ("#ff5f5f", 6.0), ("#d75fff", 8.0))  # from so many bits
-
-Fragment = tuple[str, str]
 
 
 class Conversation:
@@ -69,14 +59,14 @@ class Conversation:
         self._ends = session.turns
         self._busy = self._stopping = self._interrupted = False
         self._lines: asyncio.Queue[str] = asyncio.Queue()
-        self._style = _style()
+        self._style = style()
         self._prompt: PromptSession[str] = PromptSession(
             self._message,
             auto_suggest=ThreadedAutoSuggest(Ghost(self)),
             completer=Alternatives(self),
             complete_while_typing=Condition(self._is_command),
-            history=_history(),
-            key_bindings=_keys(self),
+            history=files.history(),
+            key_bindings=keys(self),
             bottom_toolbar=self._toolbar,
             style=self._style,
             enable_suspend=True,
@@ -171,7 +161,7 @@ class Conversation:
         return "".join(written), not self._stopping
 
     async def _edit(self, text: str) -> None:
-        edited = await run_in_terminal(lambda: _edited(text), in_executor=True)
+        edited = await run_in_terminal(lambda: files.edited(text), in_executor=True)
         if edited is None:
             self.say("the text is as it was")
             return
@@ -286,223 +276,3 @@ class Conversation:
 
     def _columns(self) -> int:
         return self._prompt.app.output.get_size().columns
-
-
-class Ghost(AutoSuggest):
-    """The model's likeliest continuation of the line, as a suggestion."""
-
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
-
-    def get_suggestion(self, buffer: Buffer, document: Document) -> Suggestion | None:
-        """Return what the model would write up to the end of the line, if anything."""
-        foresight = self._conversation.foresight()
-        line = document.text
-        if not line or is_command(line) or foresight is None:
-            return None
-        room = self._conversation.room(line)
-        with contextlib.suppress(TokenizerError):
-            text = self._conversation.session.continued(unslashed(line))
-            return Suggestion(fitting(foresight.ghost(text, room, GHOST), room))
-        return None
-
-
-class Alternatives(Completer):
-    """Commands and their arguments; elsewhere, when asked for, what else the model would write."""
-
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
-        self._paths = PathCompleter(expanduser=True)
-
-    def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
-        """Yield what could follow the cursor."""
-        line = document.text_before_cursor
-        if not is_command(line):
-            return self._words(line) if event.completion_requested else ()
-        if " " not in line:
-            return self._commands(line)
-        return self._arguments(line, event)
-
-    def _words(self, line: str) -> Iterator[Completion]:
-        foresight = self._conversation.foresight()
-        if foresight is None:
-            return
-        with contextlib.suppress(TokenizerError):
-            # An empty line still begins one, for what is taken is then typed.
-            text = self._conversation.session.continued(unslashed(line) or " ")
-            for words, chance in foresight.alternatives(text if line else text[:-1]):
-                shown = visible(words).replace("\n", "\u23ce").replace(" ", "\u00b7")
-                yield Completion(words, display=shown, display_meta=f"{100 * chance:.2g} %")
-
-    def _commands(self, line: str) -> Iterator[Completion]:
-        for command in commands.COMMANDS:
-            name = f"/{command.name}"
-            if name.startswith(line):
-                usage = f"{name} {command.argument}".strip()
-                yield Completion(name, -len(line), display=usage, display_meta=command.help)
-
-    def _arguments(self, line: str, event: CompleteEvent) -> Iterable[Completion]:
-        name, _, value = line.partition(" ")
-        with contextlib.suppress(ConfigError):
-            command = commands.find(name)
-            if command.argument == commands.FILE:
-                return self._paths.get_completions(Document(value), event)
-            values = command.values(self._conversation.session).items()
-            return [
-                Completion(text, -len(value), display=visible(text), display_meta=visible(help))
-                for text, help in values
-                if text.startswith(value)
-            ]
-        return ()
-
-
-def is_command(line: str) -> bool:
-    """Tell whether a line is a command and no text."""
-    return line.startswith("/") and not line.startswith("//")
-
-
-def unslashed(line: str) -> str:
-    """Return the text that a line stands for: two slashes begin it with one."""
-    return line.removeprefix("/")
-
-
-def fitting(text: str, columns: int) -> str:
-    """Return as much of a text as so many columns hold."""
-    for number, character in enumerate(text):
-        columns -= max(1, get_cwidth(character))
-        if columns < 0:
-            return text[:number]
-    return text
-
-
-def cut(fragments: list[Fragment], columns: int) -> list[list[Fragment]]:
-    """Cut text at its newlines and where the width of the terminal is full."""
-    lines: list[list[Fragment]] = [[]]
-    used = 0
-    for style, text in fragments:
-        for row, part in enumerate(text.split("\n")):
-            if row:
-                lines.append([])
-                used = 0
-            used = _fill(lines, used, style, part.expandtabs(8), columns)
-    return lines
-
-
-def _fill(lines: list[list[Fragment]], used: int, style: str, text: str, columns: int) -> int:
-    while text:
-        here = fitting(text, columns - used)
-        if here:
-            lines[-1].append((style, here))
-            used += sum(max(1, get_cwidth(character)) for character in here)
-        text = text[len(here) :]
-        if text:
-            lines.append([])
-            used = 0
-    return used
-
-
-def heat_style(bits: float) -> str:
-    """Return the style of a character that surprises by so many bits."""
-    colour = next((c for c, least in reversed(HEAT) if bits >= least), None)
-    return f"bg:{colour} #000000" if colour else ""
-
-
-def _style() -> Style:
-    ghost = "underline" if os.environ.get("NO_COLOR") else "ansibrightblack"
-    return Style.from_dict(
-        {
-            "auto-suggestion": ghost,
-            "bottom-toolbar": "noreverse ansibrightblack",
-            "line": "bold",
-            "said": "ansicyan",
-        }
-    )
-
-
-def _history() -> History:
-    """Return the lines of earlier sessions, from a file that only the user can read."""
-    path = cache_folder() / "history"
-    try:
-        make_folder(path.parent)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        path.chmod(0o600)
-    except (OSError, StorageError):
-        return InMemoryHistory()
-    return _KeptHistory(path)
-
-
-class _KeptHistory(FileHistory):
-    """A file of lines; where it can no longer be written the session goes on without."""
-
-    def store_string(self, string: str) -> None:
-        with contextlib.suppress(OSError):
-            super().store_string(string)
-
-
-def _edited(text: str) -> str | None:
-    """Open a text in the user's editor; None if nothing was changed."""
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-    descriptor, name = tempfile.mkstemp(prefix="chargen-", suffix=".txt")
-    path = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        if subprocess.call([*shlex.split(editor), name]):
-            raise ConfigError(f"the editor {editor!r} failed")
-        edited = commands.read_file(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot edit with {editor!r}: {error}; set EDITOR") from None
-    finally:
-        path.unlink(missing_ok=True)
-    if not text.endswith("\n"):  # editors end the last line
-        edited = edited.removesuffix("\n")
-    return None if edited == text else edited
-
-
-def _keys(conversation: Conversation) -> KeyBindings:
-    """Return the keys that are not prompt_toolkit's own (right and Alt-f are)."""
-    keys = KeyBindings()
-
-    @keys.add("c-c")
-    @keys.add("<sigint>")
-    def _interrupt(_: KeyPressEvent) -> None:
-        conversation.interrupt()
-
-    @keys.add("<vt100-mouse-event>")
-    def _ignore(_: KeyPressEvent) -> None:
-        """Take what an escape sequence that was typed may look like."""
-
-    @keys.add("tab")
-    def _take(event: KeyPressEvent) -> None:
-        buffer = event.current_buffer
-        if buffer.complete_state:
-            buffer.complete_next()
-        elif is_command(buffer.text):
-            buffer.start_completion(insert_common_part=True)
-        elif buffer.suggestion and buffer.document.is_cursor_at_the_end:
-            buffer.insert_text(buffer.suggestion.text)
-
-    @keys.add("escape", "right")
-    def _take_word(event: KeyPressEvent) -> None:
-        buffer = event.current_buffer
-        if buffer.suggestion and buffer.document.is_cursor_at_the_end:
-            buffer.insert_text(first_word(buffer.suggestion.text))
-
-    @keys.add("c-space")
-    def _list(event: KeyPressEvent) -> None:
-        event.current_buffer.start_completion(select_first=False)
-
-    @keys.add("enter", filter=completion_is_selected)
-    def _choose(event: KeyPressEvent) -> None:
-        event.current_buffer.complete_state = None
-        event.current_buffer.insert_text("")
-
-    return keys
-
-
-def first_word(text: str) -> str:
-    """Return the space at the beginning of a text, its first word, and the space after that."""
-    stripped = text.lstrip()
-    word = stripped.split(" ", 1)[0]
-    end = len(text) - len(stripped) + len(word)
-    return text[: end + (text[end : end + 1] == " ")]
