@@ -21,7 +21,6 @@ from chargen.surprise import Weighed
 from tests.conftest import Run, write
 from tests.hashing import hashing
 
-
 TOTAL = "1.00 bits a character"
 
 
