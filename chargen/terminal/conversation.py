@@ -77,6 +77,7 @@ class Conversation:
         # The prompt never returns a line: it is taken here, and the prompt stays.
         self._prompt.default_buffer.accept_handler = self._take
         self._prompt.default_buffer.on_text_changed += self._changed
+        self._prompt.default_buffer.on_cursor_position_changed += self._changed
 
     def run(self) -> None:
         """Converse until the user leaves."""
@@ -189,7 +190,7 @@ class Conversation:
             self._prompt.app.exit(result="")
 
     def _changed(self, buffer: Buffer) -> None:
-        """See to it that a line that got shorter has its ghost text, too."""
+        """See to ghost text where a line got shorter or the cursor came back to its end, too."""
         self._interrupted = self._interrupted and not buffer.text
         if buffer.text and buffer.complete_state is None and buffer.suggestion is None:
             asyncio.get_running_loop().call_soon(self._suggest, buffer.text)
