@@ -366,11 +366,12 @@ def help_text() -> str:
 
 
 INTRODUCTION = """\
-Write a line and press Enter: the model goes on from there, and remembers the text so far.
-An empty line goes on from where the text stands; two slashes begin a line with one."""
+Write a line and press Enter: the model goes on, and remembers the text so far.
+An empty line goes on where the text stands; two slashes begin a line with one."""
 KEYS = """\
-In a terminal the grey text is what the model would write: Tab or right takes it, Alt-right
-a word of it, Ctrl-Space lists others. Ctrl-C stops the text, twice leaves; so does Ctrl-D."""
+In a terminal the grey text is what the model would write: Tab or right takes
+it, Alt-right a word of it, Ctrl-Space lists others. Ctrl-C stops the text, on
+an empty line twice leaves; so does Ctrl-D."""
 
 
 def _settings(_: Session) -> dict[str, str]:
@@ -392,7 +393,7 @@ COMMANDS = (
     Command("save", FILE, "write the text to a new file", _save),
     Command("save!", FILE, "write the text, replacing what the file holds", _save_over),
     Command("load", FILE, "read a text in place of this one", _load),
-    Command("heat", "", "show how much each part of the last text surprises the model", _heat),
+    Command("heat", "", "show how much the parts of the last text surprise the model", _heat),
     Command("reset", "", "forget the text so far", _reset),
     Command("help", "", "show this", _help, live=True),
     Command("bye", "", "leave", lambda _, __: Leave()),

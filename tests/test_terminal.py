@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from chargen.errors import ConfigError
 from chargen.repl import DEFAULTS, Session
 from chargen.sampler import load
 from chargen.terminal import files
-from chargen.terminal.assist import Alternatives, unslashed
+from chargen.terminal.assist import Alternatives, remaining, unslashed
 from chargen.terminal.conversation import Conversation
 from chargen.terminal.keys import first_word
 from chargen.terminal.screen import cut, fitting, heat_style
@@ -89,6 +91,9 @@ def test_ghost_text_follows_the_keys_and_is_taken(with_model: Path) -> None:
     word = first_word(after)
     terminal.until(lambda screen: screen.column == len(f"> It is{word}"))
     terminal.until(lambda screen: ghost(screen) == after[len(word) :])
+    terminal.type("\x1bf")  # and so does Alt-f; what is left of the ghost text stays
+    word += first_word(after[len(word) :])
+    terminal.until(lambda screen: screen.column == len(f"> It is{word}"))
     terminal.type("\t")
     terminal.until(lambda screen: screen.column == len(f"> It is{after}"))
     assert terminal.screen.line(terminal.screen.row) == f"> It is{after}"
@@ -223,6 +228,17 @@ def test_alternatives_come_when_asked_for() -> None:
     assert len(completions("")) == 8
     assert completions("a\udc80") == []
     assert unslashed("//a") == "/a"
+
+
+def test_what_is_left_of_the_ghost_text() -> None:
+    assert remaining("It", " was", "It w") == "as"
+    assert remaining("It", " was", "It was") == remaining("It", " was", "It is") == ""
+    assert remaining("It", " was", "I") == ""
+
+
+def test_the_session_in_a_terminal_does_not_import_torch() -> None:
+    program = "import sys, chargen.terminal.conversation; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 # -- files --------------------------------------------------------------------------------

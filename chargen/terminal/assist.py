@@ -108,6 +108,12 @@ def is_command(line: str) -> bool:
     return line.startswith("/") and not line.startswith("//")
 
 
+def remaining(line: str, ghost: str, text: str) -> str:
+    """Return what is left of a line's ghost text when the line has become a text along it."""
+    along = text.startswith(line) and (line + ghost).startswith(text)
+    return (line + ghost)[len(text) :] if along else ""
+
+
 def unslashed(line: str) -> str:
     """Return the text that a line stands for: two slashes begin it with one."""
     return line.removeprefix("/")

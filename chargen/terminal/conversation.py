@@ -16,8 +16,9 @@ from collections.abc import Iterator
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
-from prompt_toolkit.auto_suggest import ThreadedAutoSuggest
+from prompt_toolkit.auto_suggest import Suggestion, ThreadedAutoSuggest
 from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.input import Input
@@ -32,7 +33,7 @@ from chargen.output import visible
 from chargen.repl import Session
 from chargen.surprise import Weighed, by_word
 from chargen.terminal import files
-from chargen.terminal.assist import Alternatives, Ghost, is_command
+from chargen.terminal.assist import Alternatives, Ghost, is_command, remaining
 from chargen.terminal.keys import keys
 from chargen.terminal.screen import HEAT, Fragment, cut, heat_style, style
 
@@ -59,10 +60,12 @@ class Conversation:
         self._ends = session.turns
         self._busy = self._stopping = self._interrupted = False
         self._lines: asyncio.Queue[str] = asyncio.Queue()
+        self._ghost = ThreadedAutoSuggest(Ghost(self))
+        self._foretold = "", ""  # a line, and the ghost text behind it
         self._style = style()
         self._prompt: PromptSession[str] = PromptSession(
             self._message,
-            auto_suggest=ThreadedAutoSuggest(Ghost(self)),
+            auto_suggest=self._ghost,
             completer=Alternatives(self),
             complete_while_typing=Condition(self._is_command),
             history=files.history(),
@@ -75,9 +78,11 @@ class Conversation:
             output=output,
         )
         # The prompt never returns a line: it is taken here, and the prompt stays.
-        self._prompt.default_buffer.accept_handler = self._take
-        self._prompt.default_buffer.on_text_changed += self._changed
-        self._prompt.default_buffer.on_cursor_position_changed += self._changed
+        buffer = self._prompt.default_buffer
+        buffer.accept_handler = self._take
+        buffer.on_text_changed += self._changed
+        buffer.on_cursor_position_changed += self._changed
+        buffer.on_suggestion_set += self._remember
 
     def run(self) -> None:
         """Converse until the user leaves."""
@@ -91,7 +96,7 @@ class Conversation:
 
     def _take(self, buffer: Buffer) -> bool:
         """Take a line: what is live acts at once, anything else ends the text that comes."""
-        line, self._interrupted = buffer.text, False
+        line, self._interrupted, self._foretold = buffer.text, False, ("", "")
         if self._busy and commands.is_live(line):
             self._obey_live(line)
         elif line or not self._busy:
@@ -105,7 +110,8 @@ class Conversation:
             line = await self._lines.get()
             self._busy, self._stopping = True, False
             try:
-                await self._show(commands.answer(self.session, line))
+                # In a thread: a long text takes seconds to read, and keys should not wait.
+                await self._show(await asyncio.to_thread(commands.answer, self.session, line))
             except ChargenError as error:
                 self.say(str(error))
             finally:
@@ -166,7 +172,7 @@ class Conversation:
         if edited is None:
             self.say("the text is as it was")
             return
-        self.session.rewrite(edited)
+        await asyncio.to_thread(self.session.rewrite, edited)
         await self._show(commands.rewritten(self.session, edited))
 
     # -- keys -----------------------------------------------------------------------------
@@ -190,15 +196,33 @@ class Conversation:
             self._prompt.app.exit(result="")
 
     def _changed(self, buffer: Buffer) -> None:
-        """See to ghost text where a line got shorter or the cursor came back to its end, too."""
+        """Keep what is left of the ghost text; else see to it, also where no key was inserted.
+
+        prompt_toolkit looks for a suggestion after an insertion only, and shows none meanwhile.
+        """
         self._interrupted = self._interrupted and not buffer.text
-        if buffer.text and buffer.complete_state is None and buffer.suggestion is None:
+        if left := remaining(*self._foretold, buffer.text):
+            buffer.suggestion = Suggestion(left)
+            self._prompt.app.create_background_task(self._renew(buffer, buffer.document))
+        elif buffer.text and buffer.suggestion is None:
             asyncio.get_running_loop().call_soon(self._suggest, buffer.text)
+
+    async def _renew(self, buffer: Buffer, document: Document) -> None:
+        """Look further ahead than what is left of the ghost text."""
+        suggestion = await self._ghost.get_suggestion_async(buffer, document)
+        if buffer.document == document and suggestion:
+            buffer.suggestion = suggestion
+            self._remember(buffer)
+            self._prompt.app.invalidate()
 
     def _suggest(self, text: str) -> None:
         buffer = self._prompt.default_buffer
-        if text and buffer.text == text and buffer.suggestion is None:
+        here = text and buffer.text == text
+        if here and buffer.complete_state is None and buffer.suggestion is None:
             buffer.insert_text("")
+
+    def _remember(self, buffer: Buffer) -> None:
+        self._foretold = buffer.text, buffer.suggestion.text if buffer.suggestion else ""
 
     def _is_command(self) -> bool:
         return is_command(self._prompt.default_buffer.text)
@@ -223,7 +247,8 @@ class Conversation:
     # -- the screen -----------------------------------------------------------------------
 
     def _message(self) -> FormattedText:
-        above = [*self._tail, ("", "\n")] if self._tail else []
+        lines = cut(self._tail, self._columns()) if self._tail else []
+        above = [fragment for line in lines for fragment in (*line, ("", "\n"))]
         return FormattedText([*above, ("class:prompt", PROMPT)])
 
     def _toolbar(self) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from prompt_toolkit.filters import completion_is_selected
+from prompt_toolkit.application import get_app
+from prompt_toolkit.filters import Condition, completion_is_selected
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from chargen.terminal.assist import is_command
@@ -18,8 +19,14 @@ class Interruptible(Protocol):
         ...
 
 
+@Condition
+def _has_ghost() -> bool:
+    buffer = get_app().current_buffer
+    return bool(buffer.suggestion and buffer.document.is_cursor_at_the_end)
+
+
 def keys(conversation: Interruptible) -> KeyBindings:
-    """Return the keys that are not prompt_toolkit's own (right and Alt-f are)."""
+    """Return the keys that are not prompt_toolkit's own (right is, for one)."""
     bindings = KeyBindings()
 
     @bindings.add("c-c")
@@ -38,14 +45,14 @@ def keys(conversation: Interruptible) -> KeyBindings:
             buffer.complete_next()
         elif is_command(buffer.text):
             buffer.start_completion(insert_common_part=True)
-        elif buffer.suggestion and buffer.document.is_cursor_at_the_end:
+        elif buffer.suggestion and _has_ghost():
             buffer.insert_text(buffer.suggestion.text)
 
-    @bindings.add("escape", "right")
+    @bindings.add("escape", "right", filter=_has_ghost)
+    @bindings.add("escape", "f", filter=_has_ghost)
     def _take_word(event: KeyPressEvent) -> None:
-        buffer = event.current_buffer
-        if buffer.suggestion and buffer.document.is_cursor_at_the_end:
-            buffer.insert_text(first_word(buffer.suggestion.text))
+        if suggestion := event.current_buffer.suggestion:
+            event.current_buffer.insert_text(first_word(suggestion.text))
 
     @bindings.add("c-space")
     def _list(event: KeyPressEvent) -> None:
