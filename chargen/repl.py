@@ -16,6 +16,7 @@ from chargen.sampler import Place, Sampler
 from chargen.surprise import Weighed, surprises
 
 DEFAULTS = SampleConfig(length=200)
+FOLLOW = 256  # pieces that the model writes between two places: 20 ms of reading
 READ = 20_000  # characters at the end of a given text that the model reads: a second or two
 
 
@@ -44,6 +45,31 @@ class Turn:
 
 
 Turns = tuple[Turn, ...]
+
+
+class _Trace:
+    """Follows what the model writes, so that the place after it is known soon whenever it stops."""
+
+    def __init__(self, sampler: Sampler, place: Place) -> None:
+        self._sampler, self._place = sampler, place
+        self._read, self._unread, self.count = list[str](), list[str](), 0
+
+    def add(self, piece: str) -> None:
+        self._unread.append(piece)
+        self.count += len(piece)
+        if len(self._unread) >= FOLLOW:
+            self.place()
+
+    def place(self) -> Place:
+        """Return the place after the text."""
+        unread, self._unread = "".join(self._unread), []
+        self._read.append(unread)
+        self._place = self._sampler.read(unread, self._place)
+        return self._place
+
+    def text(self) -> str:
+        """Return all that was written."""
+        return "".join([*self._read, *self._unread])
 
 
 class Session:
@@ -120,32 +146,21 @@ class Session:
     def _write(
         self, turns: Turns, asked: str, before: Place | None, between: Place
     ) -> Iterator[str]:
-        written: list[str] = []
-        try:
-            for piece in self._stream(between):
-                written.append(piece)
-                yield piece
-        finally:
-            text = "".join(written)
-            after = self.sampler.read(text, between)
-            self._become((*turns, Turn(asked, text, before, between, after)))
-
-    def _stream(self, place: Place) -> Iterator[str]:
         """Yield a turn's text; when the settings change it goes on from there with the new ones."""
-        count, drawn = 0, self._draws
+        trace, drawn = _Trace(self.sampler, between), self._draws
         self._draws += 1
-        while count < self.config.length:
-            config, came = self.config, ""
-            seed = None if config.seed is None else config.seed + drawn
-            left = config.length - count
-            for piece in self.sampler.stream(place, replace(config, length=left, seed=seed)):
-                came += piece
-                yield piece
-                if self.config is not config:
+        try:
+            while trace.count < (config := self.config).length:
+                rest = _rest(config, trace.count, drawn)
+                for piece in self.sampler.stream(trace.place(), rest):
+                    trace.add(piece)
+                    yield piece
+                    if self.config is not config:
+                        break
+                else:
                     break
-            else:
-                return
-            count, place = count + len(came), self.sampler.read(came, place)
+        finally:
+            self._become((*turns, Turn(asked, trace.text(), before, between, trace.place())))
 
     def undo(self) -> None:
         """Take back the last thing that changed the text.
@@ -205,3 +220,9 @@ class Session:
     def _become(self, turns: Turns) -> None:
         self._past.append(self.turns)
         self.turns = turns
+
+
+def _rest(config: SampleConfig, count: int, drawn: int) -> SampleConfig:
+    """Return how the rest of a turn is drawn: so many characters are there, so many turns were."""
+    seed = None if config.seed is None else config.seed + drawn
+    return replace(config, length=config.length - count, seed=seed)

@@ -17,10 +17,10 @@ from chargen import commands
 from chargen.commands import COMMANDS, Heat, Leave, Said, Writing, answer, is_live
 from chargen.config import SampleConfig
 from chargen.errors import ChargenError
-from chargen.repl import DEFAULTS, READ, Session
+from chargen.repl import DEFAULTS, FOLLOW, READ, Session
 from chargen.surprise import Weighed
 from tests.conftest import Run, write
-from tests.hashing import hashing
+from tests.hashing import hashing, steps
 
 TOTAL = "1.00 bits a character"
 
@@ -104,6 +104,17 @@ def test_settings_change_while_text_comes() -> None:
     list(islice(pieces, 3))
     ours.config = replace(ours.config, length=2)
     assert list(pieces) == []
+    holds(ours)
+
+
+def test_a_long_text_is_followed_so_that_stopping_it_takes_no_time() -> None:
+    ours = session(length=5 * FOLLOW)
+    pieces = ours.go_on("ab")
+    came = "".join(islice(pieces, 4 * FOLLOW + 7))
+    before = steps(ours.sampler)
+    pieces.close()  # type: ignore[attr-defined]
+    assert steps(ours.sampler) - before == 7
+    assert ours.text == "ab" + came
     holds(ours)
 
 
