@@ -1,118 +1,228 @@
-"""The interactive session: you write a line, the model goes on."""
+"""The interactive session: a text that a person and a model write together.
+
+The text is a list of turns, and all that was done to it is a list of such lists: going back is
+taking an older one, a branch is one with a name. Nothing here knows of a terminal; ``commands``
+says what can be asked of a session, ``terminal`` shows it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from chargen.config import SampleConfig
-from chargen.errors import ChargenError, ConfigError
-from chargen.sampler import Place, Sampler, unseen_words
+from chargen.errors import ConfigError
+from chargen.sampler import Place, Sampler
+from chargen.surprise import Weighed, surprises
 
-HELP = """\
-Write the beginning of a line and press Enter: the model goes on from there, and remembers
-the text so far. An empty line goes on from where the text stands.
-/temp 0.7     set the temperature
-/length 200   set the number of characters it writes
-/reset        forget the text so far
-/help         show this
-/bye          leave (Ctrl-D does too; Ctrl-C stops the text)"""
+DEFAULTS = SampleConfig(length=200)
+FOLLOW = 256  # pieces that the model writes between two places: 20 ms of reading
+READ = 20_000  # characters at the end of a given text that the model reads: a second or two
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a person wrote and what the model wrote after it.
+
+    Attributes:
+        asked: the person's part, with the newline that begins its line.
+        written: the model's part.
+        before: the place before both; None is the beginning of a text.
+        between: the place after the person's part.
+        after: the place after both.
+    """
+
+    asked: str
+    written: str
+    before: Place | None
+    between: Place
+    after: Place
+
+    @property
+    def text(self) -> str:
+        """Both parts."""
+        return self.asked + self.written
+
+
+Turns = tuple[Turn, ...]
+
+
+class _Trace:
+    """Follows what the model writes, so that the place after it is known soon whenever it stops."""
+
+    def __init__(self, sampler: Sampler, place: Place) -> None:
+        self._sampler, self._place = sampler, place
+        self._read, self._unread, self.count = list[str](), list[str](), 0
+
+    def add(self, piece: str) -> None:
+        self._unread.append(piece)
+        self.count += len(piece)
+        if len(self._unread) >= FOLLOW:
+            self.place()
+
+    def place(self) -> Place:
+        """Return the place after the text."""
+        unread, self._unread = "".join(self._unread), []
+        self._read.append(unread)
+        self._place = self._sampler.read(unread, self._place)
+        return self._place
+
+    def text(self) -> str:
+        """Return all that was written."""
+        return "".join([*self._read, *self._unread])
 
 
 class Session:
-    """A text that a person and a model write together.
+    """A text, the model that goes on with it, and how it draws.
 
     Args:
         sampler: the model.
-        config: how it draws.
+        config: how it draws; may be replaced at any time, also while text is being written.
+
+    Attributes:
+        turns: the text.
+        branches: texts that were given a name.
     """
 
-    def __init__(self, sampler: Sampler, config: SampleConfig) -> None:
-        self.sampler, self.config = sampler, config
-        self._place: Place | None = None
-        self._turn = 0
+    def __init__(self, sampler: Sampler, config: SampleConfig = DEFAULTS) -> None:
+        self.sampler = sampler
+        self._config, self._draws = config, 0
+        self.turns: Turns = ()
+        self.branches: dict[str, Turns] = {}
+        self._past: list[Turns] = []
 
-    def go_on(self, line: str) -> Iterator[str]:
-        """Yield what the model writes after a line; stopped early, it keeps what came."""
-        place = self.sampler.read(line, self._place)
-        self._turn += 1
-        seed = None if self.config.seed is None else self.config.seed + self._turn - 1
-        written = []
-        try:
-            for piece in self.sampler.stream(place, replace(self.config, seed=seed)):
-                written.append(piece)
-                yield piece
-        finally:
-            self._place = self.sampler.read("".join(written) + "\n", place)
+    @property
+    def config(self) -> SampleConfig:
+        """How the model draws. A new seed counts from the next draw on."""
+        return self._config
 
-    def command(self, line: str) -> str:
-        """Obey a slash command and return what to tell the user.
+    @config.setter
+    def config(self, config: SampleConfig) -> None:
+        if config.seed != self._config.seed:
+            self._draws = 0
+        self._config = config
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return "".join(turn.text for turn in self.turns)
+
+    @property
+    def place(self) -> Place | None:
+        """Where the text ends; None if there is none."""
+        return self.turns[-1].after if self.turns else None
+
+    def continued(self, line: str) -> str:
+        """Return what a line adds to the text: it begins a line of its own, an empty one nothing.
+
+        What stands on the screen is so what the model has read.
+        """
+        last = next((turn.text for turn in reversed(self.turns) if turn.text), "\n")
+        return line if last.endswith("\n") or not line else "\n" + line
+
+    def go_on(self, line: str = "") -> Iterator[str]:
+        """Read a line and yield what the model writes after it.
+
+        The turn is kept when the iterator ends or is closed, with what came until then.
 
         Raises:
-            ConfigError: the command or its value is not allowed.
+            TokenizerError: the line holds a lone surrogate.
         """
-        name, _, value = line.partition(" ")
-        if name == "/help":
-            return HELP
-        if name == "/reset":
-            self._place = None
-            return "the text is forgotten"
+        asked = self.continued(line)
+        # Read at once, not key by key as the ghost text does: a text then depends on its lines
+        # and its seed to the last bit, however they were typed.
+        between = self.sampler.read(asked, self.place)
+        return self._write(self.turns, asked, self.place, between)
+
+    def retry(self) -> Iterator[str]:
+        """Yield another draw from where the model last began to write; it takes that one's place.
+
+        Raises:
+            ConfigError: nothing was written yet.
+        """
+        last = self._last()
+        return self._write(self.turns[:-1], last.asked, last.before, last.between)
+
+    def _write(
+        self, turns: Turns, asked: str, before: Place | None, between: Place
+    ) -> Iterator[str]:
+        """Yield a turn's text; when the settings change it goes on from there with the new ones."""
+        trace, drawn = _Trace(self.sampler, between), self._draws
+        self._draws += 1
         try:
-            if name == "/temp":
-                self.config = replace(self.config, temperature=float(value))
-            elif name == "/length":
-                self.config = replace(self.config, length=int(value))
-            else:
-                raise ConfigError(f"{name!r} is no command; /help lists them")
-        except ValueError:
-            raise ConfigError(f"{name} wants a number, not {value!r}") from None
-        return f"{name.removeprefix('/')} is {value}"
+            while trace.count < (config := self.config).length:
+                rest = _rest(config, trace.count, drawn)
+                for piece in self.sampler.stream(trace.place(), rest):
+                    trace.add(piece)
+                    yield piece
+                    if self.config is not config:
+                        break
+                else:
+                    break
+        finally:
+            self._become((*turns, Turn(asked, trace.text(), before, between, trace.place())))
 
+    def undo(self) -> None:
+        """Take back the last thing that changed the text.
 
-def converse(
-    session: Session,
-    ask: Callable[[], str],
-    write: Callable[[str], None],
-    tell: Callable[[str], None],
-) -> None:
-    """Take lines until the end of input or ``/bye``.
+        Raises:
+            ConfigError: nothing is left to take back.
+        """
+        if not self._past:
+            raise ConfigError("there is nothing to undo")
+        self.turns = self._past.pop()
 
-    Args:
-        session: the text and the model.
-        ask: returns the next line; raises EOFError at the end, KeyboardInterrupt at Ctrl-C.
-        write: takes generated text.
-        tell: takes a message to the user.
-    """
-    while True:
-        try:
-            line = ask()
-        except EOFError:
+    def reset(self) -> None:
+        """Begin a new text; ``undo`` brings the old one back."""
+        self._become(())
+
+    def rewrite(self, text: str) -> None:
+        """Take another text in place of this one; the model reads its last ``READ`` characters.
+
+        Raises:
+            TokenizerError: the text holds a lone surrogate.
+        """
+        if not text:
+            self.reset()
             return
-        except KeyboardInterrupt:
-            continue
-        if line.strip() == "/bye":
-            return
-        try:
-            _answer(session, line, write, tell)
-        except ChargenError as error:
-            tell(str(error))
+        place = self.sampler.read(text[-READ:])
+        self._become((Turn(text, "", None, place, place),))
+
+    def branch(self, name: str) -> None:
+        """Give the text as it stands a name."""
+        self.branches[name] = self.turns
+
+    def go(self, name: str) -> None:
+        """Go on with a text that was given a name.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        if name not in self.branches:
+            names = ", ".join(self.branches) or "none"
+            raise ConfigError(f"there is no branch {name!r}; there are: {names}")
+        self._become(self.branches[name])
+
+    def heat(self) -> list[Weighed]:
+        """Return the pieces of the last turn, each with its surprise in bits.
+
+        Raises:
+            ConfigError: there is no text.
+        """
+        last = self._last()
+        return surprises(self.sampler, last.text, last.before if last.asked else last.between)
+
+    def _last(self) -> Turn:
+        if not self.turns:
+            raise ConfigError("there is no text yet; write the beginning of a line")
+        return self.turns[-1]
+
+    def _become(self, turns: Turns) -> None:
+        self._past.append(self.turns)
+        self.turns = turns
 
 
-def _answer(
-    session: Session, line: str, write: Callable[[str], None], tell: Callable[[str], None]
-) -> None:
-    if line.startswith("/"):
-        tell(session.command(line.strip()))
-        return
-    if unseen := unseen_words(session.sampler.tokenizer, line):
-        tell(unseen)
-    write(line)
-    pieces = session.go_on(line)
-    try:
-        for piece in pieces:
-            write(piece)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        pieces.close()  # type: ignore[attr-defined]
-    write("\n")
+def _rest(config: SampleConfig, count: int, drawn: int) -> SampleConfig:
+    """Return how the rest of a turn is drawn: so many characters are there, so many turns were."""
+    seed = None if config.seed is None else config.seed + drawn
+    return replace(config, length=config.length - count, seed=seed)

@@ -16,14 +16,11 @@ from tests.conftest import write
 # -- a terminal ---------------------------------------------------------------------------
 
 
-PROMPT = "\x1b[6n"  # prompt_toolkit asks for the cursor when it begins a prompt
-
-
 class Terminal:
     """The command on a pseudo-terminal."""
 
     def __init__(self, *arguments: str) -> None:
-        self.shown, self._answered = "", 0
+        self.shown = ""
         pid, self._descriptor = pty.fork()
         if pid == 0:
             os.environ.update(TERM="xterm-256color", COLUMNS="80", LINES="24")
@@ -41,12 +38,6 @@ class Terminal:
                 except OSError:  # the process has ended
                     assert text in self.shown, self.shown
                     return
-            while self._answered < self.shown.count("\x1b[6n"):  # where is the cursor?
-                self._answered += 1
-                os.write(self._descriptor, b"\x1b[1;1R")
-
-    def type(self, keys: str) -> None:
-        os.write(self._descriptor, keys.encode())
 
     def end(self) -> int:
         _, status = os.waitpid(self._pid, 0)
@@ -62,23 +53,6 @@ def test_a_terminal_shows_a_bar_and_samples(prose: str) -> None:
     terminal.wait_for("write with it")
     assert terminal.end() == 0
     assert "━" in terminal.shown
-
-
-def test_the_repl_in_a_terminal(with_model: Path) -> None:
-    terminal = Terminal("repl", "-n", "100000", "--seed", "1")
-    terminal.wait_for(PROMPT)
-    terminal.type("The \r")
-    terminal.wait_for("The ", after=PROMPT)
-    time.sleep(0.5)
-    terminal.type("\x03")  # stops the text
-    terminal.wait_for(PROMPT, times=2)
-    terminal.type("\x03")  # leaves the line
-    terminal.wait_for(PROMPT, times=3)
-    terminal.type("/temp 0.5\r")
-    terminal.wait_for("temp is 0.5")
-    terminal.wait_for(PROMPT, times=4)
-    terminal.type("\x04")
-    assert terminal.end() == 0
 
 
 def test_control_characters_are_shown_and_never_obeyed() -> None:

@@ -17,6 +17,8 @@ PACKAGE = Path(chargen.__file__).parent
 # import each other.
 LAYERS = """
 cli
+terminal
+commands
 repl console board
 trainer
 facts
@@ -24,7 +26,7 @@ job
 choosing
 planning
 learner
-beam export
+beam export ghost surprise
 evaluation sampler
 constraints
 engine runs

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chargen.cli import common
 from chargen.config import SampleConfig, help_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chargen.commands import Writing
+    from chargen.output import Output
+    from chargen.repl import Session
 
 
 def repl(
@@ -27,27 +34,68 @@ def repl(
 ) -> None:
     """Write a line and the model goes on; in a pipe, each line of stdin is continued."""
     from chargen.output import Output
-    from chargen.repl import Session, converse
+    from chargen.repl import Session
     from chargen.sampler import load
 
     common.check_device(device)
     config = SampleConfig(length=length, temperature=temperature, seed=seed)
     session = Session(load(model, device=device, threads=threads, int8=int8), config)
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    if terminal:
-        common.warn("/help lists the commands, Ctrl-D leaves")
-    converse(session, _prompt() if terminal else _next_line, Output(sys.stdout).write, common.warn)
+    if _is_terminal():
+        from chargen.terminal.conversation import Conversation
+
+        Conversation(session).run()
+    else:
+        _converse(session, _lines(), Output(sys.stdout))
 
 
-def _prompt() -> Callable[[], str]:
-    from prompt_toolkit import PromptSession
+def _is_terminal() -> bool:
+    from prompt_toolkit.utils import is_dumb_terminal
 
-    session: PromptSession[str] = PromptSession()
-    return lambda: session.prompt("> ")
+    return sys.stdin.isatty() and sys.stdout.isatty() and not is_dumb_terminal()
 
 
-def _next_line() -> str:
-    line = sys.stdin.readline()
-    if not line:
-        raise EOFError
-    return line.rstrip("\n")
+def _lines() -> Iterator[str]:
+    if isinstance(sys.stdin, io.TextIOWrapper):  # bytes that are no text are an error of their line
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
+    while line := sys.stdin.readline():
+        yield line.rstrip("\n")
+
+
+def _converse(session: Session, lines: Iterator[str], output: Output) -> None:
+    """Continue each line and obey each command, until the end or ``/bye``."""
+    from chargen import commands
+    from chargen.errors import ChargenError
+
+    for line in lines:
+        try:
+            answer = commands.answer(session, line)
+        except ChargenError as error:
+            common.warn(str(error))
+            continue
+        if isinstance(answer, commands.Leave):
+            return
+        _show(answer, output)
+
+
+def _show(answer: object, output: Output) -> None:
+    from chargen import commands
+    from chargen.surprise import by_word
+
+    match answer:
+        case commands.Said(words):
+            common.warn(words)
+        case commands.Heat(pieces):
+            common.warn(commands.heat_table(by_word(pieces)))
+        case commands.Edit():
+            common.warn("/edit needs a terminal; /save and /load do not")
+        case commands.Writing():
+            _write(answer, output)
+
+
+def _write(answer: Writing, output: Output) -> None:
+    if answer.warning:
+        common.warn(answer.warning)
+    output.write(answer.line.removeprefix("\n"))
+    for piece in answer.pieces:
+        output.write(piece)
+    output.write("\n")

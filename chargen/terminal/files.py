@@ -1,0 +1,61 @@
+"""What the session keeps on disk: lines of earlier sessions, and a text while it is edited."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+
+from chargen import commands
+from chargen.errors import ConfigError, StorageError
+from chargen.storage import cache_folder, make_folder
+
+
+def history() -> History:
+    """Return the lines of earlier sessions, from a file that only the user can read."""
+    path = cache_folder() / "history"
+    try:
+        make_folder(path.parent)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        path.chmod(0o600)
+    except (OSError, StorageError):
+        return InMemoryHistory()
+    return _KeptHistory(path)
+
+
+class _KeptHistory(FileHistory):
+    """A file of lines; where it can no longer be written the session goes on without."""
+
+    def store_string(self, string: str) -> None:
+        with contextlib.suppress(OSError):
+            super().store_string(string)
+
+
+def edited(text: str) -> str | None:
+    """Open a text in the user's editor; None if nothing was changed.
+
+    Raises:
+        ConfigError: the editor cannot be started or fails.
+        CorpusError: what it left is no text.
+    """
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    descriptor, name = tempfile.mkstemp(prefix="chargen-", suffix=".txt")
+    path = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        if subprocess.call([*shlex.split(editor), name]):
+            raise ConfigError(f"the editor {editor!r} failed")
+        after = commands.read_file(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot edit with {editor!r}: {error}; set EDITOR") from None
+    finally:
+        path.unlink(missing_ok=True)
+    if not text.endswith("\n"):  # editors end the last line
+        after = after.removesuffix("\n")
+    return None if after == text else after

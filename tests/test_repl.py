@@ -1,0 +1,410 @@
+"""The session and its commands, without a terminal."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import fields, replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chargen import commands
+from chargen.commands import COMMANDS, Heat, Leave, Said, Writing, answer, is_live
+from chargen.config import SampleConfig
+from chargen.errors import ChargenError
+from chargen.repl import DEFAULTS, FOLLOW, READ, Session
+from chargen.surprise import Weighed
+from tests.conftest import Run, write
+from tests.hashing import hashing, steps
+
+TOTAL = "1.00 bits a character"
+
+
+def session(**settings: object) -> Session:
+    config = replace(DEFAULTS, length=12, seed=1)
+    return Session(hashing(), replace(config, **settings))  # type: ignore[arg-type]
+
+
+def say(session: Session, line: str) -> str:
+    """Return what a line leads to: words, the written text, or the error's words."""
+    try:
+        given = answer(session, line)
+    except ChargenError as error:
+        return str(error)
+    match given:
+        case Said(words):
+            return words
+        case Writing():
+            return "".join(given.pieces)
+        case _:
+            return type(given).__name__
+
+
+def holds(session: Session) -> None:
+    """Check that each turn's places are those of the text before it."""
+    place = None
+    for turn in session.turns:
+        assert turn.before is place
+        place = turn.after
+    if session.turns:
+        begin = "" if session.turns[0].asked else "\n"  # what an empty first line starts after
+        again = session.sampler.read(begin + session.text)
+        assert session.place is not None
+        assert (again.logits == session.place.logits).all()
+
+
+# -- turns --------------------------------------------------------------------------------
+
+
+def test_the_text_is_what_stands_on_the_screen() -> None:
+    ours = session()
+    first, second, third = say(ours, "ab"), say(ours, "cd"), say(ours, "")
+    assert [len(text) for text in (first, second, third)] == [12, 12, 12]
+    assert ours.text == f"ab{first}{'' if first.endswith(chr(10)) else chr(10)}cd{second}{third}"
+    holds(ours)
+
+
+def test_the_same_lines_and_seed_give_the_same_text() -> None:
+    texts = []
+    for seed in (1, 1, 2):
+        ours = session(seed=seed)
+        texts.append([say(ours, line) for line in ("ab", "", "/retry", "cd", "/undo", "e")])
+    assert texts[0] == texts[1] != texts[2]
+    assert texts[0][0] == "".join(
+        ours.sampler.stream(ours.sampler.read("ab"), replace(ours.config, seed=1))
+    )
+
+
+def test_a_text_stopped_keeps_what_came() -> None:
+    ours = session(length=1000)
+    pieces = ours.go_on("ab")
+    came = "".join(islice(pieces, 5))
+    pieces.close()  # type: ignore[attr-defined]
+    assert ours.text == "ab" + came
+    holds(ours)
+
+
+def test_settings_change_while_text_comes() -> None:
+    ours = session(length=40, temperature=0)
+    pieces = ours.go_on("ab")
+    came = "".join(islice(pieces, 10))
+    ours.config = replace(ours.config, temperature=50, length=60)
+    rest = "".join(pieces)
+    greedy = "".join(ours.sampler.generate("ab", length=60, temperature=0))
+    assert came == greedy[:10]
+    assert rest != greedy[10:]
+    assert len(rest) == 50
+    ours.config = replace(ours.config, length=5)
+    pieces = ours.go_on()
+    list(islice(pieces, 3))
+    ours.config = replace(ours.config, length=2)
+    assert list(pieces) == []
+    holds(ours)
+
+
+def test_a_long_text_is_followed_so_that_stopping_it_takes_no_time() -> None:
+    ours = session(length=5 * FOLLOW)
+    pieces = ours.go_on("ab")
+    came = "".join(islice(pieces, 4 * FOLLOW + 7))
+    before = steps(ours.sampler)
+    pieces.close()  # type: ignore[attr-defined]
+    assert steps(ours.sampler) - before == 7
+    assert ours.text == "ab" + came
+    holds(ours)
+
+
+def test_retry_draws_anew_from_the_same_place() -> None:
+    ours = session()
+    first = say(ours, "ab")
+    again = say(ours, "/retry")
+    assert again != first
+    assert ours.text == "ab" + again
+    say(ours, "/undo")
+    assert ours.text == "ab" + first
+    assert say(session(), "/retry") == "there is no text yet; write the beginning of a line"
+
+
+def test_undo_takes_back_whatever_changed_the_text() -> None:
+    ours = session()
+    write("a.txt", "bad cab\n")
+    texts = [ours.text]
+    for line in ("ab", "", "/retry", "/load a.txt", "c", "/reset", "d"):
+        say(ours, line)
+        texts.append(ours.text)
+    for text in reversed(texts[:-1]):
+        assert say(ours, "/undo") == f"undone: the text has {len(text)} characters"
+        assert ours.text == text
+        holds(ours)
+    assert say(ours, "/undo") == "there is nothing to undo"
+
+
+def test_branches_keep_texts() -> None:
+    ours = session()
+    assert say(ours, "/go") == "there are no branches; /branch NAME makes one"
+    assert say(ours, "/branch") == "/branch wants a name"
+    say(ours, "ab")
+    text = ours.text
+    assert say(ours, "/branch a fork").startswith("branch 'a fork' is the text as it stands")
+    say(ours, "c")
+    other = ours.text
+    say(ours, "/branch two")
+    assert say(ours, "/go a fork") == "on branch 'a fork': the text has 14 characters"
+    assert ours.text == text
+    say(ours, "/go two")
+    assert ours.text == other
+    assert say(ours, "/go three") == "there is no branch 'three'; there are: a fork, two"
+    listed = say(ours, "/go").splitlines()
+    assert listed[0] == f"'a fork': 14 characters, ends {text[-30:]!r}"
+    assert len(listed) == 2
+
+
+commands_of_texts = st.sampled_from(
+    ["ab", "", "c", "/retry", "/undo", "/reset", "/branch x", "/go x", "/temp 0", "/seed 7"]
+)
+
+
+@given(st.lists(commands_of_texts, max_size=12))
+def test_any_sequence_leaves_text_and_places_in_agreement(lines: list[str]) -> None:
+    ours = session(length=3)
+    for line in lines:
+        say(ours, line)
+        holds(ours)
+
+
+# -- settings -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "value", "told"),
+    [
+        ("/temp 0.7", "temperature", 0.7, "temp is 0.7"),
+        ("/length 9", "length", 9, "length is 9"),
+        ("/seed 3", "seed", 3, "seed is 3"),
+        ("/seed none", "seed", None, "seed is none"),
+        ("/set top_p 0.9", "top_p", 0.9, "top-p is 0.9"),
+        ("/set top-k  4 ", "top_k", 4, "top-k is 4"),
+        ("/set seed", "seed", None, "seed is none"),
+        (r"/stop  THE END\n", "stop", ("THE END\n",), r"stop is 'THE END\n'"),
+        ("/stop", "stop", (), "stop is none"),
+        (r'/set stop "THE END" \n', "stop", ("THE END", "\n"), r"stop is 'THE END' '\n'"),
+        ("/set stop none", "stop", (), "stop is none"),
+        ("/set ban xyz", "ban", "xyz", "ban is 'xyz'"),
+        ("/set ban", "ban", "", "ban is none"),
+        (
+            r"/set logit-bias e-2 \n+1.5",
+            "logit_bias",
+            (("e", -2.0), ("\n", 1.5)),
+            r"logit-bias is 'e-2' '\n+1.5'",
+        ),
+    ],
+)
+def test_each_setting_is_read_by_its_type(line: str, field: str, value: object, told: str) -> None:
+    ours = session(stop=("x",), ban="q")
+    assert say(ours, line) == told
+    assert getattr(ours.config, field) == value
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("/temp x", "/temp wants a number, not 'x'"),
+        ("/temp 101", "temperature is 101.0; allowed: 0 to 100"),
+        ("/temp nan", "temperature is nan; allowed: 0 to 100"),
+        ("/length 1.5", "/length wants a number, not '1.5'"),
+        ("/length -1", "length is -1; allowed: 0 or more characters"),
+        ("/set top_q 1", "'top_q' is no setting; did you mean top-p?"),
+        ("/set zzz 1", "'zzz' is no setting; /show lists them"),
+        ("/set stop 'a", 'stop wants texts, and a quote is open in "\'a"'),
+        ("/set logit-bias ex", "logit-bias wants a character and its bias, such as e-2, not 'ex'"),
+        ("/tmp 1", "'/tmp' is no command; did you mean /temp?"),
+        ("/", "'/' is no command; /help lists them"),
+        ("/reset now", "/reset takes nothing after it, not 'now'"),
+        ("a\udc80", "the text has the lone surrogate U+DC80 at character"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line_and_changes_nothing(line: str, told: str) -> None:
+    ours = session()
+    say(ours, "ab")
+    before = ours.config, ours.turns
+    words = say(ours, line)
+    assert words.startswith(told)
+    assert "\n" not in words
+    assert (ours.config, ours.turns) == before
+
+
+def test_show_marks_what_was_changed() -> None:
+    ours = Session(hashing())
+    assert "* " not in say(ours, "/show").partition("* differs")[0]
+    say(ours, "/set top_p 0.5")
+    marked = [line for line in say(ours, "/set").splitlines() if line.startswith("*")]
+    assert marked[0].split() == ["*", "top-p", "0.5"]
+    assert len(marked) == 2
+    assert len(say(ours, "/show").splitlines()) == len(fields(SampleConfig)) + 1
+    assert say(ours, "/temp") == "temp is 0.8"
+
+
+def test_a_seed_counts_from_the_next_draw() -> None:
+    ours = session(seed=5)
+    first = say(ours, "ab")
+    say(ours, "/reset")
+    assert say(ours, "ab") != first
+    for line in ("/reset", "/seed none", "/seed 5"):
+        say(ours, line)
+    assert say(ours, "ab") == first
+
+
+# -- the table ----------------------------------------------------------------------------
+
+
+def test_help_names_every_command_with_its_help() -> None:
+    words = say(session(), "/help")
+    assert max(map(len, words.splitlines())) < 80
+    for command in COMMANDS:
+        assert f"/{command.name} {command.argument}".strip() in words
+        assert command.help in words
+    assert len({command.name for command in COMMANDS}) == len(COMMANDS)
+
+
+def test_settings_are_live_and_texts_are_not() -> None:
+    live = {command.name for command in COMMANDS if command.live}
+    assert live == {"temp", "length", "seed", "stop", "set", "show", "help"}
+    assert is_live("/temp 1")
+    assert not any(is_live(line) for line in ("/undo", "text", "", "/temperature", "temp"))
+
+
+def test_two_slashes_begin_a_line_with_one() -> None:
+    ours = session()
+    say(ours, "//a")
+    assert ours.text.startswith("/a")
+
+
+def test_bye_and_edit_are_left_to_who_asked() -> None:
+    ours = session()
+    assert answer(ours, "/bye") == Leave()
+    ours.rewrite("abc")
+    assert answer(ours, "/edit") == commands.Edit("abc")
+
+
+def test_heat_is_of_the_last_turn() -> None:
+    ours = session()
+    assert say(ours, "/heat") == "there is no text yet; write the beginning of a line"
+    for line in ("", "ab"):
+        say(ours, line)
+        heat = answer(ours, "/heat")
+        assert isinstance(heat, Heat)
+        assert "".join(piece.text for piece in heat.pieces) == ours.turns[-1].text
+    table = commands.heat_table([Weighed("ab", 3.0), Weighed(" c", 1.0)])
+    assert table.splitlines() == ["  bits  word", "   3.0  'ab'", "   1.0  ' c'", TOTAL]
+
+
+def test_a_line_with_unseen_characters_warns() -> None:
+    given = answer(session(), "ab!")
+    assert isinstance(given, Writing)
+    assert given.warning == "the model never saw '!'; read as unknown characters"
+
+
+# -- files --------------------------------------------------------------------------------
+
+
+def test_a_text_is_saved_and_loaded() -> None:
+    ours = session()
+    say(ours, "ab")
+    text = ours.text
+    assert say(ours, "/save my text.txt") == "14 characters are in 'my text.txt'"
+    assert Path("my text.txt").read_text() == text
+    assert say(ours, "/save my text.txt") == (
+        "'my text.txt' exists; /save! my text.txt takes its place"
+    )
+    say(ours, "/reset")
+    assert say(ours, "/load my text.txt") == "read: the text has 14 characters"
+    assert ours.text == text
+    holds(ours)
+    say(ours, "c")
+    say(ours, "/save! my text.txt")
+    assert Path("my text.txt").read_text() == ours.text
+    assert say(ours, "/load") == "/load wants the name of a file"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("/load none.txt", "cannot read 'none.txt': No such file or directory"),
+        ("/load .", "'.' is no file"),
+        ("/load /dev/zero", "'/dev/zero' is no file"),
+        ("/load bad.txt", "'bad.txt' is not UTF-8 text"),
+        ("/load a\0b", "/load wants the name of a file"),
+        ("/load ~nobody-at-all/x", "cannot read"),
+        ("/save none/x", "cannot write 'none/x': No such file or directory"),
+        ("/save " + "x" * 300, "cannot write"),
+        ("/save! .", "cannot write '.'"),
+    ],
+)
+def test_files_that_cannot_be(line: str, told: str) -> None:
+    write("bad.txt", b"\xff\xfe\xff")
+    ours = session()
+    say(ours, "ab")
+    turns = ours.turns
+    words = say(ours, line)
+    assert words.startswith(told)
+    assert "\n" not in words
+    assert ours.turns is turns
+
+
+def test_loading_says_what_was_never_seen_and_folds_newlines() -> None:
+    write("odd.txt", b"\xef\xbb\xbfab\r\nz")
+    ours = session()
+    words = say(ours, "/load odd.txt")
+    assert words.endswith("\nthe model never saw 'z'; read as unknown characters")
+    assert ours.text == "ab\nz"
+    write("empty.txt", "")
+    say(ours, "/load empty.txt")
+    assert ours.text == ""
+
+
+def test_of_a_long_text_the_model_reads_the_end() -> None:
+    ours = session()
+    ours.rewrite("abcdefgh" * READ)
+    assert len(ours.text) == 8 * READ
+    again = ours.sampler.read(("abcdefgh" * READ)[-READ:])
+    assert ours.place is not None
+    assert (ours.place.logits == again.logits).all()
+
+
+# -- a pipe -------------------------------------------------------------------------------
+
+
+def test_commands_work_in_a_pipe(chargen: Run, with_model: Path) -> None:
+    lines = (
+        "The \n/save a.txt\n/undo\n/load a.txt\n\n/retry\n/branch b\n/go\n/heat\n/edit\n"
+        "/load nothing\n\x1b[31m\n/bye\nnever\n"
+    )
+    first, done = (
+        chargen("repl", "--seed", "1", "-n", "30", "--threads", "1", input=lines) for _ in range(2)
+    )
+    assert done.returncode == 0
+    assert first.stdout == done.stdout
+    assert Path("a.txt").read_text() == done.stdout[:34]
+    assert "\n\x1b[31m" in done.stdout  # raw in a pipe; never seen, so read as unknown
+    assert "chargen: undone: the text has 0 characters\n" in done.stderr
+    assert "bits a character\n" in done.stderr
+    assert "chargen: /edit needs a terminal; /save and /load do not\n" in done.stderr
+    assert "chargen: cannot read 'nothing': No such file or directory\n" in done.stderr
+    assert "never\n" not in done.stdout
+
+
+def test_bytes_that_are_no_text_are_an_error_of_their_line(with_model: Path) -> None:
+    command = [sys.executable, "-X", "importtime", "-W", "error", "-m", "chargen", "repl"]
+    lines = b"/length 9\n\xff\nThe \n"
+    done = subprocess.run(command, input=lines, capture_output=True, check=True)
+    told = [line for line in done.stderr.splitlines() if not line.startswith(b"import time:")]
+    assert told[0] == b"chargen: length is 9"
+    assert told[1].startswith(b"chargen: the text has the lone surrogate U+DCFF")
+    assert len(told) == 2
+    assert not re.search(rb"\| +torch\b", done.stderr)
+    assert done.stdout.startswith(b"The ")
+    assert len(done.stdout.decode()) == len("The ") + 9 + 1
