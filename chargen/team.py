@@ -6,6 +6,7 @@ all (DistributedDataParallel). The first process leads: it decides, shows and wr
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 from collections.abc import Callable
@@ -103,4 +104,5 @@ def find_team(device: torch.device) -> Team:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     # Gradients travel by nccl on GPUs; what is agreed upon always travels by gloo.
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    atexit.register(dist.destroy_process_group)  # its threads must not outlive Python
     return Team(dist.get_rank(), size)
