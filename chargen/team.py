@@ -85,6 +85,15 @@ class Team:
         dist.all_gather(parts, part.contiguous())
         return torch.cat(parts, dim=1)
 
+    def part(self) -> None:
+        """Wait until all are here; from now on each is on its own.
+
+        While it waits, gloo's threads let go of the tensors that they sent, for which they need
+        Python: one that still holds any when Python ends takes the process down with it.
+        """
+        if self.size > 1:
+            dist.barrier()
+
     def wrap(self, model: nn.Module) -> nn.Module:
         """Return a model whose gradients are averaged over all processes."""
         if self.size == 1:

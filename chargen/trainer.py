@@ -184,6 +184,7 @@ class Trainer:
     def _finish(self) -> Iterator[Event]:
         """Score the kept model in one pass and write the last lines."""
         self.save()
+        self.team.part()
         if not self.team.leads:
             return
         final = self._final_losses()
@@ -227,6 +228,7 @@ class Trainer:
 
     def _stopped(self) -> Stopped:
         self.save()
+        self.team.part()
         if self.team.leads and not (self.job.run / MODEL).exists():
             self._write_model()
         return Stopped(self.job.run, self.learner.steps, self.plan.steps)
