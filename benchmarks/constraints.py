@@ -25,9 +25,9 @@ from chargen.constraints import (
     regex_constraint,
     words_constraint,
 )
-from chargen.copies import CopyIndex, build_index
+from chargen.constraints.copies import CopyIndex, build_index
+from chargen.constraints.wordlist import words_of
 from chargen.tokenizers import Tokenizer, build_tokenizer
-from chargen.wordlist import words_of
 
 PATTERNS = [
     r"\d{4}-\d\d-\d\d",

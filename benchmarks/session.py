@@ -24,11 +24,11 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from chargen.config import LayerConfig, ModelConfig, TrainConfig
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
-from chargen.ghost import Foresight
 from chargen.repl import Session
+from chargen.repl.assist import GHOST
+from chargen.repl.conversation import PROMPT, Conversation
+from chargen.repl.ghost import Foresight
 from chargen.sampler import Sampler
-from chargen.terminal.assist import GHOST
-from chargen.terminal.conversation import PROMPT, Conversation
 from chargen.tokenizers import build_tokenizer
 
 ALPHABET = "".join(chr(code) for code in range(32, 96))

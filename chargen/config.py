@@ -76,6 +76,11 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
         raise ConfigError(f"{name} is {value!r}; allowed: {allowed}")
 
 
+def unescape(text: str) -> str:
+    r"""Return a text with ``\n``, ``\t`` and ``\\`` in place of what shells cannot type."""
+    return re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), text)
+
+
 @dataclass(frozen=True)
 class ReadConfig:
     """Which text is read, and how it is cut into tokens."""

@@ -15,21 +15,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chargen import automata, patterns
-from chargen.automata import alphabet_of
 from chargen.checkpoint import COPIES
 from chargen.constraints import (
     Constraint,
+    automata,
     both,
     code_range,
     no_copy_constraint,
+    patterns,
     regex_constraint,
     words_constraint,
 )
-from chargen.copies import CopyIndex, build_index, load_index, polynomials, save_index
+from chargen.constraints.automata import alphabet_of
+from chargen.constraints.copies import CopyIndex, build_index, load_index, polynomials, save_index
+from chargen.constraints.wordlist import words_of
 from chargen.errors import CheckpointError, ConfigError
 from chargen.tokenizers import Tokenizer, build_tokenizer
-from chargen.wordlist import words_of
 
 KINDS = ["char", "byte", "unigram", "bpe"]
 LETTERS = "abcAB 1.\n'é🎉"
@@ -441,7 +442,7 @@ def test_every_window_is_found_however_the_text_is_cut(
 
 @given(codes=st.lists(st.integers(0, 0x10FFFF), max_size=30), window=st.integers(1, 20))
 def test_polynomials_are_those_of_the_definition(codes: list[int], window: int) -> None:
-    from chargen.copies import ALL, BASE
+    from chargen.constraints.copies import ALL, BASE
 
     expected = [
         sum(code * BASE ** (window - 1 - j) for j, code in enumerate(codes[i : i + window])) & ALL

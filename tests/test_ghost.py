@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chargen.config import SampleConfig
 from chargen.errors import TokenizerError
-from chargen.ghost import STRIDE, Foresight
+from chargen.repl.ghost import STRIDE, Foresight
 from chargen.sampler import Place, Sampler, load
 from chargen.surprise import LAST, by_word, surprises
 from chargen.tokenizers import build_tokenizer

@@ -17,8 +17,6 @@ PACKAGE = Path(chargen.__file__).parent
 # import each other.
 LAYERS = """
 cli
-terminal
-commands
 repl console board
 trainer
 facts
@@ -26,15 +24,13 @@ job
 choosing
 planning
 learner
-beam export ghost surprise
+beam export surprise
 evaluation sampler
 constraints
 engine runs
 model recipe
 cells
 transfer statistics
-copies patterns wordlist
-automata
 checkpoint corpus
 cache sources
 catalogue writing

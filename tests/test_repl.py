@@ -13,11 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chargen import commands
-from chargen.commands import COMMANDS, Heat, Leave, Said, Writing, answer, is_live
 from chargen.config import SampleConfig
 from chargen.errors import ChargenError
-from chargen.repl import DEFAULTS, FOLLOW, READ, Session
+from chargen.repl import DEFAULTS, FOLLOW, READ, Session, commands
+from chargen.repl.commands import COMMANDS, Heat, Leave, Said, Writing, answer, is_live
 from chargen.surprise import Weighed
 from tests.conftest import Run, write
 from tests.hashing import hashing, steps

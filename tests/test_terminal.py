@@ -17,13 +17,12 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from chargen.errors import ConfigError
-from chargen.repl import DEFAULTS, Session
+from chargen.repl import DEFAULTS, Session, files
+from chargen.repl.assist import Alternatives, remaining, unslashed
+from chargen.repl.conversation import Conversation
+from chargen.repl.keys import first_word
+from chargen.repl.screen import cut, fitting, heat_style
 from chargen.sampler import load
-from chargen.terminal import files
-from chargen.terminal.assist import Alternatives, remaining, unslashed
-from chargen.terminal.conversation import Conversation
-from chargen.terminal.keys import first_word
-from chargen.terminal.screen import cut, fitting, heat_style
 from tests.conftest import run_chargen, write
 from tests.hashing import hashing
 from tests.screen import Screen, Watched
@@ -234,7 +233,7 @@ def test_what_is_left_of_the_ghost_text() -> None:
 
 
 def test_the_session_in_a_terminal_does_not_import_torch() -> None:
-    program = "import sys, chargen.terminal.conversation; sys.exit('torch' in sys.modules)"
+    program = "import sys, chargen.repl.conversation; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

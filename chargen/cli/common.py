@@ -80,11 +80,6 @@ def warn(message: str) -> None:
     print(f"chargen: {message}", file=sys.stderr)
 
 
-def unescape(text: str) -> str:
-    r"""Return a text with ``\n``, ``\t`` and ``\\`` in place of what shells cannot type."""
-    return re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), text)
-
-
 def as_text(argument: str) -> str:
     """Return an argument as UTF-8, whatever the locale took its bytes for."""
     try:

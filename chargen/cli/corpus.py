@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chargen.cli import common
-from chargen.config import ReadConfig
+from chargen.config import ReadConfig, unescape
 
 if TYPE_CHECKING:
     from chargen.catalogue import Entry
@@ -39,7 +39,7 @@ def stats(
                 tuple(files),
                 encoding=encoding,
                 newlines=newlines,
-                separator=common.unescape(separator),
+                separator=unescape(separator),
                 field=field,
             )
         )

@@ -14,9 +14,9 @@ from chargen.config import SampleConfig, help_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chargen.commands import Writing
     from chargen.output import Output
     from chargen.repl import Session
+    from chargen.repl.commands import Writing
 
 
 def repl(
@@ -41,7 +41,7 @@ def repl(
     config = SampleConfig(length=length, temperature=temperature, seed=seed)
     session = Session(load(model, device=device, threads=threads, int8=int8), config)
     if _is_terminal():
-        from chargen.terminal.conversation import Conversation
+        from chargen.repl.conversation import Conversation
 
         Conversation(session).run()
     else:
@@ -63,8 +63,8 @@ def _lines() -> Iterator[str]:
 
 def _converse(session: Session, lines: Iterator[str], output: Output) -> None:
     """Continue each line and obey each command, until the end or ``/bye``."""
-    from chargen import commands
     from chargen.errors import ChargenError
+    from chargen.repl import commands
 
     for line in lines:
         try:
@@ -78,7 +78,7 @@ def _converse(session: Session, lines: Iterator[str], output: Output) -> None:
 
 
 def _show(answer: object, output: Output) -> None:
-    from chargen import commands
+    from chargen.repl import commands
     from chargen.surprise import by_word
 
     match answer:

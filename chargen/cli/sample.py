@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chargen.cli import common
-from chargen.config import SampleConfig, fresh_seed, help_of
+from chargen.config import SampleConfig, fresh_seed, help_of, unescape
 from chargen.errors import ChargenError, ConfigError
 
 if TYPE_CHECKING:
@@ -180,9 +180,9 @@ def _config(options: dict[str, Any]) -> SampleConfig:
     """Return the settings that the options describe, with a seed drawn if none was given."""
     values = {field.name: options[field.name] for field in dataclasses.fields(SampleConfig)}
     values["seed"] = fresh_seed() if values["seed"] is None else values["seed"]
-    values["ban"] = common.unescape(common.as_text(values["ban"]))
+    values["ban"] = unescape(common.as_text(values["ban"]))
     for name in ("stop", "dry_sequence_breakers", "logit_bias"):
-        given = [common.unescape(common.as_text(text)) for text in values[name] or ()]
+        given = [unescape(common.as_text(text)) for text in values[name] or ()]
         values[name] = tuple(given) or getattr(SampleConfig, name)
     values["logit_bias"] = tuple(_bias(text) for text in values["logit_bias"])
     return SampleConfig(**values)
@@ -226,7 +226,7 @@ def _rule(options: dict[str, Any], sampler: Sampler) -> Constraint | None:
         listed = _text_of(str(words)).splitlines()
         rules.append(constraints.words_constraint(listed, tokenizer))
     if no_copy is not None:
-        from chargen.copies import load_index
+        from chargen.constraints.copies import load_index
         from chargen.runs import find_model
 
         index = load_index(find_model(options["model"]).parent)

@@ -25,6 +25,7 @@ from chargen.config import (
     fresh_seed,
     help_of,
     parse_stack,
+    unescape,
 )
 from chargen.errors import ConfigError
 
@@ -184,7 +185,7 @@ def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> J
     from chargen.transfer import grown
 
     values = {f.name: options[f.name] for f in dataclasses.fields(ReadConfig)[1:]}
-    values["separator"] = common.unescape(values["separator"])
+    values["separator"] = unescape(values["separator"])
     values["tokenizer"] = header.tokenizer.kind if header else values["tokenizer"]
     reading = ReadConfig(sources, **values)
     text, fracs = read_text(reading), (config.val_frac, config.test_frac)
@@ -209,7 +210,7 @@ def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> J
         if force:
             clear_run(run)
     if options["copy_index"] and team.leads:
-        from chargen.copies import build_index, save_index
+        from chargen.constraints.copies import build_index, save_index
 
         save_index(run, build_index(text.parts(*fracs)[0], text.length))
     threads = options["threads"] or max(1, count_cores() // team.size)

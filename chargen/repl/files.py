@@ -11,8 +11,8 @@ from pathlib import Path
 
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
-from chargen import commands
 from chargen.errors import ConfigError, StorageError
+from chargen.repl import commands
 from chargen.storage import cache_folder, make_folder
 
 

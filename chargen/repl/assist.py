@@ -11,12 +11,11 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 
-from chargen import commands
 from chargen.errors import ConfigError, TokenizerError
-from chargen.ghost import Foresight
 from chargen.output import visible
-from chargen.repl import Session
-from chargen.terminal.screen import fitting
+from chargen.repl import Session, commands
+from chargen.repl.ghost import Foresight
+from chargen.repl.screen import fitting
 
 GHOST = 0.012  # seconds for ghost text: a hundred steps of 2 x 512, where nobody else computes
 

@@ -7,14 +7,13 @@ a line leads to is an answer, and whoever asked displays it.
 from __future__ import annotations
 
 import difflib
-import re
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from chargen.config import SampleConfig
+from chargen.config import SampleConfig, unescape
 from chargen.errors import ConfigError, CorpusError, StorageError
 from chargen.repl import DEFAULTS, Session
 from chargen.sampler import unseen_words
@@ -175,13 +174,9 @@ def _texts(label: str, value: str) -> list[str]:
     lexer = shlex.shlex(value, posix=True, punctuation_chars=False)
     lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""
     try:
-        return [] if value == "none" else [_unescaped(text) for text in lexer]
+        return [] if value == "none" else [unescape(text) for text in lexer]
     except ValueError:
         raise ConfigError(f"{label} wants texts, and a quote is open in {value!r}") from None
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), text)
 
 
 def _bias(label: str, text: str) -> tuple[str, float]:
@@ -228,7 +223,7 @@ def _set(session: Session, value: str) -> Answer:
 
 
 def _stop(session: Session, value: str) -> Answer:
-    session.config = replace(session.config, stop=(_unescaped(value),) if value else ())
+    session.config = replace(session.config, stop=(unescape(value),) if value else ())
     return Said(f"stop is {shown(session.config.stop)}")
 
 

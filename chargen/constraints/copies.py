@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.automata import NEVER, Alphabet, Automaton, Counts, State
 from chargen.checkpoint import COPIES, read_tensors, write_tensors
+from chargen.constraints.automata import NEVER, Alphabet, Automaton, Counts, State
 from chargen.errors import CheckpointError, ConfigError
 
 WINDOW = 16  # characters (W)

@@ -15,7 +15,7 @@ from itertools import groupby, zip_longest
 
 import numpy as np
 
-from chargen.automata import (
+from chargen.constraints.automata import (
     KEPT,
     NEVER,
     Alphabet,

@@ -8,7 +8,7 @@ from prompt_toolkit.application import get_app
 from prompt_toolkit.filters import Condition, completion_is_selected
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
-from chargen.terminal.assist import is_command
+from chargen.repl.assist import is_command
 
 
 class Interruptible(Protocol):

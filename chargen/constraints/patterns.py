@@ -19,7 +19,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.automata import KEPT, NEVER, Alphabet, Automaton, Counts, State, number_classes
+from chargen.constraints.automata import (
+    KEPT,
+    NEVER,
+    Alphabet,
+    Automaton,
+    Counts,
+    State,
+    number_classes,
+)
 from chargen.errors import ConfigError
 
 NODES = 20_000  # of an automaton; beyond that a pattern is refused

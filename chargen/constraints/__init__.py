@@ -13,13 +13,21 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.automata import NEVER, Alphabet, Automaton, Classes, Counts, Product, alphabet_of
-from chargen.automata import State as Inner
-from chargen.copies import CopyIndex, NoCopy
+from chargen.constraints.automata import (
+    NEVER,
+    Alphabet,
+    Automaton,
+    Classes,
+    Counts,
+    Product,
+    alphabet_of,
+)
+from chargen.constraints.automata import State as Inner
+from chargen.constraints.copies import CopyIndex, NoCopy
+from chargen.constraints.patterns import Pattern
+from chargen.constraints.wordlist import WordList
 from chargen.errors import ConfigError
-from chargen.patterns import Pattern
 from chargen.tokenizers import Tokenizer
-from chargen.wordlist import WordList
 
 State = Hashable
 Mask = NDArray[np.bool_]

@@ -26,16 +26,14 @@ from prompt_toolkit.output import Output
 from prompt_toolkit.renderer import print_formatted_text
 from prompt_toolkit.utils import get_cwidth
 
-from chargen import commands
 from chargen.errors import ChargenError
-from chargen.ghost import Foresight
 from chargen.output import visible
-from chargen.repl import Session
+from chargen.repl import Session, commands, files
+from chargen.repl.assist import Alternatives, Ghost, is_command, remaining
+from chargen.repl.ghost import Foresight
+from chargen.repl.keys import keys
+from chargen.repl.screen import HEAT, Fragment, cut, heat_style, style
 from chargen.surprise import Weighed, by_word
-from chargen.terminal import files
-from chargen.terminal.assist import Alternatives, Ghost, is_command, remaining
-from chargen.terminal.keys import keys
-from chargen.terminal.screen import HEAT, Fragment, cut, heat_style, style
 
 BATCH = 1 / 30  # seconds of writing between two pictures
 PROMPT = "> "

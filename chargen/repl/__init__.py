@@ -2,7 +2,7 @@
 
 The text is a list of turns, and all that was done to it is a list of such lists: going back is
 taking an older one, a branch is one with a name. Nothing here knows of a terminal; ``commands``
-says what can be asked of a session, ``terminal`` shows it.
+says what can be asked of a session, ``conversation`` shows it on a terminal.
 """
 
 from __future__ import annotations

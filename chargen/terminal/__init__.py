@@ -1,1 +1,0 @@
-"""The session in a terminal: ghost text, completion, text that streams above the prompt."""
