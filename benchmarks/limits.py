@@ -29,6 +29,8 @@ from chargen.output import Output
 from chargen.sampler import Sampler
 from chargen.tokenizers import build_tokenizer
 
+LENGTH = 200  # characters of a text
+
 
 def seconds_of(step: Callable[[], object], seconds: float) -> float:
     """Return how long a step takes: the median of nine slices of the time."""
@@ -55,18 +57,15 @@ def engine_step(engine: OnnxEngine, batch: int) -> Callable[[], None]:
     return step
 
 
-def whole_step(engine: OnnxEngine, batch: int) -> Callable[[], None]:
-    """Return a step of everything: a character of each sample, written to the null device."""
+def writing(engine: OnnxEngine, batch: int) -> Callable[[], None]:
+    """Return a step of everything: ``LENGTH`` characters a sample, those of the first written."""
     sampler = Sampler(build_tokenizer("char", ALPHABET, 0), engine)
     output = Output(open(os.devnull, "w"))  # noqa: SIM115, PTH123
-    config = SampleConfig(length=1 << 60, seed=1)
-    pairs = sampler.write(sampler.read(""), config, batch)
+    config, place = SampleConfig(length=LENGTH, seed=1), sampler.read("")
 
     def step() -> None:
-        for _ in range(batch):
-            _, piece = next(pairs)
-            if batch == 1:
-                output.write(piece)
+        for pairs in sampler.write(place, config, batch):
+            output.write(pairs[0][1])
 
     return step
 
@@ -101,20 +100,15 @@ def main() -> None:
         used = count_weights(config) - config.vocab_size * config.embedding  # in each step
         for int8 in (False, True):
             engine = OnnxEngine(build_graph(weights, config, int8=int8), 2)
-            limit, alone, whole = (
-                1e6 * seconds_of(step, options.seconds)
-                for step in (
-                    reading(used * (1 if int8 else 4)),
-                    engine_step(engine, 1),
-                    whole_step(engine, 1),
-                )
-            )
+            limit = 1e6 * seconds_of(reading(used * (1 if int8 else 4)), options.seconds)
+            alone = 1e6 * seconds_of(engine_step(engine, 1), options.seconds)
+            whole = 1e6 * seconds_of(writing(engine, 1), options.seconds) / LENGTH
             print(
                 f"{size:7} {'int8' if int8 else 'float32':9} {alone:7.0f} {whole:11.0f} "
                 f"{whole - alone:5.0f} {limit:6.0f} {limit / alone:8.0%} {1e6 / whole:14,.0f}",
                 flush=True,
             )
-            side = seconds_of(whole_step(engine, 64), options.seconds) / 64
+            side = seconds_of(writing(engine, 64), options.seconds) / LENGTH / 64
             batches.append((size, int8, 1 / side, 1e-6 * whole / side, 2 * used / side / rate))
     print(f"\n64 samples side by side; matrix units {rate / 1e9:.0f} GFLOP/s in float32")
     print("size    precision  characters/s  times batch 1  of the matrix rate")

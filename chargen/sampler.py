@@ -113,7 +113,7 @@ class Sampler:
         self, place: Place, config: SampleConfig, constraint: Constraint | None = None
     ) -> Iterator[str]:
         """Yield the text that follows a place, piece by piece."""
-        for _, piece in self.write(place, config, 1, constraint):
+        for ((_, piece),) in self.write(place, config, 1, constraint):
             if piece:
                 yield piece
 
@@ -125,8 +125,11 @@ class Sampler:
         constraint: Constraint | None = None,
         *,
         logprobs: bool = False,
-    ) -> Iterator[tuple[Sample, str]]:
-        """Write several samples side by side; yield each with what it goes on with.
+    ) -> Iterator[list[tuple[Sample, str]]]:
+        """Write several samples side by side; yield what comes of them, time after time.
+
+        Each yield is of pairs: a sample and what it goes on with. The first is of all samples,
+        with nothing written; those that are finished are in no further one.
 
         Args:
             place: where all begin.
@@ -141,28 +144,47 @@ class Sampler:
         seed = fresh_seed() if config.seed is None else config.seed
         samples = [Sample(n, self.tokenizer, config, seed) for n in range(count)]
         drawing = Drawing(self.tokenizer, config, place.before, samples, constraint)
-        state = tuple(np.repeat(part, count, axis=1) for part in place.state)
-        logits = np.repeat(place.logits[None], count, axis=0)  # (B, V)
-        if not config.length:
-            for sample in samples:
-                sample.finish_reason = "length"
-                yield sample, ""
-            return
-        while samples:
-            tokens = drawing.tokens(logits, samples)  # (B,)
-            if logprobs:
-                _note(samples, logits, tokens)
-            finished = False
-            for sample, token in zip(samples, tokens.tolist(), strict=True):
-                yield sample, sample.take(token) if token >= 0 else sample.end()
-                finished = finished or sample.finish_reason is not None
-            if finished:
-                going = [row for row, sample in enumerate(samples) if not sample.finish_reason]
-                samples, tokens = [samples[row] for row in going], tokens[going]
-                state = tuple(part[:, going] for part in state)
-            if samples:
-                out, state = self.engine.run(tokens[:, None], state)
-                logits = out[:, 0]
+        rows = _Rows(self.engine, place, count)
+        yield [(sample, "") for sample in samples]
+        while samples := rows.going(samples):
+            block = []  # of tokens (B,), a step each, whose texts are put together at once
+            for _ in range(drawing.steps_at_once(samples)):
+                block.append(drawing.tokens(rows.logits(), samples))
+                if logprobs:
+                    _note(samples, rows.logits(), block[-1])
+                rows.last = block[-1]
+            columns = np.stack(block, axis=1).tolist()
+            pairs = zip(samples, columns, strict=True)
+            yield [(sample, sample.take(tokens)) for sample, tokens in pairs]
+
+
+class _Rows:
+    """The batch in the engine, a row a sample.
+
+    Attributes:
+        last: tokens (B,) that were drawn and not read yet; nothing is read in vain.
+    """
+
+    def __init__(self, engine: Engine, place: Place, count: int) -> None:
+        self._engine = engine
+        self._state = tuple(np.repeat(part, count, axis=1) for part in place.state)
+        self._logits = np.repeat(place.logits[None], count, axis=0)
+        self.last: Tokens | None = None
+
+    def logits(self) -> NDArray[np.float32]:
+        """Read the last tokens; return the logits (B, V) of the next ones."""
+        if self.last is not None:
+            out, self._state = self._engine.run(self.last[:, None], self._state)
+            self._logits, self.last = out[:, 0], None
+        return self._logits
+
+    def going(self, samples: list[Sample]) -> list[Sample]:
+        """Return the samples that are not finished, and drop the rows of the others."""
+        rows = [row for row, sample in enumerate(samples) if sample.finish_reason is None]
+        if rows and len(rows) < len(samples):
+            self._state = tuple(part[:, rows] for part in self._state)
+            self.last = None if self.last is None else self.last[rows]
+        return [samples[row] for row in rows]
 
 
 def _note(samples: list[Sample], logits: NDArray[np.float32], tokens: Tokens) -> None:

@@ -22,6 +22,7 @@ from chargen.filters import (
 from chargen.tokenizers import Tokenizer
 
 NONE = np.zeros(0, np.int64)  # rows
+BLOCK = 32  # steps whose text is put together at once
 
 
 class Constraint(Protocol):
@@ -52,12 +53,17 @@ class Sample:
             None while it is written.
     """
 
+    __slots__ = (
+        *("number", "tokens", "logprobs", "finish_reason", "left", "random", "mu"),
+        *("passages", "state", "_push", "_stops", "_held", "_written"),
+    )
+
     def __init__(self, number: int, tokenizer: Tokenizer, config: SampleConfig, seed: int) -> None:
         name = f"chargen {seed} {number}" if number else f"chargen {seed}"
         self.number = number
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
-        self.finish_reason: str | None = None
+        self.finish_reason = None if config.length else "length"
         self.left = config.length  # characters that may still be written
         self.random = random.Random(name).random  # the same numbers on every platform
         self.mu = 2 * config.mirostat_ent
@@ -77,24 +83,31 @@ class Sample:
         """What was written so far."""
         return "".join(self._written)
 
-    def take(self, token: int) -> str:
-        """Add a token and return the text that is certain with it: never half a stop text."""
-        self.tokens.append(token)
-        piece = self._push(token)
+    def take(self, tokens: list[int]) -> str:
+        """Add tokens and return the text that is certain with them: never half a stop text.
+
+        -1 says that nothing more may come: what was held back is returned.
+        """
+        if tokens[0] < 0:
+            self.finish_reason = "complete"
+            self._written.append(self._held)
+            return self._held
+        self.tokens += tokens
+        piece = "".join(map(self._push, tokens))
         if self._stops:
             piece = self._before_stop(self._held + piece)
-        full = len(piece) + len(self._held) >= self.left
-        if full and (self.finish_reason is None or len(piece) > self.left):
-            piece, self.finish_reason = (piece + self._held)[: self.left], "length"
+        if len(piece) + len(self._held) >= self.left:
+            piece = self._filled(piece)
         self.left -= len(piece)
         self._written.append(piece)
         return piece
 
-    def end(self) -> str:
-        """Finish because nothing more may come; return what was held back."""
-        self.finish_reason = "complete"
-        self._written.append(self._held)
-        return self._held
+    def _filled(self, piece: str) -> str:
+        """Return the end of a text that reaches its length, unless a stop text came before."""
+        if self.finish_reason and len(piece) <= self.left:
+            return piece
+        self.finish_reason = "length"
+        return (piece + self._held)[: self.left]
 
     def _before_stop(self, text: str) -> str:
         """Return the text before the first stop text, holding back what may begin one."""
@@ -134,6 +147,7 @@ class Drawing:
     ) -> None:
         self._config, self._constraint, self._before = config, constraint, before
         self._bias = bias(tokenizer, config)  # (V,)
+        self._longest = max(map(len, tokenizer.pieces))
         penalties = (config.repeat_penalty - 1, config.presence_penalty, config.frequency_penalty)
         self._penalties = any(penalties)
         start = constraint.start(tokenizer.decode(before.tolist())) if constraint else None
@@ -159,6 +173,15 @@ class Drawing:
         if self._by_row:
             self._remember(drawn, samples)
         return drawn
+
+    def steps_at_once(self, samples: list[Sample]) -> int:
+        """Return in how many steps no sample can end or needs its text, 1 at least.
+
+        Where they are several, putting text together step by step takes as long as drawing.
+        """
+        if len(samples) <= 1 or self._config.stop or self._by_row:
+            return 1
+        return max(1, min(BLOCK, min(sample.left for sample in samples) // self._longest))
 
     def _own(self, scores: Scores, sample: Sample) -> Scores:
         """Apply what depends on the text so far to the scores (V,) of one sample."""

@@ -142,7 +142,10 @@ def test_only_listed_words_are_written(chargen: Run) -> None:
     assert len(text) == 200
 
 
-def test_nothing_is_copied_from_the_text(chargen: Run, prose: str) -> None:
+def test_nothing_is_copied_from_the_text(
+    chargen: Run, prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CHARGEN_CHECKPOINTS")
     write("text.txt", prose)
     options = ("--hidden", "16", "--steps", "20", "--threads", "1")
     assert chargen("train", "text.txt", "--name", "plain", *options).returncode == 0

@@ -106,7 +106,7 @@ def test_a_stop_text_is_found_across_tokens_and_never_half_written(
         if not piece or sample.finish_reason:
             break
         seen += piece
-        shown += sample.take(pieces.index(piece))
+        shown += sample.take([pieces.index(piece)])
         ends = [found for stop in stops if (found := seen.find(stop)) >= 0]
         end, reason = len(seen), None
         if ends and min(ends) <= length:
@@ -179,7 +179,7 @@ def test_mirostat_holds_the_surprise() -> None:
     means = []
     for aim in (1.0, 2.0, 3.0):
         config = SampleConfig(2000, 1.0, mirostat=2, mirostat_ent=aim, seed=1)
-        (sample,) = {s for s, _ in sampler.write(sampler.read("0"), config, 1, logprobs=True)}
+        ((sample, _),), *_ = sampler.write(sampler.read("0"), config, 1, logprobs=True)
         chances = np.exp(sample.logprobs)
         means.append(float(-np.log2(chances).mean()))
     assert means == sorted(means)
@@ -204,8 +204,8 @@ class Fixed:
 
 def texts(sampler: Sampler, count: int, **options: Any) -> list[str]:
     config = SampleConfig(**{"length": 80, "seed": 4, **options})
-    samples = {s.number: s for s, _ in sampler.write(sampler.read("The "), config, count)}
-    return [samples[number].text for number in range(count)]
+    first, *_ = list(sampler.write(sampler.read("The "), config, count))
+    return [sample.text for sample, _ in first]
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_log_probabilities_are_those_of_the_model(with_model: Path) -> None:
     sampler = chargen.load()
     place = sampler.read("The ")
     config = SampleConfig(length=20, seed=1, temperature=1.5, top_k=5)
-    (sample,) = {sample for sample, _ in sampler.write(place, config, 1, logprobs=True)}
+    ((sample, _),), *_ = sampler.write(place, config, 1, logprobs=True)
     ids = sampler.tokenizer.encode(sample.text).astype(np.int64)
     assert sample.tokens == ids.tolist()
     logits, _ = sampler.engine.run(ids[None, :-1], place.state)
@@ -237,7 +237,7 @@ def test_log_probabilities_are_those_of_the_model(with_model: Path) -> None:
 
 def test_nothing_is_written_at_length_zero() -> None:
     sampler = script()
-    (sample,) = {s for s, _ in sampler.write(sampler.read("a"), SampleConfig(length=0), 1)}
+    ((sample, _),), *_ = sampler.write(sampler.read("a"), SampleConfig(length=0), 1)
     assert (sample.text, sample.finish_reason) == ("", "length")
 
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -143,7 +143,7 @@ def sample(
     place = _read(sampler, prompt)
     if seed is None and beam is None:
         common.warn(f"--seed {config.seed}")
-    written: Iterable[tuple[Written, str]]
+    written: Iterator[Sequence[tuple[Written, str]]]
     if beam is None:
         written = sampler.write(place, config, num_samples, rule, logprobs=logprobs)
     else:
@@ -238,18 +238,18 @@ def _rule(options: dict[str, Any], sampler: Sampler) -> Constraint | None:
 
 def _likeliest(
     sampler: Sampler, place: Place, config: SampleConfig, count: int, beam: int
-) -> Iterable[tuple[Written, str]]:
+) -> Iterator[Sequence[tuple[Written, str]]]:
     """Return the likeliest texts that a beam finds."""
     from chargen.beam import most_likely
 
     found = most_likely(sampler, place, config, max(beam, count))
-    return ((candidate, candidate.text) for candidate in found[:count])
+    return iter([[(candidate, candidate.text) for candidate in found[:count]]])
 
 
 def _write_json(
     sampler: Sampler,
     common_part: dict[str, Any],
-    written: Iterable[tuple[Written, str]],
+    written: Iterator[Sequence[tuple[Written, str]]],
     logprobs: bool,
 ) -> None:
     for sample in _finished(written):
@@ -260,24 +260,26 @@ def _write_json(
         print(json.dumps(line))
 
 
-def _finished(written: Iterable[tuple[Written, str]]) -> list[Written]:
+def _finished(written: Iterator[Sequence[tuple[Written, str]]]) -> list[Written]:
     """Return all texts once they are finished, in their order."""
-    samples = {id(sample): sample for sample, _ in written}
-    return list(samples.values())
+    first = next(written)
+    for _ in written:
+        pass
+    return [sample for sample, _ in first]
 
 
-def _stream(prompt: str, written: Iterable[tuple[Written, str]]) -> None:
+def _stream(prompt: str, written: Iterator[Sequence[tuple[Written, str]]]) -> None:
     from chargen.output import Output
 
     output = Output(sys.stdout)
     output.write(prompt)
-    for _, piece in written:
+    for ((_, piece),) in written:
         if piece:
             output.write(piece)
     output.end()
 
 
-def _write_texts(prompt: str, written: Iterable[tuple[Written, str]]) -> None:
+def _write_texts(prompt: str, written: Iterator[Sequence[tuple[Written, str]]]) -> None:
     from chargen.output import Output
 
     output = Output(sys.stdout)
