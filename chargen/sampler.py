@@ -153,7 +153,7 @@ class Sampler:
                 if logprobs:
                     _note(samples, rows.logits(), block[-1])
                 rows.last = block[-1]
-            columns = np.stack(block, axis=1).tolist()
+            columns = zip(*(tokens.tolist() for tokens in block), strict=True)
             pairs = zip(samples, columns, strict=True)
             yield [(sample, sample.take(tokens)) for sample, tokens in pairs]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -83,7 +84,7 @@ class Sample:
         """What was written so far."""
         return "".join(self._written)
 
-    def take(self, tokens: list[int]) -> str:
+    def take(self, tokens: Sequence[int]) -> str:
         """Add tokens and return the text that is certain with them: never half a stop text.
 
         -1 says that nothing more may come: what was held back is returned.
