@@ -11,6 +11,14 @@ import time
 from collections.abc import Callable
 
 ROWS, COLUMNS = 24, 80
+PATIENT = """
+from chargen.repl import assist
+
+assist.GHOST = 9.0  # ghost text is whole however slow the machine is
+from chargen.cli import main
+
+main()
+"""
 Cell = tuple[str, str]  # a character and its colours
 SEQUENCE = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])")
 
@@ -99,7 +107,7 @@ class Watched:
         if pid == 0:
             os.environ.pop("NO_COLOR", None)
             os.environ.update(TERM="xterm-256color", COLUMNS="80", LINES="24", **environment)
-            os.execv(sys.executable, [sys.executable, "-m", "chargen", *arguments])
+            os.execv(sys.executable, [sys.executable, "-c", PATIENT, *arguments])
         self._pid = pid
 
     def until(self, seen: Callable[[Screen], object]) -> None:
