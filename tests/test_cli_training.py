@@ -103,10 +103,7 @@ def test_a_name_in_use_is_refused_and_forced(chargen: Run) -> None:
     assert chargen("train", "text", "--name", "a", "--force", *QUICK).returncode == 0
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_is_saved_and_goes_on(
-    chargen: Run, prose: str, number: signal.Signals, code: int
-) -> None:
+def test_a_stopped_run_is_saved_and_goes_on(chargen: Run, prose: str) -> None:
     write("text.txt", prose)
     options = ("--hidden", "16", "--steps", "100000", "--name", "a", "--threads", "1")
     process = subprocess.Popen(
@@ -119,9 +116,9 @@ def test_a_stopped_run_is_saved_and_goes_on(
         assert time.monotonic() < deadline
         time.sleep(0.05)
     time.sleep(0.5)
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == code
+    assert process.returncode == 130
     last = errors.splitlines()[-1]
     assert re.fullmatch(
         r"stopped after [\d,]+ of 100,000 steps and saved; go on with: "
@@ -138,23 +135,6 @@ def test_a_stopped_run_is_saved_and_goes_on(
     done = chargen("train", "--resume", "--name", "a")
     assert done.returncode == 1
     assert done.stderr.startswith("chargen: run 'a' is finished after ")
-
-
-def test_a_killed_run_goes_on(chargen: Run, prose: str) -> None:
-    write("text.txt", prose)
-    options = ("--hidden", "16", "--steps", "300", "--name", "a", "--threads", "1", "--seed", "1")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "chargen", "train", "text.txt", *options, "-q"]
-    )
-    while not Path("checkpoints/a/resume.safetensors").exists():
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    done = chargen("train", "--resume")
-    assert done.returncode == 0, done.stderr
-    assert (
-        json.loads(Path("checkpoints/a/metrics.jsonl").read_text().splitlines()[-1])["steps"] == 300
-    )
 
 
 def test_a_time_budget_is_kept(chargen: Run, prose: str) -> None:

@@ -36,11 +36,12 @@ def start(prose: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_hangup_saves_and_stops(prose: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_other_signals_save_and_stop_as_well(prose: str, number: signal.Signals) -> None:
     process = start(prose)
-    process.send_signal(signal.SIGHUP)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 128 + signal.SIGHUP
+    assert process.returncode == 128 + number
     assert "and saved; go on with: chargen train --resume --name a" in errors
     assert load_resume(RUN).header["step"] > 0
 

@@ -41,7 +41,7 @@ def last(name: str) -> dict[str, Any]:
     return next(line for line in reversed(read_metrics(RUN / name)) if line["event"] != "end")
 
 
-def test_two_processes_learn_what_one_does(chargen: Run, prose: str) -> None:
+def test_two_processes_learn_what_one_does_and_go_on(chargen: Run, prose: str) -> None:
     text = write("text.txt", prose)
     alone = chargen("train", text, "--name", "one", "--steps", "50", *OPTIONS)
     both = together("train", text, "--name", "two", "--steps", "50", "--json", *OPTIONS)
@@ -56,17 +56,10 @@ def test_two_processes_learn_what_one_does(chargen: Run, prose: str) -> None:
             assert np.abs(one[name] - two[name]).max() < 1e-3, name
     events = [json.loads(line)["event"] for line in both.stdout.splitlines()]
     assert (events.count("start"), events.count("end")) == (1, 1)
-
-
-def test_two_processes_go_on_where_they_were(chargen: Run, prose: str) -> None:
-    text = write("text.txt", prose)
-    assert chargen("train", text, "--name", "one", "--steps", "20", *OPTIONS).returncode == 0
-    assert together("train", text, "--name", "two", "--steps", "10", *OPTIONS).returncode == 0
     done = together("train", "--resume", "--name", "two", "--steps", "10")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("resuming at step 10: two") == 1
-    assert load_resume(RUN / "two")[1]["step"] == 20
-    assert abs(last("one")["val_loss"] - last("two")["val_loss"]) < 0.2  # another cycle
+    assert done.stderr.count("resuming at step 50: two") == 1
+    assert load_resume(RUN / "two").header["step"] == 60
 
 
 def test_lanes_that_cannot_be_shared_out_are_refused(prose: str) -> None:
