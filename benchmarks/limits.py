@@ -73,6 +73,14 @@ def writing(engine: Engine, batch: int) -> Callable[[], None]:
     return step
 
 
+def prompt_speed(engine: OnnxEngine) -> float:
+    """Return the characters a second at which a prompt is read."""
+    sampler = Sampler(build_tokenizer("char", ALPHABET, 0), engine)
+    began = time.perf_counter()
+    sampler.read("a prompt, " * 800)
+    return 8000 / (time.perf_counter() - began)
+
+
 class Idle:
     """An engine that takes no time: what is left is ours."""
 
@@ -110,7 +118,7 @@ def main() -> None:
     rate = matrix_rate(options.seconds)
     ours = 1e6 * seconds_of(writing(Idle(len(ALPHABET) + 1), 1), options.seconds) / LENGTH
     print(f"batch 1, microseconds a character, of which {ours:.0f} are not the engine's")
-    print("size    precision  engine  everything  limit  reached   characters/s")
+    print("size    precision  engine  everything  limit  reached   characters/s  of a prompt/s")
     batches = []
     for size in options.sizes:
         layers, hidden = map(int, size.split("x"))
@@ -124,7 +132,8 @@ def main() -> None:
             whole = 1e6 * seconds_of(writing(engine, 1), options.seconds) / LENGTH
             print(
                 f"{size:7} {'int8' if int8 else 'float32':9} {alone:7.0f} {whole:11.0f} "
-                f"{limit:6.0f} {limit / alone:8.0%} {1e6 / whole:14,.0f}",
+                f"{limit:6.0f} {limit / alone:8.0%} {1e6 / whole:14,.0f} "
+                f"{prompt_speed(engine):14,.0f}",
                 flush=True,
             )
             side = seconds_of(writing(engine, 64), options.seconds) / LENGTH / 64

@@ -11,7 +11,9 @@ from typing import BinaryIO
 
 import platformdirs
 
-from chargen.errors import StorageError
+from chargen.errors import CorpusError, StorageError
+
+LARGEST = 100_000_000  # bytes of a text that is read at once
 
 
 def runs_folder() -> Path:
@@ -34,6 +36,36 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from None
+
+
+def small_text(name: str, data: bytes) -> str:
+    """Return a text given in UTF-8, its newlines as models know them.
+
+    Raises:
+        CorpusError: it is not UTF-8.
+    """
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{name!r} is not utf-8: wrong byte at offset {error.start}") from None
+
+
+def read_small_text(path: Path) -> str:
+    """Return the text of a file in UTF-8.
+
+    Raises:
+        CorpusError: it is missing, no file, too large or not UTF-8.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise CorpusError(f"{str(path)!r} is no file")
+        if path.stat().st_size > LARGEST:
+            raise CorpusError(f"{str(path)!r} has more than {LARGEST:,} bytes")
+        return small_text(str(path), path.read_bytes())
+    except OSError as error:
+        raise CorpusError(f"cannot read {str(path)!r}: {error.strerror}") from None
+    except ValueError:
+        raise CorpusError(f"{str(path)!r} is no name of a file") from None
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chargen.filters import probabilities
 from chargen.sampler import Place, Sampler
 
 LAST = 2000  # characters at the end of a text that are weighed
@@ -47,10 +48,8 @@ def surprises(sampler: Sampler, text: str, before: Place | None) -> list[Weighed
     first = (before or sampler.read("")).logits[None]  # (1, V)
     out, _ = sampler.engine.run(ids[None], state)  # (1, T, V)
     logits = np.concatenate([first, out[0, :-1]]).astype(np.float64)  # (T, V)
-    logits -= logits.max(axis=1, keepdims=True)
-    chosen = logits[np.arange(len(ids)), ids]
-    nats = np.log(np.exp(logits).sum(axis=1)) - chosen
-    return _cut(sampler, text, ids.tolist(), (nats / np.log(2)).tolist())
+    bits = -np.log2(probabilities(logits)[np.arange(len(ids)), ids])
+    return _cut(sampler, text, ids.tolist(), bits.tolist())
 
 
 def _cut(sampler: Sampler, text: str, ids: list[int], bits: list[float]) -> list[Weighed]:

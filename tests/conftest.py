@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,3 +117,20 @@ def corpora() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no corpora in {folder}; set CHARGEN_TEST_CORPORA to their folder")
     return folder
+
+
+def start_training(prose: str) -> subprocess.Popen[str]:
+    """Start a long run; return when it has begun to learn."""
+    write("text.txt", prose)
+    options = ("--hidden", "16", "--steps", "100000", "--name", "a", "--threads", "1")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chargen", "train", "text.txt", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (Path("checkpoints/a") / "resume.safetensors").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.3)
+    return process

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run, write
+from tests.conftest import Run, start_training, write
 
 QUICK = ("--hidden", "16", "--lanes", "4", "--window", "16", "--threads", "1", "--steps", "12")
 
@@ -104,18 +104,7 @@ def test_a_name_in_use_is_refused_and_forced(chargen: Run) -> None:
 
 
 def test_a_stopped_run_is_saved_and_goes_on(chargen: Run, prose: str) -> None:
-    write("text.txt", prose)
-    options = ("--hidden", "16", "--steps", "100000", "--name", "a", "--threads", "1")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "chargen", "train", "text.txt", *options],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    while not Path("checkpoints/a/resume.safetensors").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(0.5)
+    process = start_training(prose)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130

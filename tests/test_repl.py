@@ -335,7 +335,7 @@ def test_a_text_is_saved_and_loaded() -> None:
         ("/load none.txt", "cannot read 'none.txt': No such file or directory"),
         ("/load .", "'.' is no file"),
         ("/load /dev/zero", "'/dev/zero' is no file"),
-        ("/load bad.txt", "'bad.txt' is not UTF-8 text"),
+        ("/load bad.txt", "'bad.txt' is not utf-8: wrong byte at offset"),
         ("/load a\0b", "/load wants the name of a file"),
         ("/load ~nobody-at-all/x", "cannot read"),
         ("/save none/x", "cannot write 'none/x': No such file or directory"),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,31 +12,14 @@ import pytest
 
 from chargen.checkpoint import load_resume
 from chargen.cli.train import Signals
-from tests.conftest import write
+from tests.conftest import start_training
 
 RUN = Path("checkpoints/a")
 
 
-def start(prose: str) -> subprocess.Popen[str]:
-    """Start a long run; return when it has begun to learn."""
-    write("text.txt", prose)
-    options = ("--hidden", "16", "--steps", "100000", "--name", "a", "--threads", "1")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "chargen", "train", "text.txt", *options],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    while not (RUN / "resume.safetensors").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    time.sleep(0.3)
-    return process
-
-
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_other_signals_save_and_stop_as_well(prose: str, number: signal.Signals) -> None:
-    process = start(prose)
+    process = start_training(prose)
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + number
@@ -49,7 +30,7 @@ def test_other_signals_save_and_stop_as_well(prose: str, number: signal.Signals)
 def test_a_hangup_that_was_ignored_at_the_start_stays_ignored(prose: str) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; children inherit it
     try:
-        process = start(prose)
+        process = start_training(prose)
     finally:
         signal.signal(signal.SIGHUP, before)
     process.send_signal(signal.SIGHUP)
@@ -61,7 +42,7 @@ def test_a_hangup_that_was_ignored_at_the_start_stays_ignored(prose: str) -> Non
 
 
 def test_a_second_ctrl_c_leaves_at_once_and_tears_nothing(prose: str) -> None:
-    process = start(prose)
+    process = start_training(prose)
     for _ in range(5):
         process.send_signal(signal.SIGINT)
         time.sleep(0.002)

@@ -14,7 +14,8 @@ import typer
 
 from chargen.cli import common
 from chargen.config import SampleConfig, fresh_seed, help_of, unescape
-from chargen.errors import ChargenError, ConfigError
+from chargen.errors import ConfigError
+from chargen.storage import read_small_text, small_text
 
 if TYPE_CHECKING:
     from chargen.beam import Candidate
@@ -163,17 +164,9 @@ def _prompt(prompt: str, file: str | None) -> str:
         return common.as_text(prompt)
     if prompt:
         raise ConfigError("--prompt and --file both say where to go on from; leave one out")
-    return _text_of(file)
-
-
-def _text_of(file: str) -> str:
-    try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        return data.decode()
-    except OSError as error:
-        raise ChargenError(f"cannot read {file!r}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ChargenError(f"{file!r} is not utf-8: wrong byte at offset {error.start}") from None
+    if file == "-":
+        return small_text("standard input", sys.stdin.buffer.read())
+    return read_small_text(Path(file))
 
 
 def _config(options: dict[str, Any]) -> SampleConfig:
@@ -223,7 +216,7 @@ def _rule(options: dict[str, Any], sampler: Sampler) -> Constraint | None:
     if regex is not None:
         rules.append(constraints.regex_constraint(common.as_text(regex), tokenizer))
     if words is not None:
-        listed = _text_of(str(words)).splitlines()
+        listed = read_small_text(words).splitlines()
         rules.append(constraints.words_constraint(listed, tokenizer))
     if no_copy is not None:
         from chargen.constraints.copies import load_index

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from chargen.config import SampleConfig, unescape
-from chargen.errors import ConfigError, CorpusError, StorageError
+from chargen.errors import ConfigError, StorageError
 from chargen.repl import DEFAULTS, Session
 from chargen.sampler import unseen_words
-from chargen.storage import write_whole
+from chargen.storage import read_small_text, write_whole
 from chargen.surprise import Weighed
 
-LARGEST = 100_000_000  # bytes of a text that is loaded
 FILE = "FILE"  # an argument that completes to the names of files
 TYPES = get_type_hints(SampleConfig)
 HELP = {field.name: str(field.metadata["help"]) for field in fields(SampleConfig)}
@@ -318,27 +317,9 @@ def _save_over(session: Session, value: str) -> Answer:
 
 
 def _load(session: Session, value: str) -> Answer:
-    text = read_file(_path("/load", value))
+    text = read_small_text(_path("/load", value))
     session.rewrite(text)
     return rewritten(session, text)
-
-
-def read_file(path: Path) -> str:
-    """Return the text of a UTF-8 file, its newlines as the model knows them.
-
-    Raises:
-        CorpusError: it is missing, no file, too large or no text.
-    """
-    try:
-        if path.exists() and not path.is_file():
-            raise CorpusError(f"{str(path)!r} is no file")
-        if path.stat().st_size > LARGEST:
-            raise CorpusError(f"{str(path)!r} has more than {LARGEST:,} bytes")
-        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
-    except OSError as error:
-        raise CorpusError(f"cannot read {str(path)!r}: {error.strerror}") from None
-    except ValueError:  # not UTF-8, or a name with a null
-        raise CorpusError(f"{str(path)!r} is not UTF-8 text") from None
 
 
 def rewritten(session: Session, text: str) -> Said:

@@ -26,9 +26,10 @@ from prompt_toolkit.output import Output
 from prompt_toolkit.renderer import print_formatted_text
 from prompt_toolkit.utils import get_cwidth
 
+from chargen.config import SampleConfig
 from chargen.errors import ChargenError
 from chargen.output import visible
-from chargen.repl import Session, commands, files
+from chargen.repl import Session, Turns, commands, files
 from chargen.repl.assist import Alternatives, Ghost, is_command, remaining
 from chargen.repl.ghost import Foresight
 from chargen.repl.keys import keys
@@ -53,7 +54,7 @@ class Conversation:
         self, session: Session, input: Input | None = None, output: Output | None = None
     ) -> None:
         self.session = session
-        self._foresight: tuple[object, Foresight] | None = None
+        self._foresight: tuple[Turns, SampleConfig, Foresight] | None = None
         self._tail: list[Fragment] = []
         self._ends = session.turns
         self._busy = self._stopping = self._interrupted = False
@@ -231,10 +232,12 @@ class Conversation:
         """Return what looks ahead from where the text stands; None while text is being written."""
         if self._busy:
             return None
-        turns = self.session.turns
-        if self._foresight is None or self._foresight[0] is not turns:
-            self._foresight = turns, Foresight(self.session.sampler, self.session.place)
-        return self._foresight[1]
+        turns, config = self.session.turns, self.session.config
+        known = self._foresight
+        if known is None or known[0] is not turns or known[1] != config:
+            foresight = Foresight(self.session.sampler, self.session.place, config)
+            self._foresight = known = turns, config, foresight
+        return known[2]
 
     def room(self, line: str) -> int:
         """Return how many columns are free behind a line."""

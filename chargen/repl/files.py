@@ -12,8 +12,7 @@ from pathlib import Path
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
 from chargen.errors import ConfigError, StorageError
-from chargen.repl import commands
-from chargen.storage import cache_folder, make_folder
+from chargen.storage import cache_folder, make_folder, read_small_text
 
 
 def history() -> History:
@@ -51,7 +50,7 @@ def edited(text: str) -> str | None:
             file.write(text)
         if subprocess.call([*shlex.split(editor), name]):
             raise ConfigError(f"the editor {editor!r} failed")
-        after = commands.read_file(path)
+        after = read_small_text(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot edit with {editor!r}: {error}; set EDITOR") from None
     finally:

@@ -8,7 +8,12 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from chargen.config import SampleConfig
+from chargen.filters import probabilities
 from chargen.sampler import Place, Sampler
+from chargen.writing import bias
+
+DEFAULTS = SampleConfig()
 
 STRIDE = 16  # tokens of a long paste read in one call, which keeps only the place after it
 LONGEST = 12  # characters of an alternative
@@ -26,15 +31,18 @@ class Foresight:
     Args:
         sampler: the model.
         before: the place that the line begins at; None is the beginning of a text.
+        config: the settings, of which bans and bias count.
     """
 
-    def __init__(self, sampler: Sampler, before: Place | None) -> None:
+    def __init__(
+        self, sampler: Sampler, before: Place | None, config: SampleConfig = DEFAULTS
+    ) -> None:
         self._sampler, self._lock = sampler, threading.Lock()
         # What begins a text is told by the place after a newline, but reading begins at zero.
         begin = before or Place(sampler.engine.init_state(1), sampler.read("").logits)
         self._trail: list[int] = []
         self._places = {0: begin}
-        self._never = np.array(sampler.tokenizer.never_sampled, np.int64)
+        self._bias = bias(sampler.tokenizer, config)  # (V,)
 
     def read(self, text: str) -> Place:
         """Return the place after a line.
@@ -63,7 +71,7 @@ class Foresight:
         with self._lock:
             place = self._read(ids)
             while len(ahead) < width and time.perf_counter() < deadline:
-                ids.append(int(self._scores(place.logits).argmax()))
+                ids.append(int((place.logits + self._bias).argmax()))
                 ahead += decoder.push(ids[-1])
                 if any(end in ahead for end in ENDS):
                     break
@@ -79,7 +87,7 @@ class Foresight:
             TokenizerError: the line holds a lone surrogate.
         """
         place = self.read(text)
-        chances = self._chances(place.logits[None])[0]  # (V,)
+        chances = probabilities((place.logits + self._bias)[None])[0]  # (V,)
         first = np.argsort(-chances, kind="stable")[: min(count, int((chances > 0).sum()))]
         found: dict[str, float] = {}
         for words, chance in self._continue(first, chances[first], place):
@@ -96,7 +104,7 @@ class Foresight:
         state = tuple(np.repeat(part, len(tokens), axis=1) for part in place.state)  # (1, B, H)
         while any(going):
             out, state = self._sampler.engine.run(tokens[:, None], state)  # (B, 1, V)
-            ahead = self._chances(out[:, 0])
+            ahead = probabilities(out[:, 0] + self._bias)
             tokens = ahead.argmax(axis=1)
             for lane, token in enumerate(tokens.tolist()):
                 piece = decoders[lane].push(token)
@@ -127,18 +135,6 @@ class Foresight:
             out, state = self._sampler.engine.run(chunk, self._places[start].state)
             self._places[end] = Place(state, out[0, -1])
             start = end
-
-    def _scores(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return logits (..., V) without what is never written."""
-        scores = logits.astype(np.float64)
-        scores[..., self._never] = -np.inf
-        return scores
-
-    def _chances(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        scores = self._scores(logits)
-        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        chances: NDArray[np.float64] = weights / weights.sum(axis=-1, keepdims=True)
-        return chances
 
 
 def _shared(ours: list[int], theirs: list[int]) -> int:

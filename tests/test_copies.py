@@ -1,0 +1,155 @@
+"""Nothing is copied, and what is kept for that is whole."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chargen.checkpoint import COPIES
+from chargen.constraints import (
+    no_copy_constraint,
+)
+from chargen.constraints.copies import CopyIndex, build_index, load_index, polynomials, save_index
+from chargen.errors import CheckpointError, ConfigError
+from chargen.tokenizers import build_tokenizer
+from tests.walks import KINDS, spell, tokenizer, walk
+
+
+def longest_copy(text: str, source: str) -> int:
+    return max(
+        (
+            end - start
+            for start in range(len(text))
+            for end in range(start, len(text) + 1)
+            if text[start:end] in source
+        ),
+        default=0,
+    )
+
+
+@functools.cache
+def source() -> tuple[str, CopyIndex]:
+    draws = random.Random(5)
+    text = "".join(draws.choices("ab", k=60)) + "".join(draws.choices("abcé\n", k=60))
+    return text, build_index([text], len(text), 5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(n=st.integers(5, 9), seed=st.integers(0, 999))
+@settings(max_examples=15, deadline=None)
+def test_no_walk_copies(kind: str, n: int, seed: int) -> None:
+    text, index = source()
+    constraint = no_copy_constraint(index, n, tokenizer(kind))
+    written, complete = walk(constraint, 60, random.Random(seed))
+    assert complete
+    assert longest_copy(written, text) < n
+
+
+def test_what_is_not_copied_may_be_written() -> None:
+    text, index = source()
+    forbidden = 0
+    constraint = no_copy_constraint(index, 6, build_tokenizer("char", "abcé\nz", 0))
+    draws = random.Random(3)
+    for _ in range(2000):
+        candidate = "".join(draws.choices("abcé\nz", k=6))
+        if candidate in text:
+            assert not spell(constraint, candidate)
+        elif not any(candidate[i : i + 5] in text for i in range(2)):
+            forbidden += not spell(constraint, candidate)
+    assert forbidden <= 10  # two false positives in a row: about 1 in 10,000
+
+
+def test_a_copy_that_begins_in_the_prompt_is_seen() -> None:
+    text, index = source()
+    constraint = no_copy_constraint(index, 8, tokenizer("char"))
+    for begin in range(40):
+        written, _ = walk(constraint, 20, random.Random(begin), text[begin : begin + 7])
+        assert text[begin : begin + 7] + written[:1] not in text
+    state = constraint.start(text[:30])  # has more than is allowed already
+    assert not constraint.allowed(state, 5)[constraint.tokenizer.encode(text[30])[0]]
+
+
+def test_where_all_is_copied_the_text_ends() -> None:
+    text = "aaaaaaaaaa"
+    constraint = no_copy_constraint(build_index([text], 10, 3), 4, build_tokenizer("char", "a", 0))
+    assert walk(constraint, 10, random.Random(0)) == ("aaa", True)
+
+
+@given(
+    text=st.text("ab\né🎉", max_size=200),
+    window=st.integers(1, 20),
+    cuts=st.lists(st.integers(0, 400), max_size=5),
+    as_bytes=st.booleans(),
+)
+def test_every_window_is_found_however_the_text_is_cut(
+    text: str, window: int, cuts: list[int], as_bytes: bool
+) -> None:
+    data = text.encode() if as_bytes else text
+    borders = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    pieces = [data[a:b] for a, b in itertools.pairwise(borders)]
+    index = build_index(pieces, len(data), window)
+    whole = build_index([text], len(data), window)
+    assert np.array_equal(index.words, whole.words)
+    assert index.windows == max(0, len(text) - window + 1)
+    assert index.alphabet == "".join(sorted(set(text)))
+    codes = np.array([ord(character) for character in text], np.uint32)
+    assert index.holds(polynomials(codes, window)).all()
+    assert all(map(index.holds_one, polynomials(codes, window).tolist()))
+
+
+@given(codes=st.lists(st.integers(0, 0x10FFFF), max_size=30), window=st.integers(1, 20))
+def test_polynomials_are_those_of_the_definition(codes: list[int], window: int) -> None:
+    from chargen.constraints.copies import ALL, BASE
+
+    expected = [
+        sum(code * BASE ** (window - 1 - j) for j, code in enumerate(codes[i : i + window])) & ALL
+        for i in range(len(codes) - window + 1)
+    ]
+    assert polynomials(np.array(codes, np.uint32), window).tolist() == expected
+
+
+def test_other_windows_are_found_as_seldom_as_it_says() -> None:
+    draws = np.random.default_rng(1)
+    text = "".join(map(chr, draws.integers(97, 123, 200_000)))
+    index = build_index([text], len(text), 16)
+    assert index.words.nbytes <= 1.5 * len(text)
+    sums = draws.integers(0, 1 << 64, 200_000, np.uint64)
+    others = index.holds(sums).mean()
+    assert list(map(index.holds_one, sums[:5000].tolist())) == index.holds(sums[:5000]).tolist()
+    assert 0.006 < others < 0.014
+    assert abs(index.false_positives - others) < 0.002
+
+
+def test_an_index_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no-copy needs copies.safetensors in .* train with"):
+        load_index(tmp_path)
+    _, index = source()
+    save_index(tmp_path, index)
+    again = load_index(tmp_path)
+    assert np.array_equal(again.words, index.words)
+    assert (again.window, again.alphabet, again.windows) == (5, index.alphabet, index.windows)
+    data = bytearray((tmp_path / COPIES).read_bytes())
+    data[-3] ^= 1
+    (tmp_path / COPIES).write_bytes(data)
+    with pytest.raises(CheckpointError, match="checksum"):
+        load_index(tmp_path)
+
+
+def test_an_index_that_is_none_is_noticed(tmp_path: Path) -> None:
+    from chargen.checkpoint import write_tensors
+
+    write_tensors(tmp_path / COPIES, {"words": np.zeros(0, np.uint64)}, {"kind": "copies"})
+    with pytest.raises(CheckpointError, match="holds no index"):
+        load_index(tmp_path)
+
+
+def test_a_copy_shorter_than_the_window_cannot_be_seen() -> None:
+    with pytest.raises(ConfigError, match="no-copy is 4; allowed: 5 or more characters"):
+        no_copy_constraint(source()[1], 4, tokenizer("char"))
