@@ -27,10 +27,10 @@ def make_page(pieces: list[Weighed], title: str) -> str:
     bits = sum(piece.bits for piece in pieces) / sum(len(piece.text) for piece in pieces)
     names, numbers = _numbers(pieces)
     return Template(TEMPLATE.read_text("utf-8")).substitute(
-        title=html.escape(title),
+        title=html.escape(visible(title)),
         bits=f"{bits:.2f}",
         legend=_legend(),
-        text="".join(map(_marked_up, pieces)),
+        text=f"<div>{''.join(map(_marked_up, pieces))}</div>",
         data=_json({"names": names, "pieces": numbers}),
     )
 
@@ -46,7 +46,9 @@ def _marked_up(piece: Weighed) -> str:
     classes = [f"h{piece.level}"] * bool(piece.level) + ["n"] * (piece.text == "\n")
     attribute = f' class="{" ".join(classes)}"' if classes else ""
     # In HTML a carriage return is a newline and U+0000 nothing: pictures stand for both.
-    return f"<i{attribute}>{html.escape(visible(piece.text), quote=False)}</i>"
+    cell = f"<i{attribute}>{html.escape(visible(piece.text), quote=False)}</i>"
+    # A browser lays out one long block anew whenever it asks where a character is.
+    return f"{cell}</div><div>" if piece.text == "\n" else cell
 
 
 def _numbers(pieces: list[Weighed]) -> tuple[list[str], list[int]]:

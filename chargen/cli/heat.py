@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
     from chargen.surprise import Weighed
 
+Colours = tuple[str, ...]
+
 GUESSES = 5  # shown with each character of a page
 LARGEST_PAGE = 1_000_000  # characters: about 50 MB, which a browser can still show
+COLOURS = ("bright_yellow", "yellow", "bright_red", "bright_magenta")  # of terminals with 16
 MARKS = (
     "below each character its surprise in whole bits, 9 for more; - goes on with a piece; "
     "the last of a line is that of the newline"
@@ -97,25 +100,25 @@ def _show(pieces: Iterable[Weighed]) -> None:
     """Show the text in colours where there are any, otherwise with marks below its lines."""
     from chargen.console import stderr, stdout
     from chargen.output import Output
+    from chargen.surprise import HEAT
 
     Output(sys.stdout)  # UTF-8, whatever the locale says
     console = stdout()
     if console.is_terminal and console.color_system and not console.no_color:
-        for line in _coloured(pieces):
+        colours = COLOURS if console.color_system == "standard" else tuple(c for c, _ in HEAT)
+        for line in _coloured(pieces, colours):
             console.print(line, soft_wrap=True)
-        stderr().print(_legend())
+        stderr().print(_legend(colours))
     else:
         write_lines(_marked(pieces, console))
         common.warn(MARKS)
 
 
-def _style(level: int) -> str:
-    from chargen.surprise import HEAT
-
-    return f"#000000 on {HEAT[level - 1][0]}" if level else ""
+def _style(level: int, colours: Colours) -> str:
+    return f"black on {colours[level - 1]}" if level else ""
 
 
-def _coloured(pieces: Iterable[Weighed]) -> Iterator[Text]:
+def _coloured(pieces: Iterable[Weighed], colours: Colours) -> Iterator[Text]:
     """Yield the lines of a text; a newline is seen where it surprises."""
     from rich.text import Text
 
@@ -124,22 +127,24 @@ def _coloured(pieces: Iterable[Weighed]) -> Iterator[Text]:
     line = Text()
     for piece in pieces:
         if piece.text == "\n":
-            line.append("↵" if piece.level else "", _style(piece.level))
+            line.append("↵" if piece.level else "", _style(piece.level, colours))
             yield line
             line = Text()
         else:
-            line.append(visible(piece.text), _style(piece.level))
+            line.append(visible(piece.text), _style(piece.level, colours))
     if line:
         yield line
 
 
-def _legend() -> Text:
+def _legend(colours: Colours) -> Text:
     from rich.text import Text
 
     from chargen.surprise import HEAT
 
-    steps = [(f" {bits:.0f} bits ", _style(step)) for step, (_, bits) in enumerate(HEAT, 1)]
-    return Text.assemble(*steps, " or more a character")
+    legend = Text()
+    for step, (_, bits) in enumerate(HEAT, 1):
+        legend.append(f" {bits:.0f} bits ", _style(step, colours))
+    return legend.append(" or more a character")
 
 
 def _marked(pieces: Iterable[Weighed], console: Console) -> Iterator[str]:
