@@ -15,7 +15,7 @@ from chargen import repl, surprise
 from chargen.engine import State
 from chargen.errors import TokenizerError
 from chargen.repl import Session
-from chargen.sampler import Place, Sampler, load
+from chargen.sampler import PROMPT_CHUNK, Place, Sampler, load
 from chargen.surprise import (
     Weighed,
     best_guesses,
@@ -91,7 +91,7 @@ def test_any_chunks_give_the_same_values(
 ) -> None:
     sampler = load(trained / "small" / "model.safetensors", threads=1)
     whole = list(surprises(sampler, prose[:600], guesses=3))
-    monkeypatch.setattr(surprise, "PROMPT_CHUNK", chunk)
+    monkeypatch.setattr("chargen.surprise.PROMPT_CHUNK", chunk)
     monkeypatch.setattr(surprise, "PART", 50)
     cut = list(surprises(sampler, prose[:600], guesses=3))
     assert [w.text for w in cut] == [w.text for w in whole]
@@ -110,14 +110,14 @@ def test_a_long_text_is_read_as_its_pieces_are_wanted() -> None:
     sampler = hashing()
     pieces = surprises(sampler, "abcdefgh" * 100_000)
     next(pieces)
-    assert steps(sampler) <= surprise.PROMPT_CHUNK + 1
+    assert steps(sampler) <= PROMPT_CHUNK + 1
 
 
 def test_with_many_tokens_fewer_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     widths = []
 
     class Watched(Hashing):
-        def run(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:  # type: ignore[type-arg]
+        def run(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
             widths.append(ids.shape[1])
             return super().run(ids, state)
 
