@@ -164,12 +164,15 @@ def test_heat_writes_a_page_and_overwrites_none(chargen: Run) -> None:
         (("score", "--json", "--csv"), "--json and --csv are two forms; leave one out"),
         (("heat", "text", "--force"), "--force is about the page of --html; leave it out"),
         (("heat", "text", "--html", "no/a.html"), "cannot write 'no/a.html'; name a file in"),
+        (("heat", "text", "--html", "x" * 300), "cannot write 'xxx"),
+        (("heat", "long", "--html", "a.html"), "the text has 250,001 characters; a page shows"),
     ],
 )
 def test_what_cannot_be_read_is_one_clear_line(
     chargen: Run, args: tuple[str, ...], message: str
 ) -> None:
     write("empty", "\ufeff")
+    write("long", "a" * 250_001)
     write("latin", "caf\xe9".encode("latin-1"))
     done = chargen(*args)
     assert done.returncode in (1, 2)
@@ -182,3 +185,12 @@ def test_a_terminal_is_asked_for_a_text() -> None:
     terminal = Watched("score")
     terminal.see("there is no text; name its file, or pipe it in")
     assert terminal.end() == 2
+
+
+def test_reading_needs_no_torch(chargen: Run) -> None:
+    write("text.txt", TEXT)
+    for args in (("next",), ("heat", "text.txt", "--html", "a.html")):
+        done = chargen(*args, env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"})
+        assert done.returncode == 0
+        assert "chargen.surprise" in done.stderr
+        assert not re.search(r"\| +torch\b", done.stderr)

@@ -135,10 +135,10 @@ class Weighing:
 
     def words(self) -> str:
         """Return how well the model knows the text, once it was weighed."""
-        bits = self.bits_per_character
+        bits, count = self.bits_per_character, len(self._text)
         return (
-            f"{len(self._text):,} characters, {bits * math.log(2):.4f} nats and {bits:.4f} bits "
-            "per character"
+            f"{count:,} character{'s' * (count > 1)}, {bits * math.log(2):.4f} nats and "
+            f"{bits:.4f} bits per character"
         )
 
 
