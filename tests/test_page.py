@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,9 @@ def decoded(page: str) -> list[tuple[int, list[tuple[str, int]]]]:
 
 @given(text=st.text(min_size=1) | st.text("<>&\"'/$\0\n\r", min_size=1))
 def test_any_text_stands_on_the_page_whole(text: str) -> None:
-    page = make_page([Weighed(character, 1.0) for character in text], f"{text} & co")
-    assert Parsed(page).text == visible(text)
+    for pieces in ([Weighed(text, 1.0)], [Weighed(character, 1.0) for character in text]):
+        page = make_page(pieces, f"{text} & co")
+        assert Parsed(page).text == visible(text)
 
 
 def test_the_data_are_what_was_weighed() -> None:
@@ -91,6 +93,7 @@ def test_colours_are_levels_and_a_character_takes_few_bytes() -> None:
     page = make_page([Weighed("a", bits) for bits in (0, 2, 4, 6, 8)], "t")
     classes = re.findall("<i(.*?)>a</i>", page)
     assert classes == ["", *(f' class="h{level}"' for level in (1, 2, 3, 4))]
+    assert '<i class="h1 n">\n</i>' in make_page([Weighed("\n", 2.0)], "t")
     long = make_page(pieces_of("abc Ab " * 300), "t")
     assert (len(long) - len(page)) / 2100 < 60
 
@@ -99,7 +102,8 @@ def test_colours_are_levels_and_a_character_takes_few_bytes() -> None:
 
 DRIVE = """<script>
 const at = () => document.querySelector(".chosen").number + "=" +
-  box.querySelector(".there").textContent + "|" + box.querySelectorAll("tr").length;
+  box.querySelector(".there").textContent + "|" +
+  box.querySelectorAll("tr").length + "|" + box.querySelector("tr.there").textContent;
 const told = [at()];
 document.body.click();
 told.push(box.hidden);
@@ -129,7 +133,10 @@ def browser() -> str:
 
 def test_a_browser_shows_the_guesses(browser: str, isolated: Path) -> None:
     """A link to a place, the pointer, a click that stays, keys, and the text that is copied."""
-    pieces = pieces_of("a <b>\n\ncab")
+    pieces = [
+        replace(piece, guesses=(*piece.guesses[:4], Guess(0, piece.text, 0.0123)))
+        for piece in pieces_of("a <b>\n\ncab")
+    ]
     page = make_page(pieces, "t")
     Path("page.html").write_text(page.replace("</html>", DRIVE + "</html>"))
     done = subprocess.run(
@@ -151,7 +158,7 @@ def test_a_browser_shows_the_guesses(browser: str, isolated: Path) -> None:
     assert title, done.stderr[-2000:]
 
     def shown(number: int, name: str) -> str:
-        return f"{number}={name}: {pieces[number].bits:.2f} bits|5"
+        return f"{number}={name}: {pieces[number].bits:.2f} bits|5|{name}1.2 %"
 
     text = title[1].replace("&lt;", "<").replace("&gt;", ">")
     assert json.loads(text) == [

@@ -213,8 +213,6 @@ class Session:
         """
         last = self._last()
         before = last.before if last.asked else last.between
-        if len(last.text) > READ:
-            before = None
         return list(deque(surprises(self.sampler, last.text[-READ:], before), HEATED))
 
     def _last(self) -> Turn:
