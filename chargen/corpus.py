@@ -120,12 +120,16 @@ class Corpus:
 # -- reading ------------------------------------------------------------------------------
 
 
-def read_text(config: ReadConfig) -> Text:
+def read_text(config: ReadConfig, least: int | None = None) -> Text:
     """Look through the sources once: do they decode, how long are they, what is their checksum.
+
+    Args:
+        config: which text, and how it is read.
+        least: characters, or bytes, that there must be; by default enough to learn from.
 
     Raises:
         CorpusError: a source is missing, empty, unreadable, binary or not in its encoding,
-            or there is too little text to learn anything from.
+            or there is too little text.
     """
     sources, notes = find_sources(config.sources)
     notes += check_field(sources, config.field)
@@ -146,10 +150,10 @@ def read_text(config: ReadConfig) -> Text:
     if unfolded > length:
         count = unfolded - length
         notes.append(f"{count:,} CRLF line ends read as LF (--newlines keep leaves them)")
-    if length < SMALLEST:
+    if length < (SMALLEST if least is None else least):
+        more = f"{SMALLEST} are needed, and some thousands to learn a voice"
         raise CorpusError(
-            f"the corpus has {length} characters; at least {SMALLEST} are needed, "
-            "and some thousands to learn a voice"
+            f"the corpus has {length} characters; at least {more if least is None else least}"
         )
     return Text(tuple(sources), config, length, digest.hexdigest(), tuple(notes))
 
@@ -210,7 +214,7 @@ def encode_corpus(
         train=train,
         validation=validation,
         validation_characters=facts.get("validation_characters", 0),
-        unknown_rate=0.0 if tokenizer.unknown_id is None else facts["unknown_rate"],
+        unknown_rate=0.0 if tokenizer.unknown_id is None else facts.get("unknown_rate", 0.0),
         test=test,
         test_characters=facts.get("test_characters", 0),
         notes=(f"{facts['not_kept']} (the ids stay in memory)",) if "not_kept" in facts else (),

@@ -30,10 +30,10 @@ constraints
 engine runs
 model recipe
 cells
-transfer statistics
+heldout transfer statistics
 checkpoint corpus
 cache sources
-catalogue writing
+catalogue charts writing
 tokenizers
 advice events filters ngram output storage
 config devices team
