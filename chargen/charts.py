@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FORMATS = (".png", ".svg")
 MARKS = "●○■□▲△◆◇"  # one for each series
 BLOCKS = "▁▂▃▄▅▆▇█"
-MARGIN = 9  # columns of the numbers beside a chart
+MARGIN = 10  # columns of the numbers beside a chart
 # Distinct to colour-blind eyes (Okabe and Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 
