@@ -22,6 +22,7 @@ trainer
 facts
 job
 choosing
+inspection
 planning
 learner
 beam export surprise
@@ -51,6 +52,7 @@ TORCH = {
     "job",
     "trainer",
     "team",
+    "inspection",
 }
 
 

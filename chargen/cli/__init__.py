@@ -15,6 +15,7 @@ from chargen.cli.cells import cells
 from chargen.cli.corpus import corpus
 from chargen.cli.export import export
 from chargen.cli.info import info
+from chargen.cli.inspect import inspect
 from chargen.cli.repl import repl
 from chargen.cli.runs import runs
 from chargen.cli.sample import sample
@@ -47,6 +48,7 @@ def _show_version(wanted: bool) -> None:
 
 
 app.add_typer(corpus, name="corpus")
+app.add_typer(inspect, name="inspect")
 
 
 @app.callback()
