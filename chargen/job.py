@@ -20,9 +20,10 @@ from chargen.checkpoint import (
 )
 from chargen.choosing import Choice, choose
 from chargen.config import LayerConfig, ModelConfig, ReadConfig, TrainConfig
-from chargen.corpus import Corpus, Text, encode_corpus, read_text
-from chargen.errors import ChargenError, CheckpointError
+from chargen.corpus import Corpus, Text, encode_corpus
+from chargen.errors import ChargenError, CheckpointError, CorpusError
 from chargen.evaluation import COUNTED, score_counting
+from chargen.heldout import read_again
 from chargen.planning import Plan, budget_steps
 from chargen.runs import STDIN_COPY, is_finished
 from chargen.storage import writing
@@ -292,15 +293,12 @@ def _check(saved: Saved, model: ModelConfig, plan: Plan) -> None:
 
 
 def _read_again(run: Path, source: dict[str, Any], kind: str) -> Text:
-    kept = {name: source[name] for name in ("encoding", "newlines", "separator", "field")}
-    reading = ReadConfig(tuple(source["sources"]), kind, **kept)
-    text = read_text(reading)
-    if text.sha256 != source["sha256"]:
+    try:
+        return read_again(source, kind)
+    except CorpusError as error:
         raise CheckpointError(
-            f"run {run.name!r} cannot resume: its corpus ({', '.join(reading.sources)}) has "
-            "changed; bring the old text back, or train a new run"
-        )
-    return text
+            f"run {run.name!r} cannot resume: {error}, or train a new run"
+        ) from None
 
 
 def _extended(job: Job, budget: TrainConfig) -> Job:

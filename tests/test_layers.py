@@ -22,18 +22,20 @@ trainer
 facts
 job
 choosing
+inspection
 planning
 learner
 beam export surprise
 evaluation sampler
+measuring
 constraints
 engine runs
 model recipe
 cells
-transfer statistics
+heldout transfer statistics
 checkpoint corpus
 cache sources
-catalogue writing
+catalogue charts writing
 tokenizers
 advice events filters ngram output storage
 config devices team
@@ -51,6 +53,7 @@ TORCH = {
     "job",
     "trainer",
     "team",
+    "inspection",
 }
 
 

@@ -16,6 +16,7 @@ from chargen.cli.corpus import corpus
 from chargen.cli.export import export
 from chargen.cli.heat import heat
 from chargen.cli.info import info
+from chargen.cli.inspect import inspect
 from chargen.cli.next import next_characters
 from chargen.cli.repl import repl
 from chargen.cli.runs import runs
@@ -53,6 +54,7 @@ def _show_version(wanted: bool) -> None:
 
 
 app.add_typer(corpus, name="corpus")
+app.add_typer(inspect, name="inspect")
 
 
 @app.callback()
