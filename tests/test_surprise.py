@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chargen import repl, surprise
+from chargen.corpus import Corpus
 from chargen.engine import State
 from chargen.errors import TokenizerError
+from chargen.measuring import carried, score
 from chargen.repl import Session
 from chargen.sampler import PROMPT_CHUNK, Place, Sampler, load
 from chargen.surprise import (
@@ -75,6 +77,17 @@ def test_pieces_join_to_the_text_and_bits_to_its_cost(text: str, kind: str) -> N
         sum(w.bits for w in weighed)
     )
     assert "".join(word.text for word in by_word(weighed)) == text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_sum_is_what_an_evaluation_says(kind: str) -> None:
+    sampler, text = hashing(tokenizer(kind)), "abba\ncab é日 a1.\n" * 30
+    known = sampler.tokenizer
+    train, validation = known.encode("\n"), known.encode(text)
+    corpus = Corpus(known, train, validation, len(text), 0.0)
+    told = score(carried(sampler.engine, corpus), corpus)
+    bits = sum(w.bits for w in surprises(sampler, text))
+    assert bits / len(text) == pytest.approx(told.bits_per_char)
 
 
 def test_a_lone_surrogate_is_refused() -> None:
