@@ -12,6 +12,7 @@ import typer
 from chargen import __version__
 from chargen.cli import common
 from chargen.cli.cells import cells
+from chargen.cli.compare import compare
 from chargen.cli.corpus import corpus
 from chargen.cli.export import export
 from chargen.cli.info import info
@@ -35,6 +36,7 @@ for command, example in (
     (repl, "chargen repl -m my-2026-11-21"),
     (info, "chargen info --json"),
     (runs, "chargen runs"),
+    (compare, "chargen compare lstm gru --plot curves.png"),
     (cells, "chargen cells | less"),
     (export, "chargen export --onnx model.onnx --int8"),
 ):
