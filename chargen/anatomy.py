@@ -77,7 +77,7 @@ def parts(config: ModelConfig) -> tuple[Part, ...]:
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes that training takes on top of what torch itself takes.
+    """Bytes that a step of training takes, on top of what torch itself takes.
 
     Attributes:
         weights: those that learn.

@@ -126,10 +126,15 @@ def _memory(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("to train", "-"),
     ]
     if training:
-        rows[-1] = ("to train", f"{readable(training['total'])} on top of what torch takes:")
+        rows[-1] = (
+            "to train",
+            f"{readable(training['total'])}; torch itself and evaluations apart",
+        )
         rows += [(f"  {name}", readable(size)) for name, size in training.items()][:-1]
     measured = memory["measured"]
-    words = "-" if measured is None else f"{readable(measured)}, with torch and counting"
+    words = (
+        "-" if measured is None else f"{readable(measured)} at steps, torch and counting included"
+    )
     return [*rows, ("its run held", words)]
 
 
