@@ -27,6 +27,7 @@ planning
 learner
 beam export surprise
 evaluation sampler
+measuring
 constraints
 engine runs
 model recipe
