@@ -25,8 +25,9 @@ choosing
 inspection
 planning
 learner
-beam export surprise
-evaluation sampler
+beam export report surprise
+adaptation evaluation sampler
+baselines
 measuring
 constraints
 engine runs
@@ -44,6 +45,7 @@ errors
 """
 RANK = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in line.split()}
 TORCH = {
+    "adaptation",
     "cells",
     "model",
     "recipe",
