@@ -33,7 +33,8 @@ constraints
 engine runs
 model recipe
 cells
-heldout transfer statistics
+comparison
+anatomy heldout transfer statistics
 checkpoint corpus
 cache sources
 catalogue charts writing

@@ -12,6 +12,7 @@ import typer
 from chargen import __version__
 from chargen.cli import common
 from chargen.cli.cells import cells
+from chargen.cli.compare import compare
 from chargen.cli.corpus import corpus
 from chargen.cli.eval import evaluate
 from chargen.cli.export import export
@@ -37,6 +38,7 @@ for command, example in (
     (evaluate, "chargen eval my.txt --json"),
     (info, "chargen info --json"),
     (runs, "chargen runs"),
+    (compare, "chargen compare lstm gru --plot curves.png"),
     (cells, "chargen cells | less"),
     (export, "chargen export --onnx model.onnx --int8"),
 ):
