@@ -18,9 +18,8 @@ BYTES = {"float32": 4, "bfloat16": 2}  # of a number in the precision of product
 MOMENTS = {"adamw": 2, "adam": 2, "rmsprop": 1, "sgd": 1}  # numbers an optimizer keeps a weight
 
 # Numbers that a step of training holds for each token and hidden unit when it holds most: in
-# float32 whatever the precision, and in the run's precision. Of our own cells they are the
-# tensors kept for the way back and those made on it (cells/); of torch.nn's layers, which keep
-# what they like, they are measured (python -m benchmarks.footprint).
+# float32 whatever the precision, and in the run's precision. They were fitted to what torch's
+# profiler saw (python -m benchmarks.footprint).
 UNITS = {
     "rnn": (0, 3),
     "rnn-relu": (0, 3),

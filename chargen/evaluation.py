@@ -31,7 +31,7 @@ FINAL = (
 )
 QUANTISED = 2048  # tokens on which the cost of int8 weights is measured
 SEEN = 1 << 17  # tokens of the training part that are scored at most
-CHUNK = 1 << 22  # logits held at once
+CHUNK = 1 << 22  # logits, or numbers in a layer, held at once
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -137,7 +137,8 @@ def _score(model: LanguageModel, corpus: Corpus, tokens: Ids, counted: NDArray[n
     device = model.head.weight.device
     batch, steps = counted.shape
     state, nats = model.init_state(batch), 0.0
-    chunk = max(1, min(8192, CHUNK // (batch * model.config.vocab_size)))
+    widest = max(model.config.vocab_size, *(4 * cell.hidden_size for cell in model.cells))
+    chunk = max(1, CHUNK // (batch * widest))
     for start in range(0, steps, chunk):
         window = tokens[:, start : start + chunk + 1].astype(np.int64)
         keep = torch.from_numpy(counted[:, start : start + chunk]).to(device)
