@@ -16,25 +16,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from chargen.baselines import COUNTED, best_order, counted
 from chargen.cells import State
 from chargen.corpus import WARM, Corpus
 from chargen.engine import Engine, make_engine
-from chargen.measuring import Score, carried, naming, score, windows
+from chargen.measuring import SCORED, Score, carried, naming, score, windows
 from chargen.model import Dropout, LanguageModel
-from chargen.ngram import KneserNey
 from chargen.tokenizers import Ids
 
 LANES = 32
-COUNTED = 1 << 21  # tokens that are counted at most
-LONGEST = 9  # tokens of the longest n-gram
 FINAL = (
     *("final_val_loss", "final_val_bits_per_char", "final_window_loss"),
     *("final_train_loss", "final_test_loss", "int8_bits_per_char"),
 )
 QUANTISED = 2048  # tokens on which the cost of int8 weights is measured
-SCORED = 1 << 21  # tokens of a part that the end of a run scores at most
 SEEN = 1 << 17  # tokens of the training part that are scored at most
-CHUNK = 1 << 22  # logits held at once
+CHUNK = 1 << 22  # logits, or numbers in a layer, held at once
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -116,18 +113,16 @@ def cost_of_int8(model: LanguageModel, corpus: Corpus) -> float:
 
 
 def score_counting(corpus: Corpus) -> tuple[int, Score]:
-    """Score the validation part by counting alone, with ``ngram.KneserNey``.
+    """Score the validation part by counting alone, with ``baselines.counted``.
 
     Returns:
         The order that does best, and its score: the floor that a model has to beat. Of very
         long texts only the tokens next to the border are counted and scored.
     """
-    counted, scored = corpus.train[-COUNTED:], corpus.validation[:COUNTED]
-    ids = np.concatenate([counted, scored]).astype(np.int64)
-    model = KneserNey(ids[: len(counted)], corpus.tokenizer.vocab_size, LONGEST)
-    nats = [float(costs.sum()) for costs in model.costs(ids, len(counted))]
-    best = min(range(LONGEST), key=lambda n: nats[n])
-    return best + 1, _total(corpus, nats[best], ids[len(counted) :])
+    corpus = corpus.limited(COUNTED)
+    costs = counted(corpus.train, corpus)
+    order = best_order(costs)
+    return order, _total(corpus, float(costs[order - 1].sum()), corpus.validation)
 
 
 def _with_context(corpus: Corpus) -> tuple[int, Ids]:
@@ -142,7 +137,8 @@ def _score(model: LanguageModel, corpus: Corpus, tokens: Ids, counted: NDArray[n
     device = model.head.weight.device
     batch, steps = counted.shape
     state, nats = model.init_state(batch), 0.0
-    chunk = max(1, min(8192, CHUNK // (batch * model.config.vocab_size)))
+    widest = max(model.config.vocab_size, *(4 * cell.hidden_size for cell in model.cells))
+    chunk = max(1, CHUNK // (batch * widest))
     for start in range(0, steps, chunk):
         window = tokens[:, start : start + chunk + 1].astype(np.int64)
         keep = torch.from_numpy(counted[:, start : start + chunk]).to(device)

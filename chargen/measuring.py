@@ -25,6 +25,7 @@ WINDOW = 256  # tokens of a fresh window
 LANES = 32  # windows read side by side
 STEPS = 1024  # tokens of a lane read in one call
 LOGITS = 1 << 22  # held at once, at most
+SCORED = 1 << 21  # tokens of a held-out part that are scored at most
 BLOCKS = 40  # in which a text is cut for the interval
 SHORTEST = 100  # tokens of such a block
 
@@ -39,15 +40,11 @@ class Costs:
 
     Attributes:
         nats: -ln P of each token given those before it, (N,).
-        hits: whether it was the model's likeliest guess, (N,).
+        hits: whether it was the likeliest guess, (N,), where that is known.
     """
 
     nats: Floats
-    hits: NDArray[np.bool_]
-
-    def part(self, tokens: slice) -> Costs:
-        """Return the costs of some of the tokens."""
-        return Costs(self.nats[tokens], self.hits[tokens])
+    hits: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -181,7 +178,7 @@ def score(costs: Costs, corpus: Corpus, tokens: slice = slice(None)) -> Score:
         len(ids),
         float(characters[ids].sum()),
         float(octets[ids].sum()),
-        float(costs.hits[tokens].mean()),
+        None if costs.hits is None else float(costs.hits[tokens].mean()),
         _margin(nats, characters[ids]),
     )
 

@@ -17,9 +17,9 @@ import torch
 
 from chargen.config import PRECISIONS, ModelConfig, TrainConfig, require
 from chargen.corpus import Corpus, Lanes, fit_lanes
-from chargen.evaluation import LANES, QUANTISED, SCORED, SEEN, autocast, engine_of, score_lanes
+from chargen.evaluation import LANES, QUANTISED, SEEN, autocast, engine_of, score_lanes
 from chargen.learner import Learner
-from chargen.measuring import carried
+from chargen.measuring import SCORED, carried
 
 EVALUATION_SHARE = 0.05  # of the time
 PROBE_STEPS = 3
