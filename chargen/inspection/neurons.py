@@ -1,0 +1,265 @@
+"""Which units of a model follow something that a reader can see.
+
+Karpathy, Johnson and Fei-Fei (2015, section 4.2) showed units that follow quotes or the place in
+the line, found by eye. Here each unit is compared with each feature of ``features``, by its
+correlation among steps with the same last two characters: what these two say, any network knows.
+An untrained network still echoes what was a little before; so a unit counts only if it follows a
+feature clearly better than the best unit of an untrained network of the same shape does. And it
+must do so again, in the same direction, on the half of the text that it was not chosen on.
+
+Legend of shapes: N steps, U units (each part of each layer's state), F features, B lanes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chargen.config import ModelConfig, TrainConfig
+from chargen.corpus import WARM, Corpus
+from chargen.engine import Engine, make_engine
+from chargen.inspection.features import FEATURES, measure
+from chargen.model import LanguageModel
+
+STEPS = 20_480  # tokens that are read
+NUMBERS = 50_000_000  # of activity that are held at most
+LANES = 16
+LEAST = 0.4  # correlation, below which a unit is not said to follow anything
+MARGIN = 1.25  # times what an untrained network reaches
+CHANGES = 20  # of a feature in each half, below which nothing can be said of it
+BLOCK = 256  # units that are compared at once
+
+Numbers = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the units of a model did along a text.
+
+    Attributes:
+        pieces: the text that each step completed: a character, several, or none (N).
+        activity: of each unit at each step, (N, U).
+    """
+
+    pieces: tuple[str, ...]
+    activity: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """How units and features go together, (2, U, F): on the first half and the held-out one."""
+
+    values: Numbers
+
+    @property
+    def best(self) -> Numbers:
+        """The strongest of any unit, (2, F)."""
+        strongest: Numbers = np.abs(self.values).max(axis=1)
+        return strongest
+
+
+@dataclass(frozen=True)
+class Find:
+    """A unit that follows a feature.
+
+    Attributes:
+        feature: its name in ``FEATURES``.
+        unit: its place among the units.
+        first: correlation on the half that it was chosen on.
+        held_out: correlation on the other half.
+        untrained: what the best unit of an untrained network reaches there.
+    """
+
+    feature: str
+    unit: int
+    first: float
+    held_out: float
+    untrained: float
+
+
+def unit_names(config: ModelConfig) -> list[str]:
+    """Return the name of every unit, such as ``c0:123``: part of the state, layer, unit."""
+    return [
+        f"{part}{number}:{unit}"
+        for number, layer in enumerate(config.layers)
+        for part in layer.states
+        for unit in range(layer.hidden)
+    ]
+
+
+# -- reading ------------------------------------------------------------------------------
+
+
+def read_units(engine: Engine, corpus: Corpus) -> Reading:
+    """Read the beginning of a validation part, and note what every unit does.
+
+    The text is cut in lanes that are read side by side, each after the 256 tokens before it.
+    """
+    ids = np.concatenate([corpus.context, corpus.validation]).astype(np.int64)
+    width = sum(part.shape[2] for part in engine.init_state(1))
+    first = len(corpus.context)
+    places = _lanes(first, min(len(ids) - first, STEPS, max(1, NUMBERS // width)))
+    activity = np.empty((places.size, width), np.float32).reshape(*places.shape, width)
+    state = engine.init_state(len(places))
+    for step in range(-WARM, places.shape[1]):
+        now = places[:, 0] + step  # (B,)
+        _, state = engine.run(ids[np.maximum(now, 0), None], state)
+        if step < 0:
+            begun = (now >= 0).astype(np.float32)[:, None]  # else nothing was read yet
+            state = tuple(part * begun for part in state)
+        else:
+            activity[:, step] = np.concatenate([part[0] for part in state], axis=1)
+    decoder = corpus.tokenizer.decoder()
+    pieces = tuple(decoder.push(token) for token in ids[places].reshape(-1).tolist())
+    return Reading(pieces, activity.reshape(-1, width))
+
+
+def _lanes(first: int, count: int) -> Places:
+    """Return the places of the tokens that each lane reads, (B, N / B), from ``first`` on."""
+    lanes = max(1, min(LANES, count // (4 * WARM)))
+    return first + np.arange(count - count % lanes).reshape(lanes, -1)
+
+
+def untrained(config: ModelConfig, start: dict[str, Any]) -> Engine:
+    """Return an untrained network of a model's shape, its weights drawn as that model's were.
+
+    Args:
+        config: the shape.
+        start: settings of its training, by their names in ``TrainConfig``.
+    """
+    names = ("recurrent_init", "recurrent_scale", "input_init", "forget_bias")
+    recipe = TrainConfig(**{name: start[name] for name in names if name in start}, seed=0)
+    return make_engine(LanguageModel(config, recipe).weights(), config, "cpu")
+
+
+# -- comparing ----------------------------------------------------------------------------
+
+
+def features_of(reading: Reading) -> Numbers:
+    """Return the features at each step, (N, F): those of the last character that was complete."""
+    values = measure("".join(reading.pieces))
+    return values[np.maximum(_ends(reading) - 1, 0)]
+
+
+def varying(features: Numbers) -> NDArray[np.bool_]:
+    """Tell of each feature (N, F) whether it changes often enough in both halves, (F,)."""
+    changes = [np.count_nonzero(np.diff(half, axis=0), axis=0) for half in _halves(features)]
+    enough: NDArray[np.bool_] = np.minimum(*changes) >= CHANGES
+    return enough
+
+
+def correlate(reading: Reading, features: Numbers) -> Correlations:
+    """Correlate each unit with each feature among steps with the same last two characters."""
+    groups = np.array_split(_recent(reading), 2)
+    halves = zip(groups, _halves(reading.activity), _halves(features), strict=True)
+    return Correlations(np.stack([_within(*half) for half in halves]))
+
+
+def find_units(own: Correlations, twin: Correlations, kept: NDArray[np.bool_]) -> list[Find]:
+    """Return the best unit of each feature, if it follows it; the clearest find first.
+
+    Args:
+        own: of the model.
+        twin: of an untrained network of its shape.
+        kept: the features that vary enough, (F,).
+    """
+    least = np.maximum(LEAST, MARGIN * twin.best)  # (2, F)
+    finds = []
+    for number, name in enumerate(FEATURES):
+        unit = int(np.abs(own.values[0, :, number]).argmax())
+        first, held = own.values[:, unit, number].tolist()
+        again = abs(held) >= least[1, number] and first * held > 0
+        if kept[number] and again and abs(first) >= least[0, number]:
+            finds.append(Find(name, unit, first, held, float(twin.best[1, number])))
+    return sorted(finds, key=lambda find: -abs(find.held_out))
+
+
+def _halves(values: NDArray[Any]) -> list[NDArray[Any]]:
+    return np.array_split(values, 2)
+
+
+def _ends(reading: Reading) -> Places:
+    """Return how many characters are complete after each step, (N,)."""
+    return np.cumsum([len(piece) for piece in reading.pieces])
+
+
+def _recent(reading: Reading) -> Places:
+    """Return a number for the last two characters at each step, (N,)."""
+    text = "".join(reading.pieces)
+    codes = np.array([0, 0, *map(ord, text)], np.int64)
+    ends = _ends(reading)
+    pairs = codes[ends] * 0x110000 + codes[ends + 1]
+    _, groups = np.unique(pairs, return_inverse=True)
+    numbers: Places = groups.astype(np.int64)
+    return numbers
+
+
+def _within(groups: Places, activity: NDArray[np.float32], features: Numbers) -> Numbers:
+    """Correlate units (N, U) with features (N, F), (U, F), all less the mean of their group."""
+    others = _normed(groups, features)
+    blocks = np.split(activity, range(BLOCK, activity.shape[1], BLOCK), axis=1)
+    return np.concatenate([_normed(groups, block).T @ others for block in blocks])
+
+
+def _normed(groups: Places, values: NDArray[Any]) -> Numbers:
+    """Return columns (N, K) less the mean of each group, and of length one; a constant stays 0."""
+    order = np.argsort(groups, kind="stable")
+    _, starts, counts = np.unique(groups[order], return_index=True, return_counts=True)
+    rows = values[order].astype(np.float64)
+    means = np.add.reduceat(rows, starts, axis=0) / counts[:, None]
+    rows -= np.repeat(means, counts, axis=0)
+    lengths = np.sqrt((rows**2).sum(axis=0))
+    normed = np.empty_like(rows)
+    normed[order] = rows / np.where(lengths > 1e-6 * len(rows) ** 0.5, lengths, np.inf)
+    return normed
+
+
+# -- showing ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A piece of the text and how active a unit was along it.
+
+    Attributes:
+        unit: its place among the units.
+        pieces: the text that each step completed.
+        levels: the unit's activity after each step, 0 its lowest and 1 its highest.
+    """
+
+    unit: int
+    pieces: tuple[str, ...]
+    levels: tuple[float, ...]
+
+
+def passage(reading: Reading, unit: int, length: int = 400) -> Passage:
+    """Return the passage of the held-out half in which a unit's activity varies most.
+
+    Lowest and highest leave out the outermost hundredth on each side of all that was read.
+    """
+    activity = reading.activity[:, unit].astype(np.float64)
+    low, high = np.quantile(activity, [0.01, 0.99])
+    levels = np.clip((activity - low) / (high - low or 1.0), 0, 1)
+    start = _liveliest(levels, len(levels) // 2, length)
+    start = _line_start(reading.pieces, start, length // 4)
+    end = start + length
+    return Passage(unit, reading.pieces[start:end], tuple(levels[start:end].tolist()))
+
+
+def _liveliest(levels: Numbers, first: int, length: int) -> int:
+    """Return where, from ``first`` on, the window begins that varies most."""
+    starts = range(first, max(first + 1, len(levels) - length), max(1, length // 4))
+    return max(starts, key=lambda start: float(levels[start : start + length].var()))
+
+
+def _line_start(pieces: Sequence[str], start: int, most: int) -> int:
+    """Move a start back to the beginning of its line, if that is near."""
+    for earlier in range(start, max(0, start - most), -1):
+        if pieces[earlier - 1].endswith("\n"):
+            return earlier
+    return start
