@@ -12,7 +12,6 @@ Legend of shapes: N steps, U units (each part of each layer's state), F features
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +22,12 @@ from chargen.config import ModelConfig, TrainConfig
 from chargen.corpus import WARM, Corpus
 from chargen.engine import Engine, make_engine
 from chargen.inspection.features import FEATURES, measure
+from chargen.inspection.lanes import STEPS, side_by_side
 from chargen.model import LanguageModel
 
-STEPS = 20_480  # tokens that are read
 NUMBERS = 50_000_000  # of activity that are held at most
-LANES = 16
 LEAST = 0.4  # correlation, below which a unit is not said to follow anything
-MARGIN = 1.25  # times what an untrained network reaches
+MARGIN = 1.5  # times what an untrained network reaches
 CHANGES = 20  # of a feature in each half, below which nothing can be said of it
 BLOCK = 256  # units that are compared at once
 
@@ -65,7 +63,7 @@ class Correlations:
 
 @dataclass(frozen=True)
 class Find:
-    """A unit that follows a feature.
+    """A unit and a feature, and how they go together.
 
     Attributes:
         feature: its name in ``FEATURES``.
@@ -96,33 +94,22 @@ def unit_names(config: ModelConfig) -> list[str]:
 
 
 def read_units(engine: Engine, corpus: Corpus) -> Reading:
-    """Read the beginning of a validation part, and note what every unit does.
-
-    The text is cut in lanes that are read side by side, each after the 256 tokens before it.
-    """
-    ids = np.concatenate([corpus.context, corpus.validation]).astype(np.int64)
-    width = sum(part.shape[2] for part in engine.init_state(1))
-    first = len(corpus.context)
-    places = _lanes(first, min(len(ids) - first, STEPS, max(1, NUMBERS // width)))
-    activity = np.empty((places.size, width), np.float32).reshape(*places.shape, width)
-    state = engine.init_state(len(places))
-    for step in range(-WARM, places.shape[1]):
-        now = places[:, 0] + step  # (B,)
-        _, state = engine.run(ids[np.maximum(now, 0), None], state)
-        if step < 0:
-            begun = (now >= 0).astype(np.float32)[:, None]  # else nothing was read yet
-            state = tuple(part * begun for part in state)
-        else:
-            activity[:, step] = np.concatenate([part[0] for part in state], axis=1)
+    """Read the beginning of a validation part, and note what every unit does."""
+    state = engine.init_state(1)
+    units = sum(part.shape[2] for part in state)
+    lanes = side_by_side(corpus, min(STEPS, max(1, NUMBERS // units)))
+    batch, steps = lanes.tokens.shape
+    activity = np.empty((batch, steps - WARM, units), np.float32)
+    state = engine.init_state(batch)
+    for step in range(steps):
+        _, state = engine.run(lanes.tokens[:, step, None], state)
+        there = lanes.there[:, step, None]  # else nothing was read yet
+        state = tuple(np.where(there, part, np.float32(0)) for part in state)
+        if step >= WARM:
+            activity[:, step - WARM] = np.concatenate([part[0] for part in state], axis=1)
     decoder = corpus.tokenizer.decoder()
-    pieces = tuple(decoder.push(token) for token in ids[places].reshape(-1).tolist())
-    return Reading(pieces, activity.reshape(-1, width))
-
-
-def _lanes(first: int, count: int) -> Places:
-    """Return the places of the tokens that each lane reads, (B, N / B), from ``first`` on."""
-    lanes = max(1, min(LANES, count // (4 * WARM)))
-    return first + np.arange(count - count % lanes).reshape(lanes, -1)
+    pieces = tuple(decoder.push(token) for token in lanes.counted.tolist())
+    return Reading(pieces, activity.reshape(-1, units))
 
 
 def untrained(config: ModelConfig, start: dict[str, Any]) -> Engine:
@@ -170,13 +157,25 @@ def find_units(own: Correlations, twin: Correlations, kept: NDArray[np.bool_]) -
     """
     least = np.maximum(LEAST, MARGIN * twin.best)  # (2, F)
     finds = []
-    for number, name in enumerate(FEATURES):
+    for number in np.flatnonzero(kept).tolist():
         unit = int(np.abs(own.values[0, :, number]).argmax())
-        first, held = own.values[:, unit, number].tolist()
-        again = abs(held) >= least[1, number] and first * held > 0
-        if kept[number] and again and abs(first) >= least[0, number]:
-            finds.append(Find(name, unit, first, held, float(twin.best[1, number])))
+        find = _find(own, twin, unit, number)
+        again = find.first * find.held_out > 0
+        if again and (np.abs([find.first, find.held_out]) >= least[:, number]).all():
+            finds.append(find)
     return sorted(finds, key=lambda find: -abs(find.held_out))
+
+
+def relations(
+    own: Correlations, twin: Correlations, kept: NDArray[np.bool_], unit: int
+) -> list[Find]:
+    """Return how one unit goes together with each feature that varies enough, weak or not."""
+    return [_find(own, twin, unit, number) for number in np.flatnonzero(kept).tolist()]
+
+
+def _find(own: Correlations, twin: Correlations, unit: int, number: int) -> Find:
+    first, held_out = own.values[:, unit, number].tolist()
+    return Find(list(FEATURES)[number], unit, first, held_out, float(twin.best[1, number]))
 
 
 def _halves(values: NDArray[Any]) -> list[NDArray[Any]]:
@@ -217,49 +216,3 @@ def _normed(groups: Places, values: NDArray[Any]) -> Numbers:
     normed = np.empty_like(rows)
     normed[order] = rows / np.where(lengths > 1e-6 * len(rows) ** 0.5, lengths, np.inf)
     return normed
-
-
-# -- showing ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Passage:
-    """A piece of the text and how active a unit was along it.
-
-    Attributes:
-        unit: its place among the units.
-        pieces: the text that each step completed.
-        levels: the unit's activity after each step, 0 its lowest and 1 its highest.
-    """
-
-    unit: int
-    pieces: tuple[str, ...]
-    levels: tuple[float, ...]
-
-
-def passage(reading: Reading, unit: int, length: int = 400) -> Passage:
-    """Return the passage of the held-out half in which a unit's activity varies most.
-
-    Lowest and highest leave out the outermost hundredth on each side of all that was read.
-    """
-    activity = reading.activity[:, unit].astype(np.float64)
-    low, high = np.quantile(activity, [0.01, 0.99])
-    levels = np.clip((activity - low) / (high - low or 1.0), 0, 1)
-    start = _liveliest(levels, len(levels) // 2, length)
-    start = _line_start(reading.pieces, start, length // 4)
-    end = start + length
-    return Passage(unit, reading.pieces[start:end], tuple(levels[start:end].tolist()))
-
-
-def _liveliest(levels: Numbers, first: int, length: int) -> int:
-    """Return where, from ``first`` on, the window begins that varies most."""
-    starts = range(first, max(first + 1, len(levels) - length), max(1, length // 4))
-    return max(starts, key=lambda start: float(levels[start : start + length].var()))
-
-
-def _line_start(pieces: Sequence[str], start: int, most: int) -> int:
-    """Move a start back to the beginning of its line, if that is near."""
-    for earlier in range(start, max(0, start - most), -1):
-        if pieces[earlier - 1].endswith("\n"):
-            return earlier
-    return start
