@@ -70,9 +70,9 @@ def neurons(
     with waiting("reading the text"):
         reading = units.read_units(open_engine(path, header, "cpu", threads), corpus)
         features = units.features_of(reading)
-        twin = units.untrained(header.config, header.training.get("config", {}))
         own = units.correlate(reading, features)
-        other = units.correlate(units.read_units(twin, corpus), features)
+        start = header.training.get("config", {})
+        other = units.correlate_untrained(header.config, start, corpus)
     kept = units.varying(features)
     if given:
         finds = [find for place in given for find in units.relations(own, other, kept, place)]

@@ -32,11 +32,11 @@ class Lanes:
         return self.tokens[:, WARM:].reshape(-1)
 
 
-def side_by_side(corpus: Corpus, most: int = STEPS) -> Lanes:
-    """Cut the first tokens of a validation part in lanes, ``most`` of them in all."""
+def side_by_side(corpus: Corpus, most: int = STEPS, lanes: int = LANES) -> Lanes:
+    """Cut the first tokens of a validation part, ``most`` at most, in so many lanes at most."""
     first = len(corpus.context)
     ids = np.concatenate([corpus.context, corpus.validation[:most]]).astype(np.int64)
-    lanes = max(1, min(LANES, (len(ids) - first) // SHORTEST))
+    lanes = max(1, min(lanes, (len(ids) - first) // SHORTEST))
     length = (len(ids) - first) // lanes
     places = first + np.arange(lanes)[:, None] * length + np.arange(-WARM, length)
     return Lanes(ids[np.maximum(places, 0)], places >= 0)

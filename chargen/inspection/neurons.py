@@ -22,7 +22,7 @@ from chargen.config import ModelConfig, TrainConfig
 from chargen.corpus import WARM, Corpus
 from chargen.engine import Engine, make_engine
 from chargen.inspection.features import FEATURES, measure
-from chargen.inspection.lanes import STEPS, side_by_side
+from chargen.inspection.lanes import LANES, STEPS, side_by_side
 from chargen.model import LanguageModel
 
 NUMBERS = 50_000_000  # of activity that are held at most
@@ -93,22 +93,26 @@ def unit_names(config: ModelConfig) -> list[str]:
 # -- reading ------------------------------------------------------------------------------
 
 
-def read_units(engine: Engine, corpus: Corpus) -> Reading:
-    """Read the beginning of a validation part, and note what every unit does."""
+def read_units(engine: Engine, corpus: Corpus, lanes: int = 1) -> Reading:
+    """Read the beginning of a validation part, and note what every unit does.
+
+    Several lanes are several times as fast, but each remembers only the 256 tokens before it:
+    enough for an untrained network, too little for one that counts.
+    """
     state = engine.init_state(1)
     units = sum(part.shape[2] for part in state)
-    lanes = side_by_side(corpus, min(STEPS, max(1, NUMBERS // units)))
-    batch, steps = lanes.tokens.shape
+    cut = side_by_side(corpus, min(STEPS, max(1, NUMBERS // units)), lanes)
+    batch, steps = cut.tokens.shape
     activity = np.empty((batch, steps - WARM, units), np.float32)
     state = engine.init_state(batch)
     for step in range(steps):
-        _, state = engine.run(lanes.tokens[:, step, None], state)
-        there = lanes.there[:, step, None]  # else nothing was read yet
+        _, state = engine.run(cut.tokens[:, step, None], state)
+        there = cut.there[:, step, None]  # else nothing was read yet
         state = tuple(np.where(there, part, np.float32(0)) for part in state)
         if step >= WARM:
             activity[:, step - WARM] = np.concatenate([part[0] for part in state], axis=1)
     decoder = corpus.tokenizer.decoder()
-    pieces = tuple(decoder.push(token) for token in lanes.counted.tolist())
+    pieces = tuple(decoder.push(token) for token in cut.counted.tolist())
     return Reading(pieces, activity.reshape(-1, units))
 
 
@@ -145,6 +149,12 @@ def correlate(reading: Reading, features: Numbers) -> Correlations:
     groups = np.array_split(_recent(reading), 2)
     halves = zip(groups, _halves(reading.activity), _halves(features), strict=True)
     return Correlations(np.stack([_within(*half) for half in halves]))
+
+
+def correlate_untrained(config: ModelConfig, start: dict[str, Any], corpus: Corpus) -> Correlations:
+    """Correlate the units of an untrained network of a model's shape; see ``untrained``."""
+    reading = read_units(untrained(config, start), corpus, LANES)
+    return correlate(reading, features_of(reading))
 
 
 def find_units(own: Correlations, twin: Correlations, kept: NDArray[np.bool_]) -> list[Find]:

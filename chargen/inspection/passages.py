@@ -105,7 +105,7 @@ def draw(passages: Sequence[tuple[str, Passage]]) -> Figure:
 
     laid_out = [(title, lines(shown, COLUMNS)) for title, shown in passages]
     heights = [len(rows) + 1.5 for _, rows in laid_out]
-    figure = Figure(figsize=(9, 0.22 * sum(heights) + 0.3), layout="constrained")
+    figure = Figure(figsize=(6, 0.17 * sum(heights) + 0.3), layout="constrained")
     grid = figure.subplots(len(laid_out), 1, squeeze=False, height_ratios=heights)
     for axes, (title, rows) in zip(grid[:, 0], laid_out, strict=True):
         _draw_lines(axes, rows)
@@ -115,15 +115,15 @@ def draw(passages: Sequence[tuple[str, Passage]]) -> Figure:
 
 def _draw_lines(axes: Axes, rows: list[Line]) -> None:
     font = _font()
+    style: dict[str, Any] = {"family": "monospace", "fontsize": 7, "parse_math": False}
+    style |= {"ha": "center", "va": "center"}
     for row, line in enumerate(rows):
-        column = 0
-        for look, step in line:
-            place, wide = (column + width(look) / 2, row + 0.5), width(look)
-            axes.broken_barh([(column, wide)], (row, 1), facecolors=colour(step))
+        ends = np.cumsum([width(look) for look, _ in line])
+        bars = [(end - width(look), width(look)) for end, (look, _) in zip(ends, line, strict=True)]
+        axes.broken_barh(bars, (row, 1), facecolors=[colour(step) for _, step in line])
+        for (left, wide), (look, _) in zip(bars, line, strict=True):
             known = look if font.get_char_index(ord(look)) else "□"
-            axes.text(*place, known, family="monospace", fontsize=7, ha="center", va="center",
-                      parse_math=False)  # fmt: skip
-            column += wide
+            axes.text(left + wide / 2, row + 0.5, known, **style)
     axes.set(xlim=(0, COLUMNS), ylim=(len(rows), 0))
     axes.set_axis_off()
 
