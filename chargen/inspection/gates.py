@@ -70,7 +70,7 @@ def saturation(model: LanguageModel, corpus: Corpus) -> list[Saturation]:
             for name, gate in layer.items():
                 sides = torch.stack([(gate < LEFT).sum(dim=0), (gate > RIGHT).sum(dim=0)])
                 counts[number, name] = counts.get((number, name), 0) + sides
-    parts = {key: (count / len(lanes.counted)).double().numpy() for key, count in counts.items()}
+    parts = {key: (count.double() / len(lanes.counted)).numpy() for key, count in counts.items()}
     return [Saturation(*key, *part) for key, part in parts.items()]
 
 
