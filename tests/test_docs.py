@@ -90,7 +90,7 @@ def test_every_example_of_the_help_names_a_real_option() -> None:
     from chargen.cli import app
 
     names = {command.callback.__name__ for command in app.registered_commands if command.callback}
-    assert names == {"train", "sample", "repl", "info", "runs", "cells", "export"}
+    assert names == {"train", "sample", "repl", "info", "runs", "cells", "export", "compare"}
     for name in names:
         assert f"chargen {name}" in README
 
