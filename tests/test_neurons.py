@@ -24,6 +24,7 @@ from chargen.errors import ConfigError
 from chargen.inspection.features import FEATURES, measure
 from chargen.inspection.lanes import side_by_side
 from chargen.inspection.neurons import (
+    Correlations,
     Find,
     Reading,
     correlate,
@@ -180,6 +181,21 @@ def test_what_does_not_hold_on_the_second_half_is_no_find() -> None:
     assert first.held_out == 0
 
 
+@pytest.mark.parametrize(
+    ("first", "held_out", "echo", "found"),
+    [(0.7, 0.7, 0.3, True), (-0.7, -0.7, 0.3, True), (0.7, 0.7, 0.5, False),
+     (0.7, 0.4, 0.3, False), (0.4, 0.7, 0.3, False), (0.39, 0.39, 0.1, False)],
+)  # fmt: skip
+def test_a_find_is_far_above_an_untrained_network_on_both_halves(
+    first: float, held_out: float, echo: float, found: bool
+) -> None:
+    own, twin = np.zeros((2, 3, len(FEATURES))), np.zeros((2, 5, len(FEATURES)))
+    own[:, 1, 2], twin[:, 4, 2] = (first, held_out), -echo
+    own[:, 0, 2] = 0.1, 1  # clearer on the held-out half, on which none is chosen
+    finds = find_units(Correlations(own), Correlations(twin), np.ones(len(FEATURES), bool))
+    assert finds == [Find("lines in paragraph", 1, first, held_out, echo)] * found
+
+
 def test_what_the_last_two_characters_say_counts_for_nothing() -> None:
     text = "".join(np.random.default_rng(2).choice(list("AB.c\n"), 4000))
     echo = [[float(a.isupper() and b.isupper())] for a, b in zip("x" + text, text, strict=False)]
@@ -211,10 +227,13 @@ def test_every_step_of_any_tokenizer_is_noted(tokenizer: str) -> None:
     reading = read_units(make_engine(model.weights(), model.config, "cpu"), corpus)
     assert "".join(reading.pieces) == text
     assert len(reading.activity) == len(corpus.validation)
-    with torch.no_grad():
-        ids = np.concatenate([corpus.context, corpus.validation]).astype(np.int64)
-        _, (h, c) = model(torch.from_numpy(ids[None]), model.init_state(1))
-    assert reading.activity[-1] == pytest.approx(torch.cat([h, c], dim=2)[0, 0].numpy(), abs=1e-5)
+    ids = np.concatenate([corpus.context, corpus.validation]).astype(np.int64)
+    for step in (0, -1):
+        read = torch.from_numpy(ids[None, : len(corpus.context) + 1] if step == 0 else ids[None])
+        with torch.no_grad():
+            _, state = model(read, model.init_state(1))
+        expected = torch.cat(state, dim=2)[0, 0].numpy()
+        assert reading.activity[step] == pytest.approx(expected, abs=1e-5)
 
 
 # -- showing ------------------------------------------------------------------------------

@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 
 BEST = 3  # finds of which a passage is shown
 COLUMNS = ("feature", "unit", "first half", "held-out half", "untrained")
-GATE_COLUMNS = (
-    *("layer", "gate", "below 0.1", "units mostly so"),
-    *("above 0.9", "units mostly so"),
-)
+GATE_COLUMNS = ("layer", "gate", "below 0.1", "mostly so", "above 0.9", "mostly so")
 COLOURS = "blue is where the unit's activity is low, red where it is high"
 MARKS = "below each character the unit's activity, from 0, its lowest, to 9, its highest"
 
@@ -320,7 +317,7 @@ def _show_gates(found: list[Saturation], header: ModelHeader) -> None:
         for part in found
     ]
     stdout().print(_table(GATE_COLUMNS, rows, 2))
-    print()
+    print("\nmostly so: the units of which this is true at more than nine steps of ten")
     for name in dict.fromkeys(part.gate for part in found):
         print(f"{name}: {MEANINGS[name]}")
     for chart in charts(found):
