@@ -106,10 +106,10 @@ def test_each_cell_names_its_gates(kind: str) -> None:
     corpus = corpus_of("abba cadabra " * 5, "a")
     found = saturation(model_of(f"{kind}:5,rnn:3,{kind}:4", corpus), corpus)
     assert [(part.layer, part.gate) for part in found] == [
-        (layer, gate) for layer in (0, 2) for gate in NAMES[kind]
+        (layer, gate) for layer in (1, 3) for gate in NAMES[kind]
     ]
     for part in found:
-        assert len(part.left) == len(part.right) == (5, 0, 4)[part.layer]
+        assert len(part.left) == len(part.right) == (5, 0, 4)[part.layer - 1]
         assert (part.left + part.right <= 1).all()
         assert part.gate in MEANINGS
 
@@ -128,12 +128,12 @@ def test_a_gate_forced_open_is_right_saturated_and_one_in_the_middle_neither() -
 def test_the_figure_has_a_panel_a_gate_and_a_colour_a_layer() -> None:
     part = np.array([0.1, 0.5])
     found = [
-        Saturation(layer, gate, part, part) for layer in (0, 1) for gate in ("reset", "update")
+        Saturation(layer, gate, part, part) for layer in (1, 2) for gate in ("reset", "update")
     ]
     figure = draw(found)
     assert [axes.get_title() for axes in figure.axes] == ["reset gates", "update gates"]
     names = figure.axes[0].get_legend_handles_labels()[1]
-    assert names == ["layer 0", "layer 1"]
+    assert names == ["layer 1", "layer 2"]
     assert [[series.name for series in chart.series] for chart in charts(found)] == [
         ["reset", "update"]
     ] * 2
@@ -148,7 +148,7 @@ def test_the_command_shows_each_layers_gates(
     gates(text)
     out = capsys.readouterr().out
     assert [line.split()[:2] for line in out.splitlines()[1:4]] == [
-        ["0", "input"], ["0", "forget"], ["0", "output"]
+        ["1", "input"], ["1", "forget"], ["1", "output"]
     ]  # fmt: skip
     assert "forget: 1 keeps the memory" in out
     assert "fraction of steps above 0.9" in out

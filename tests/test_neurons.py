@@ -24,11 +24,12 @@ from chargen.errors import ConfigError
 from chargen.inspection.features import FEATURES, measure
 from chargen.inspection.lanes import side_by_side
 from chargen.inspection.neurons import (
+    Comparison,
     Correlations,
     Find,
     Reading,
+    compare,
     correlate,
-    correlate_untrained,
     features_of,
     find_units,
     read_units,
@@ -102,10 +103,7 @@ def test_lanes_hold_the_text_in_order_with_what_comes_before(length: int) -> Non
 
 
 def searched(engine: Engine, config: ModelConfig, corpus: Corpus) -> list[Find]:
-    reading = read_units(engine, corpus)
-    features = features_of(reading)
-    twin = correlate_untrained(config, {}, corpus)
-    return find_units(correlate(reading, features), twin, varying(features))
+    return find_units(compare(engine, config, {}, corpus))
 
 
 def model_of(kind: str, corpus: Corpus, seed: int) -> LanguageModel:
@@ -157,8 +155,8 @@ def test_exactly_the_units_built_by_hand_are_found(prose: str) -> None:
     names = unit_names(model.config)
     finds = searched(engine, model.config, corpus)
     assert {names[find.unit]: find.feature for find in finds} == {
-        "c0:5": "line position",
-        "c0:9": "bracket depth",
+        "c1:5": "line position",
+        "c1:9": "bracket depth",
     }
     for find in finds:
         assert min(find.first, find.held_out) > 0.99
@@ -174,9 +172,10 @@ def test_what_does_not_hold_on_the_second_half_is_no_find() -> None:
     kept, twin = varying(features), correlate(reading, features)
     for share, found in ((1, ["line position"]), (-1, []), (0, [])):
         noise[:, 2] = np.where(np.arange(8000) < 4000, line, share * line)
-        finds = find_units(correlate(reading, features), twin, kept)
+        compared = Comparison(reading, correlate(reading, features), twin, kept)
+        finds = find_units(compared)
         assert [find.feature for find in finds] == found
-    (first, *_) = relations(correlate(reading, features), twin, kept, 2)
+    (first, *_) = relations(compared, 2)
     assert first.first > 0.99
     assert first.held_out == 0
 
@@ -192,7 +191,8 @@ def test_a_find_is_far_above_an_untrained_network_on_both_halves(
     own, twin = np.zeros((2, 3, len(FEATURES))), np.zeros((2, 5, len(FEATURES)))
     own[:, 1, 2], twin[:, 4, 2] = (first, held_out), -echo
     own[:, 0, 2] = 0.1, 1  # clearer on the held-out half, on which none is chosen
-    finds = find_units(Correlations(own), Correlations(twin), np.ones(len(FEATURES), bool))
+    reading, kept = Reading((), np.zeros((0, 3), np.float32)), np.ones(len(FEATURES), bool)
+    finds = find_units(Comparison(reading, Correlations(own), Correlations(twin), kept))
     assert finds == [Find("lines in paragraph", 1, first, held_out, echo)] * found
 
 
@@ -216,7 +216,7 @@ def test_units_have_names_for_each_part_of_the_state(kind: str) -> None:
     names = unit_names(ModelConfig(9, layers, 4))
     parts = list(CELL_CLASSES[kind](4, 3).states)
     assert list(layers[0].states) == parts
-    assert names == [f"{part}0:{unit}" for part in parts for unit in range(3)] + ["h1:0", "h1:1"]
+    assert names == [f"{part}1:{unit}" for part in parts for unit in range(3)] + ["h2:0", "h2:1"]
 
 
 @pytest.mark.parametrize("tokenizer", ["byte", "bpe"])
@@ -265,7 +265,7 @@ def test_the_liveliest_passage_of_the_second_half_is_shown() -> None:
 
 def test_a_picture_holds_any_text() -> None:
     shown = Passage(("$a_", "世", "\x07", "\n"), (0.1, 0.5, 0.9, 1.0))
-    figure = draw([("h0:1 $x", shown), ("h0:2", shown)])
+    figure = draw([("h1:1 $x", shown), ("h1:2", shown)])
     assert len(figure.axes) == 2
     assert [text.get_text() for text in figure.axes[0].texts] == [*"$a_", "□", "□", "↵"]
     assert figure.axes[0].get_xlim() == (0, COLUMNS)
@@ -275,14 +275,14 @@ def test_a_picture_holds_any_text() -> None:
 
 
 def test_the_command_tells_what_it_found(with_model: Path, trained: Path) -> None:
-    done = run_chargen("inspect", "neurons", "--unit", "c0:5", cwd=trained.parent)
+    done = run_chargen("inspect", "neurons", "--unit", "c1:5", cwd=trained.parent)
     assert done.returncode == 0, done.stderr
     table, passage_ = done.stdout.split("\n\n", 1)
     head, *rows = table.splitlines()
     assert head.split() == ["feature", "unit", "first", "half", "held-out", "half", "untrained"]
-    assert all("c0:5" in row for row in rows)
+    assert all("c1:5" in row for row in rows)
     title, *marked = passage_.splitlines()
-    assert title == "c0:5"
+    assert title == "c1:5"
     for line, marks in zip(marked[::2], marked[1::2], strict=True):
         assert len(line) == len(marks)
         assert set(marks) <= set("0123456789")
@@ -293,7 +293,8 @@ def test_where_nothing_varies_nothing_is_found(
     with_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = str(write("flat.txt", "the value of it " * 40))
-    neurons(text)
+    neurons(text, plot=Path("nothing.svg"))
+    assert not Path("nothing.svg").exists()
     out, err = capsys.readouterr()
     assert out.startswith("nothing found: ")
     assert len(out.splitlines()) == 1
@@ -306,5 +307,5 @@ def test_where_nothing_varies_nothing_is_found(
 
 def test_a_unit_that_is_not_there_is_refused(with_model: Path, prose: str) -> None:
     assert read_model_header(with_model).config.layers[0].hidden == 48
-    with pytest.raises(ConfigError, match=r"unit is 'c1:5'; allowed: h0:0 to h0:47, c0:0 to c0:47"):
-        neurons(str(write("a.txt", prose)), unit=["c1:5"])
+    with pytest.raises(ConfigError, match=r"unit is 'c2:5'; allowed: h1:0 to h1:47, c1:0 to c1:47"):
+        neurons(str(write("a.txt", prose)), unit=["c2:5"])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from chargen.checkpoint import ModelHeader
     from chargen.corpus import Corpus
     from chargen.inspection.gates import Saturation
-    from chargen.inspection.neurons import Find, Reading
+    from chargen.inspection.neurons import Comparison, Find, Reading
     from chargen.inspection.passages import Line, Passage
 
 BEST = 3  # finds of which a passage is shown
@@ -43,7 +43,7 @@ def neurons(
     model: common.Model = None,
     unit: Annotated[
         list[str] | None,
-        typer.Option(help="Show this unit, such as c0:123: part of the state, layer, unit."),
+        typer.Option(help="Show this unit, such as c1:123: part of the state, layer, unit."),
     ] = None,
     as_json: Json = False,
     plot: Plot = None,
@@ -61,35 +61,36 @@ def neurons(
 
     from chargen.console import waiting
     from chargen.engine import open_engine
-    from chargen.inspection import neurons as units
-    from chargen.inspection.features import FEATURES
+    from chargen.inspection.neurons import compare, find_units, relations
 
     with waiting("reading the text"):
-        reading = units.read_units(open_engine(path, header, "cpu", threads), corpus)
-        features = units.features_of(reading)
-        own = units.correlate(reading, features)
-        start = header.training.get("config", {})
-        other = units.correlate_untrained(header.config, start, corpus)
-    kept = units.varying(features)
+        engine = open_engine(path, header, "cpu", threads)
+        compared = compare(engine, header.config, header.training.get("config", {}), corpus)
+    finds = find_units(compared)
     if given:
-        finds = [find for place in given for find in units.relations(own, other, kept, place)]
-    else:
-        finds = units.find_units(own, other, kept)
-    left_out = [name for name, there in zip(FEATURES, kept, strict=True) if not there]
-    shown = _passages(reading, finds, header, given)
-    if plot:
+        finds = [find for place in given for find in relations(compared, place)]
+    shown = _passages(compared.reading, finds, header, given)
+    if plot and shown:
         from chargen.charts import save_figure
         from chargen.inspection.passages import draw
 
         save_figure(draw(shown), plot)
     if as_json:
-        print(json.dumps(_facts(path, reading, finds, shown, header), indent=2))
+        print(json.dumps(_facts(path, compared.reading, finds, shown, header), indent=2))
     else:
-        size = sum(map(len, reading.pieces))
-        common.warn(f"{size:,} characters read, {own.values.shape[1]:,} units compared")
-        if left_out:
-            common.warn(f"hardly varying in this text, and left out: {', '.join(left_out)}")
+        _tell_how(compared)
         _show(finds, shown, header)
+
+
+def _tell_how(compared: Comparison) -> None:
+    """Say what was read and compared, and what could not be."""
+    from chargen.inspection.features import FEATURES
+
+    size = sum(map(len, compared.reading.pieces))
+    common.warn(f"{size:,} characters read, {compared.own.values.shape[1]:,} units compared")
+    left_out = [name for name, there in zip(FEATURES, compared.kept, strict=True) if not there]
+    if left_out:
+        common.warn(f"hardly varying in this text, and left out: {', '.join(left_out)}")
 
 
 def _opened(
@@ -116,7 +117,7 @@ def _unit_places(names: list[str], header: ModelHeader) -> list[int]:
         if name not in known:
             parts = [
                 f"{part}{number}:0 to {part}{number}:{layer.hidden - 1}"
-                for number, layer in enumerate(header.config.layers)
+                for number, layer in enumerate(header.config.layers, 1)
                 for part in layer.states
             ]
             raise ConfigError(f"unit is {name!r}; allowed: {', '.join(parts)}")

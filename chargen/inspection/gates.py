@@ -44,7 +44,7 @@ class Saturation:
     """How a gate of a layer behaves.
 
     Attributes:
-        layer: its number, from 0 at the bottom.
+        layer: its number, 1 at the bottom.
         gate: its name in ``MEANINGS``.
         left: fraction of the steps at which each unit's gate is below 0.1, (H,).
         right: fraction of the steps at which it is above 0.9, (H,).
@@ -66,7 +66,7 @@ def saturation(model: LanguageModel, corpus: Corpus) -> list[Saturation]:
     for step in range(tokens.shape[1]):
         state, gates = _step(model, tokens[:, step], state)
         state = tuple(part * there[:, step, None] for part in state)  # else nothing was read yet
-        for number, layer in enumerate(gates if step >= WARM else ()):
+        for number, layer in enumerate(gates if step >= WARM else (), 1):
             for name, gate in layer.items():
                 sides = torch.stack([(gate < LEFT).sum(dim=0), (gate > RIGHT).sum(dim=0)])
                 counts[number, name] = counts.get((number, name), 0) + sides
@@ -120,7 +120,7 @@ def draw(found: list[Saturation]) -> Figure:
     panels = figure.subplots(1, len(names), squeeze=False, sharex=True, sharey=True)[0]
     for axes, name in zip(panels, names, strict=True):
         for part in (part for part in found if part.gate == name):
-            colour = COLOURS[part.layer % len(COLOURS)]
+            colour = COLOURS[(part.layer - 1) % len(COLOURS)]
             style = {"color": colour, "markersize": 3, "alpha": 0.5, "markeredgewidth": 0}
             axes.plot(part.left, part.right, "o", label=f"layer {part.layer}", **style)
         axes.plot([0, 1], [1, 0], color="#999999", linewidth=0.8)

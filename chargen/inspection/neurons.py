@@ -62,6 +62,23 @@ class Correlations:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """A reading, how its units go with the features, and what there is to hold against it.
+
+    Attributes:
+        reading: of the model.
+        own: correlations of its units.
+        twin: correlations of the units of an untrained network of its shape.
+        kept: the features that vary enough in this text, (F,).
+    """
+
+    reading: Reading
+    own: Correlations
+    twin: Correlations
+    kept: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Find:
     """A unit and a feature, and how they go together.
 
@@ -81,10 +98,10 @@ class Find:
 
 
 def unit_names(config: ModelConfig) -> list[str]:
-    """Return the name of every unit, such as ``c0:123``: part of the state, layer, unit."""
+    """Return the name of every unit, such as ``c1:123``: part of the state, layer, unit."""
     return [
         f"{part}{number}:{unit}"
-        for number, layer in enumerate(config.layers)
+        for number, layer in enumerate(config.layers, 1)
         for part in layer.states
         for unit in range(layer.hidden)
     ]
@@ -131,6 +148,24 @@ def untrained(config: ModelConfig, start: dict[str, Any]) -> Engine:
 # -- comparing ----------------------------------------------------------------------------
 
 
+def compare(
+    engine: Engine, config: ModelConfig, start: dict[str, Any], corpus: Corpus
+) -> Comparison:
+    """Compare the units of a model, and those of an untrained network, with all features.
+
+    Args:
+        engine: the model's.
+        config: its shape.
+        start: settings of its training, by their names in ``TrainConfig``.
+        corpus: its validation part is what is read.
+    """
+    reading = read_units(engine, corpus)
+    echo = read_units(untrained(config, start), corpus, LANES)
+    features = features_of(reading)
+    own, twin = correlate(reading, features), correlate(echo, features_of(echo))
+    return Comparison(reading, own, twin, varying(features))
+
+
 def features_of(reading: Reading) -> Numbers:
     """Return the features at each step, (N, F): those of the last character that was complete."""
     values = measure("".join(reading.pieces))
@@ -151,41 +186,28 @@ def correlate(reading: Reading, features: Numbers) -> Correlations:
     return Correlations(np.stack([_within(*half) for half in halves]))
 
 
-def correlate_untrained(config: ModelConfig, start: dict[str, Any], corpus: Corpus) -> Correlations:
-    """Correlate the units of an untrained network of a model's shape; see ``untrained``."""
-    reading = read_units(untrained(config, start), corpus, LANES)
-    return correlate(reading, features_of(reading))
-
-
-def find_units(own: Correlations, twin: Correlations, kept: NDArray[np.bool_]) -> list[Find]:
-    """Return the best unit of each feature, if it follows it; the clearest find first.
-
-    Args:
-        own: of the model.
-        twin: of an untrained network of its shape.
-        kept: the features that vary enough, (F,).
-    """
-    least = np.maximum(LEAST, MARGIN * twin.best)  # (2, F)
+def find_units(compared: Comparison) -> list[Find]:
+    """Return the best unit of each feature, if it follows it; the clearest find first."""
+    least = np.maximum(LEAST, MARGIN * compared.twin.best)  # (2, F)
     finds = []
-    for number in np.flatnonzero(kept).tolist():
-        unit = int(np.abs(own.values[0, :, number]).argmax())
-        find = _find(own, twin, unit, number)
+    for number in np.flatnonzero(compared.kept).tolist():
+        unit = int(np.abs(compared.own.values[0, :, number]).argmax())
+        find = _find(compared, unit, number)
         again = find.first * find.held_out > 0
         if again and (np.abs([find.first, find.held_out]) >= least[:, number]).all():
             finds.append(find)
     return sorted(finds, key=lambda find: -abs(find.held_out))
 
 
-def relations(
-    own: Correlations, twin: Correlations, kept: NDArray[np.bool_], unit: int
-) -> list[Find]:
+def relations(compared: Comparison, unit: int) -> list[Find]:
     """Return how one unit goes together with each feature that varies enough, weak or not."""
-    return [_find(own, twin, unit, number) for number in np.flatnonzero(kept).tolist()]
+    return [_find(compared, unit, number) for number in np.flatnonzero(compared.kept).tolist()]
 
 
-def _find(own: Correlations, twin: Correlations, unit: int, number: int) -> Find:
-    first, held_out = own.values[:, unit, number].tolist()
-    return Find(list(FEATURES)[number], unit, first, held_out, float(twin.best[1, number]))
+def _find(compared: Comparison, unit: int, number: int) -> Find:
+    first, held_out = compared.own.values[:, unit, number].tolist()
+    echo = float(compared.twin.best[1, number])
+    return Find(list(FEATURES)[number], unit, first, held_out, echo)
 
 
 def _halves(values: NDArray[Any]) -> list[NDArray[Any]]:
