@@ -17,7 +17,7 @@ PACKAGE = Path(chargen.__file__).parent
 # import each other.
 LAYERS = """
 cli
-repl console board
+repl console board page
 trainer
 facts
 job

@@ -16,11 +16,14 @@ from chargen.cli.compare import compare
 from chargen.cli.corpus import corpus
 from chargen.cli.eval import evaluate
 from chargen.cli.export import export
+from chargen.cli.heat import heat
 from chargen.cli.info import info
 from chargen.cli.inspect import inspect
+from chargen.cli.next import next_characters
 from chargen.cli.repl import repl
 from chargen.cli.runs import runs
 from chargen.cli.sample import sample
+from chargen.cli.score import score
 from chargen.cli.train import train
 
 app = typer.Typer(
@@ -36,6 +39,9 @@ for command, example in (
     (sample, 'chargen sample --temp 0.7 -p "Once upon"'),
     (repl, "chargen repl -m my-2026-11-21"),
     (evaluate, "chargen eval my.txt --json"),
+    (score, "chargen score --per-line my.txt | head"),
+    (next_characters, 'chargen next -p "the que"'),
+    (heat, "chargen heat my.txt --html my.html"),
     (info, "chargen info --json"),
     (runs, "chargen runs"),
     (compare, "chargen compare lstm gru --plot curves.png"),
