@@ -152,7 +152,8 @@ def test_the_command_shows_each_layers_gates(
     ]  # fmt: skip
     assert "forget: 1 keeps the memory" in out
     assert "fraction of steps above 0.9" in out
-    gates(text, as_json=True)
+    gates(text, as_json=True, plot=Path("gates.svg"))
+    assert Path("gates.svg").exists()
     facts = json.loads(capsys.readouterr().out)
     assert [(part["gate"], len(part["left"])) for part in facts] == [
         (name, 48) for name in ("input", "forget", "output")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from dataclasses import replace
@@ -12,11 +13,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from chargen.cells import CELL_CLASSES
 from chargen.charts import save_figure
-from chargen.checkpoint import read_model_header
-from chargen.cli.inspect_units import neurons
+from chargen.checkpoint import ModelHeader, read_model_header
+from chargen.cli.inspect_units import _passages, _show_passage, neurons
 from chargen.config import CELLS, LayerConfig, ModelConfig, TrainConfig
 from chargen.corpus import WARM, Corpus, encode_corpus
 from chargen.engine import Engine, make_engine
@@ -251,6 +253,19 @@ def test_a_passage_is_laid_out_in_lines_that_fit() -> None:
     assert len({colour(step) for step in range(10)}) == 10
 
 
+def test_a_terminal_shows_a_passage_in_colours_and_without_control_characters() -> None:
+    screen = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor", width=40)
+    screen.no_color = False
+    _show_passage(Passage(("a", "\x1b", "[red]", "\n", "b"), (0.0, 0.55, 0.55, 1.0, 1.0)), screen)
+    low, middle, high = (
+        "\x1b[30;48;2;" + ";".join(str(part) for part in bytes.fromhex(colour(step)[1:])) + "m"
+        for step in (0, 5, 9)
+    )
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert shown.startswith(f"{low}a\x1b[0m{middle}␛\x1b[0m{middle}[\x1b[0m{middle}r")
+    assert shown.endswith(f"{high}↵\x1b[0m\n{high}b\x1b[0m\n")
+
+
 def test_the_liveliest_passage_of_the_second_half_is_shown() -> None:
     activity = np.zeros((6000, 2), np.float32)
     activity[1000:1100, 1] = np.tile([-9, 9], 50)
@@ -261,6 +276,21 @@ def test_the_liveliest_passage_of_the_second_half_is_shown() -> None:
     assert "".join(shown.pieces).startswith("x" * 49 + "\n")
     assert {min(shown.levels), max(shown.levels)} == {0, 1}
     assert set(passage(Reading(tuple(text), activity), 0).levels) == {0}  # nothing ever happens
+
+
+def test_a_passage_is_shown_once_for_each_of_the_best_units() -> None:
+    corpus = corpus_of("ab")
+    layers = (LayerConfig("lstm", 2),)
+    header = ModelHeader(ModelConfig(corpus.tokenizer.vocab_size, layers, 4), corpus.tokenizer, {})
+    reading = Reading(("a",) * 50, np.zeros((50, 4), np.float32))
+    units = (("line position", 2), ("capital run", 1), ("bracket depth", 2), ("indentation", 0),
+             ("inside quotes", 3))  # fmt: skip
+    finds = [Find(feature, unit, -0.8, -0.7, 0.1) for feature, unit in units]
+    assert [title for title, _ in _passages(reading, finds, header, [])] == [
+        "c1:0 follows line position (-0.70)",
+        "h1:1 follows capital run (-0.70)",
+        "h1:0 follows indentation (-0.70)",
+    ]
 
 
 def test_a_picture_holds_any_text() -> None:
@@ -303,6 +333,12 @@ def test_where_nothing_varies_nothing_is_found(
     facts = json.loads(capsys.readouterr().out)
     assert (facts["characters"], facts["units"]) == (640, 96)
     assert facts["correlations"] == facts["passages"] == []
+    neurons(text, unit=["c1:5", "h1:0"], as_json=True, plot=Path("two.png"))
+    shown = json.loads(capsys.readouterr().out)["passages"]
+    assert [part["unit"] for part in shown] == ["c1:5", "h1:0"]
+    assert "".join(shown[0]["pieces"]) in "the value of it " * 40
+    assert len(shown[0]["levels"]) == len(shown[0]["pieces"])
+    assert Path("two.png").exists()
 
 
 def test_a_unit_that_is_not_there_is_refused(with_model: Path, prose: str) -> None:

@@ -123,5 +123,5 @@ ones follow it, because it is told by the last few characters."""
 
 def measure(text: str) -> NDArray[np.float64]:
     """Return all features of a text, (N, F) for N characters, in the order of ``FEATURES``."""
-    columns = [np.fromiter(feature(text), np.float64, len(text)) for feature in FEATURES.values()]
+    columns = [np.fromiter(feature(text), np.float64) for feature in FEATURES.values()]
     return np.stack(columns, axis=1)
