@@ -32,7 +32,7 @@ MARKS = "below each character the unit's activity, from 0, its lowest, to 9, its
 
 File = Annotated[
     str | None,
-    typer.Argument(metavar="[TEXT]", help="A text; default: what was held out of the model's own."),
+    typer.Argument(metavar="TEXT", help="A text; default: what was held out of the model's own."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw a picture: a name in .png or .svg.")]
@@ -51,10 +51,10 @@ def neurons(
 ) -> None:
     """Find units that follow something readable, and show a text coloured by them.
 
-    Compared are the place in the line, the sentence and the paragraph, quotes, brackets,
-    indentation, capitals and comments. Each correlation is among steps with the same last two
-    characters; a unit is shown if it follows a feature much better than any unit of an
-    untrained network of the same shape, on both halves of the text.
+    Compared are the place in line, sentence and paragraph, quotes, brackets,
+    indentation, capitals and comments, among steps with the same last two
+    characters. A unit is shown if it follows one of them, on both halves of
+    the text, much better than any unit of an untrained network does.
     """
     path, header, corpus = _opened(text, model, plot)
     given = _unit_places(unit or [], header)
