@@ -175,13 +175,22 @@ def save(chart: Chart, path: Path) -> None:
         StorageError: the file cannot be written.
     """
     check_picture(path)
+    save_figure(_figure(chart), path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG or SVG, as the name ends.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
     import matplotlib
 
     # The same chart is the same file: no date, no random names inside.
     kind = path.suffix.lower().removeprefix(".")
     metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {}
     with matplotlib.rc_context({"svg.hashsalt": "chargen"}), writing(path) as file:
-        _figure(chart).savefig(file, format=kind, dpi=150, metadata=metadata)
+        figure.savefig(file, format=kind, dpi=150, metadata=metadata)
 
 
 def _figure(chart: Chart) -> Figure:

@@ -122,6 +122,11 @@ class LayerConfig:
         require(self.kind in CELLS, "cell", self.kind, ", ".join(CELLS))
         require(1 <= self.hidden <= 16384, "hidden size", self.hidden, "1 to 16384")
 
+    @property
+    def states(self) -> str:
+        """A letter for each part of the layer's state: its output h, and an LSTM's memory c."""
+        return "hc" if self.kind.startswith("lstm") else "h"
+
 
 def parse_stack(stack: str) -> tuple[LayerConfig, ...]:
     """Read ``gru:128,lstm:64``, bottom layer first.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chargen.cells.base import Cell, State
+from chargen.cells.base import Cell, GatedCell, Gates, State
 from chargen.cells.gru import GRU, BeforeGRU, NormGRU
 from chargen.cells.lstm import LSTM, CoupledLSTM, NormLSTM, PeepholeLSTM
 from chargen.cells.minimal import MinGRU, MinLSTM
@@ -29,4 +29,4 @@ CELL_CLASSES: dict[str, Callable[[int, int], Cell]] = {
     "minlstm": MinLSTM,
 }
 
-__all__ = ["CELL_CLASSES", "Cell", "State"]
+__all__ = ["CELL_CLASSES", "Cell", "GatedCell", "Gates", "State"]

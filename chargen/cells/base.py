@@ -13,6 +13,9 @@ from chargen.config import TrainConfig
 State = tuple[Tensor, ...]
 """A layer's recurrent state: tensors of shape (1, B, H), as torch.nn and ONNX have them."""
 
+Gates = dict[str, Tensor]
+"""The gates of one step by name, each (B, H), between 0 and 1."""
+
 
 class Cell(nn.Module):
     """One recurrent layer.
@@ -78,6 +81,18 @@ def _draw(init: str, weight: Tensor, hidden: int, generator: torch.Generator) ->
                 nn.init.xavier_uniform_(block, generator=generator)
             case _:
                 nn.init.eye_(block)
+
+
+class GatedCell(Cell):
+    """A cell with gates: its definition gives them beside the state."""
+
+    def gated_step(self, x: Tensor, state: State) -> tuple[State, Gates]:
+        """Return the state after one input x (B, I), and the gates: the definition of the cell."""
+        raise NotImplementedError
+
+    def step(self, x: Tensor, state: State) -> State:
+        """Return the state after one input x (B, I)."""
+        return self.gated_step(x, state)[0]
 
 
 class TorchCell(Cell):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from chargen.cells.base import State, TorchCell, WrittenCell
+from chargen.cells.base import GatedCell, Gates, State, TorchCell, WrittenCell
 from chargen.cells.bptt import GRUSteps
 from chargen.cells.norm import NormGRUSteps, layer_norm
 
 
-class GRU(nn.GRU, TorchCell):
+class GRU(nn.GRU, GatedCell, TorchCell):
     """Cho et al. (2014) in the form of cuDNN: the reset gate acts after the product.
 
     ::
@@ -27,16 +27,16 @@ class GRU(nn.GRU, TorchCell):
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden, batch_first=True)
 
-    def step(self, x: Tensor, state: State) -> State:
-        """Return (h_t,) for x_t (B, I)."""
+    def gated_step(self, x: Tensor, state: State) -> tuple[State, Gates]:
+        """Return (h_t,) and r_t, z_t for x_t (B, I)."""
         inputs, recurrent = self.products(x, state[0])
         (xr, xz, xn), (hr, hz, hn) = inputs.chunk(3, dim=1), recurrent.chunk(3, dim=1)
         r, z = torch.sigmoid(xr + hr), torch.sigmoid(xz + hz)  # (B, H) each
         n = torch.tanh(xn + r * hn)
-        return (((1 - z) * n + z * state[0][0])[None],)
+        return (((1 - z) * n + z * state[0][0])[None],), {"reset": r, "update": z}
 
 
-class BeforeGRU(WrittenCell):
+class BeforeGRU(GatedCell, WrittenCell):
     """Cho et al. (2014): the reset gate acts before the recurrent product.
 
     ::
@@ -53,14 +53,14 @@ class BeforeGRU(WrittenCell):
 
     kind = "gru-before"
 
-    def step(self, x: Tensor, state: State) -> State:
-        """Return (h_t,) for x_t (B, I)."""
+    def gated_step(self, x: Tensor, state: State) -> tuple[State, Gates]:
+        """Return (h_t,) and r_t, z_t for x_t (B, I)."""
         (h,) = state[0]
         a = x @ self.weight_ih_l0.T + self.bias_ih_l0  # (B, 3*H)
         (ar, az, an), (rr, rz, rn) = a.chunk(3, dim=1), self.weight_hh_l0.chunk(3)
         r, z = torch.sigmoid(ar + h @ rr.T), torch.sigmoid(az + h @ rz.T)  # (B, H) each
         n = torch.tanh(an + (r * h) @ rn.T)
-        return (((1 - z) * n + z * h)[None],)
+        return (((1 - z) * n + z * h)[None],), {"reset": r, "update": z}
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""
@@ -69,7 +69,7 @@ class BeforeGRU(WrittenCell):
         return h.transpose(0, 1), (h[-1:],)
 
 
-class NormGRU(WrittenCell):
+class NormGRU(GatedCell, WrittenCell):
     """The GRU with layer normalisation (Ba, Kiros, Hinton 2016, supplementary material).
 
     ::
@@ -88,15 +88,15 @@ class NormGRU(WrittenCell):
 
     kind = "gru-norm"
 
-    def step(self, x: Tensor, state: State) -> State:
-        """Return (h_t,) for x_t (B, I)."""
+    def gated_step(self, x: Tensor, state: State) -> tuple[State, Gates]:
+        """Return (h_t,) and r_t, z_t for x_t (B, I)."""
         (h,) = state[0]
         inputs = self._normed(x @ self.weight_ih_l0.T, self.gain_ih_l0, self.bias_ih_l0)
         recurrent = self._normed(h @ self.weight_hh_l0.T, self.gain_hh_l0, self.bias_hh_l0)
         (ur, uz, un), (vr, vz, vn) = inputs.chunk(3, dim=1), recurrent.chunk(3, dim=1)
         r, z = torch.sigmoid(ur + vr), torch.sigmoid(uz + vz)  # (B, H) each
         n = torch.tanh(un + r * vn)
-        return (((1 - z) * n + z * h)[None],)
+        return (((1 - z) * n + z * h)[None],), {"reset": r, "update": z}
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""

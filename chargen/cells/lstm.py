@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from chargen.cells.base import State, TorchCell, WrittenCell
+from chargen.cells.base import GatedCell, Gates, State, TorchCell, WrittenCell
 from chargen.cells.bptt import PeepholeSteps
 from chargen.cells.norm import NormLSTMSteps, layer_norm
 
 
-class LSTM(nn.LSTM, TorchCell):
+class LSTM(nn.LSTM, GatedCell, TorchCell):
     """Hochreiter and Schmidhuber (1997), with the forget gate of Gers et al. (2000).
 
     ::
@@ -32,16 +32,17 @@ class LSTM(nn.LSTM, TorchCell):
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden, batch_first=True)
 
-    def step(self, x: Tensor, state: State) -> State:
-        """Return (h_t, c_t) for x_t (B, I)."""
+    def gated_step(self, x: Tensor, state: State) -> tuple[State, Gates]:
+        """Return (h_t, c_t) and i_t, f_t, o_t for x_t (B, I)."""
         inputs, recurrent = self.products(x, state[0])
         i, f, g, o = (inputs + recurrent).chunk(4, dim=1)  # (B, H) each
-        c = torch.sigmoid(f) * state[1][0] + torch.sigmoid(i) * torch.tanh(g)
-        h = torch.sigmoid(o) * torch.tanh(c)
-        return h[None], c[None]
+        i, f, o = torch.sigmoid(i), torch.sigmoid(f), torch.sigmoid(o)
+        c = f * state[1][0] + i * torch.tanh(g)
+        h = o * torch.tanh(c)
+        return (h[None], c[None]), {"input": i, "forget": f, "output": o}
 
 
-class PeepholeLSTM(WrittenCell):
+class PeepholeLSTM(GatedCell, WrittenCell):
     """Gers and Schmidhuber (2000): the gates also see the memory, each unit its own.
 
     ::
@@ -62,8 +63,8 @@ class PeepholeLSTM(WrittenCell):
     forget = 1
     peephole: Tensor
 
-    def step(self, x: Tensor, state: State) -> State:
-        """Return (h_t, c_t) for x_t (B, I)."""
+    def gated_step(self, x: Tensor, state: State) -> tuple[State, Gates]:
+        """Return (h_t, c_t) and i_t, f_t, o_t for x_t (B, I)."""
         (h,), (c,) = state
         a = x @ self.weight_ih_l0.T + self.bias_ih_l0 + h @ self.weight_hh_l0.T
         i, f, g, o = a.chunk(4, dim=1)  # (B, H) each
@@ -71,7 +72,7 @@ class PeepholeLSTM(WrittenCell):
         f = torch.sigmoid(f + self.peephole[1] * c)
         c = f * c + i * torch.tanh(g)
         o = torch.sigmoid(o + self.peephole[2] * c)
-        return (o * torch.tanh(c))[None], c[None]
+        return ((o * torch.tanh(c))[None], c[None]), {"input": i, "forget": f, "output": o}
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""
@@ -80,7 +81,7 @@ class PeepholeLSTM(WrittenCell):
         return h.transpose(0, 1), (h[-1:], c[None])
 
 
-class CoupledLSTM(WrittenCell):
+class CoupledLSTM(GatedCell, WrittenCell):
     """One gate forgets and lets in: what leaves the memory makes room for what enters.
 
     ::
@@ -101,13 +102,14 @@ class CoupledLSTM(WrittenCell):
     states = ("h", "c")
     forget = 0
 
-    def step(self, x: Tensor, state: State) -> State:
-        """Return (h_t, c_t) for x_t (B, I)."""
+    def gated_step(self, x: Tensor, state: State) -> tuple[State, Gates]:
+        """Return (h_t, c_t) and f_t, o_t for x_t (B, I)."""
         (h,), (c,) = state
         a = x @ self.weight_ih_l0.T + self.bias_ih_l0 + h @ self.weight_hh_l0.T
         f, g, o = a.chunk(3, dim=1)  # (B, H) each
-        c = torch.sigmoid(f) * c + (1 - torch.sigmoid(f)) * torch.tanh(g)
-        return (torch.sigmoid(o) * torch.tanh(c))[None], c[None]
+        f, o = torch.sigmoid(f), torch.sigmoid(o)
+        c = f * c + (1 - f) * torch.tanh(g)
+        return ((o * torch.tanh(c))[None], c[None]), {"forget": f, "output": o}
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""
@@ -120,7 +122,7 @@ class CoupledLSTM(WrittenCell):
         return y, (h, c)
 
 
-class NormLSTM(WrittenCell):
+class NormLSTM(GatedCell, WrittenCell):
     """The LSTM with layer normalisation (Ba, Kiros, Hinton 2016, supplementary material).
 
     ::
@@ -141,15 +143,16 @@ class NormLSTM(WrittenCell):
     gain_c: Tensor
     bias_c: Tensor
 
-    def step(self, x: Tensor, state: State) -> State:
-        """Return (h_t, c_t) for x_t (B, I)."""
+    def gated_step(self, x: Tensor, state: State) -> tuple[State, Gates]:
+        """Return (h_t, c_t) and i_t, f_t, o_t for x_t (B, I)."""
         (h,), (c,) = state
         inputs = layer_norm(x @ self.weight_ih_l0.T, self.gain_ih_l0, self.bias_ih_l0)
         recurrent = layer_norm(h @ self.weight_hh_l0.T, self.gain_hh_l0, self.bias_hh_l0)
         i, f, g, o = (inputs + recurrent).chunk(4, dim=1)  # (B, H) each
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        h = torch.sigmoid(o) * torch.tanh(layer_norm(c, self.gain_c, self.bias_c))
-        return h[None], c[None]
+        i, f, o = torch.sigmoid(i), torch.sigmoid(f), torch.sigmoid(o)
+        c = f * c + i * torch.tanh(g)
+        h = o * torch.tanh(layer_norm(c, self.gain_c, self.bias_c))
+        return (h[None], c[None]), {"input": i, "forget": f, "output": o}
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""

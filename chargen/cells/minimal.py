@@ -6,23 +6,23 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, logsigmoid
 
-from chargen.cells.base import State, WrittenCell
+from chargen.cells.base import GatedCell, Gates, State, WrittenCell
 from chargen.cells.scan import Mixture
 
 
-class Minimal(WrittenCell):
+class Minimal(GatedCell, WrittenCell):
     """What minGRU and minLSTM share: h_t = k_t * h_{t-1} + (1 - k_t) * g_t."""
 
     def odds(self, *gates: Tensor) -> Tensor:
         """Return ln(k / (1 - k)) for the share k that is kept, from the gates' W x + b."""
         raise NotImplementedError
 
-    def step(self, x: Tensor, state: State) -> State:
-        """Return (h_t,) for x_t (B, I)."""
+    def gated_step(self, x: Tensor, state: State) -> tuple[State, Gates]:
+        """Return (h_t,) and the share k_t that is kept for x_t (B, I)."""
         products = x @ self.weight_ih_l0.T + self.bias_ih_l0
         *gates, g = products.view(len(x), -1, self.hidden_size).unbind(1)  # (B, H) each
         k = torch.sigmoid(self.odds(*gates))
-        return ((k * state[0] + (1 - k) * g),)
+        return ((k * state[0] + (1 - k) * g),), {"kept": k}
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""

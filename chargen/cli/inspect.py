@@ -7,8 +7,12 @@ from collections.abc import Callable
 import typer
 
 from chargen.cli import common
+from chargen.cli.inspect_units import gates, neurons
 
-COMMANDS: tuple[tuple[Callable[..., None], str], ...] = ()  # with an example each
+COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (  # with an example each
+    (neurons, "chargen inspect neurons -m my-2026-11-21 --plot units.svg"),
+    (gates, "chargen inspect gates my.txt --json"),
+)
 
 inspect = typer.Typer(help="Look inside a model.", no_args_is_help=True)
 for command, example in COMMANDS:

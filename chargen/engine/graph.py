@@ -76,8 +76,7 @@ def _layer(g: Graph, layer: LayerConfig, number: int, own: Tensors, x: str) -> s
 
 
 def _state_names(layer: LayerConfig, number: int) -> list[str]:
-    parts = "hc" if layer.kind.startswith("lstm") else "h"
-    return [f"{part}{number}" for part in parts]
+    return [f"{part}{number}" for part in layer.states]
 
 
 def _ends(config: ModelConfig) -> tuple[list[Any], list[Any]]:

@@ -1,0 +1,325 @@
+"""``chargen inspect neurons`` and ``gates``: what the units of a model do along a text."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chargen.cli import common
+from chargen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from chargen.checkpoint import ModelHeader
+    from chargen.corpus import Corpus
+    from chargen.inspection.gates import Saturation
+    from chargen.inspection.neurons import Comparison, Find, Reading
+    from chargen.inspection.passages import Line, Passage
+
+BEST = 3  # finds of which a passage is shown
+COLUMNS = ("feature", "unit", "first half", "held-out half", "untrained")
+GATE_COLUMNS = ("layer", "gate", "below 0.1", "mostly so", "above 0.9", "mostly so")
+COLOURS = "blue is where the unit's activity is low, red where it is high"
+MARKS = "below each character the unit's activity, from 0, its lowest, to 9, its highest"
+
+File = Annotated[
+    str | None,
+    typer.Argument(metavar="TEXT", help="A text; default: what was held out of the model's own."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON object.")]
+Plot = Annotated[Path | None, typer.Option(help="Draw a picture: a name in .png or .svg.")]
+
+
+def neurons(
+    text: File = None,
+    model: common.Model = None,
+    unit: Annotated[
+        list[str] | None,
+        typer.Option(help="Show this unit, such as c1:123: part of the state, layer, unit."),
+    ] = None,
+    as_json: Json = False,
+    plot: Plot = None,
+    threads: common.Threads = None,
+) -> None:
+    """Find units that follow something readable, and show a text coloured by them.
+
+    Compared are the place in line, sentence and paragraph, quotes, brackets,
+    indentation, capitals and comments, among steps with the same last two
+    characters. A unit is shown if it follows one of them, on both halves of
+    the text, much better than any unit of an untrained network does.
+    """
+    path, header, corpus = _opened(text, model, plot)
+    given = _unit_places(unit or [], header)
+
+    from chargen.console import waiting
+    from chargen.engine import open_engine
+    from chargen.inspection.neurons import compare, find_units, relations
+
+    with waiting("reading the text"):
+        engine = open_engine(path, header, "cpu", threads)
+        compared = compare(engine, header.config, header.training.get("config", {}), corpus)
+    finds = find_units(compared)
+    if given:
+        finds = [find for place in given for find in relations(compared, place)]
+    shown = _passages(compared.reading, finds, header, given)
+    if plot and shown:
+        from chargen.charts import save_figure
+        from chargen.inspection.passages import draw
+
+        save_figure(draw(shown), plot)
+    if as_json:
+        print(json.dumps(_facts(path, compared.reading, finds, shown, header), indent=2))
+    else:
+        _tell_how(compared)
+        _show(finds, shown, header)
+
+
+def _tell_how(compared: Comparison) -> None:
+    """Say what was read and compared, and what could not be."""
+    from chargen.inspection.features import FEATURES
+
+    size = sum(map(len, compared.reading.pieces))
+    common.warn(f"{size:,} characters read, {compared.own.values.shape[1]:,} units compared")
+    left_out = [name for name, there in zip(FEATURES, compared.kept, strict=True) if not there]
+    if left_out:
+        common.warn(f"hardly varying in this text, and left out: {', '.join(left_out)}")
+
+
+def _opened(
+    text: str | None, model: str | None, plot: Path | None
+) -> tuple[Path, ModelHeader, Corpus]:
+    """Check what can be checked, and open what is to be read."""
+    from chargen.charts import check_picture
+    from chargen.checkpoint import read_model_header
+    from chargen.heldout import measured_text
+    from chargen.runs import find_model
+
+    if plot:
+        check_picture(plot)
+    path = find_model(model)
+    header = read_model_header(path)
+    return path, header, measured_text(path, header, text)
+
+
+def _unit_places(names: list[str], header: ModelHeader) -> list[int]:
+    from chargen.inspection.neurons import unit_names
+
+    known = {name: place for place, name in enumerate(unit_names(header.config))}
+    for name in names:
+        if name not in known:
+            parts = [
+                f"{part}{number}:0 to {part}{number}:{layer.hidden - 1}"
+                for number, layer in enumerate(header.config.layers, 1)
+                for part in layer.states
+            ]
+            raise ConfigError(f"unit is {name!r}; allowed: {', '.join(parts)}")
+    return [known[name] for name in names]
+
+
+def _passages(
+    reading: Reading, finds: list[Find], header: ModelHeader, given: list[int]
+) -> list[tuple[str, Passage]]:
+    """Return the passages of the given units, or of the best finds, each with its title."""
+    from chargen.inspection.neurons import unit_names
+    from chargen.inspection.passages import passage
+
+    names = unit_names(header.config)
+    titles = {place: names[place] for place in given}
+    for find in () if given else finds:
+        words = f"{names[find.unit]} follows {find.feature} ({find.held_out:+.2f})"
+        titles.setdefault(find.unit, words)
+    places = given or list(titles)[:BEST]
+    return [(titles[place], passage(reading, place)) for place in places]
+
+
+def _facts(
+    path: Path,
+    reading: Reading,
+    finds: list[Find],
+    shown: list[tuple[str, Passage]],
+    header: ModelHeader,
+) -> dict[str, Any]:
+    from chargen.inspection.neurons import unit_names
+
+    names = unit_names(header.config)
+    return {
+        "model": str(path),
+        "characters": sum(map(len, reading.pieces)),
+        "units": len(names),
+        "correlations": [
+            {
+                "feature": find.feature,
+                "unit": names[find.unit],
+                "first_half": find.first,
+                "held_out_half": find.held_out,
+                "untrained": find.untrained,
+            }
+            for find in finds
+        ],
+        "passages": [
+            {
+                "unit": title.partition(" ")[0],
+                "pieces": part.pieces,
+                "levels": [round(level, 3) for level in part.levels],
+            }
+            for title, part in shown
+        ],
+    }
+
+
+def _show(finds: list[Find], shown: list[tuple[str, Passage]], header: ModelHeader) -> None:
+    from chargen.console import stdout
+    from chargen.inspection.neurons import unit_names
+    from chargen.output import Output
+
+    Output(sys.stdout)  # UTF-8, whatever the locale says
+    names, console = unit_names(header.config), stdout()
+    if finds:
+        rows = [
+            (
+                find.feature,
+                names[find.unit],
+                *(f"{value:+.2f}" for value in (find.first, find.held_out)),
+                f"{find.untrained:.2f}",
+            )
+            for find in finds
+        ]
+        console.print(_table(COLUMNS, rows, 2))
+    elif not shown:
+        print("nothing found: no unit follows a feature better than an untrained network's do")
+    for title, part in shown:
+        print(f"\n{title}")
+        _show_passage(part, console)
+    if shown:
+        common.warn(COLOURS if _has_colour(console) else MARKS)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], names: int) -> Table:
+    """Return a table of which the first columns are names and the others numbers."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number < names else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _show_passage(part: Passage, console: Console) -> None:
+    """Show a passage in colours where there are any, else with a digit below each character."""
+    from chargen.inspection.passages import lines
+
+    for line in lines(part, console.width):
+        if _has_colour(console):
+            console.print(_coloured(line), soft_wrap=True)
+        else:
+            print("".join(look for look, _ in line))
+            print(_marks(line))
+
+
+def _has_colour(console: Console) -> bool:
+    return console.is_terminal and bool(console.color_system) and not console.no_color
+
+
+def _coloured(line: Line) -> Text:
+    from rich.text import Text
+
+    from chargen.inspection.passages import colour
+
+    return Text.assemble(*((look, f"black on {colour(step)}") for look, step in line))
+
+
+def _marks(line: Line) -> str:
+    from chargen.inspection.passages import width
+
+    return "".join(str(step) * width(look) for look, step in line)
+
+
+# -- gates --------------------------------------------------------------------------------
+
+
+def gates(
+    text: File = None,
+    model: common.Model = None,
+    as_json: Json = False,
+    plot: Plot = None,
+    threads: common.Threads = None,
+) -> None:
+    """Show how often the gates of each layer stand open or shut along a text.
+
+    A gate below 0.1 is left-saturated, above 0.9 right-saturated (Karpathy et al. 2015).
+    """
+    path, header, corpus = _opened(text, model, plot)
+
+    import torch
+
+    from chargen.checkpoint import load_weights
+    from chargen.console import waiting
+    from chargen.devices import count_cores
+    from chargen.inspection.gates import draw, saturation
+    from chargen.model import LanguageModel
+
+    torch.set_num_threads(threads or count_cores())
+    network = LanguageModel(header.config)
+    network.load(load_weights(path))
+    with waiting("reading the text"):
+        found = saturation(network, corpus)
+    if plot and found:
+        from chargen.charts import save_figure
+
+        save_figure(draw(found), plot)
+    if as_json:
+        print(json.dumps([_gate_facts(part) for part in found], indent=2))
+    else:
+        _show_gates(found, header)
+
+
+def _gate_facts(part: Saturation) -> dict[str, Any]:
+    from chargen.inspection.gates import MEANINGS
+
+    return {
+        "layer": part.layer,
+        "gate": part.gate,
+        "meaning": MEANINGS[part.gate],
+        "left": part.left.round(4).tolist(),
+        "right": part.right.round(4).tolist(),
+    }
+
+
+def _show_gates(found: list[Saturation], header: ModelHeader) -> None:
+    from chargen.charts import as_text
+    from chargen.console import stdout
+    from chargen.inspection.gates import MEANINGS, MOSTLY, charts
+    from chargen.output import Output
+
+    Output(sys.stdout)  # UTF-8, whatever the locale says
+    if not found:
+        print(f"{header.config.to_json()['stack']} has no gates")
+        return
+    rows = [
+        (
+            str(part.layer),
+            part.gate,
+            *(
+                f"{100 * value:.1f} %"
+                for side in (part.left, part.right)
+                for value in (side.mean(), (side > MOSTLY).mean())
+            ),
+        )
+        for part in found
+    ]
+    stdout().print(_table(GATE_COLUMNS, rows, 2))
+    print("\nmostly so: the units of which this is true at more than nine steps of ten")
+    for name in dict.fromkeys(part.gate for part in found):
+        print(f"{name}: {MEANINGS[name]}")
+    for chart in charts(found):
+        print(f"\n{as_text(chart)}")

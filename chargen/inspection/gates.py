@@ -1,0 +1,130 @@
+"""How often the gates of a model stand open or shut.
+
+Karpathy, Johnson and Fei-Fei (2015, section 4.2, figure 3): a gate is left-saturated at a step if
+it is below 0.1 and right-saturated if it is above 0.9; each unit has a fraction of steps of both.
+
+Legend of shapes: B lanes, H hidden units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from chargen.cells import Cell, GatedCell, Gates, State
+from chargen.charts import COLOURS, Chart, Series
+from chargen.corpus import WARM, Corpus
+from chargen.inspection.lanes import side_by_side
+from chargen.model import LanguageModel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LEFT, RIGHT = 0.1, 0.9
+MOSTLY = 0.9  # of the steps
+MEANINGS = {
+    "input": "1 lets the candidate in",
+    "forget": "1 keeps the memory, 0 forgets it",
+    "output": "1 shows the memory, 0 hides it",
+    "reset": "0 hides the old state from the candidate",
+    "update": "1 keeps the old state, as z of Cho et al. 2014 (Chung et al. 2014: 1 - z)",
+    "kept": "the share of the memory that is kept",
+}
+
+Fractions = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """How a gate of a layer behaves.
+
+    Attributes:
+        layer: its number, 1 at the bottom.
+        gate: its name in ``MEANINGS``.
+        left: fraction of the steps at which each unit's gate is below 0.1, (H,).
+        right: fraction of the steps at which it is above 0.9, (H,).
+    """
+
+    layer: int
+    gate: str
+    left: Fractions
+    right: Fractions
+
+
+@torch.no_grad()
+def saturation(model: LanguageModel, corpus: Corpus) -> list[Saturation]:
+    """Read the beginning of a validation part, and count; empty for a model without gates."""
+    lanes = side_by_side(corpus)
+    tokens, there = torch.from_numpy(lanes.tokens), torch.from_numpy(lanes.there)
+    state = model.init_state(len(tokens))
+    counts: dict[tuple[int, str], Tensor] = {}  # (2, H): left, right
+    for step in range(tokens.shape[1]):
+        state, gates = _step(model, tokens[:, step], state)
+        state = tuple(part * there[:, step, None] for part in state)  # else nothing was read yet
+        for number, layer in enumerate(gates if step >= WARM else (), 1):
+            for name, gate in layer.items():
+                sides = torch.stack([(gate < LEFT).sum(dim=0), (gate > RIGHT).sum(dim=0)])
+                counts[number, name] = counts.get((number, name), 0) + sides
+    parts = {key: (count.double() / len(lanes.counted)).numpy() for key, count in counts.items()}
+    return [Saturation(*key, *part) for key, part in parts.items()]
+
+
+def _step(model: LanguageModel, tokens: Tensor, state: State) -> tuple[State, list[Gates]]:
+    """Read one token in each lane (B,); return the state after it and each layer's gates."""
+    x, rest = model.embedding(tokens), state  # (B, E)
+    last: list[Tensor] = []
+    gates = []
+    for cell in model.cells:
+        own, rest = rest[: len(cell.states)], rest[len(cell.states) :]
+        own, open_ = _cell_step(cell, x, own)
+        x = own[0][0]  # (B, H)
+        last.extend(own)
+        gates.append(open_)
+    return tuple(last), gates
+
+
+def _cell_step(cell: Cell, x: Tensor, state: State) -> tuple[State, Gates]:
+    if isinstance(cell, GatedCell):
+        return cell.gated_step(x, state)
+    return cell.step(x, state), {}
+
+
+def charts(found: list[Saturation]) -> list[Chart]:
+    """Return a chart for each layer that has gates: a point a unit, a mark a gate."""
+    return [
+        Chart(
+            f"layer {layer}: a point is a unit's gate",
+            f"fraction of steps below {LEFT}",
+            f"fraction of steps above {RIGHT}",
+            tuple(_points(part, part.gate) for part in found if part.layer == layer),
+        )
+        for layer in sorted({part.layer for part in found})
+    ]
+
+
+def _points(part: Saturation, name: str) -> Series:
+    return Series(name, part.left.tolist(), part.right.tolist(), points=True)
+
+
+def draw(found: list[Saturation]) -> Figure:
+    """Draw the figure of the paper: a panel for each gate, a colour for each layer."""
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(part.gate for part in found))
+    figure = Figure(figsize=(3.2 * len(names) + 0.4, 3.6), layout="constrained")
+    panels = figure.subplots(1, len(names), squeeze=False, sharex=True, sharey=True)[0]
+    for axes, name in zip(panels, names, strict=True):
+        for part in (part for part in found if part.gate == name):
+            colour = COLOURS[(part.layer - 1) % len(COLOURS)]
+            style = {"color": colour, "markersize": 3, "alpha": 0.5, "markeredgewidth": 0}
+            axes.plot(part.left, part.right, "o", label=f"layer {part.layer}", **style)
+        axes.plot([0, 1], [1, 0], color="#999999", linewidth=0.8)
+        axes.set(title=f"{name} gates", xlabel=f"fraction of steps below {LEFT}")
+        axes.legend(frameon=False)
+    panels[0].set(ylabel=f"fraction of steps above {RIGHT}")
+    return figure
