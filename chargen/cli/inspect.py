@@ -7,8 +7,12 @@ from collections.abc import Callable
 import typer
 
 from chargen.cli import common
+from chargen.cli.inspect_reach import gradients, memory
 
-COMMANDS: tuple[tuple[Callable[..., None], str], ...] = ()  # with an example each
+COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (  # with an example each
+    (gradients, "chargen inspect gradients my.txt --cells rnn,lstm,gru --time 1m"),
+    (memory, "chargen inspect memory -m rnn -m lstm --plot memory.svg"),
+)
 
 inspect = typer.Typer(help="Look inside a model.", no_args_is_help=True)
 for command, example in COMMANDS:
