@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from chargen.config import ModelConfig
     from chargen.corpus import Corpus
     from chargen.inspection.gradients import Curve
-    from chargen.inspection.memory import Memory
+    from chargen.inspection.memory import Known, Memory
     from chargen.inspection.trial import Trial
 
 TRAINING = "Cells trained alike (with --cells)"
@@ -344,9 +344,13 @@ def memory(
         _write_json({"unit": unit, "models": [_memory_facts(*pair) for pair in measured]})
         return
     print(charts.as_text(chart))
+    print()
+    if len(measured) == 1:
+        _print_losses(measured[0][1], unit)
+    else:
+        _print_rises(measured, unit)
     for name, found in measured:
-        print()
-        _print_memory(name, found, unit)
+        print(_visible(f"{name}: {_enough(found, unit)}"))
 
 
 def _memory_chart(measured: list[tuple[str, Memory]], unit: str) -> Chart:
@@ -357,7 +361,7 @@ def _memory_chart(measured: list[tuple[str, Memory]], unit: str) -> Chart:
         return Series(name, [known.k for known in drawn], [known.rise for known in drawn])
 
     title, axis = "What it costs to know the last k only", f"k, {unit} known"
-    height = f"rise of the loss in bits per character, from {SEEN_RISE} on"
+    height = f"rise in bits per character ({SEEN_RISE} or more)"
     series = tuple(curve(*pair) for pair in measured[:MOST_CURVES])
     return Chart(title, axis, height, series, log_x=True, log_y=True)
 
@@ -367,25 +371,39 @@ def _memory_facts(name: str, found: Memory) -> dict[str, Any]:
     return {"name": name, **facts}
 
 
-def _print_memory(name: str, found: Memory, unit: str) -> None:
-    from chargen.inspection.memory import NEAR
-
+def _print_losses(found: Memory, unit: str) -> None:
+    """Print what a model needs with k known, and with all."""
     rows = [
-        (
-            f"{known.k:,}",
-            f"{known.nats:.4f}",
-            f"{known.bits:.4f}",
-            f"{known.rise:+.4f} ± {known.either_side:.4f}",
-        )
+        (f"{known.k:,}", f"{known.nats:.4f}", f"{known.bits:.4f}", _rise(known))
         for known in found.known
     ]
     rows.append(("all before", f"{found.nats:.4f}", f"{found.bits:.4f}", ""))
     _print_table((f"{unit} known", "nats per token", "bits per character", "rise, 95 %"), rows)
-    most = found.known[-1].k
-    words = f"more than {most:,} {unit} are needed to be"
+
+
+def _print_rises(measured: list[tuple[str, Memory]], unit: str) -> None:
+    """Print the rises of several models side by side, in bits per character."""
+    rises = [{known.k: _rise(known) for known in found.known} for _, found in measured]
+    rows = [
+        (f"{k:,}", *(by_length.get(k, "") for by_length in rises))
+        for k in sorted(set().union(*rises))
+    ]
+    rows.append(("bits, all known", *(f"{found.bits:.4f}" for _, found in measured)))
+    _print_table((f"{unit} known", *(name for name, _ in measured)), rows)
+
+
+def _rise(known: Known) -> str:
+    return f"{round(known.rise, 4) + 0.0:+.4f} ± {known.either_side:.4f}"  # never -0.0000
+
+
+def _enough(found: Memory, unit: str) -> str:
+    """Return in words from how many characters on nothing is lost."""
+    from chargen.inspection.memory import NEAR
+
+    words = f"more than {found.known[-1].k:,} {unit} are needed to be"
     if found.enough is not None:
         words = f"from {found.enough:,} {unit} on it is"
-    print(_visible(f"{name}: {words} within {NEAR} bits of knowing all ({found.places:,} places)"))
+    return f"{words} within {NEAR} bits of knowing all ({found.places:,} places)"
 
 
 # -- both ---------------------------------------------------------------------------------
@@ -432,7 +450,9 @@ def _print_table(names: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column, name in enumerate(names):
-        table.add_column(name, justify="right" if column else "left", overflow="fold")
+        table.add_column(
+            Text(_visible(name)), justify="right" if column else "left", overflow="fold"
+        )
     for row in rows:
         table.add_row(*(Text(_visible(cell)) for cell in row))
     stdout().print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import time
 from collections.abc import Callable
@@ -48,10 +49,13 @@ def fitted(kind: str, vocab_size: int) -> ModelConfig:
     """Return a model of one layer with as nearly as can be the weights of LSTM 1 x ``WIDTH``."""
     wanted = count_weights(_one_layer("lstm", WIDTH, vocab_size))
 
-    def miss(width: int) -> int:
-        return abs(count_weights(_one_layer(kind, width, vocab_size)) - wanted)
+    def weights(width: int) -> int:
+        return count_weights(_one_layer(kind, width, vocab_size))
 
-    return _one_layer(kind, min(range(1, WIDEST + 1), key=miss), vocab_size)
+    widths = range(1, WIDEST)
+    above = bisect.bisect_left(widths, wanted, key=weights)  # they grow with the width
+    near = widths[max(0, above - 1) : above + 1]
+    return _one_layer(kind, min(near, key=lambda width: abs(weights(width) - wanted)), vocab_size)
 
 
 def _one_layer(kind: str, width: int, vocab_size: int) -> ModelConfig:
