@@ -169,10 +169,10 @@ def test_the_same_steps_give_the_same_cell_and_it_learns(
     monkeypatch.setattr(trial, "WIDTH", 16)
     corpus = tokenize(text_of(prose[:3000]), 0.1)
     first, again = (
-        train_alike("gru", corpus, TrainConfig(steps=12, seed=1), lambda share: None)
+        train_alike("gru", corpus, TrainConfig(steps=12, seed=1), lambda parts: None)
         for _ in range(2)
     )
-    untrained = train_alike("gru", corpus, TrainConfig(seed=1), lambda share: None)
+    untrained = train_alike("gru", corpus, TrainConfig(seed=1), lambda parts: None)
     assert first.loss == again.loss < untrained.loss - 0.3
     assert (first.steps, first.skipped, untrained.steps) == (12, 0, 0)
     assert first.largest and untrained.largest is None

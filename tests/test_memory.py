@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from chargen import charts
 from chargen.checkpoint import read_model_header
-from chargen.cli import inspect_reach
+from chargen.cli import inspect_memory
 from chargen.corpus import Corpus, tokenize
 from chargen.engine import Engine, Logits, State, open_engine
 from chargen.errors import CorpusError
@@ -120,7 +120,7 @@ def test_enough_is_where_the_rise_stays_small() -> None:
 
 
 def test_the_chart_leaves_out_what_is_noise() -> None:
-    chart = inspect_reach._memory_chart(
+    chart = inspect_memory._memory_chart(
         [("a", of_rises(1, 0.1, -0.001)), ("b", of_rises(0, 0))], "characters"
     )
     assert [list(series.x) for series in chart.series] == [[1, 2], []]
@@ -132,7 +132,7 @@ def test_the_table_of_a_model_in_80_columns(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     write("mine.txt", "The value of the object is the value of the module.\n" * 10)
-    inspect_reach.memory("mine.txt", longest=32, threads=1)
+    inspect_memory.memory("mine.txt", longest=32, threads=1)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "What it costs to know the last k only"
     assert [line.split()[0] for line in lines[-8:-1]] == ["1", "2", "4", "8", "16", "32", "all"]

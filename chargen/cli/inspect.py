@@ -7,7 +7,8 @@ from collections.abc import Callable
 import typer
 
 from chargen.cli import common
-from chargen.cli.inspect_reach import gradients, memory
+from chargen.cli.inspect_gradients import gradients
+from chargen.cli.inspect_memory import memory
 
 COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (  # with an example each
     (gradients, "chargen inspect gradients my.txt --cells rnn,lstm,gru --time 1m"),

@@ -24,6 +24,7 @@ from chargen.tokenizers import Tokenizer
 
 PLACES = 1000
 READ = 1 << 16  # tokens of the text that are read at most
+PARTS = 1000  # of the work, as told on the way
 CHUNK = 1 << 20  # logits held at once
 LONGEST_RUN = 4096  # steps of one call
 NEAR = 0.01  # bits per character: what counts as nothing lost
@@ -83,7 +84,7 @@ def measure_memory(
     engine: Engine,
     corpus: Corpus,
     longest: int,
-    progress: Callable[[float], None] = lambda share: None,
+    progress: Callable[[int], None] = lambda parts: None,
 ) -> Memory:
     """Measure how the loss rises when only the last k tokens are known: k = 1, 2, 4, ...
 
@@ -91,7 +92,7 @@ def measure_memory(
         engine: the model.
         corpus: its validation part is measured; what stands before it is context.
         longest: no k is more than this, nor than half of what there is.
-        progress: told the share of the work that is over.
+        progress: told how many of ``PARTS`` equal parts of the work are over.
 
     Raises:
         CorpusError: there is no text to measure.
@@ -108,7 +109,7 @@ def measure_memory(
     carried = carried_costs(engine, ids)[places - 1] + extra
     known = []
     for number, k in enumerate(lengths):
-        progress(sum(work[: number + 1]) / sum(work))
+        progress(PARTS * sum(work[: number + 1]) // sum(work))
         costs = costs_knowing(engine, ids, places, k, corpus.tokenizer.vocab_size) + extra
         known.append(_known(k, costs, carried, unit))
     nats = float(carried.mean())

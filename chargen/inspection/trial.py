@@ -21,6 +21,7 @@ WIDTH = 256  # units of the LSTM whose number of weights all cells get
 EMBEDDING = 64
 WIDEST = 4096
 SCORED = 1 << 15  # tokens
+PARTS = 1000  # of a training, as told on the way
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def _one_layer(kind: str, width: int, vocab_size: int) -> ModelConfig:
 
 
 def train_alike(
-    kind: str, corpus: Corpus, recipe: TrainConfig, progress: Callable[[float], None]
+    kind: str, corpus: Corpus, recipe: TrainConfig, progress: Callable[[int], None]
 ) -> Trial:
     """Train one cell on a CPU, in float32, for the time or the steps of the recipe.
 
@@ -71,7 +72,7 @@ def train_alike(
         kind: of the cell.
         corpus: the text; at least one token is held out.
         recipe: the same for all: its time or its steps, its seed.
-        progress: told the share that is over, before each step.
+        progress: told how many of ``PARTS`` equal parts are over, before each step.
     """
     config = fitted(kind, corpus.tokenizer.vocab_size)
     lanes, window = fit_lanes(len(corpus.train), recipe.lanes, recipe.window)
@@ -86,7 +87,7 @@ def train_alike(
     learner = Learner(config, recipe, lanes, torch.device("cpu"))
     began, tried, largest = time.monotonic(), 0, None
     while (share := _share(recipe, tried, time.monotonic() - began)) < 1:
-        progress(share)
+        progress(int(PARTS * share))
         learner.learn(*batches.batch(tried), share, "float32")
         tried += 1
         if math.isfinite(learner.norm):

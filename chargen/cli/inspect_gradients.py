@@ -1,48 +1,25 @@
-"""``chargen inspect gradients`` and ``memory``: how far back a model learns, and remembers."""
+"""``chargen inspect gradients``: how far back the loss reaches."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chargen.cli import common
+from chargen.cli import common, side_by_side
 from chargen.cli.corpus import fetch_missing
 from chargen.config import CELLS, ReadConfig, TrainConfig, format_stack, fresh_seed, help_of
 from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
-    from chargen.charts import Chart, Series
-    from chargen.checkpoint import ModelHeader
+    from chargen.charts import Chart
     from chargen.config import ModelConfig
-    from chargen.corpus import Corpus
     from chargen.inspection.gradients import Curve
-    from chargen.inspection.memory import Known, Memory
     from chargen.inspection.trial import Trial
 
 TRAINING = "Cells trained alike (with --cells)"
 TRIAL_TIME = 60.0  # seconds that a cell is trained when no budget is given
-MOST_CURVES = 8  # of a chart
-SEEN_RISE = 1e-3  # bits per character: smaller rises are not drawn
-
-Models = Annotated[
-    list[str] | None,
-    typer.Option(
-        "-m",
-        "--model",
-        help="A run's name, its folder or a file; several are shown side by side; "
-        "default: newest run.",
-    ),
-]
-Plot = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Draw a picture too: FILE.png or FILE.svg.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Write one JSON object instead.")]
 
 
 def _recipe(name: str) -> Any:
@@ -60,18 +37,15 @@ class Looked:
     trial: Trial | None = None
 
 
-# -- gradients ----------------------------------------------------------------------------
-
-
 def gradients(
     text: Annotated[
         str | None,
         typer.Argument(help="Text to measure on, or to train --cells on; default: held-out text."),
     ] = None,
-    model: Models = None,
+    model: side_by_side.Models = None,
     steps_back: Annotated[int, typer.Option(min=1, max=4096, help="The largest k.")] = 64,
-    plot: Plot = None,
-    as_json: Json = False,
+    plot: side_by_side.Plot = None,
+    as_json: side_by_side.Json = False,
     threads: common.Threads = None,
     cells: Annotated[
         str | None,
@@ -126,7 +100,9 @@ def gradients(
         charts.save(chart, plot)
     if as_json:
         trained = {"seed": seed} if recipe else {}
-        _write_json({"steps_back": steps_back, **trained, "models": list(map(_facts, looked))})
+        side_by_side.write_json(
+            {"steps_back": steps_back, **trained, "models": list(map(_facts, looked))}
+        )
         return
     print(charts.as_text(chart), end="\n\n")
     _print_gradients(looked, steps_back)
@@ -179,7 +155,7 @@ def _trained_alike(
     from chargen.console import Meter, clock, waiting
     from chargen.corpus import read_text, tokenize
     from chargen.inspection.gradients import follow_back, lanes_before
-    from chargen.inspection.trial import train_alike
+    from chargen.inspection.trial import PARTS, train_alike
 
     with waiting("reading the text"):
         read = read_text(ReadConfig((text,)))
@@ -192,9 +168,9 @@ def _trained_alike(
         common.warn(f"{len(kinds)} x {clock(recipe.time)} = {whole} of training")
     looked = []
     for kind in kinds:
-        with Meter(f"training {kind}", 1000) as progress:
-            trial = train_alike(kind, corpus, recipe, lambda share: progress(round(1000 * share)))
-        with waiting(f"following {kind} back"):
+        with Meter(f"training {kind}", PARTS) as progress:
+            trial = train_alike(kind, corpus, recipe, progress)
+        with waiting("following the loss back"):
             curves = follow_back(trial.model, corpus, steps_back)
         looked.append(Looked(kind, trial.config, curves, trial))
     return looked
@@ -208,12 +184,12 @@ def _of_models(models: list[str] | None, text: str | None, steps_back: int) -> l
     from chargen.model import LanguageModel
 
     looked = []
-    for path, header, corpus in _measured(models, text):
+    for path, header, corpus in side_by_side.measured_models(models, text):
         model = LanguageModel(header.config)
         model.load(load_weights(path))
-        with waiting(f"following {_name(path)} back"):
+        with waiting("following the loss back"):
             curves = follow_back(model, corpus, steps_back)
-        looked.append(Looked(_name(path), header.config, curves))
+        looked.append(Looked(side_by_side.name_of(path), header.config, curves))
     return looked
 
 
@@ -223,11 +199,13 @@ def _gradient_chart(looked: list[Looked]) -> Chart:
 
     pairs = [(model, curve) for model in looked for curve in model.curves]
     pairs.sort(key=lambda pair: pair[1].part != "h")  # keeps the order otherwise
-    if len(pairs) > MOST_CURVES:
-        common.warn(f"the chart shows {MOST_CURVES} of {len(pairs)} curves, the table all")
+    if len(pairs) > side_by_side.MOST_CURVES:
+        common.warn(
+            f"the chart shows {side_by_side.MOST_CURVES} of {len(pairs)} curves, the table all"
+        )
     series = [
         Series(_state(model, curve), curve.steps, curve.norms)
-        for model, curve in pairs[:MOST_CURVES]
+        for model, curve in pairs[: side_by_side.MOST_CURVES]
     ]
     title, axis = "How far back the loss reaches", "k, steps back"
     return Chart(title, axis, "norm of the gradient of L_T at T - k", tuple(series), log_y=True)
@@ -265,14 +243,14 @@ def _print_gradients(looked: list[Looked], steps_back: int) -> None:
         for curve in model.curves
     ]
     ends = "k = 0", f"k = {steps_back}"
-    _print_table(("norm of", *ends, "a hundredth at k", "factor a step"), rows)
+    side_by_side.print_table(("norm of", *ends, "a hundredth at k", "factor a step"), rows)
     if any(curve.first for model in looked for curve in model.curves):
         print("c counts from k = 1 on: the output reads h alone")
     trials = [(model, model.trial) for model in looked if model.trial]
     if trials:
         print()
         names = ("cell", "weights", "loss, nats", "steps", "not taken", "largest gradient")
-        _print_table(names, [_trial_row(model, trial) for model, trial in trials])
+        side_by_side.print_table(names, [_trial_row(model, trial) for model, trial in trials])
     if any(trial.skipped for _, trial in trials):
         print("not taken: steps whose gradient was not finite, so that they would spoil all")
 
@@ -296,179 +274,5 @@ def _trial_row(model: Looked, trial: Trial) -> tuple[str, ...]:
     return stack, weights, f"{trial.loss:.3f}", *steps, _number(trial.largest)
 
 
-# -- memory -------------------------------------------------------------------------------
-
-
-def memory(
-    text: Annotated[
-        str | None, typer.Argument(help="Text to measure on; default: the held-out text.")
-    ] = None,
-    model: Models = None,
-    longest: Annotated[int, typer.Option(min=1, max=1 << 20, help="The largest k.")] = 256,
-    plot: Plot = None,
-    as_json: Json = False,
-    device: common.Device = "auto",
-    threads: common.Threads = None,
-) -> None:
-    """Show how the loss rises when only the last k characters are known.
-
-    With a tokenizer of pieces (unigram, bpe), k counts tokens.
-    """
-    common.check_device(device)
-    from chargen import charts
-
-    if plot:
-        charts.check_picture(plot)
-
-    from chargen.console import Meter
-    from chargen.engine import open_engine
-    from chargen.inspection.memory import measure_memory
-
-    measured, units = [], set()
-    for path, header, corpus in _measured(model, text):
-        engine = open_engine(path, header, device, threads)
-        with Meter(f"asking {_name(path)}", 1000) as progress:
-            found = measure_memory(
-                engine,
-                corpus,
-                longest,
-                lambda share: progress(round(1000 * share)),
-            )
-        measured.append((_name(path), found))
-        units.add({"char": "characters", "byte": "bytes"}.get(header.tokenizer.kind, "tokens"))
-    unit = units.pop() if len(units) == 1 else "tokens"
-    chart = _memory_chart(measured, unit)
-    if plot:
-        charts.save(chart, plot)
-    if as_json:
-        _write_json({"unit": unit, "models": [_memory_facts(*pair) for pair in measured]})
-        return
-    print(charts.as_text(chart))
-    print()
-    if len(measured) == 1:
-        _print_losses(measured[0][1], unit)
-    else:
-        _print_rises(measured, unit)
-    for name, found in measured:
-        print(_visible(f"{name}: {_enough(found, unit)}"))
-
-
-def _memory_chart(measured: list[tuple[str, Memory]], unit: str) -> Chart:
-    from chargen.charts import Chart, Series
-
-    def curve(name: str, found: Memory) -> Series:
-        drawn = [known for known in found.known if known.rise >= SEEN_RISE]
-        return Series(name, [known.k for known in drawn], [known.rise for known in drawn])
-
-    title, axis = "What it costs to know the last k only", f"k, {unit} known"
-    height = f"rise in bits per character ({SEEN_RISE} or more)"
-    series = tuple(curve(*pair) for pair in measured[:MOST_CURVES])
-    return Chart(title, axis, height, series, log_x=True, log_y=True)
-
-
-def _memory_facts(name: str, found: Memory) -> dict[str, Any]:
-    facts = {**vars(found), "enough": found.enough, "known": [vars(k) for k in found.known]}
-    return {"name": name, **facts}
-
-
-def _print_losses(found: Memory, unit: str) -> None:
-    """Print what a model needs with k known, and with all."""
-    rows = [
-        (f"{known.k:,}", f"{known.nats:.4f}", f"{known.bits:.4f}", _rise(known))
-        for known in found.known
-    ]
-    rows.append(("all before", f"{found.nats:.4f}", f"{found.bits:.4f}", ""))
-    _print_table((f"{unit} known", "nats per token", "bits per character", "rise, 95 %"), rows)
-
-
-def _print_rises(measured: list[tuple[str, Memory]], unit: str) -> None:
-    """Print the rises of several models side by side, in bits per character."""
-    rises = [{known.k: _rise(known) for known in found.known} for _, found in measured]
-    rows = [
-        (f"{k:,}", *(by_length.get(k, "") for by_length in rises))
-        for k in sorted(set().union(*rises))
-    ]
-    rows.append(("bits, all known", *(f"{found.bits:.4f}" for _, found in measured)))
-    _print_table((f"{unit} known", *(name for name, _ in measured)), rows)
-
-
-def _rise(known: Known) -> str:
-    return f"{round(known.rise, 4) + 0.0:+.4f} ± {known.either_side:.4f}"  # never -0.0000
-
-
-def _enough(found: Memory, unit: str) -> str:
-    """Return in words from how many characters on nothing is lost."""
-    from chargen.inspection.memory import NEAR
-
-    words = f"more than {found.known[-1].k:,} {unit} are needed to be"
-    if found.enough is not None:
-        words = f"from {found.enough:,} {unit} on it is"
-    return f"{words} within {NEAR} bits of knowing all ({found.places:,} places)"
-
-
-# -- both ---------------------------------------------------------------------------------
-
-
-def _measured(
-    models: list[str] | None, text: str | None
-) -> Iterable[tuple[Path, ModelHeader, Corpus]]:
-    """Yield the models asked for, each with the text to measure it on."""
-    from chargen.checkpoint import read_model_header
-    from chargen.heldout import measured_text
-    from chargen.runs import find_model
-
-    if text is not None:
-        fetch_missing([text])
-    paths = [find_model(name) for name in models] if models else [find_model(None)]
-    for path, header in [(path, read_model_header(path)) for path in paths]:
-        yield path, header, measured_text(path, header, text)
-
-
-def _name(path: Path) -> str:
-    """Return a model's name: its run's, or that of its file."""
-    from chargen.checkpoint import MODEL
-
-    return path.absolute().parent.name if path.name == MODEL else path.stem
-
-
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
-
-
-def _visible(text: str) -> str:
-    from chargen.output import visible
-
-    return visible(text)
-
-
-def _print_table(names: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print columns: the first to the left, numbers to the right."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from chargen.console import stdout
-
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column, name in enumerate(names):
-        table.add_column(
-            Text(_visible(name)), justify="right" if column else "left", overflow="fold"
-        )
-    for row in rows:
-        table.add_row(*(Text(_visible(cell)) for cell in row))
-    stdout().print(table)
-
-
-def _write_json(facts: dict[str, Any]) -> None:
-    print(json.dumps(_finite(facts), indent=2))
-
-
-def _finite(value: Any) -> Any:
-    """Return data with null for every number that JSON cannot hold."""
-    match value:
-        case dict():
-            return {name: _finite(part) for name, part in value.items()}
-        case list() | tuple():
-            return [_finite(part) for part in value]
-        case float() if not math.isfinite(value):
-            return None
-    return value
