@@ -151,4 +151,5 @@ def test_models_side_by_side_as_json(chargen: Run, with_model: Path) -> None:
     assert one == other and facts["unit"] == "characters"
     assert [known["k"] for known in one["known"]] == [1, 2, 4, 8, 16]
     assert one["known"][0]["rise"] > 0.1 > one["known"][-1]["rise"]
+    assert one["known"][-1]["either_side"] < 0.03  # they are the same tokens
     assert Path("memory.png").read_bytes().startswith(b"\x89PNG")
