@@ -110,8 +110,19 @@ def _framed(chart: Chart, rows: list[list[str]], x: Limits, y: Limits) -> list[s
         *lines,
         f"{blank} └{'─' * columns}",
         f"{blank}  {below}",
-        f"{blank}  {'  '.join(names)}",
+        *(f"{blank}  {line}" for line in _legend(names, columns)),
     ]
+
+
+def _legend(names: list[str], columns: int) -> list[str]:
+    """Put names side by side, in as many lines as they need; one too long is cut."""
+    lines: list[str] = []
+    for name in (name[:columns] for name in names):
+        if lines and len(lines[-1]) + 2 + len(name) <= columns:
+            lines[-1] += f"  {name}"
+        else:
+            lines.append(name)
+    return lines
 
 
 def _axes(chart: Chart, series: Series) -> tuple[Numbers, Numbers]:

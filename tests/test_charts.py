@@ -33,6 +33,13 @@ def test_curves_go_where_their_values_are() -> None:
     assert lines[-1].split() == ["●", "falling", "○", "rising"]
 
 
+def test_many_names_take_several_lines() -> None:
+    many = (Series(f"a model of name {n}", (1, 2), (n, n)) for n in range(8))
+    lines = as_text(chart(*many, Series("x" * 99, (1, 2), (1, 2))), width=60).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert [line.split("of name ")[-1] for line in lines[-4:]] == ["1", "3", "5", "7"]
+
+
 def test_points_are_not_joined() -> None:
     points = Series("points", (0, 1), (0, 1), points=True)
     assert as_text(chart(points)).count("●") == 3  # two, and the one beside the name

@@ -223,6 +223,7 @@ def test_several_models_as_json_and_as_a_picture(chargen: Run, with_model: Path)
         (("--cells", "rnn"), "--cells needs a text to train on; name a file, or builtin:pydoc"),
         (("x", "--cells", "rnn", "-m", "a"), "--cells trains its own models; leave --model out"),
         (("x", "--cells", "rnn", "--clip", "0"), "clip is 0.0; allowed: more than 0"),
+        (("-m", "a") * 9, "9 models are named; allowed: up to 8"),
         (("--plot", "a.gif"), "picture is 'a.gif'"),
         (
             ("x", "--cells", "rnn", "--time", "1s", "--steps", "1"),

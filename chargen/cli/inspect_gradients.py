@@ -96,6 +96,9 @@ def gradients(
     else:
         looked = _of_models(model, text, steps_back)
     chart = _gradient_chart(looked)
+    curves = sum(len(model.curves) for model in looked)
+    if curves > side_by_side.MOST_CURVES and (plot or not as_json):
+        common.warn(f"the chart shows {side_by_side.MOST_CURVES} of {curves} curves, the table all")
     if plot:
         charts.save(chart, plot)
     if as_json:
@@ -199,10 +202,6 @@ def _gradient_chart(looked: list[Looked]) -> Chart:
 
     pairs = [(model, curve) for model in looked for curve in model.curves]
     pairs.sort(key=lambda pair: pair[1].part != "h")  # keeps the order otherwise
-    if len(pairs) > side_by_side.MOST_CURVES:
-        common.warn(
-            f"the chart shows {side_by_side.MOST_CURVES} of {len(pairs)} curves, the table all"
-        )
     series = [
         Series(_state(model, curve), curve.steps, curve.norms)
         for model, curve in pairs[: side_by_side.MOST_CURVES]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from chargen.cli.corpus import fetch_missing
+from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
     from chargen.checkpoint import ModelHeader
@@ -36,7 +37,13 @@ Json = Annotated[bool, typer.Option("--json", help="Write one JSON object instea
 def measured_models(
     models: list[str] | None, text: str | None
 ) -> Iterator[tuple[Path, ModelHeader, Corpus]]:
-    """Yield the models asked for, each with the text to measure it on."""
+    """Yield the models asked for, each with the text to measure it on.
+
+    Raises:
+        ConfigError: there are more than a chart has room for.
+    """
+    if models and len(models) > MOST_CURVES:
+        raise ConfigError(f"{len(models)} models are named; allowed: up to {MOST_CURVES}")
     from chargen.checkpoint import read_model_header
     from chargen.heldout import measured_text
     from chargen.runs import find_model
