@@ -26,6 +26,7 @@ from chargen.tokenizers.byte import ByteTokenizer
 SMALLEST = 20  # characters, or bytes, below which there is nothing to learn
 WARM = 256  # characters of context before a validation lane
 LONGEST_LINE = 1 << 20  # characters
+LAYOUT = 2  # of what the cache keeps of a text; raise it whenever that changes
 PARTS = ("train", "validation", "test")
 
 Piece = str | bytes
@@ -74,6 +75,7 @@ class Corpus:
         test: ids of the part after that, which nothing is chosen by; mostly empty.
         test_characters: characters of that part.
         notes: what a user should know about how it is kept, a sentence each.
+        validation_bytes: the validation part's size in UTF-8; 0 where it is not known.
     """
 
     tokenizer: Tokenizer
@@ -84,6 +86,7 @@ class Corpus:
     test: Ids = field(default_factory=lambda: np.zeros(0, np.uint8))
     test_characters: int = 0
     notes: tuple[str, ...] = ()
+    validation_bytes: int = 0
 
     @property
     def characters_per_token(self) -> float:
@@ -101,6 +104,7 @@ class Corpus:
             self,
             validation=validation,
             validation_characters=round(self.validation_characters * shares[0]),
+            validation_bytes=round(self.validation_bytes * shares[0]),
             test=test,
             test_characters=round(self.test_characters * shares[1]),
         )
@@ -108,8 +112,13 @@ class Corpus:
     def for_testing(self) -> Corpus:
         """Return the corpus with the test part in place of the validation part."""
         before = np.concatenate([self.train[-WARM:], self.validation])
-        characters = self.test_characters
-        return replace(self, train=before, validation=self.test, validation_characters=characters)
+        return replace(
+            self,
+            train=before,
+            validation=self.test,
+            validation_characters=self.test_characters,
+            validation_bytes=0,
+        )
 
     @property
     def context(self) -> Ids:
@@ -198,7 +207,7 @@ def encode_corpus(
     text: Text, tokenizer: Tokenizer, val_frac: float, test_frac: float = 0.0
 ) -> Corpus:
     """Split a text and encode all parts with a tokenizer that exists already; once, then cached."""
-    parts = text.sha256, tokenizer.to_json(), val_frac, test_frac
+    parts = text.sha256, tokenizer.to_json(), val_frac, test_frac, LAYOUT
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
 
@@ -217,6 +226,7 @@ def encode_corpus(
         unknown_rate=0.0 if tokenizer.unknown_id is None else facts.get("unknown_rate", 0.0),
         test=test,
         test_characters=facts.get("test_characters", 0),
+        validation_bytes=facts.get("validation_bytes", 0),
         notes=(f"{facts['not_kept']} (the ids stay in memory)",) if "not_kept" in facts else (),
     )
 
@@ -225,13 +235,18 @@ def _encoded(
     name: str, part: Iterator[Piece], tokenizer: Tokenizer, dtype: np.dtype[Any]
 ) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Yield the ids of a part piece by piece, and with each what is known so far."""
-    tokens, characters = 0, 0
+    tokens, characters, octets = 0, 0, 0
     counts = np.zeros(tokenizer.vocab_size, np.int64)  # of ids
     whole = part if tokenizer.kind in ("char", "byte") else _lines(part)
     for piece in whole:
         ids = _encode(tokenizer, piece).astype(dtype)
         tokens, characters = tokens + len(ids), characters + count_characters(piece)
-        facts: dict[str, Any] = {f"{name}_tokens": tokens, f"{name}_characters": characters}
+        octets += len(piece if isinstance(piece, bytes) else to_utf8(piece))
+        facts: dict[str, Any] = {
+            f"{name}_tokens": tokens,
+            f"{name}_characters": characters,
+            f"{name}_bytes": octets,
+        }
         if name == "train" and tokenizer.unknown_id is not None:
             counts += np.bincount(ids, minlength=len(counts))
             facts["unknown_rate"] = _unknown_rate(counts)

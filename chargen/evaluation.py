@@ -1,60 +1,37 @@
-"""How well a model knows a text: its loss in nats per token and in bits per character.
+"""How well a model in training knows a text: its loss in nats per token and bits per character.
 
-Three protocols. *Lanes*: the text is cut in 32 lanes read side by side, each warmed on the 256
-tokens before it; quick, used during training. *Carried*: one pass from beginning to end with
-the state carried all along; the figure to report. *Windows*: the state begins anew every 256
-tokens, as transformers with such a window are scored; for comparison with published figures.
+During training the text is read in *lanes*: cut in 32 that are read side by side, each warmed on
+the 256 tokens before it, which is quick. At the end it is read once more in both protocols of
+``measuring``, by the engine that will read it ever after.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from chargen.baselines import COUNTED, best_order, counted
 from chargen.cells import State
 from chargen.corpus import WARM, Corpus
-from chargen.engine import make_engine
+from chargen.engine import Engine, make_engine
+from chargen.measuring import SCORED, Score, carried, naming, score, windows
 from chargen.model import Dropout, LanguageModel
-from chargen.ngram import KneserNey
 from chargen.tokenizers import Ids
 
 LANES = 32
-WINDOW = 256  # tokens of a fresh window
-COUNTED = 1 << 21  # tokens that are counted at most
-LONGEST = 9  # tokens of the longest n-gram
 FINAL = (
     *("final_val_loss", "final_val_bits_per_char", "final_window_loss"),
     *("final_train_loss", "final_test_loss", "int8_bits_per_char"),
 )
 QUANTISED = 2048  # tokens on which the cost of int8 weights is measured
-SCORED = 1 << 21  # tokens of a part that the end of a run scores at most
 SEEN = 1 << 17  # tokens of the training part that are scored at most
-CHUNK = 1 << 22  # logits held at once
-
-
-@dataclass(frozen=True)
-class Score:
-    """The cost of a text: nats in all, tokens scored, characters they stand for."""
-
-    nats: float
-    tokens: int
-    characters: float
-
-    @property
-    def nats_per_token(self) -> float:
-        """Mean cost of a token in nats: the loss."""
-        return self.nats / self.tokens
-
-    @property
-    def bits_per_char(self) -> float:
-        """Mean cost of a character in bits, comparable across tokenizers."""
-        return self.nats / self.characters / math.log(2)
+CHUNK = 1 << 22  # logits, or numbers in a layer, held at once
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -82,29 +59,6 @@ def score_lanes(model: LanguageModel, corpus: Corpus, limit: int | None = None) 
     return _score(model, corpus, tokens, counted[:, 1:])
 
 
-def score_carried(model: LanguageModel, corpus: Corpus) -> Score:
-    """Score the whole validation part in one pass with the carried state."""
-    first, ids = _with_context(corpus)
-    counted = np.arange(1, len(ids)) >= first
-    return _score(model, corpus, ids[None], counted[None])
-
-
-def score_windows(model: LanguageModel, corpus: Corpus) -> Score:
-    """Score the validation part in windows, each from a fresh state and one token before it."""
-    first, ids = _with_context(corpus)
-    starts = np.arange(first, len(ids), WINDOW)  # the first target of each window
-    places = starts[:, None] + np.arange(-1, WINDOW)  # (windows, WINDOW + 1)
-    counted = places[:, 1:] < len(ids)
-    tokens = ids[np.minimum(places, len(ids) - 1)]
-    batches = (slice(start, start + LANES) for start in range(0, len(starts), LANES))
-    scores = [_score(model, corpus, tokens[batch], counted[batch]) for batch in batches]
-    return Score(
-        sum(score.nats for score in scores),
-        sum(score.tokens for score in scores),
-        sum(score.characters for score in scores),
-    )
-
-
 def score_seen(model: LanguageModel, corpus: Corpus) -> Score:
     """Score the end of the training part, as much as there is for validation, in lanes."""
     count = max(1, min(len(corpus.validation), len(corpus.train) // 2, SEEN))
@@ -120,17 +74,23 @@ def final_losses(model: LanguageModel, corpus: Corpus) -> dict[str, float | None
     each part ``SCORED`` tokens at most. And what int8 weights cost, in bits per character.
     """
     losses: dict[str, float | None] = dict.fromkeys(FINAL)
-    corpus = corpus.limited(SCORED)
+    corpus, engine = corpus.limited(SCORED), engine_of(model)
     if len(corpus.validation):
-        carried = score_carried(model, corpus)
-        losses["final_val_loss"] = carried.nats_per_token
-        losses["final_val_bits_per_char"] = carried.bits_per_char
-        losses["final_window_loss"] = score_windows(model, corpus).nats_per_token
+        whole = score(carried(engine, corpus), corpus)
+        losses["final_val_loss"] = whole.nats_per_token
+        losses["final_val_bits_per_char"] = whole.bits_per_char
+        losses["final_window_loss"] = score(windows(engine, corpus), corpus).nats_per_token
         losses["final_train_loss"] = score_seen(model, corpus).nats_per_token
         losses["int8_bits_per_char"] = cost_of_int8(model, corpus)
     if len(corpus.test):
-        losses["final_test_loss"] = score_carried(model, corpus.for_testing()).nats_per_token
+        tested = corpus.for_testing()
+        losses["final_test_loss"] = score(carried(engine, tested), tested).nats_per_token
     return losses
+
+
+def engine_of(model: LanguageModel) -> Engine:
+    """Return an engine that runs a model as it is now."""
+    return make_engine(model.weights(), model.config, model.head.weight.device.type)
 
 
 def cost_of_int8(model: LanguageModel, corpus: Corpus) -> float:
@@ -153,18 +113,16 @@ def cost_of_int8(model: LanguageModel, corpus: Corpus) -> float:
 
 
 def score_counting(corpus: Corpus) -> tuple[int, Score]:
-    """Score the validation part by counting alone, with ``ngram.KneserNey``.
+    """Score the validation part by counting alone, with ``baselines.counted``.
 
     Returns:
         The order that does best, and its score: the floor that a model has to beat. Of very
         long texts only the tokens next to the border are counted and scored.
     """
-    counted, scored = corpus.train[-COUNTED:], corpus.validation[:COUNTED]
-    ids = np.concatenate([counted, scored]).astype(np.int64)
-    model = KneserNey(ids[: len(counted)], corpus.tokenizer.vocab_size, LONGEST)
-    nats = [float(costs.sum()) for costs in model.costs(ids, len(counted))]
-    best = min(range(LONGEST), key=lambda n: nats[n])
-    return best + 1, _total(corpus, nats[best], ids[len(counted) :])
+    corpus = corpus.limited(COUNTED)
+    costs = counted(corpus.train, corpus)
+    order = best_order(costs)
+    return order, _total(corpus, float(costs[order - 1].sum()), corpus.validation)
 
 
 def _with_context(corpus: Corpus) -> tuple[int, Ids]:
@@ -179,7 +137,8 @@ def _score(model: LanguageModel, corpus: Corpus, tokens: Ids, counted: NDArray[n
     device = model.head.weight.device
     batch, steps = counted.shape
     state, nats = model.init_state(batch), 0.0
-    chunk = max(1, min(8192, CHUNK // (batch * model.config.vocab_size)))
+    widest = max(model.config.vocab_size, *(4 * cell.hidden_size for cell in model.cells))
+    chunk = max(1, CHUNK // (batch * widest))
     for start in range(0, steps, chunk):
         window = tokens[:, start : start + chunk + 1].astype(np.int64)
         keep = torch.from_numpy(counted[:, start : start + chunk]).to(device)
@@ -199,8 +158,5 @@ def token_costs(
 
 def _total(corpus: Corpus, nats: float, targets: Ids) -> Score:
     """Add what naming the unknown characters costs, and count the characters."""
-    tokenizer = corpus.tokenizer
-    if tokenizer.unknown_id is not None:
-        unknown = int(np.count_nonzero(targets == tokenizer.unknown_id))
-        nats += unknown * math.log(tokenizer.unlisted)
+    nats += float(naming(corpus.tokenizer, targets).sum())
     return Score(nats, targets.size, targets.size * corpus.characters_per_token)

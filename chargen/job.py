@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from chargen.baselines import COUNTED
 from chargen.checkpoint import (
     MODEL,
     Saved,
@@ -22,7 +23,7 @@ from chargen.choosing import Choice, choose
 from chargen.config import LayerConfig, ModelConfig, ReadConfig, TrainConfig
 from chargen.corpus import Corpus, Text, encode_corpus
 from chargen.errors import ChargenError, CheckpointError, CorpusError
-from chargen.evaluation import COUNTED, score_counting
+from chargen.evaluation import score_counting
 from chargen.heldout import read_again
 from chargen.planning import Plan, budget_steps
 from chargen.runs import STDIN_COPY, is_finished

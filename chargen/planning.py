@@ -17,8 +17,9 @@ import torch
 
 from chargen.config import PRECISIONS, ModelConfig, TrainConfig, require
 from chargen.corpus import Corpus, Lanes, fit_lanes
-from chargen.evaluation import LANES, QUANTISED, SCORED, SEEN, autocast, score_carried, score_lanes
+from chargen.evaluation import LANES, QUANTISED, SEEN, autocast, engine_of, score_lanes
 from chargen.learner import Learner
+from chargen.measuring import SCORED, carried
 
 EVALUATION_SHARE = 0.05  # of the time
 PROBE_STEPS = 3
@@ -234,7 +235,8 @@ def measure(
     with autocast(learner.device, precision):
         lane_seconds = _median_seconds(lambda: score_lanes(learner.model, corpus, LANES * 64))
     read = LANES * (64 + 256)  # each lane is warmed on 256 tokens
-    carried_seconds = _median_seconds(lambda: score_carried(learner.model, probe))
+    engine = engine_of(learner.model)
+    carried_seconds = _median_seconds(lambda: carried(engine, probe))
     passed = len(probe.validation) + len(probe.context)
     return Costs(precision, step, lane_seconds / read, carried_seconds / passed, speedup)
 

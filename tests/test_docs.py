@@ -89,8 +89,11 @@ def test_the_example_suggests_five_endings(with_model: Path) -> None:
 def test_every_example_of_the_help_names_a_real_option() -> None:
     from chargen.cli import app
 
-    names = {command.callback.__name__ for command in app.registered_commands if command.callback}
-    assert names == {"train", "sample", "repl", "info", "runs", "cells", "export"}
+    names = {command.name for command in app.registered_commands}
+    assert names == {
+        *("train", "sample", "repl", "info", "runs", "cells", "export"),
+        *("eval", "compare", "score", "next", "heat"),
+    }
     for name in names:
         assert f"chargen {name}" in README
 

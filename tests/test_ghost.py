@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from chargen.config import SampleConfig
 from chargen.errors import TokenizerError
 from chargen.repl.ghost import STRIDE, Foresight
-from chargen.sampler import Place, Sampler, load
-from chargen.surprise import LAST, by_word, surprises
+from chargen.sampler import Sampler, load
+from chargen.surprise import surprises
 from chargen.tokenizers import build_tokenizer
 from tests.hashing import ALPHABET, hashing, steps
 
@@ -148,46 +148,3 @@ def test_what_is_never_written_is_no_alternative() -> None:
     found = Foresight(sampler, None).alternatives("ab")
     assert len(found) == 2
     assert "\ufffd" not in "".join(words for words, _ in found)
-
-
-# -- surprise -----------------------------------------------------------------------------
-
-
-def bits_by_hand(sampler: Sampler, text: str, before: Place | None) -> list[float]:
-    place, bits = before or sampler.read(""), []
-    for number, token in enumerate(sampler.tokenizer.encode(text).tolist()):
-        logits = place.logits.astype(np.float64)
-        bits.append(float(np.log2(np.exp(logits).sum()) - logits[token] / np.log(2)))
-        place = sampler.read(text[: number + 1], before)
-    return bits
-
-
-@pytest.mark.parametrize("before", ["", "dab "])
-def test_surprise_is_minus_log2_p_of_each_character(before: str) -> None:
-    sampler = hashing()
-    place = sampler.read(before) if before else None
-    weighed = surprises(sampler, "bad é cab\n", place)
-    assert "".join(w.text for w in weighed) == "bad é cab\n"
-    bits = bits_by_hand(sampler, "bad é cab\n", place)
-    assert [w.bits for w in weighed] == pytest.approx(bits, rel=1e-5)
-
-
-@pytest.mark.parametrize("kind", ["byte", "bpe", "unigram"])
-def test_pieces_are_whole_characters_and_bits_add_up(kind: str, prose: str) -> None:
-    sampler = hashing(build_tokenizer(kind, prose, 400))
-    text = prose[:200] + " é日\u2581 x"
-    weighed = surprises(sampler, text, None)
-    assert "".join(w.text for w in weighed) == text
-    assert all(w.bits_per_character >= 0 for w in weighed)
-    words = by_word(weighed)
-    assert "".join(w.text for w in words) == text
-    assert sum(w.bits for w in words) == pytest.approx(sum(w.bits for w in weighed))
-
-
-def test_of_a_long_text_the_end_is_weighed() -> None:
-    sampler = hashing()
-    text = "abcdefgh" * LAST
-    weighed = surprises(sampler, text, None)
-    assert len(weighed) == LAST
-    assert weighed == surprises(sampler, text[-LAST:], sampler.read(text[:-LAST]))
-    assert surprises(sampler, "", None) == []

@@ -17,7 +17,7 @@ PACKAGE = Path(chargen.__file__).parent
 # import each other.
 LAYERS = """
 cli
-repl console board
+repl console board page
 trainer
 facts
 job
@@ -25,13 +25,16 @@ choosing
 inspection
 planning
 learner
-beam export surprise
-evaluation sampler
+beam export report surprise
+adaptation evaluation sampler
+baselines
+measuring
 constraints
 engine runs
 model recipe
 cells
-heldout transfer statistics
+comparison
+anatomy heldout transfer statistics
 checkpoint corpus
 cache sources
 catalogue charts writing
@@ -42,6 +45,7 @@ errors
 """
 RANK = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in line.split()}
 TORCH = {
+    "adaptation",
     "cells",
     "model",
     "recipe",

@@ -8,19 +8,10 @@ import torch
 from torch import nn
 
 from chargen.config import CELLS, ModelConfig, TrainConfig, parse_stack
-from chargen.corpus import tokenize
-from chargen.evaluation import (
-    Score,
-    score_carried,
-    score_counting,
-    score_lanes,
-    score_windows,
-    token_costs,
-)
+from chargen.evaluation import token_costs
 from chargen.learner import Learner
 from chargen.model import LanguageModel
 from chargen.recipe import LockedDropout, dropped_weights, learning_rate, make_optimizer
-from tests.conftest import text_of
 
 STACKS = [*(f"{kind}:6" for kind in CELLS), "gru:7,lstm:5,rnn:4"]
 VOCAB = 11
@@ -278,90 +269,3 @@ def test_a_restored_learner_goes_on_bit_for_bit(optimizer: str) -> None:
     assert first.keys() == second.keys()
     for name, array in first.items():
         assert np.array_equal(array, second[name]), name
-
-
-# -- evaluation ---------------------------------------------------------------------------
-
-
-def test_a_model_that_knows_nothing_pays_for_the_whole_vocabulary() -> None:
-    corpus = tokenize(text_of("abcdefghij" * 300), 0.1)
-    model = model_of("lstm:6")
-    with torch.no_grad():
-        model.head.weight.zero_()
-    for protocol in (score_lanes, score_carried, score_windows):
-        score = protocol(model, corpus)
-        assert score.tokens == score.characters == 300
-        assert score.nats_per_token == pytest.approx(math.log(VOCAB))
-        assert score.bits_per_char == pytest.approx(math.log2(VOCAB))
-
-
-@pytest.mark.parametrize("size", [40, 333, 3000, 20011])
-def test_both_protocols_score_each_token_once(size: int, prose: str) -> None:
-    corpus = tokenize(text_of(prose[:size], "byte"), 0.1)
-    model = LanguageModel(ModelConfig(256, parse_stack("lstm:6"), 5), TrainConfig(seed=1))
-    lanes, carried = score_lanes(model, corpus), score_carried(model, corpus)
-    assert lanes.tokens == carried.tokens == len(corpus.validation)
-    # An untrained model forgets in less than the 256 tokens that warm a lane.
-    assert lanes.nats == pytest.approx(carried.nats, rel=1e-5)
-
-
-def test_the_carried_score_is_the_sum_of_the_costs_of_one_pass(prose: str) -> None:
-    corpus = tokenize(text_of(prose[:5000], "byte"), 0.1)
-    model = LanguageModel(ModelConfig(256, parse_stack("gru:6"), 5), TrainConfig(seed=1))
-    ids = np.concatenate([corpus.train[-256:], corpus.validation]).astype(np.int64)
-    with torch.no_grad():
-        logits, _ = model(torch.from_numpy(ids[None]), model.init_state(1))
-    costs = -logits[0].log_softmax(-1)[np.arange(len(ids) - 1), ids[1:]]
-    expected = float(costs[255:].double().sum())
-    assert score_carried(model, corpus).nats == pytest.approx(expected, rel=1e-6)
-
-
-@pytest.mark.parametrize("size", [600, 2560, 100_003])
-def test_windows_begin_anew_every_256_tokens(size: int, prose: str) -> None:
-    corpus = tokenize(text_of((prose * 3)[:size], "byte"), 0.1)
-    model = LanguageModel(ModelConfig(256, parse_stack("lstm:6"), 5), TrainConfig(seed=1))
-    ids = np.concatenate([corpus.train[-1:], corpus.validation]).astype(np.int64)
-    expected = 0.0
-    for start in range(0, len(ids) - 1, 256):
-        window = torch.from_numpy(ids[None, start : start + 257])
-        with torch.no_grad():
-            expected += float(token_costs(model, window, model.init_state(1))[0].sum())
-    score = score_windows(model, corpus)
-    assert score.tokens == len(corpus.validation)
-    assert score.nats == pytest.approx(expected, rel=1e-6)
-
-
-def test_counting_scores_each_token_once_and_names_its_order() -> None:
-    corpus = tokenize(text_of("abcab" * 600 + "z"), 0.1)
-    order, score = score_counting(corpus)
-    assert order == 4  # three characters tell the next one
-    assert score.tokens == score.characters == len(corpus.validation) == 301
-    expected = math.log(1_112_064 - 3)  # the name of z, among all unseen characters
-    assert expected < score.nats < expected + 30
-
-
-def test_a_limit_scores_part_of_every_lane(prose: str) -> None:
-    corpus = tokenize(text_of(prose, "byte"), 0.1)
-    model = LanguageModel(ModelConfig(256, parse_stack("lstm:6"), 5), TrainConfig(seed=1))
-    part = score_lanes(model, corpus, 320)
-    assert part.tokens == 320
-    assert part.nats_per_token == pytest.approx(score_lanes(model, corpus).nats_per_token, rel=0.05)
-
-
-def test_naming_an_unknown_character_costs_the_choice_among_all_others() -> None:
-    text = "ab" * 450 + "ab" * 49 + "zz"
-    corpus = tokenize(text_of(text), 0.1)
-    model = LanguageModel(ModelConfig(3, parse_stack("rnn:2"), 2), TrainConfig(seed=1))
-    with torch.no_grad():
-        model.head.weight.zero_()
-    expected = 100 * math.log(3) + 2 * math.log(1_112_064 - 2)
-    for protocol in (score_carried, score_lanes, score_windows):
-        score = protocol(model, corpus)
-        assert score.tokens == 100
-        assert score.nats == pytest.approx(expected, rel=1e-6)
-
-
-def test_scores_convert_between_units() -> None:
-    score = Score(nats=20 * math.log(2), tokens=5, characters=10)
-    assert score.nats_per_token == pytest.approx(4 * math.log(2))
-    assert score.bits_per_char == pytest.approx(2)

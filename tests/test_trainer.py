@@ -19,9 +19,10 @@ from chargen.checkpoint import (
 )
 from chargen.corpus import tokenize
 from chargen.errors import TrainingError
-from chargen.evaluation import score_carried, score_lanes
+from chargen.evaluation import engine_of, score_lanes
 from chargen.events import Ended, Evaluated, Progressed, Started, Stopped, Warned
 from chargen.facts import facts, shortened
+from chargen.measuring import carried, score
 from chargen.model import LanguageModel
 from chargen.planning import Plan
 from chargen.trainer import Trainer
@@ -153,7 +154,8 @@ def test_a_test_part_is_scored_at_the_end(prose: str, monkeypatch: pytest.Monkey
     assert isinstance(ended, Ended)
     model = LanguageModel(job.model)
     model.load(load_weights(ended.model))
-    expected = score_carried(model, job.corpus.for_testing())
+    tested = job.corpus.for_testing()
+    expected = score(carried(engine_of(model), tested), tested)
     assert ended.metrics["final_test_loss"] == pytest.approx(expected.nats_per_token, abs=1e-6)
     seen = ended.metrics["final_train_loss"]
     assert seen == pytest.approx(ended.metrics["final_val_loss"], abs=0.5)

@@ -12,13 +12,18 @@ import typer
 from chargen import __version__
 from chargen.cli import common
 from chargen.cli.cells import cells
+from chargen.cli.compare import compare
 from chargen.cli.corpus import corpus
+from chargen.cli.eval import evaluate
 from chargen.cli.export import export
+from chargen.cli.heat import heat
 from chargen.cli.info import info
 from chargen.cli.inspect import inspect
+from chargen.cli.next import next_characters
 from chargen.cli.repl import repl
 from chargen.cli.runs import runs
 from chargen.cli.sample import sample
+from chargen.cli.score import score
 from chargen.cli.train import train
 
 app = typer.Typer(
@@ -33,12 +38,17 @@ for command, example in (
     (train, "chargen train my.txt --time 5m"),
     (sample, 'chargen sample --temp 0.7 -p "Once upon"'),
     (repl, "chargen repl -m my-2026-11-21"),
+    (evaluate, "chargen eval my.txt --json"),
+    (score, "chargen score --per-line my.txt | head"),
+    (next_characters, 'chargen next -p "the que"'),
+    (heat, "chargen heat my.txt --html my.html"),
     (info, "chargen info --json"),
     (runs, "chargen runs"),
+    (compare, "chargen compare lstm gru --plot curves.png"),
     (cells, "chargen cells | less"),
     (export, "chargen export --onnx model.onnx --int8"),
 ):
-    app.command(epilog=f"Example:  {example}")(common.reported(command))
+    app.command(example.split()[1], epilog=f"Example:  {example}")(common.reported(command))
 
 
 def _show_version(wanted: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +12,12 @@ from chargen.cli import common
 from chargen.cli.settings import to_toml
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from chargen.checkpoint import ModelHeader
+
+NAMES = 20  # columns of the names of facts
+SPARKS = 16  # columns of a loss history
 
 
 def info(
@@ -23,6 +28,7 @@ def info(
     ] = False,
 ) -> None:
     """Show what a model is, what it was trained on, and how well it did."""
+    from chargen.anatomy import describe
     from chargen.checkpoint import read_model_header
     from chargen.runs import find_model
 
@@ -31,64 +37,187 @@ def info(
     if as_toml:
         print(to_toml(_settings(header)), end="")
         return
-    facts = _facts(path, header)
+    facts = describe(path, header)
     if as_json:
         print(json.dumps(facts, indent=2))
-        return
-    from chargen.console import facts_table, stdout
-
-    stdout().print(facts_table((name, _words(value)) for name, value in facts.items()))
+    else:
+        _show(facts)
 
 
 def _settings(header: ModelHeader) -> dict[str, Any]:
     """Return the settings that train such a model again."""
+    from chargen.anatomy import section
+    from chargen.errors import CheckpointError
+
     training, model = header.training, header.config.to_json()
-    corpus = training["corpus"]
+    corpus, recipe = section(training, "corpus"), section(training, "config")
+    if not recipe:
+        raise CheckpointError("the model's file does not say by which recipe it was trained")
     return {
         "tokenizer": header.tokenizer.kind,
         "vocab_size": model["vocab_size"],
-        "encoding": corpus["encoding"],
-        "newlines": corpus["newlines"],
+        "encoding": corpus.get("encoding"),
+        "newlines": corpus.get("newlines"),
         "stack": model["stack"],
         "embedding": model["embedding"],
-        **training["config"],
+        **recipe,
     }
 
 
-def _facts(path: Path, header: ModelHeader) -> dict[str, Any]:
-    from chargen.checkpoint import count_weights
+def _show(facts: dict[str, Any]) -> None:
+    """Show what is known of a model in groups under headings."""
+    from rich.text import Text
 
-    training, config = header.training, header.config
-    corpus = training.get("corpus", {})
-    return {
-        "file": str(path),
-        "bytes": path.stat().st_size,
-        "stack": config.to_json()["stack"],
-        "embedding": config.embedding,
-        "parameters": count_weights(config),
-        "tokenizer": header.tokenizer.kind,
-        "vocab_size": config.vocab_size,
-        "corpus": corpus.get("sources"),
-        "corpus_sha256": corpus.get("sha256"),
-        "corpus_characters": corpus.get("characters"),
-        "steps": training.get("step"),
-        "seconds": training.get("seconds"),
-        "seed": training.get("config", {}).get("seed"),
-        "best_val_loss": training.get("best_val_loss"),
-        "final_val_loss": training.get("final_val_loss"),
-        "final_window_loss": training.get("final_window_loss"),
-        "final_val_bits_per_char": training.get("final_val_bits_per_char"),
-        "final_test_loss": training.get("final_test_loss"),
-        "int8_bits_per_char": training.get("int8_bits_per_char"),
-        "versions": training.get("versions"),
+    from chargen.console import facts_table, stdout
+    from chargen.output import visible
+
+    console = stdout()
+    groups = {"model": _model, "memory": _memory, "training": _training, "losses": _losses}
+    for heading, rows in groups.items():
+        if heading == "memory":
+            console.print(_layers(facts), "")
+        console.print(Text(heading, style="bold"))
+        padded = ((name.ljust(NAMES), visible(words)) for name, words in rows(facts))
+        console.print(facts_table(padded), *([""] if heading != "losses" else []))
+
+
+def _layers(facts: dict[str, Any]) -> Table:
+    """Return a row a weight, and the sums."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("layers", "weight", "shape"):
+        table.add_column(name, style="cyan" if name == "layers" else "")
+    table.add_column("parameters", justify="right")
+    table.add_column("together", justify="right")
+    for part in facts["parts"]:
+        name = f"{part['name']}, {part['kind']}" if part["kind"] else part["name"]
+        share = part["parameters"] / facts["parameters"]
+        together = f"{part['parameters']:,} {share:>7.1%}"
+        for weight, shape in part["shapes"].items():
+            size = " x ".join(map(str, shape))
+            table.add_row(name, weight, size, f"{math.prod(shape):,}", together)
+            name = together = ""
+    table.add_row("all", "", "", "", f"{facts['parameters']:,} {1:>7.1%}")
+    return table
+
+
+def _model(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    from chargen.anatomy import readable
+
+    return [
+        ("file", facts["file"]),
+        ("size", f"{readable(facts['bytes'])} ({facts['bytes']:,} bytes)"),
+        ("stack", facts["stack"]),
+        ("embedding", str(facts["embedding"])),
+        ("tokenizer", f"{facts['tokenizer']}, {facts['vocab_size']:,} ids"),
+        ("parameters", f"{facts['parameters']:,}"),
+    ]
+
+
+def _memory(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    from chargen.anatomy import readable
+
+    memory = facts["memory"]
+    weights, training = memory["weights"], memory["training"]
+    rows = [
+        ("to write", f"{readable(weights)} of weights, or {readable(weights // 4)} with --int8"),
+        ("each text", f"{readable(memory['state'])} of state"),
+        ("to train", "-"),
+    ]
+    if training:
+        rows[-1] = (
+            "to train",
+            f"{readable(training['total'])}; torch itself and evaluations apart",
+        )
+        rows += [(f"  {name}", readable(size)) for name, size in training.items()][:-1]
+    measured = memory["measured"]
+    words = (
+        "-" if measured is None else f"{readable(measured)} at steps, torch and counting included"
+    )
+    return [*rows, ("its run held", words)]
+
+
+def _training(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what it learned, by which recipe, in which time, with what."""
+    recipe, plan = facts["recipe"] or {}, facts["plan"] or {}
+    names = "optimizer", "learning_rate", "dropout", "weight_drop", "seed"
+    split = f"{_said(facts['train_tokens'])} tokens to learn from, "
+    split += f"{_said(facts['validation_tokens'])} for validation"
+    split += f" (val-frac {_said(recipe.get('val_frac'))}, "
+    split += f"test-frac {_said(recipe.get('test_frac'))})"
+    return [
+        ("text", f"{_said(facts['corpus'])}, {_said(facts['corpus_characters'])} characters"),
+        ("sha256", _said(facts["corpus_sha256"])),
+        ("split", split),
+        ("recipe", _listed({name: recipe[name] for name in names if name in recipe})),
+        ("a step", f"{_said(plan.get('lanes'))} lanes of {_said(plan.get('window'))} tokens"),
+        ("steps", f"{_said(facts['steps'])} in {_clock(facts['seconds'])}"),
+        ("machine", f"{_said(plan.get('precision'))}, threads {_said(plan.get('threads'))}"),
+        ("versions", _listed(facts["versions"])),
+    ]
+
+
+def _losses(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return how well it knows text that it did not learn from, and how it came to that."""
+    names = {
+        "bits per character": "final_val_bits_per_char",
+        "nats per token": "final_val_loss",
+        "  fresh windows": "final_window_loss",
+        "  best in training": "best_val_loss",
+        "  learned text": "final_train_loss",
+        "  test part": "final_test_loss",
     }
+    rows = [(name, _loss(facts[key])) for name, key in names.items()]
+    rows.append(("by counting", _floor(facts["floor"], facts["final_val_loss"])))
+    cost = facts["int8_bits_per_char"]
+    rows.append(("cost of --int8", "-" if cost is None else f"{cost:+.4f} bits per character"))
+    for name, place in (("training", 1), ("validation", 2)):
+        losses = [row[place] for row in facts["history"] if row[place] is not None]
+        rows.append((f"history, {name}", _curve(losses)))
+    return rows
 
 
-def _words(value: Any) -> str:
+def _floor(floor: dict[str, Any] | None, loss: float | None) -> str:
+    """Return what counting alone reaches, and how far the model is from it."""
+    if floor is None:
+        return "-"
+    words = f"{floor['nats_per_token']:.4f} (Kneser-Ney, order {_said(floor['order'])})"
+    if loss is None:
+        return words
+    apart = loss - floor["nats_per_token"]
+    return f"{words}; the model {abs(apart):.4f} {'below' if apart < 0 else 'above'}"
+
+
+def _curve(losses: list[float]) -> str:
+    """Return a loss history in one line."""
+    from chargen.charts import sparkline
+
+    if not losses:
+        return "-"
+    first, best, last = losses[0], min(losses), losses[-1]
+    return f"{sparkline(losses, SPARKS)}  first {first:.4f}, best {best:.4f}, last {last:.4f}"
+
+
+def _loss(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _clock(seconds: float | None) -> str:
+    from chargen.console import clock
+
+    return "-" if seconds is None else clock(seconds)
+
+
+def _listed(named: object) -> str:
+    known = named.items() if isinstance(named, dict) else ()
+    return ", ".join(f"{name.replace('_', ' ')} {_said(v)}" for name, v in known) or "-"
+
+
+def _said(value: object) -> str:
+    """Return a fact in words; what the file does not say as a dash."""
     if isinstance(value, list):
-        return ", ".join(str(part) for part in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {part}" for name, part in value.items())
-    if isinstance(value, float):
-        return f"{value:.4f}"
+        return ", ".join(map(str, value)) or "-"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
     return "-" if value is None else str(value)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chargen.cli import common
+from chargen.cli.reading import Prompt, PromptFile, prompt_text, read_prompt
 from chargen.config import SampleConfig, fresh_seed, help_of, unescape
 from chargen.errors import ConfigError
-from chargen.storage import read_small_text, small_text
+from chargen.storage import read_small_text
 
 if TYPE_CHECKING:
     from chargen.beam import Candidate
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     Written = Sample | Candidate
 
-LONG_PROMPT = 5000  # characters, from which on a bar shows how far it was read
 BETWEEN = "\n---\n"  # two texts
 RULES, OUTPUT = "What must hold", "The output"
 FILTERS, PENALTIES = "What is kept", "What is taken off"
@@ -39,11 +39,8 @@ def _of(name: str, panel: str, *flags: str) -> Any:
 def sample(
     ctx: typer.Context,
     model: common.Model = None,
-    prompt: Annotated[str, typer.Option("-p", "--prompt", help="Text to go on from.")] = "",
-    file: Annotated[
-        str | None,
-        typer.Option("-f", "--file", help="File with the text to go on from; - is stdin."),
-    ] = None,
+    prompt: Prompt = "",
+    file: PromptFile = None,
     length: Annotated[
         int, typer.Option("-n", "--length", help=help_of(SampleConfig, "length"))
     ] = Default.length,
@@ -135,13 +132,13 @@ def sample(
     common.check_device(device)
     if logprobs and not as_json:
         raise ConfigError("logprobs are written with --json only; add it")
-    prompt, config = _prompt(prompt, file), _config(ctx.params)
+    prompt, config = prompt_text(prompt, file), _config(ctx.params)
 
     from chargen.sampler import load
 
     sampler = load(model, device=device, threads=threads, int8=int8)
     rule = _rule(ctx.params, sampler)
-    place = _read(sampler, prompt)
+    place = read_prompt(sampler, prompt)
     if seed is None and beam is None:
         common.warn(f"--seed {config.seed}")
     written: Iterator[Sequence[tuple[Written, str]]]
@@ -156,17 +153,6 @@ def sample(
         _stream(prompt, written)
     else:
         _write_texts(prompt, written)
-
-
-def _prompt(prompt: str, file: str | None) -> str:
-    """Return the text to go on from."""
-    if file is None:
-        return common.as_text(prompt)
-    if prompt:
-        raise ConfigError("--prompt and --file both say where to go on from; leave one out")
-    if file == "-":
-        return small_text("standard input", sys.stdin.buffer.read())
-    return read_small_text(Path(file))
 
 
 def _config(options: dict[str, Any]) -> SampleConfig:
@@ -186,20 +172,6 @@ def _bias(text: str) -> tuple[str, float]:
     with contextlib.suppress(ValueError):
         return text[:1], float(text[1:])
     raise ConfigError(f"logit-bias is {text!r}; allowed: a character and a number, such as e-2")
-
-
-def _read(sampler: Sampler, prompt: str) -> Place:
-    """Read the prompt, with a bar in a terminal if that takes its time."""
-    from chargen.sampler import unseen_words
-
-    if unseen := unseen_words(sampler.tokenizer, prompt):
-        common.warn(unseen)
-    if len(prompt) < LONG_PROMPT:
-        return sampler.read(prompt)
-    from chargen.console import Meter
-
-    with Meter("reading the prompt", len(prompt)) as progress:
-        return sampler.read(prompt, progress=progress)
 
 
 def _rule(options: dict[str, Any], sampler: Sampler) -> Constraint | None:

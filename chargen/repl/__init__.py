@@ -7,6 +7,7 @@ says what can be asked of a session, ``conversation`` shows it on a terminal.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,7 @@ from chargen.surprise import Weighed, surprises
 DEFAULTS = SampleConfig(length=200)
 FOLLOW = 256  # pieces that the model writes between two places: 20 ms of reading
 READ = 20_000  # characters at the end of a given text that the model reads: a second or two
+HEATED = 2000  # pieces at the end of a turn whose surprise is shown
 
 
 @dataclass(frozen=True)
@@ -204,13 +206,14 @@ class Session:
         self._become(self.branches[name])
 
     def heat(self) -> list[Weighed]:
-        """Return the pieces of the last turn, each with its surprise in bits.
+        """Return the last ``HEATED`` pieces of the last turn, each with its surprise in bits.
 
         Raises:
             ConfigError: there is no text.
         """
         last = self._last()
-        return surprises(self.sampler, last.text, last.before if last.asked else last.between)
+        before = last.before if last.asked else last.between
+        return list(deque(surprises(self.sampler, last.text[-READ:], before), HEATED))
 
     def _last(self) -> Turn:
         if not self.turns:

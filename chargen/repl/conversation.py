@@ -33,8 +33,8 @@ from chargen.repl import Session, Turns, commands, files
 from chargen.repl.assist import Alternatives, Ghost, is_command, remaining
 from chargen.repl.ghost import Foresight
 from chargen.repl.keys import keys
-from chargen.repl.screen import HEAT, Fragment, cut, heat_style, style
-from chargen.surprise import Weighed, by_word
+from chargen.repl.screen import Fragment, cut, heat_style, style
+from chargen.surprise import HEAT, Weighed, by_word
 
 BATCH = 1 / 30  # seconds of writing between two pictures
 PROMPT = "> "

@@ -7,11 +7,10 @@ import os
 from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import get_cwidth
 
+from chargen.surprise import HEAT
+
 Fragment = tuple[str, str]
 """A style and a text."""
-
-# From so many bits a character on, its background.
-HEAT = (("#ffd75f", 2.0), ("#ff9f40", 4.0), ("#ff5f5f", 6.0), ("#d75fff", 8.0))
 
 
 def fitting(text: str, columns: int) -> str:

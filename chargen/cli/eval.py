@@ -1,0 +1,194 @@
+"""``chargen eval``: how well a model knows a text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chargen.cli import common
+from chargen.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from chargen.adaptation import Adapter
+    from chargen.checkpoint import ModelHeader
+    from chargen.corpus import Corpus
+    from chargen.report import Report, Row
+    from chargen.tokenizers import Ids
+
+COLUMNS = ("nats/token", "bits/char", "±", "bits/byte", "perplexity", "accuracy")
+
+
+def evaluate(
+    text: Annotated[
+        str | None, typer.Argument(help="A text; default: what was held out of the model's own.")
+    ] = None,
+    model: common.Model = None,
+    window: Annotated[
+        int | None,
+        typer.Option(min=1, help="Fresh windows of so many tokens, the state not carried."),
+    ] = None,
+    dynamic: Annotated[
+        bool, typer.Option("--dynamic", help="Also let the model learn from what it has read.")
+    ] = False,
+    with_ngram: Annotated[
+        bool, typer.Option("--with-ngram", help="Also mix in what counting n-grams says.")
+    ] = False,
+    temperature_fit: Annotated[
+        bool, typer.Option("--temperature-fit", help="Also find the best temperature.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+    device: common.Device = "auto",
+    threads: common.Threads = None,
+) -> None:
+    """Measure how well a model knows a text, beside counting, compressors and chance.
+
+    What --dynamic, --with-ngram and --temperature-fit choose, they choose on the first half of
+    the text; they are reported on the second.
+    """
+    common.check_device(device)
+    if window and (dynamic or with_ngram or temperature_fit):
+        raise ConfigError("--window measures fresh windows alone; leave it or the others out")
+    from chargen.checkpoint import read_model_header
+    from chargen.console import Meter, stdout
+    from chargen.engine import open_engine
+    from chargen.report import Wanted, report
+    from chargen.runs import find_model
+
+    path = find_model(model)
+    header = read_model_header(path)
+    corpus, learned = _texts(path, header, text, needed=dynamic or with_ngram)
+    engine = open_engine(path, header, device, threads)
+    adapter = (lambda: _adapter(path, header, learned)) if dynamic else None
+    wanted = Wanted(window, temperature_fit, with_ngram, adapter)
+    result = report(engine, corpus, learned, wanted, Meter)
+    if as_json:
+        print(json.dumps(_json(path, text, corpus, result), indent=2))
+        return
+    for line in _heading(path, header, text, corpus):
+        print(line)
+    stdout().print(_table(result.whole + result.simpler))
+    if result.half:
+        print("\nthe second half alone, with what was chosen on the first")
+        stdout().print(_table(result.half))
+    for line in _footing(result):
+        print(line)
+
+
+# -- texts --------------------------------------------------------------------------------
+
+
+def _texts(
+    path: Path, header: ModelHeader, text: str | None, *, needed: bool
+) -> tuple[Corpus, Ids | None]:
+    """Return what is measured, and what the model was trained on, if that is at hand.
+
+    Raises:
+        CheckpointError: the training text is needed and not at hand.
+    """
+    from chargen.console import waiting
+    from chargen.heldout import measured_text, own_corpus
+    from chargen.measuring import SCORED
+    from chargen.report import contains
+
+    with waiting("reading the text"):
+        corpus = measured_text(path, header, text)
+        try:
+            learned = own_corpus(path, header).train
+        except CheckpointError as error:
+            if needed:
+                raise
+            common.warn(f"counting and compressors are left out: {error}")
+            learned = None
+    if text is None and len(corpus.validation) > SCORED:
+        common.warn(f"the first {SCORED:,} of {len(corpus.validation):,} tokens are measured")
+        corpus = corpus.limited(SCORED)
+    if text is not None and learned is not None and contains(learned, corpus.validation):
+        common.warn("this text stands in what the model learned: the figures flatter it")
+    return corpus, learned
+
+
+def _adapter(path: Path, header: ModelHeader, learned: Ids | None) -> Adapter:
+    """Open the model for dynamic evaluation."""
+    import torch
+
+    from chargen.adaptation import Adapter
+    from chargen.checkpoint import load_weights
+
+    assert learned is not None
+    torch.set_num_threads(1)  # one lane, small products: more threads only wait for each other
+    return Adapter(header.config, load_weights(path), learned)
+
+
+# -- what is shown ------------------------------------------------------------------------
+
+
+def _heading(path: Path, header: ModelHeader, text: str | None, corpus: Corpus) -> list[str]:
+    from chargen.config import format_stack
+
+    name = path.parent.name if path.name == "model.safetensors" else path.name
+    own = ", ".join(header.training.get("corpus", {}).get("sources") or ["its text"])
+    place = f"what was held out of {own}" if text is None else text
+    return [
+        f"model  {name}: {format_stack(header.config.layers)}, {header.tokenizer.kind} tokenizer",
+        f"text   {place}: {corpus.validation_characters:,} characters",
+        "",
+    ]
+
+
+def _table(rows: list[Row]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("", style="bold", no_wrap=True)
+    for column in COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(Text(row.name), *(Text(cell) for cell in _cells(row)))
+    return table
+
+
+def _cells(row: Row) -> list[str]:
+    own = row.score
+    margin, accuracy = own.margin, own.accuracy
+    return [
+        f"{own.nats_per_token:.4f}",
+        f"{own.bits_per_char:.4f}",
+        "" if margin is None else f"{margin:.4f}",
+        f"{own.bits_per_byte:.4f}",
+        f"{own.perplexity:.2f}",
+        "" if accuracy is None else f"{accuracy:.1%}",
+    ]
+
+
+def _footing(result: Report) -> list[str]:
+    """Return what has to be said of the figures."""
+    lines = []
+    if result.whole[0].score.margin is not None:
+        lines.append("± half of the 95 % interval of bits/char, from blocks of the text")
+    for row in result.half:
+        chosen = ", ".join(f"{name} {value:g}" for name, value in row.chosen.items())
+        lines += [f"{row.name}: {chosen}"] if chosen and row.key != "kneser_ney" else []
+    return ["", *lines] if lines else []
+
+
+def _json(path: Path, text: str | None, corpus: Corpus, result: Report) -> dict[str, Any]:
+    """Return the report by names: the figures that speak for the model stand at the top."""
+    first, *more = result.whole
+    return {
+        "model": str(path),
+        "text": text,
+        "protocol": first.key,
+        "characters": corpus.validation_characters,
+        "tokens": len(corpus.validation),
+        "bytes": round(first.score.octets),
+        **first.to_json(),
+        **{row.key: row.to_json() for row in more},
+        "baselines": {row.key: row.to_json() for row in result.simpler},
+        "second_half": {row.key: row.to_json() for row in result.half},
+    }

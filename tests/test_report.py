@@ -1,0 +1,287 @@
+"""All figures of a model on a text: simpler ways beside it, and what is tuned on one half."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import json
+import lzma
+import math
+import shutil
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
+
+from chargen.adaptation import SEGMENT, Adapter, Setting, tune
+from chargen.baselines import best_weight, mixed, packed
+from chargen.checkpoint import load_weights, read_metrics, read_model_header
+from chargen.corpus import Corpus, tokenize
+from chargen.engine import open_engine
+from chargen.errors import CorpusError
+from chargen.heldout import own_corpus
+from chargen.measuring import Costs, Progress, carried
+from chargen.model import LanguageModel
+from chargen.report import Report, Wanted, contains, report
+from tests.conftest import Run, text_of, write
+
+# -- baselines ----------------------------------------------------------------------------
+
+COSTS = st.lists(st.tuples(*(st.floats(1e-3, 20),) * 2), min_size=1, max_size=30)
+
+
+@given(COSTS, st.floats(0, 1))
+def test_a_mixture_is_one_of_probabilities(pairs: list[tuple[float, float]], w: float) -> None:
+    first, second = (np.array(costs) for costs in zip(*pairs, strict=True))
+    expected = -np.log(w * np.exp(-first) + (1 - w) * np.exp(-second))
+    assert mixed(first, second, w) == pytest.approx(expected, rel=1e-6)
+
+
+@given(COSTS)
+def test_the_best_weight_is_the_best_of_all_hundredths(pairs: list[tuple[float, float]]) -> None:
+    first, second = (np.array(costs) for costs in zip(*pairs, strict=True))
+    costs = [float(mixed(first, second, w / 100).sum()) for w in range(101)]
+    found = mixed(first, second, best_weight(first, second)).sum()
+    assert found == pytest.approx(min(costs), abs=1e-9)
+
+
+def test_compressors_have_seen_the_training_text(prose: str) -> None:
+    corpus = tokenize(text_of(prose), 0.1)
+    both, before = prose.encode(), prose[:18000].encode()
+    sizes = {
+        "xz": len(lzma.compress(both, preset=9 | lzma.PRESET_EXTREME))
+        - len(lzma.compress(before, preset=9 | lzma.PRESET_EXTREME)),
+        "bzip2": len(bz2.compress(both)) - len(bz2.compress(before)),
+        "gzip": len(zlib.compress(both, 9)) - len(zlib.compress(before, 9)),
+    }
+    unknown = sum(character not in set(prose[:18000]) for character in prose[18000:])
+    nats = packed(corpus.train, corpus)
+    assert nats.keys() == sizes.keys()
+    for name, size in sizes.items():
+        assert nats[name] / math.log(2) / 8 == pytest.approx(size + 1.74 * unknown, abs=2 * unknown)
+
+
+# -- dynamic evaluation -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small(trained: Path) -> tuple[Path, Corpus]:
+    path = trained / "small" / "model.safetensors"
+    return path, own_corpus(path, read_model_header(path))
+
+
+@pytest.fixture(scope="module")
+def adapter(small: tuple[Path, Corpus]) -> Adapter:
+    path, corpus = small
+    return Adapter(read_model_header(path).config, load_weights(path), corpus.train)
+
+
+def ids_of(corpus: Corpus) -> np.ndarray:
+    return np.concatenate([corpus.context, corpus.validation])
+
+
+def test_without_learning_it_is_the_carried_state(
+    small: tuple[Path, Corpus], adapter: Adapter
+) -> None:
+    path, corpus = small
+    still = adapter.read(ids_of(corpus), Setting(0.0, 0.5))
+    costs = carried(open_engine(path, read_model_header(path), "cpu", 1), corpus)
+    assert np.abs(still.nats[-len(costs.nats) :] - costs.nats).max() < 1e-4
+
+
+def test_a_step_follows_its_equation(small: tuple[Path, Corpus], adapter: Adapter) -> None:
+    path, corpus = small
+    ids = corpus.validation[: 2 * SEGMENT + 1].astype(np.int64)
+    model = LanguageModel(read_model_header(path).config)
+    model.load(load_weights(path))
+    tokens = torch.from_numpy(ids)[None]
+
+    def gradient(start: int, state: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        model.zero_grad()
+        logits, last = model(tokens[:, start : start + SEGMENT], state)
+        targets = tokens[0, start + 1 : start + SEGMENT + 1]
+        cross_entropy(logits[0], targets).backward()
+        losses.append(cross_entropy(logits[0], targets, reduction="none").detach().numpy())
+        return tuple(part.detach() for part in last)
+
+    losses: list[np.ndarray] = []
+    last = gradient(0, model.init_state(1))
+    scales = adapter.scales
+    mean = torch.cat([scale.flatten() for scale in scales]).mean()
+    with torch.no_grad():
+        for weight, scale in zip(model.parameters(), scales, strict=True):
+            assert weight.grad is not None
+            trained = weight.clone()
+            weight.sub_(0.01 * weight.grad / (scale + mean / 10))
+            weight.add_((0.02 * scale / mean).clamp(max=1) * (trained - weight))
+    gradient(SEGMENT, last)
+    costs = adapter.read(ids, Setting(0.01, 0.02))
+    assert costs.nats == pytest.approx(np.concatenate(losses), abs=1e-4)
+
+
+def test_what_comes_later_changes_no_earlier_cost(
+    small: tuple[Path, Corpus], adapter: Adapter
+) -> None:
+    ids = ids_of(small[1])[:600]
+    other = ids.copy()
+    other[400:] = np.roll(other[400:], 1)
+    first, second = (adapter.read(tokens, Setting()).nats for tokens in (ids, other))
+    assert np.array_equal(first[:399], second[:399])
+    assert not np.array_equal(first[399:], second[399:])
+
+
+def test_it_learns_what_repeats(small: tuple[Path, Corpus], adapter: Adapter) -> None:
+    ids = np.tile(small[1].validation[:100], 12)
+    still, learning = (adapter.read(ids, Setting(rate)).nats[600:] for rate in (0.0, 3e-3))
+    assert learning.mean() < still.mean() - 0.3
+    assert tune(adapter, ids).rate > 0
+
+
+# -- the report ---------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def silent(name: str, size: int) -> Iterator[Progress]:
+    yield lambda count: None
+
+
+def reported(small: tuple[Path, Corpus], adapter: Adapter, corpus: Corpus) -> Report:
+    path, own = small
+    engine = open_engine(path, read_model_header(path), "cpu", 1)
+    wanted = Wanted(temperature=True, ngram=True, dynamic=lambda: adapter)
+    return report(engine, corpus, own.train, wanted, silent)
+
+
+def test_what_is_tuned_is_tuned_on_the_first_half_alone(
+    small: tuple[Path, Corpus], adapter: Adapter
+) -> None:
+    corpus = small[1]
+    half = len(corpus.validation) // 2
+    shuffled = corpus.validation.copy()
+    np.random.default_rng(0).shuffle(shuffled[half:])
+    plain = reported(small, adapter, corpus).half
+    spoiled = reported(small, adapter, replace(corpus, validation=shuffled)).half
+    names = ["carried", "temperature", "kneser_ney", "mixture", "dynamic", "dynamic_mixture"]
+    assert [row.key for row in plain] == [row.key for row in spoiled] == names
+    for one, other in zip(plain, spoiled, strict=True):
+        assert one.chosen == other.chosen
+        assert other.score.nats_per_token > one.score.nats_per_token + 0.3
+
+
+def test_each_row_of_the_second_half_has_its_tokens(
+    small: tuple[Path, Corpus], adapter: Adapter
+) -> None:
+    result = reported(small, adapter, small[1])
+    assert {row.score.tokens for row in result.half} == {1000}
+    assert {row.score.tokens for row in [*result.whole, *result.simpler]} == {2000}
+    rows = {row.key: row.score.nats_per_token for row in result.half}
+    assert rows["mixture"] <= min(rows["carried"], rows["kneser_ney"])
+    assert rows["dynamic_mixture"] <= rows["dynamic"] + 0.01
+
+
+def test_a_short_text_has_no_halves(small: tuple[Path, Corpus], adapter: Adapter) -> None:
+    short = replace(small[1], validation=small[1].validation[:999])
+    with pytest.raises(CorpusError, match="the text has 999 tokens; .* 1,000 are needed"):
+        reported(small, adapter, short)
+
+
+def test_a_text_is_found_in_another(small: tuple[Path, Corpus]) -> None:
+    corpus = small[1]
+    assert contains(corpus.train, corpus.train[100:900])
+    assert not contains(corpus.train, corpus.validation)
+    assert not contains(corpus.train, corpus.train[:50])  # too little to tell
+
+
+# -- the command --------------------------------------------------------------------------
+
+
+def test_eval_says_what_the_run_said(with_model: Path, chargen: Run) -> None:
+    done = chargen("eval", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    facts, ended = json.loads(done.stdout), read_metrics(with_model.parent)[-1]
+    assert facts["nats_per_char"] == pytest.approx(ended["final_val_loss"], abs=1e-6)
+    assert facts["bits_per_char"] == pytest.approx(ended["final_val_bits_per_char"], abs=1e-6)
+    assert facts["windows"]["nats_per_char"] == pytest.approx(ended["final_window_loss"], abs=1e-6)
+    assert facts["perplexity"] == pytest.approx(math.exp(ended["final_val_loss"]))
+    assert (facts["protocol"], facts["characters"]) == ("carried", 2000)
+    assert list(facts["baselines"]) == ["kneser_ney", "xz", "bzip2", "gzip", "unigram", "uniform"]
+
+
+def test_eval_shows_a_table_of_eighty_columns(
+    with_model: Path, chargen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = chargen("eval", "--with-ngram", "--temperature-fit", "--threads", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80 and "…" not in done.stdout
+    assert lines[0] == "model  small: lstm:48, char tokenizer"
+    assert lines[1] == "text   what was held out of prose.txt: 2,000 characters"
+    assert [line.split("  ")[0] for line in lines[4:8]] == [
+        *("carried state", "fresh windows of 256"),
+        *("Kneser-Ney, order 9", "xz -9"),
+    ]
+    assert "mixed with counting: weight" in lines[-1]
+
+
+def test_eval_of_a_file_elsewhere_leaves_out_what_needs_the_training_text(
+    with_model: Path, chargen: Run, isolated: Path
+) -> None:
+    shutil.copy(with_model, "mailed.safetensors")
+    write("letter.txt", "To be, or not to be: that is the question. " * 30)
+    done = chargen("eval", "letter.txt", "-m", "mailed.safetensors", "--json")
+    facts = json.loads(done.stdout)
+    assert done.returncode == 0 and len(done.stderr.splitlines()) == 1
+    assert "left out: the text that the model learned, prose.txt, is not at hand" in done.stderr
+    assert list(facts["baselines"]) == ["uniform"]
+    assert facts["characters"] == 30 * 43
+    done = chargen("eval", "letter.txt", "-m", "mailed.safetensors", "--with-ngram")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("chargen: the text that the model learned, prose.txt, is not")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_eval_warns_of_a_text_that_was_learned(with_model: Path, chargen: Run, prose: str) -> None:
+    write("part.txt", prose[:3000])
+    done = chargen("eval", "part.txt", "--window", "100")
+    assert done.returncode == 0
+    assert done.stderr == (
+        "chargen: this text stands in what the model learned: the figures flatter it\n"
+    )
+    assert "fresh windows of 100" in done.stdout and "carried state" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("none.txt",), 1, "'none.txt'"),
+        (("empty.txt",), 1, "empty"),
+        (("short.txt", "--dynamic"), 1, "the text has 9 tokens; to tune on one half"),
+        (("--window", "9", "--dynamic"), 2, "leave it or the others out"),
+        (("--device", "tpu"), 2, "device is 'tpu'"),
+        (("-m", "nobody"), 1, "no model 'nobody'"),
+    ],
+)
+def test_eval_refuses_in_one_line(
+    with_model: Path, chargen: Run, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    write("empty.txt", "")
+    write("short.txt", "to be or\n")
+    done = chargen("eval", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert len(done.stderr.splitlines()) == 1 and words in done.stderr
+    assert done.stderr.startswith("chargen: ")
+
+
+def test_costs_without_guesses_have_no_accuracy(small: tuple[Path, Corpus]) -> None:
+    from chargen.measuring import score
+
+    corpus = small[1]
+    assert score(Costs(np.ones(len(corpus.validation))), corpus).accuracy is None
