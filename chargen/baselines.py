@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.corpus import Corpus
-from chargen.measuring import Floats, naming
+from chargen.measuring import Floats
 from chargen.ngram import KneserNey
 from chargen.tokenizers import Ids, Tokenizer
 
@@ -59,7 +59,7 @@ def packed(learned: Ids, measured: Corpus) -> dict[str, float]:
     tokenizer = measured.tokenizer
     before = _bytes(tokenizer, learned[-PACKED:])
     text = _bytes(tokenizer, measured.validation)
-    named = float(naming(tokenizer, measured.validation).sum())
+    named = float(tokenizer.naming(measured.validation).sum())
     return {
         name: (len(compress(before + text)) - len(compress(before))) * 8 * math.log(2) + named
         for name, compress in COMPRESSORS.items()

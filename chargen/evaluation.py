@@ -20,7 +20,7 @@ from chargen.baselines import COUNTED, best_order, counted
 from chargen.cells import State
 from chargen.corpus import WARM, Corpus
 from chargen.engine import Engine, make_engine
-from chargen.measuring import SCORED, Score, carried, naming, score, windows
+from chargen.measuring import SCORED, Score, carried, score, windows
 from chargen.model import Dropout, LanguageModel
 from chargen.tokenizers import Ids
 
@@ -158,5 +158,5 @@ def token_costs(
 
 def _total(corpus: Corpus, nats: float, targets: Ids) -> Score:
     """Add what naming the unknown characters costs, and count the characters."""
-    nats += float(naming(corpus.tokenizer, targets).sum())
+    nats += float(corpus.tokenizer.naming(targets).sum())
     return Score(nats, targets.size, targets.size * corpus.characters_per_token)

@@ -8,6 +8,7 @@ what it leaves. Probabilities are those of the scores as they stand, before the 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,6 +148,14 @@ def probabilities(scores: Scores) -> Scores:
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     chances: Scores = weights / weights.sum(axis=-1, keepdims=True)
     return chances
+
+
+def log_probabilities(scores: NDArray[np.floating[Any]]) -> Scores:
+    """Return the logarithm of the softmax of each row, in nats."""
+    rows = scores.astype(np.float64)
+    rows -= rows.max(axis=-1, keepdims=True)
+    rows -= np.log(np.exp(rows).sum(axis=-1, keepdims=True))
+    return rows
 
 
 def truncated(scores: Scores, config: SampleConfig) -> Scores:

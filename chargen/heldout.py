@@ -76,18 +76,20 @@ def held_out(model: Path, header: ModelHeader) -> Corpus:
     return corpus
 
 
-def whole_text(file: str, header: ModelHeader) -> Corpus:
+def whole_text(file: str, header: ModelHeader, encoding: str | None = None) -> Corpus:
     """Return a file as a corpus of which all is validation; it stands after a newline.
 
     Raises:
         CorpusError: it is missing, empty, binary or not in its encoding.
     """
     newlines = header.training.get("corpus", {}).get("newlines", ReadConfig.newlines)
-    reading = ReadConfig((file,), header.tokenizer.kind, newlines=newlines)
+    reading = ReadConfig((file,), header.tokenizer.kind, encoding=encoding, newlines=newlines)
     corpus = encode_corpus(read_text(reading, least=1), header.tokenizer, 1.0)
     return replace(corpus, train=header.tokenizer.encode("\n"))
 
 
-def measured_text(model: Path, header: ModelHeader, file: str | None) -> Corpus:
+def measured_text(
+    model: Path, header: ModelHeader, file: str | None, encoding: str | None = None
+) -> Corpus:
     """Return the text to measure a model on: a file's, or without one the held-out part."""
-    return held_out(model, header) if file is None else whole_text(file, header)
+    return held_out(model, header) if file is None else whole_text(file, header, encoding)

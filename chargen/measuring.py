@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.corpus import Corpus, count_characters
-from chargen.engine import Engine
-from chargen.tokenizers import Ids, Tokenizer
+from chargen.engine import Engine, Logits
+from chargen.filters import log_probabilities
 
 WINDOW = 256  # tokens of a fresh window
 LANES = 32  # windows read side by side
@@ -143,7 +143,7 @@ def _with_context(corpus: Corpus) -> tuple[int, Tokens]:
     return max(1, len(corpus.context)), ids
 
 
-def _read(engine: Engine, tokens: Tokens) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _read(engine: Engine, tokens: Tokens) -> Iterator[tuple[int, Logits]]:
     """Yield the logits (B, T, V) after each of tokens (B, N + 1) but the last, some at a time."""
     lanes, count = tokens.shape
     state, steps, start = engine.init_state(lanes), 1, 0
@@ -154,12 +154,11 @@ def _read(engine: Engine, tokens: Tokens) -> Iterator[tuple[int, NDArray[np.floa
         steps = max(1, min(STEPS, LOGITS // (lanes * logits.shape[2])))
 
 
-def _costs(logits: NDArray[np.float32], targets: Tokens) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return -ln softmax at the targets (B, T), and whether these are the highest, (B, T)."""
-    rows = logits.astype(np.float64)
-    rows -= rows.max(axis=-1, keepdims=True)
-    wanted = np.take_along_axis(rows, targets[..., None], axis=-1)[..., 0]
-    return np.log(np.exp(rows).sum(axis=-1)) - wanted, rows.argmax(axis=-1) == targets
+def _costs(logits: Logits, targets: Tokens) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return -ln P of the targets (B, T), and whether these are the likeliest, (B, T)."""
+    scores = log_probabilities(logits)  # (B, T, V)
+    wanted = np.take_along_axis(scores, targets[..., None], axis=-1)[..., 0]
+    return -wanted, scores.argmax(axis=-1) == targets
 
 
 # -- scores -------------------------------------------------------------------------------
@@ -171,7 +170,7 @@ def score(costs: Costs, corpus: Corpus, tokens: slice = slice(None)) -> Score:
     Naming an unknown character costs ln(``Tokenizer.unlisted``) on top of -ln P(unknown).
     """
     ids = corpus.validation[tokens]
-    nats = costs.nats[tokens] + naming(corpus.tokenizer, ids)
+    nats = costs.nats[tokens] + corpus.tokenizer.naming(ids)
     characters, octets = _sizes(corpus)
     return Score(
         float(nats.sum()),
@@ -181,12 +180,6 @@ def score(costs: Costs, corpus: Corpus, tokens: slice = slice(None)) -> Score:
         None if costs.hits is None else float(costs.hits[tokens].mean()),
         _margin(nats, characters[ids]),
     )
-
-
-def naming(tokenizer: Tokenizer, ids: Ids) -> Floats:
-    """Return what it costs to say which character each unknown one is, in nats, (N,)."""
-    unknown: Floats = (ids == tokenizer.unknown_id) * math.log(tokenizer.unlisted)
-    return unknown
 
 
 def _sizes(corpus: Corpus) -> tuple[Floats, Floats]:

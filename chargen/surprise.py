@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from chargen.filters import Scores, log_probabilities
 from chargen.sampler import PROMPT_CHUNK, Place, Sampler
 from chargen.tokenizers import Tokenizer
 
@@ -21,8 +22,6 @@ PART = 1 << 20  # characters encoded at once
 
 # From so many bits a character on, its background.
 HEAT = (("#ffd75f", 2.0), ("#ff9f40", 4.0), ("#ff5f5f", 6.0), ("#d75fff", 8.0))
-
-LogProbabilities = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -135,9 +134,7 @@ def _tokens(
         out, state = sampler.engine.run(ids[None], state)  # (1, T, V)
         logits, next_one = np.concatenate([next_one, out[0, :-1]]), out[0, -1:]  # (T, V)
         scores = log_probabilities(logits)
-        costs = -scores[np.arange(len(ids)), ids]
-        if tokenizer.unknown_id is not None:
-            costs[ids == tokenizer.unknown_id] += math.log(tokenizer.unlisted)
+        costs = tokenizer.naming(ids) - scores[np.arange(len(ids)), ids]
         likeliest = best_guesses(tokenizer, scores, guesses) if guesses else [()] * len(ids)
         yield from zip(ids.tolist(), (costs / math.log(2)).tolist(), likeliest, strict=True)
 
@@ -160,17 +157,7 @@ def _parts(text: str) -> Iterator[str]:
         start = end
 
 
-def log_probabilities(logits: NDArray[np.float32]) -> LogProbabilities:
-    """Return the logarithm of the softmax of each row (T, V), in nats."""
-    scores = logits.astype(np.float64)
-    scores -= scores.max(axis=-1, keepdims=True)
-    scores -= np.log(np.exp(scores).sum(axis=-1, keepdims=True))
-    return scores
-
-
-def best_guesses(
-    tokenizer: Tokenizer, scores: LogProbabilities, count: int
-) -> list[tuple[Guess, ...]]:
+def best_guesses(tokenizer: Tokenizer, scores: Scores, count: int) -> list[tuple[Guess, ...]]:
     """Return the likeliest tokens of each row (T, V), the likeliest first.
 
     Tokens that are never written are none of them.

@@ -15,6 +15,7 @@ from chargen import repl, surprise
 from chargen.corpus import Corpus
 from chargen.engine import State
 from chargen.errors import TokenizerError
+from chargen.filters import log_probabilities
 from chargen.measuring import carried, score
 from chargen.repl import Session
 from chargen.sampler import PROMPT_CHUNK, Place, Sampler, load
@@ -23,7 +24,6 @@ from chargen.surprise import (
     best_guesses,
     by_line,
     by_word,
-    log_probabilities,
     surprises,
 )
 from chargen.tokenizers import build_tokenizer

@@ -29,6 +29,9 @@ Model = Annotated[
     str | None,
     typer.Option("-m", "--model", help="A run's name, its folder or a file; default: newest run."),
 ]
+Encoding = Annotated[
+    str | None, typer.Option(help="Of the text; default: UTF-8, or what a mark says.")
+]
 Device = Annotated[str, typer.Option(help=f"One of {', '.join(DEVICES)}.", show_default=True)]
 Int8 = Annotated[
     bool, typer.Option("--int8", help="Weights as int8: faster when large, a little coarser.")

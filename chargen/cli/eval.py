@@ -41,14 +41,14 @@ def evaluate(
     temperature_fit: Annotated[
         bool, typer.Option("--temperature-fit", help="Also find the best temperature.")
     ] = False,
+    encoding: common.Encoding = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
     device: common.Device = "auto",
     threads: common.Threads = None,
 ) -> None:
     """Measure how well a model knows a text, beside counting, compressors and chance.
 
-    What --dynamic, --with-ngram and --temperature-fit choose, they choose on the first half of
-    the text; they are reported on the second.
+    What is tuned is tuned on the first half of the text and reported on the second.
     """
     common.check_device(device)
     if window and (dynamic or with_ngram or temperature_fit):
@@ -61,7 +61,7 @@ def evaluate(
 
     path = find_model(model)
     header = read_model_header(path)
-    corpus, learned = _texts(path, header, text, needed=dynamic or with_ngram)
+    corpus, learned = _texts(path, header, text, encoding, needed=dynamic or with_ngram)
     engine = open_engine(path, header, device, threads)
     adapter = (lambda: _adapter(path, header, learned)) if dynamic else None
     wanted = Wanted(window, temperature_fit, with_ngram, adapter)
@@ -83,7 +83,7 @@ def evaluate(
 
 
 def _texts(
-    path: Path, header: ModelHeader, text: str | None, *, needed: bool
+    path: Path, header: ModelHeader, text: str | None, encoding: str | None, *, needed: bool
 ) -> tuple[Corpus, Ids | None]:
     """Return what is measured, and what the model was trained on, if that is at hand.
 
@@ -96,7 +96,7 @@ def _texts(
     from chargen.report import contains
 
     with waiting("reading the text"):
-        corpus = measured_text(path, header, text)
+        corpus = measured_text(path, header, text, encoding)
         try:
             learned = own_corpus(path, header).train
         except CheckpointError as error:

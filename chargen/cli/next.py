@@ -72,7 +72,8 @@ def next_characters(
 def _expected(sampler: Sampler, prompt: str, top: int) -> Expected:
     import numpy as np
 
-    from chargen.surprise import best_guesses, log_probabilities
+    from chargen.filters import log_probabilities
+    from chargen.surprise import best_guesses
 
     tokenizer, place = sampler.tokenizer, read_prompt(sampler, prompt)
     scores = log_probabilities(place.logits[None])  # (1, V)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import functools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
@@ -46,6 +47,11 @@ class Tokenizer(ABC):
         tokenizer scores better by knowing less.
         """
         return 1
+
+    def naming(self, ids: Ids) -> NDArray[np.float64]:
+        """Return what it costs to say which character each unknown one is, in nats, (N,)."""
+        costs: NDArray[np.float64] = (ids == self.unknown_id) * math.log(self.unlisted)
+        return costs
 
     @abstractmethod
     def encode(self, text: str) -> Ids:
