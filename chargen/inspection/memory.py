@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.corpus import Corpus
-from chargen.engine import Engine, Logits
+from chargen.engine import Engine
 from chargen.errors import CorpusError
-from chargen.tokenizers import Tokenizer
+from chargen.filters import log_probabilities
+from chargen.measuring import carried
 
 PLACES = 1000
 READ = 1 << 16  # tokens of the text that are read at most
 PARTS = 1000  # of the work, as told on the way
 CHUNK = 1 << 20  # logits held at once
-LONGEST_RUN = 4096  # steps of one call
 NEAR = 0.01  # bits per character: what counts as nothing lost
 TWO_SIDED = 1.96  # standard errors either side that hold 95 % of a normal distribution
 
@@ -97,7 +97,8 @@ def measure_memory(
     Raises:
         CorpusError: there is no text to measure.
     """
-    ids = np.concatenate([corpus.context, corpus.validation[:READ]]).astype(np.int64)
+    corpus = corpus.limited(READ)
+    ids = np.concatenate([corpus.context, corpus.validation]).astype(np.int64)
     if len(ids) < 2 or not len(corpus.validation):
         raise CorpusError(f"the text has {len(corpus.validation)} tokens; 2 are needed to measure")
     lengths = _lengths(min(longest, len(ids) // 2))
@@ -105,14 +106,14 @@ def measure_memory(
     places = np.unique(np.linspace(first, len(ids) - 1, PLACES).astype(int))  # (P,)
     work = [len(ids), *(k * len(places) for k in lengths)]
     unit = 1 / math.log(2) / corpus.characters_per_token  # bits per character in a nat a token
-    extra = _naming(corpus.tokenizer, ids[places])
-    carried = carried_costs(engine, ids)[places - 1] + extra
+    naming = corpus.tokenizer.naming(ids[places])
+    all_known = carried(engine, corpus).nats[places - max(1, len(corpus.context))] + naming
     known = []
     for number, k in enumerate(lengths):
         progress(PARTS * sum(work[: number + 1]) // sum(work))
-        costs = costs_knowing(engine, ids, places, k, corpus.tokenizer.vocab_size) + extra
-        known.append(_known(k, costs, carried, unit))
-    nats = float(carried.mean())
+        costs = costs_knowing(engine, ids, places, k, corpus.tokenizer.vocab_size) + naming
+        known.append(_known(k, costs, all_known, unit))
+    nats = float(all_known.mean())
     return Memory(len(places), nats, nats * unit, tuple(known))
 
 
@@ -121,21 +122,11 @@ def _lengths(longest: int) -> list[int]:
     return [1 << power for power in range(longest.bit_length())]
 
 
-def _known(k: int, costs: Costs, carried: Costs, unit: float) -> Known:
+def _known(k: int, costs: Costs, all_known: Costs, unit: float) -> Known:
     """Compare the losses (P,) of the same tokens, pair by pair."""
-    rises, nats = (costs - carried) * unit, float(costs.mean())
+    rises, nats = (costs - all_known) * unit, float(costs.mean())
     error = float(rises.std(ddof=1)) / math.sqrt(len(rises)) if len(rises) > 1 else math.inf
     return Known(k, nats, nats * unit, float(rises.mean()), TWO_SIDED * error)
-
-
-def carried_costs(engine: Engine, ids: Tokens) -> Costs:
-    """Return -ln P of each token but the first, (T - 1,), in one pass with the carried state."""
-    state, costs = engine.init_state(1), []
-    for start in range(0, len(ids) - 1, LONGEST_RUN):
-        window = ids[start : start + LONGEST_RUN + 1]
-        logits, state = engine.run(window[None, :-1], state)  # (1, T, V)
-        costs.append(_costs(logits[0], window[1:]))
-    return np.concatenate(costs)
 
 
 def costs_knowing(engine: Engine, ids: Tokens, places: Tokens, k: int, vocab_size: int) -> Costs:
@@ -146,19 +137,6 @@ def costs_knowing(engine: Engine, ids: Tokens, places: Tokens, k: int, vocab_siz
     for start in range(0, len(places), lanes):
         batch = known[start : start + lanes]  # (B, k)
         logits, _ = engine.run(batch, engine.init_state(len(batch)))  # (B, k, V)
-        costs.append(_costs(logits[:, -1], ids[places[start : start + lanes]]))
+        scores = log_probabilities(logits[:, -1])  # (B, V)
+        costs.append(-scores[np.arange(len(batch)), ids[places[start : start + lanes]]])
     return np.concatenate(costs)
-
-
-def _costs(logits: Logits, targets: Tokens) -> Costs:
-    """Return -ln P of targets (N,) under logits (N, V)."""
-    rows = logits.astype(np.float64)
-    chosen: Costs = np.logaddexp.reduce(rows, axis=1) - rows[np.arange(len(targets)), targets]
-    return chosen
-
-
-def _naming(tokenizer: Tokenizer, targets: Tokens) -> Costs:
-    """Return what naming the unknown characters among targets costs on top, in nats."""
-    if tokenizer.unknown_id is None:
-        return np.zeros(len(targets))
-    return np.where(targets == tokenizer.unknown_id, math.log(tokenizer.unlisted), 0.0)
