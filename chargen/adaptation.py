@@ -35,7 +35,7 @@ SEGMENT = 50  # tokens (T)
 EPSILON = 0.1  # times mean(s): keeps the step finite where a gradient is hardly ever felt
 SEEN = 400  # segments of the training text from which s is estimated
 TUNED_ON = 16_384  # tokens, at most, on which rate and decay are chosen
-RATES = (3e-4, 1e-3, 3e-3)  # η
+RATES = (1e-4, 3e-4, 1e-3, 3e-3)  # η
 DECAYS = (0.0, 1e-3, 1e-2)  # λ
 
 

@@ -18,6 +18,7 @@ from chargen.tokenizers import Ids, Tokenizer
 
 COUNTED = 1 << 21  # tokens that are counted at most
 LONGEST = 9  # tokens of the longest n-gram
+PACKABLE = 1000  # bytes, below which a compressor's rounding says more than the text
 PACKED = 1 << 23  # tokens before a text that a compressor is shown at most
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
@@ -54,11 +55,13 @@ def packed(learned: Ids, measured: Corpus) -> dict[str, float]:
     """Return what a text costs each compressor that has seen the learned one before, in nats.
 
     It is the size of both together less that of the learned text alone; of a very long
-    learned text only the end is shown.
+    learned text only the end is shown. A very short text gets no figures.
     """
     tokenizer = measured.tokenizer
     before = _bytes(tokenizer, learned[-PACKED:])
     text = _bytes(tokenizer, measured.validation)
+    if len(text) < PACKABLE:
+        return {}
     named = float(tokenizer.naming(measured.validation).sum())
     return {
         name: (len(compress(before + text)) - len(compress(before))) * 8 * math.log(2) + named

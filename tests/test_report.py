@@ -68,6 +68,11 @@ def test_compressors_have_seen_the_training_text(prose: str) -> None:
         assert nats[name] / math.log(2) / 8 == pytest.approx(size + 1.74 * unknown, abs=2 * unknown)
 
 
+def test_a_very_short_text_is_not_packed(prose: str) -> None:
+    corpus = tokenize(text_of(prose[:10_500]), 0.09)
+    assert not packed(corpus.train, corpus)
+
+
 # -- dynamic evaluation -------------------------------------------------------------------
 
 
