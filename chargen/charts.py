@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.errors import ChargenError, ConfigError
+from chargen.output import visible
 from chargen.storage import writing
 
 if TYPE_CHECKING:
@@ -100,15 +102,27 @@ def _framed(chart: Chart, rows: list[list[str]], x: Limits, y: Limits) -> list[s
         label = _number(beside[number], chart.log_y) if number in beside else ""
         lines.append(f"{label:>{MARGIN}} │{''.join(row)}".rstrip())
     left, right = (_number(value, chart.log_x) for value in x)
-    names = [f"{mark} {series.name}" for mark, series in zip(MARKS, chart.series, strict=False)]
+    pairs = zip(MARKS, chart.series, strict=False)
+    names = [f"{mark} {visible(series.name)}" for mark, series in pairs]
     below = left + chart.x_label.center(columns - len(left) - len(right)) + right
     blank = " " * MARGIN
     return [
         *lines,
         f"{blank} └{'─' * columns}",
         f"{blank}  {below}",
-        f"{blank}  {'  '.join(names)}",
+        *(f"{blank}  {line}" for line in _legend(names, columns)),
     ]
+
+
+def _legend(names: list[str], columns: int) -> list[str]:
+    """Put names side by side, in as many lines as they need; one too long is cut."""
+    lines: list[str] = []
+    for name in (name[:columns] for name in names):
+        if lines and len(lines[-1]) + 2 + len(name) <= columns:
+            lines[-1] += f"  {name}"
+        else:
+            lines.append(name)
+    return lines
 
 
 def _axes(chart: Chart, series: Series) -> tuple[Numbers, Numbers]:
@@ -189,7 +203,9 @@ def save_figure(figure: Figure, path: Path) -> None:
     # The same chart is the same file: no date, no random names inside.
     kind = path.suffix.lower().removeprefix(".")
     metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {}
-    with matplotlib.rc_context({"svg.hashsalt": "chargen"}), writing(path) as file:
+    settings = matplotlib.rc_context({"svg.hashsalt": "chargen"})
+    with settings, warnings.catch_warnings(), writing(path) as file:
+        warnings.filterwarnings("ignore", "Glyph")  # a name in letters that the font lacks
         figure.savefig(file, format=kind, dpi=150, metadata=metadata)
 
 
@@ -200,11 +216,18 @@ def _figure(chart: Chart) -> Figure:
     axes = figure.add_subplot()
     for series, colour in zip(chart.series, COLOURS, strict=False):
         line = "o" if series.points else "-"
-        axes.plot(series.x, series.y, line, color=colour, label=series.name, markersize=3)
-    axes.set(title=chart.title, xlabel=chart.x_label, ylabel=chart.y_label)
+        axes.plot(series.x, series.y, line, color=colour, label=_label(series.name), markersize=3)
+    words = {"title": chart.title, "xlabel": chart.x_label, "ylabel": chart.y_label}
+    axes.set(**{name: _label(text) for name, text in words.items()})
     axes.set_xscale("log" if chart.log_x else "linear")
     axes.set_yscale("log" if chart.log_y else "linear")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     return figure
+
+
+def _label(text: str) -> str:
+    """Return a text that matplotlib shows as it is: no formula, not hidden from the legend."""
+    shown = visible(text).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown

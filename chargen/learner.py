@@ -28,6 +28,7 @@ class Learner:
         model: the weights that learn.
         averaged: their exponential moving average, which is what is evaluated and kept.
         steps: optimizer steps taken.
+        norm: length of the last window's gradient, all weights together, before clipping.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Learner:
         team: Team = ALONE,
     ) -> None:
         self.config, self.device, self.team, self.steps = config, device, team, 0
+        self.norm = 0.0
         self._own = team.share(lanes)
         self.model = LanguageModel(model, config).to(device)
         self.averaged = LanguageModel(model, config).to(device).requires_grad_(False)
@@ -79,8 +81,9 @@ class Learner:
                 loss = costs.mean()
             loss.backward()  # type: ignore[no-untyped-call]
         self._state = tuple(part.detach().float() for part in state)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        if not torch.isfinite(norm):
+        self.norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip))
+        if not math.isfinite(self.norm):
+            self._forget()
             return math.nan  # such a step would spoil the weights
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(progress, self.peak, self.config.warmup)
@@ -88,6 +91,11 @@ class Learner:
         self._optimizer.zero_grad(set_to_none=True)
         self._average()
         return float(loss.detach())
+
+    def _forget(self) -> None:
+        """Drop a gradient and a state that are not finite, which would spoil all steps after."""
+        self._optimizer.zero_grad(set_to_none=True)
+        self._state = self.model.init_state(self._state[0].shape[1])
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from chargen.charts import Chart, Series, as_text, check_picture, save, sparkline
 from chargen.errors import ChargenError, ConfigError
+from chargen.output import visible
 
 FALLING = Series("falling", (1, 2, 3, 4), (8, 4, 2, 1))
 RISING = Series("rising", (1, 2, 3, 4), (1, 2, 4, 8))
@@ -30,6 +31,13 @@ def test_curves_go_where_their_values_are() -> None:
     assert lines[2].split() == ["8", *lines[2].split()[1:]] and lines[9].split()[0] == "1"
     assert lines[-2].split() == ["1", "steps", "4"]
     assert lines[-1].split() == ["●", "falling", "○", "rising"]
+
+
+def test_many_names_take_several_lines() -> None:
+    many = (Series(f"a model of name {n}", (1, 2), (n, n)) for n in range(8))
+    lines = as_text(chart(*many, Series("x" * 99, (1, 2), (1, 2))), width=60).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert [line.split("of name ")[-1] for line in lines[-4:]] == ["1", "3", "5", "7"]
 
 
 def test_points_are_not_joined() -> None:
@@ -68,6 +76,14 @@ def test_the_same_chart_is_the_same_picture(name: str) -> None:
     save(chart(FALLING, RISING), Path(name))
     assert Path(name).read_bytes() == first
     assert first.startswith(b"\x89PNG" if name.endswith("png") else b"<?xml")
+
+
+@pytest.mark.parametrize("name", ["_hidden", "half a $", "$\\frac$", "漢字", "a\x1b[31m"])
+def test_any_name_of_a_model_can_stand_beside_its_curve(name: str) -> None:
+    odd = Series(name, (1, 2), (1, 2))
+    save(Chart(name, name, name, (odd, RISING)), Path("curve.svg"))
+    assert Path("curve.svg").read_text().count(f" {visible(name)} -->") == 4
+    assert "\x1b" not in as_text(chart(odd, RISING))
 
 
 def test_other_pictures_are_refused() -> None:

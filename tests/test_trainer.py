@@ -223,13 +223,15 @@ def test_a_gradient_that_is_not_finite_spoils_nothing(
 ) -> None:
     learner = Trainer(begin("run", prose, monkeypatch), time.monotonic(), lambda: False).learner
     before = learner.tensors()
-    learner.model.head.bias.register_hook(lambda gradient: gradient * float("inf"))
+    hook = learner.model.head.bias.register_hook(lambda gradient: gradient * float("inf"))
     tokens = np.ones((4, 16), np.int64)
     assert np.isnan(learner.learn(tokens, tokens, 0.5, "float32"))
     after = learner.tensors()
     assert learner.steps == 0
     for name in (name for name in before if name.startswith(("weights/", "average/"))):
         assert np.array_equal(before[name], after[name])
+    hook.remove()
+    assert np.isfinite(learner.learn(tokens, tokens, 0.5, "float32"))  # as after a roll-back
 
 
 def test_a_time_budget_is_kept_when_the_machine_is_slower_than_planned(

@@ -7,11 +7,15 @@ from collections.abc import Callable
 import typer
 
 from chargen.cli import common
+from chargen.cli.inspect_gradients import gradients
+from chargen.cli.inspect_memory import memory
 from chargen.cli.inspect_units import gates, neurons
 
 COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (  # with an example each
     (neurons, "chargen inspect neurons -m my-2026-11-21 --plot units.svg"),
     (gates, "chargen inspect gates my.txt --json"),
+    (gradients, "chargen inspect gradients my.txt --cells rnn,lstm,gru --time 1m"),
+    (memory, "chargen inspect memory -m rnn -m lstm --plot memory.svg"),
 )
 
 inspect = typer.Typer(help="Look inside a model.", no_args_is_help=True)

@@ -1,0 +1,96 @@
+"""What commands share that show several models side by side: options, texts, tables, JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from chargen.cli.corpus import fetch_missing
+from chargen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from chargen.checkpoint import ModelHeader
+    from chargen.corpus import Corpus
+
+MOST_CURVES = 8  # of a chart
+
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-m",
+        "--model",
+        help="A run's name, its folder or a file; several are shown side by side; "
+        "default: newest run.",
+    ),
+]
+Plot = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Draw a picture too: FILE.png or FILE.svg.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON object instead.")]
+
+
+def measured_models(
+    models: list[str] | None, text: str | None
+) -> Iterator[tuple[Path, ModelHeader, Corpus]]:
+    """Yield the models asked for, each with the text to measure it on.
+
+    Raises:
+        ConfigError: there are more than a chart has room for.
+    """
+    if models and len(models) > MOST_CURVES:
+        raise ConfigError(f"{len(models)} models are named; allowed: up to {MOST_CURVES}")
+    from chargen.checkpoint import read_model_header
+    from chargen.heldout import measured_text
+    from chargen.runs import find_model
+
+    if text is not None:
+        fetch_missing([text])
+    paths = [find_model(name) for name in models] if models else [find_model(None)]
+    for path, header in [(path, read_model_header(path)) for path in paths]:
+        yield path, header, measured_text(path, header, text)
+
+
+def name_of(path: Path) -> str:
+    """Return a model's name: its run's, or that of its file."""
+    from chargen.checkpoint import MODEL
+
+    return path.absolute().parent.name if path.name == MODEL else path.stem
+
+
+def print_table(names: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print columns: the first to the left, numbers to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from chargen.console import stdout
+    from chargen.output import visible
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column, name in enumerate(names):
+        side: Literal["left", "right"] = "right" if column else "left"
+        table.add_column(Text(visible(name)), justify=side, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    stdout().print(table)
+
+
+def write_json(facts: dict[str, Any]) -> None:
+    """Print one JSON object."""
+    print(json.dumps(_finite(facts), indent=2))
+
+
+def _finite(value: Any) -> Any:
+    """Return data with null for every number that JSON cannot hold."""
+    match value:
+        case dict():
+            return {name: _finite(part) for name, part in value.items()}
+        case list() | tuple():
+            return [_finite(part) for part in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value
