@@ -11,6 +11,7 @@ from typing import Any
 from chargen.anatomy import history, number, section
 from chargen.charts import Chart, Series
 from chargen.checkpoint import METRICS, MODEL, count_weights, read_metrics, read_model_header
+from chargen.runs import model_name
 
 MOST = 8  # runs in one comparison: as many as a chart can tell apart
 LATER = 4  # all of a curve but its first quarter is always shown
@@ -92,7 +93,7 @@ def read_entry(path: Path) -> Entry:
     final = number(training.get("final_val_loss"))
     finished = final is not None or _ended(path.parent if own else None)
     return Entry(
-        run=path.absolute().parent.name if own else path.stem,
+        run=model_name(path),
         file=str(path),
         stack=config.to_json()["stack"],
         embedding=config.embedding,

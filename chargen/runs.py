@@ -160,6 +160,11 @@ def find_model(name: str | None) -> Path:
     )
 
 
+def model_name(path: Path) -> str:
+    """Return a model's name: its run's, or that of its file."""
+    return path.absolute().parent.name if path.name == MODEL else path.stem
+
+
 def _newest_model() -> Path:
     for run in list_runs():
         if (run / MODEL).is_file():

@@ -25,7 +25,7 @@ choosing
 inspection
 planning
 learner
-beam export report surprise
+beam comparison export report surprise
 adaptation evaluation sampler
 baselines
 measuring
@@ -33,7 +33,6 @@ constraints
 engine runs
 model recipe
 cells
-comparison
 anatomy heldout transfer statistics
 checkpoint corpus
 cache sources

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chargen.cli import common
+from chargen.cli import common, side_by_side
+from chargen.cli.corpus import fetch_missing
 from chargen.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from chargen.adaptation import Adapter
     from chargen.checkpoint import ModelHeader
     from chargen.corpus import Corpus
@@ -54,7 +53,7 @@ def evaluate(
     if window and (dynamic or with_ngram or temperature_fit):
         raise ConfigError("--window measures fresh windows alone; leave it or the others out")
     from chargen.checkpoint import read_model_header
-    from chargen.console import Meter, stdout
+    from chargen.console import Meter
     from chargen.engine import open_engine
     from chargen.report import Wanted, report
     from chargen.runs import find_model
@@ -71,10 +70,10 @@ def evaluate(
         return
     for line in _heading(path, header, text, corpus):
         print(line)
-    stdout().print(_table(result.whole + result.simpler))
+    _show(result.whole + result.simpler)
     if result.half:
         print("\nthe second half alone, with what was chosen on the first")
-        stdout().print(_table(result.half))
+        _show(result.half)
     for line in _footing(result):
         print(line)
 
@@ -90,6 +89,8 @@ def _texts(
     Raises:
         CheckpointError: the training text is needed and not at hand.
     """
+    if text is not None:
+        fetch_missing([text])
     from chargen.console import waiting
     from chargen.heldout import measured_text, own_corpus
     from chargen.measuring import SCORED
@@ -129,28 +130,22 @@ def _adapter(path: Path, header: ModelHeader, learned: Ids | None) -> Adapter:
 
 def _heading(path: Path, header: ModelHeader, text: str | None, corpus: Corpus) -> list[str]:
     from chargen.config import format_stack
+    from chargen.output import visible
+    from chargen.runs import model_name
 
-    name = path.parent.name if path.name == "model.safetensors" else path.name
     own = ", ".join(header.training.get("corpus", {}).get("sources") or ["its text"])
     place = f"what was held out of {own}" if text is None else text
-    return [
-        f"model  {name}: {format_stack(header.config.layers)}, {header.tokenizer.kind} tokenizer",
+    name, stack = model_name(path), format_stack(header.config.layers)
+    lines = (
+        f"model  {name}: {stack}, {header.tokenizer.kind} tokenizer",
         f"text   {place}: {corpus.validation_characters:,} characters",
-        "",
-    ]
+    )
+    return [*map(visible, lines), ""]
 
 
-def _table(rows: list[Row]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column("", style="bold", no_wrap=True)
-    for column in COLUMNS:
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(Text(row.name), *(Text(cell) for cell in _cells(row)))
-    return table
+def _show(rows: list[Row]) -> None:
+    table = [(row.name, *_cells(row)) for row in rows]
+    side_by_side.print_table(("", *COLUMNS), table, gap=1)
 
 
 def _cells(row: Row) -> list[str]:

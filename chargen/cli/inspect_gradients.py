@@ -46,6 +46,7 @@ def gradients(
     steps_back: Annotated[int, typer.Option(min=1, max=4096, help="The largest k.")] = 64,
     plot: side_by_side.Plot = None,
     as_json: side_by_side.Json = False,
+    encoding: common.Encoding = None,
     threads: common.Threads = None,
     cells: Annotated[
         str | None,
@@ -92,9 +93,9 @@ def gradients(
     recipe = _training(given) if kinds else None
     _prepare(threads)
     if recipe and text:
-        looked, seed = _trained_alike(kinds, text, recipe, steps_back), recipe.seed
+        looked, seed = _trained_alike(kinds, text, encoding, recipe, steps_back), recipe.seed
     else:
-        looked = _of_models(model, text, steps_back)
+        looked = _of_models(model, text, encoding, steps_back)
     chart = _gradient_chart(looked)
     curves = sum(len(model.curves) for model in looked)
     if curves > side_by_side.MOST_CURVES and (plot or not as_json):
@@ -151,7 +152,7 @@ def _prepare(threads: int | None) -> None:
 
 
 def _trained_alike(
-    kinds: list[str], text: str, recipe: TrainConfig, steps_back: int
+    kinds: list[str], text: str, encoding: str | None, recipe: TrainConfig, steps_back: int
 ) -> list[Looked]:
     """Train each cell in memory, for the same time from the same seed, and look into it."""
     fetch_missing([text])
@@ -161,7 +162,7 @@ def _trained_alike(
     from chargen.inspection.trial import PARTS, train_alike
 
     with waiting("reading the text"):
-        read = read_text(ReadConfig((text,)))
+        read = read_text(ReadConfig((text,), encoding=encoding))
         corpus = tokenize(read, recipe.val_frac)
     lanes_before(corpus, steps_back)  # a text too short is told before the training
     for note in read.notes:
@@ -179,20 +180,23 @@ def _trained_alike(
     return looked
 
 
-def _of_models(models: list[str] | None, text: str | None, steps_back: int) -> list[Looked]:
+def _of_models(
+    models: list[str] | None, text: str | None, encoding: str | None, steps_back: int
+) -> list[Looked]:
     """Look into trained models, each on the text named or on its own held-out text."""
     from chargen.checkpoint import load_weights
     from chargen.console import waiting
     from chargen.inspection.gradients import follow_back
     from chargen.model import LanguageModel
+    from chargen.runs import model_name
 
     looked = []
-    for path, header, corpus in side_by_side.measured_models(models, text):
+    for path, header, corpus in side_by_side.measured_models(models, text, encoding):
         model = LanguageModel(header.config)
         model.load(load_weights(path))
         with waiting("following the loss back"):
             curves = follow_back(model, corpus, steps_back)
-        looked.append(Looked(side_by_side.name_of(path), header.config, curves))
+        looked.append(Looked(model_name(path), header.config, curves))
     return looked
 
 

@@ -18,13 +18,12 @@ SEEN_RISE = 1e-3  # bits per character: smaller rises are not drawn
 
 
 def memory(
-    text: Annotated[
-        str | None, typer.Argument(help="Text to measure on; default: the held-out text.")
-    ] = None,
+    text: side_by_side.File = None,
     model: side_by_side.Models = None,
     longest: Annotated[int, typer.Option(min=1, max=1 << 20, help="The largest k.")] = 256,
     plot: side_by_side.Plot = None,
     as_json: side_by_side.Json = False,
+    encoding: common.Encoding = None,
     device: common.Device = "auto",
     threads: common.Threads = None,
 ) -> None:
@@ -42,13 +41,14 @@ def memory(
     from chargen.engine import open_engine
     from chargen.inspection.memory import PARTS, measure_memory
     from chargen.output import visible
+    from chargen.runs import model_name
 
     measured, units = [], set()
-    for path, header, corpus in side_by_side.measured_models(model, text):
+    for path, header, corpus in side_by_side.measured_models(model, text, encoding):
         engine = open_engine(path, header, device, threads)
         with Meter("asking the model", PARTS) as progress:
             found = measure_memory(engine, corpus, longest, progress)
-        measured.append((side_by_side.name_of(path), found))
+        measured.append((model_name(path), found))
         units.add({"char": "characters", "byte": "bytes"}.get(header.tokenizer.kind, "tokens"))
     unit = units.pop() if len(units) == 1 else "tokens"
     chart = _memory_chart(measured, unit)

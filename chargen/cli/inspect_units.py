@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chargen.cli import common
+from chargen.cli import common, side_by_side
 from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     from chargen.checkpoint import ModelHeader
@@ -30,23 +28,17 @@ GATE_COLUMNS = ("layer", "gate", "below 0.1", "mostly so", "above 0.9", "mostly 
 COLOURS = "blue is where the unit's activity is low, red where it is high"
 MARKS = "below each character the unit's activity, from 0, its lowest, to 9, its highest"
 
-File = Annotated[
-    str | None,
-    typer.Argument(metavar="TEXT", help="A text; default: what was held out of the model's own."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Write one JSON object.")]
-Plot = Annotated[Path | None, typer.Option(help="Draw a picture: a name in .png or .svg.")]
-
 
 def neurons(
-    text: File = None,
+    text: side_by_side.File = None,
     model: common.Model = None,
     unit: Annotated[
         list[str] | None,
         typer.Option(help="Show this unit, such as c1:123: part of the state, layer, unit."),
     ] = None,
-    as_json: Json = False,
-    plot: Plot = None,
+    as_json: side_by_side.Json = False,
+    plot: side_by_side.Plot = None,
+    encoding: common.Encoding = None,
     threads: common.Threads = None,
 ) -> None:
     """Find units that follow something readable, and show a text coloured by them.
@@ -56,7 +48,7 @@ def neurons(
     characters. A unit is shown if it follows one of them, on both halves of
     the text, much better than any unit of an untrained network does.
     """
-    path, header, corpus = _opened(text, model, plot)
+    path, header, corpus = _opened(text, encoding, model, plot)
     given = _unit_places(unit or [], header)
 
     from chargen.console import waiting
@@ -94,19 +86,15 @@ def _tell_how(compared: Comparison) -> None:
 
 
 def _opened(
-    text: str | None, model: str | None, plot: Path | None
+    text: str | None, encoding: str | None, model: str | None, plot: Path | None
 ) -> tuple[Path, ModelHeader, Corpus]:
     """Check what can be checked, and open what is to be read."""
     from chargen.charts import check_picture
-    from chargen.checkpoint import read_model_header
-    from chargen.heldout import measured_text
-    from chargen.runs import find_model
 
     if plot:
         check_picture(plot)
-    path = find_model(model)
-    header = read_model_header(path)
-    return path, header, measured_text(path, header, text)
+    (opened,) = side_by_side.measured_models([model] if model else None, text, encoding)
+    return opened
 
 
 def _unit_places(names: list[str], header: ModelHeader) -> list[int]:
@@ -192,7 +180,7 @@ def _show(finds: list[Find], shown: list[tuple[str, Passage]], header: ModelHead
             )
             for find in finds
         ]
-        console.print(_table(COLUMNS, rows, 2))
+        side_by_side.print_table(COLUMNS, rows, words=2)
     elif not shown:
         print("nothing found: no unit follows a feature better than an untrained network's do")
     for title, part in shown:
@@ -200,18 +188,6 @@ def _show(finds: list[Find], shown: list[tuple[str, Passage]], header: ModelHead
         _show_passage(part, console)
     if shown:
         common.warn(COLOURS if _has_colour(console) else MARKS)
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], names: int) -> Table:
-    """Return a table of which the first columns are names and the others numbers."""
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number < names else "right")
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 def _show_passage(part: Passage, console: Console) -> None:
@@ -248,17 +224,18 @@ def _marks(line: Line) -> str:
 
 
 def gates(
-    text: File = None,
+    text: side_by_side.File = None,
     model: common.Model = None,
-    as_json: Json = False,
-    plot: Plot = None,
+    as_json: side_by_side.Json = False,
+    plot: side_by_side.Plot = None,
+    encoding: common.Encoding = None,
     threads: common.Threads = None,
 ) -> None:
     """Show how often the gates of each layer stand open or shut along a text.
 
     A gate below 0.1 is left-saturated, above 0.9 right-saturated (Karpathy et al. 2015).
     """
-    path, header, corpus = _opened(text, model, plot)
+    path, header, corpus = _opened(text, encoding, model, plot)
 
     import torch
 
@@ -297,7 +274,6 @@ def _gate_facts(part: Saturation) -> dict[str, Any]:
 
 def _show_gates(found: list[Saturation], header: ModelHeader) -> None:
     from chargen.charts import as_text
-    from chargen.console import stdout
     from chargen.inspection.gates import MEANINGS, MOSTLY, charts
     from chargen.output import Output
 
@@ -317,7 +293,7 @@ def _show_gates(found: list[Saturation], header: ModelHeader) -> None:
         )
         for part in found
     ]
-    stdout().print(_table(GATE_COLUMNS, rows, 2))
+    side_by_side.print_table(GATE_COLUMNS, rows, words=2)
     print("\nmostly so: the units of which this is true at more than nine steps of ten")
     for name in dict.fromkeys(part.gate for part in found):
         print(f"{name}: {MEANINGS[name]}")

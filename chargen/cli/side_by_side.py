@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 MOST_CURVES = 8  # of a chart
 
+File = Annotated[
+    str | None,
+    typer.Argument(metavar="TEXT", help="A text; default: what was held out of the model's own."),
+]
 Models = Annotated[
     list[str] | None,
     typer.Option(
@@ -35,7 +39,7 @@ Json = Annotated[bool, typer.Option("--json", help="Write one JSON object instea
 
 
 def measured_models(
-    models: list[str] | None, text: str | None
+    models: list[str] | None, text: str | None, encoding: str | None
 ) -> Iterator[tuple[Path, ModelHeader, Corpus]]:
     """Yield the models asked for, each with the text to measure it on.
 
@@ -52,27 +56,29 @@ def measured_models(
         fetch_missing([text])
     paths = [find_model(name) for name in models] if models else [find_model(None)]
     for path, header in [(path, read_model_header(path)) for path in paths]:
-        yield path, header, measured_text(path, header, text)
+        yield path, header, measured_text(path, header, text, encoding)
 
 
-def name_of(path: Path) -> str:
-    """Return a model's name: its run's, or that of its file."""
-    from chargen.checkpoint import MODEL
+def print_table(
+    names: Sequence[str], rows: Sequence[tuple[str, ...]], words: int = 1, gap: int = 2
+) -> None:
+    """Print columns: the first ones, of words, to the left, numbers to the right.
 
-    return path.absolute().parent.name if path.name == MODEL else path.stem
-
-
-def print_table(names: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print columns: the first to the left, numbers to the right."""
+    Args:
+        names: of the columns.
+        rows: their cells.
+        words: how many columns are of words.
+        gap: blanks between two columns.
+    """
     from rich.table import Table
     from rich.text import Text
 
     from chargen.console import stdout
     from chargen.output import visible
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, gap, 0, 0))
     for column, name in enumerate(names):
-        side: Literal["left", "right"] = "right" if column else "left"
+        side: Literal["left", "right"] = "left" if column < words else "right"
         table.add_column(Text(visible(name)), justify=side, overflow="fold")
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
