@@ -15,22 +15,19 @@ built-in name is taken as it is.
 from __future__ import annotations
 
 import argparse
-import bz2
 import json
-import lzma
-import math
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from chargen.baselines import packed
 from chargen.config import ReadConfig
-from chargen.corpus import Text, read_text, tokenize
+from chargen.corpus import read_text, tokenize
 from chargen.evaluation import score_counting
 
 
@@ -55,22 +52,15 @@ def train(text: str, budget: str, seed: int, options: list[str]) -> dict[str, An
         return {**json.loads(info), **json.loads(lines[-1]), "command_seconds": seconds}
 
 
-def compressed(text: Text, test_frac: float, compress: Callable[[bytes], bytes]) -> float:
-    """Return the nats per character that a compressor needs for the validation part."""
-    first, validation, _ = ("".join(map(str, part)) for part in text.parts(0.1, test_frac))
-    more = len(compress((first + validation).encode())) - len(compress(first.encode()))
-    return more * 8 * math.log(2) / len(validation)
-
-
 def baselines(path: str, test_frac: float) -> dict[str, float]:
     """Return what counting, xz and bzip2 reach on the validation part."""
     reading = ReadConfig((path,))
     text = read_text(reading)
     corpus = tokenize(text, 0.1, test_frac)
+    packs = packed(corpus.train, corpus)
     return {
         "counting": score_counting(corpus)[1].nats_per_token,
-        "xz": compressed(text, test_frac, lambda data: lzma.compress(data, preset=9)),
-        "bzip2": compressed(text, test_frac, bz2.compress),
+        **{name: packs[name] / len(corpus.validation) for name in ("xz", "bzip2")},
     }
 
 

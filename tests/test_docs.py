@@ -6,12 +6,14 @@ import gzip
 import inspect
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from chargen.cells import CELL_CLASSES
 from chargen.config import CELLS
@@ -106,6 +108,30 @@ def test_the_page_of_the_cells_has_each_equation(kind: str) -> None:
     shown = f"### {kind}\n\n{head}text\n{inspect.cleandoc(equations)}\n\n\n{words}"
     page = (ROOT / "docs/cells.md").read_text().replace("`", "")
     assert shown.replace("`", "") in page
+
+
+def commands_of(page: str) -> list[list[str]]:
+    """Return each chargen command of a page, as a list of words."""
+    lines = [line for block in blocks("console", page) for line in block.splitlines()]
+    commands = [
+        re.split(r" (?:\||>|#) ", line[2:])[0] for line in lines if line.startswith("$ chargen ")
+    ]
+    return [shlex.split(command)[1:] for command in commands]
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_every_option_of_the_pages_is_there(page: Path) -> None:
+    from chargen.cli import app
+
+    whole = typer.main.get_command(app)
+    for words in commands_of(page.read_text()):
+        command, rest = whole, words
+        while rest and rest[0] in getattr(command, "commands", {}):
+            command, rest = command.commands[rest[0]], rest[1:]  # type: ignore[attr-defined]
+        known = {name for option in command.params for name in option.opts}
+        given = {word for word in rest if re.match("--?[a-z]", word)}
+        assert given <= known | {"-h", "--help"}, (words, given - known)
+        assert not hasattr(command, "commands") or not rest, words
 
 
 def test_links_lead_somewhere() -> None:

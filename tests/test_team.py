@@ -62,13 +62,6 @@ def test_two_processes_learn_what_one_does_and_go_on(chargen: Run, prose: str) -
     assert load_resume(RUN / "two").header["step"] == 60
 
 
-def test_lanes_that_cannot_be_shared_out_are_refused(prose: str) -> None:
-    text = write("text.txt", prose)
-    done = together("train", text, "--name", "two", "--steps", "10", "--lanes", "7")
-    assert done.returncode != 0
-    assert "chargen: lanes is 7; allowed: multiples of 2 processes" in done.stderr
-
-
 def test_alone_nothing_is_sent() -> None:
     value = [1, {"a": None}]
     assert ALONE.agree(value) is value

@@ -76,7 +76,7 @@ def print_table(
     from chargen.console import stdout
     from chargen.output import visible
 
-    table = Table(box=None, padding=(0, gap, 0, 0))
+    table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False)
     for column, name in enumerate(names):
         side: Literal["left", "right"] = "left" if column < words else "right"
         table.add_column(Text(visible(name)), justify=side, overflow="fold")
