@@ -115,7 +115,7 @@ def report(
         corpus: its validation part is what is measured.
         learned: what the model was trained on, if that is at hand.
         wanted: what to measure.
-        meter: makes a bar, of a name and a number of tokens.
+        meter: makes a bar, of a name and a number of parts.
 
     Raises:
         CorpusError: the text is too short to tune on one half and report on the other.
@@ -123,8 +123,10 @@ def report(
     tuned = wanted.temperature or wanted.ngram or wanted.dynamic
     if tuned:
         halves(corpus)
-    counts = [] if learned is None else counted(learned, corpus)
-    others = simpler(corpus, learned, counts)
+    with meter("counting and packing", 2) as progress:
+        counts = [] if learned is None else counted(learned, corpus)
+        progress(1)
+        others = simpler(corpus, learned, counts)
     if wanted.window:
         return Report([in_windows(engine, corpus, wanted.window, meter)], others, [])
     row, costs = in_one_pass(engine, corpus, meter)
