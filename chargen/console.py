@@ -117,7 +117,7 @@ class Meter:
 
     def __init__(self, name: str, size: int, count: ProgressColumn | None = None) -> None:
         console = stderr()
-        columns = TextColumn("{task.description}"), BarColumn(bar_width=24)
+        columns = TextColumn("{task.description}", markup=False), BarColumn(bar_width=24)
         self._progress = Progress(
             *columns,
             count or TaskProgressColumn(),

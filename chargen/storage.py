@@ -47,7 +47,8 @@ def small_text(name: str, data: bytes) -> str:
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{name!r} is not utf-8: wrong byte at offset {error.start}") from None
+        words = f"{name!r} is not utf-8: wrong byte at offset {error.start}; save it as UTF-8"
+        raise CorpusError(words) from None
 
 
 def read_small_text(path: Path) -> str:

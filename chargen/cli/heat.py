@@ -84,13 +84,11 @@ def _check_page(html: Path | None, force: bool) -> None:
 
 
 def _write_page(html: Path, weighing: Weighing, file: str | None, model: str | None) -> None:
-    from chargen.checkpoint import MODEL
     from chargen.page import make_page
-    from chargen.runs import find_model
+    from chargen.runs import find_model, model_name
     from chargen.storage import write_whole
 
-    path = find_model(model)
-    name = path.absolute().parent.name if path.name == MODEL else path.stem
+    name = model_name(find_model(model))
     source = "standard input" if file in (None, "-") else Path(str(file)).name
     page = make_page(list(weighing), title=f"{source} as {name} reads it")
     write_whole(html, page.encode())
