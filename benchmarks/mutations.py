@@ -1,6 +1,6 @@
 """Do the tests notice when the code is wrong? Seeded mutations, each run against the tests.
 
-    python -m benchmarks.mutations [--count 50] [--seed 1]
+    python -m benchmarks.mutations [core|measuring] [--count 50] [--seed 1]
 
 Each mutation changes one operator, comparison, number or truth value in the modules below,
 in a copy of the project. A mutation is killed when the tests fail. Survivors are printed,
@@ -21,17 +21,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TARGETS = ("cells", "engine", "model.py", "sampler.py", "tokenizers", "checkpoint.py")
-TESTS = (
-    "tests/test_cells.py",
-    "tests/test_model.py",
-    "tests/test_tokenizers.py",
-    "tests/test_checkpoint.py",
-    "tests/test_engine.py",
-    "tests/test_sampler.py",
-    "tests/test_trainer.py",
-    "tests/test_resume.py",
-)
+SUITES = {  # modules, and the tests that are to notice
+    "core": (
+        ("cells", "engine", "model.py", "sampler.py", "tokenizers", "checkpoint.py"),
+        ("cells", "model", "tokenizers", "checkpoint", "engine", "sampler", "trainer", "resume"),
+    ),
+    "measuring": (
+        ("measuring.py", "report.py", "baselines.py", "adaptation.py", "ngram.py", "inspection"),
+        ("measuring", "report", "ngram", "gates", "neurons", "gradients", "memory"),
+    ),
+}
 OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
@@ -116,9 +115,9 @@ class Mutator(ast.NodeTransformer):
         return node
 
 
-def places() -> Iterator[tuple[Path, int]]:
+def places(targets: tuple[str, ...]) -> Iterator[tuple[Path, int]]:
     """Yield every place that can be changed: a file and a number in it."""
-    for target in TARGETS:
+    for target in targets:
         path = ROOT / "chargen" / target
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             counter = Mutator(-1)
@@ -126,9 +125,10 @@ def places() -> Iterator[tuple[Path, int]]:
             yield from ((file, number) for number in range(counter.seen))
 
 
-def tests_pass(copy: Path) -> bool:
+def tests_pass(copy: Path, tests: tuple[str, ...]) -> bool:
     """Run the tests on the copy as it is now."""
-    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *TESTS]
+    files = [f"tests/test_{name}.py" for name in tests]
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *files]
     environment = {**os.environ, "PYTHONPATH": str(copy)}
     try:
         done = subprocess.run(
@@ -139,7 +139,7 @@ def tests_pass(copy: Path) -> bool:
     return done.returncode == 0
 
 
-def survives(file: Path, number: int, copy: Path) -> tuple[bool, str]:
+def survives(file: Path, number: int, copy: Path, tests: tuple[str, ...]) -> tuple[bool, str]:
     """Run the tests on one mutation in the copy; tell whether they passed, and what it was."""
     mutator = Mutator(number)
     tree = ast.fix_missing_locations(mutator.visit(ast.parse(file.read_text())))
@@ -147,7 +147,7 @@ def survives(file: Path, number: int, copy: Path) -> tuple[bool, str]:
     original = target.read_text()
     target.write_text(ast.unparse(tree))
     try:
-        return tests_pass(copy), f"{file.relative_to(ROOT)} {mutator.what}"
+        return tests_pass(copy, tests), f"{file.relative_to(ROOT)} {mutator.what}"
     finally:
         target.write_text(original)
 
@@ -155,19 +155,21 @@ def survives(file: Path, number: int, copy: Path) -> tuple[bool, str]:
 def main() -> None:
     """Print each mutation's fate, and how many were killed."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("suite", nargs="?", choices=SUITES, default="core")
     parser.add_argument("--count", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    chosen = random.Random(options.seed).sample(list(places()), options.count)
+    targets, tests = SUITES[options.suite]
+    chosen = random.Random(options.seed).sample(list(places(targets)), options.count)
     killed = 0
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
         keep = shutil.ignore_patterns(".venv", ".git", "checkpoints", ".*_cache", "__pycache__")
         shutil.copytree(ROOT, copy, ignore=keep)
-        if not tests_pass(copy):
+        if not tests_pass(copy, tests):
             sys.exit("the tests fail before anything is changed")
         for file, number in chosen:
-            alive, what = survives(file, number, copy)
+            alive, what = survives(file, number, copy, tests)
             killed += not alive
             print(f"{'SURVIVED' if alive else 'killed  '}  {what}", flush=True)
     print(f"{killed} of {options.count} mutations killed")
