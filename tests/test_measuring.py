@@ -154,14 +154,16 @@ def test_chances_sum_to_one_and_the_future_changes_none(
         assert np.exp(-np.array(nats)).sum() == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("steps", [1, 7, 100_000])
-def test_chunks_do_not_matter(steps: int, prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("cell", CELLS)
+def test_chunks_do_not_matter(cell: str, prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = tokenize(text_of(prose[:9000]), 0.1)
-    engine = engine_for("lstm", corpus)
-    pass_, fresh = carried(engine, corpus).nats, windows(engine, corpus).nats
-    monkeypatch.setattr(measuring, "STEPS", steps)
-    assert np.abs(carried(engine, corpus).nats - pass_).max() < 1e-6
-    assert np.abs(windows(engine, corpus).nats - fresh).max() < 1e-6
+    engine = engine_for(cell, corpus)
+    whole, fresh = carried(engine, corpus).nats, windows(engine, corpus).nats
+    for steps in (1, 7, 100_000):
+        monkeypatch.setattr(measuring, "STEPS", steps)
+        # An untrained rnn-relu grows: its costs are tens of nats, so theirs is relative.
+        assert carried(engine, corpus).nats == pytest.approx(whole, rel=2e-6, abs=1e-6)
+        assert windows(engine, corpus).nats == pytest.approx(fresh, rel=2e-6, abs=1e-6)
 
 
 def test_a_shuffled_text_costs_its_unigram_entropy(with_model: Path, prose: str) -> None:
