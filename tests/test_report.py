@@ -213,6 +213,8 @@ def test_eval_says_what_the_run_said(with_model: Path, chargen: Run) -> None:
     assert facts["windows"]["nats_per_char"] == pytest.approx(ended["final_window_loss"], abs=1e-6)
     assert facts["perplexity"] == pytest.approx(math.exp(ended["final_val_loss"]))
     assert (facts["protocol"], facts["characters"]) == ("carried", 2000)
+    low, high = facts["bits_per_char_interval"]
+    assert low < facts["bits_per_char"] < high < low + 1
     assert list(facts["baselines"]) == ["kneser_ney", "xz", "bzip2", "gzip", "unigram", "uniform"]
 
 
