@@ -13,10 +13,10 @@ import time
 import numpy as np
 import torch
 
-from chargen import adaptation
-from chargen.adaptation import Adapter, Setting
 from chargen.checkpoint import load_weights, read_model_header
 from chargen.heldout import held_out
+from chargen.measuring import adaptation
+from chargen.measuring.adaptation import Adapter, Setting
 from chargen.runs import find_model
 
 CASES = (  # segment, ε, rate, decay

@@ -25,10 +25,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from chargen.baselines import packed
 from chargen.config import ReadConfig
 from chargen.corpus import read_text, tokenize
 from chargen.evaluation import score_counting
+from chargen.measuring.baselines import packed
 
 
 def find_text(name: str) -> str:

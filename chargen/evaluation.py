@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from chargen.baselines import COUNTED, best_order, counted
 from chargen.cells import State
 from chargen.corpus import WARM, Corpus
 from chargen.engine import Engine, make_engine
 from chargen.measuring import SCORED, Score, carried, score, windows
+from chargen.measuring.baselines import COUNTED, best_order, counted
 from chargen.model import Dropout, LanguageModel
 from chargen.tokenizers import Ids
 
@@ -113,7 +113,7 @@ def cost_of_int8(model: LanguageModel, corpus: Corpus) -> float:
 
 
 def score_counting(corpus: Corpus) -> tuple[int, Score]:
-    """Score the validation part by counting alone, with ``baselines.counted``.
+    """Score the validation part by counting alone, with ``measuring.baselines.counted``.
 
     Returns:
         The order that does best, and its score: the floor that a model has to beat. Of very

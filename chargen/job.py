@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from chargen.baselines import COUNTED
 from chargen.checkpoint import (
     MODEL,
     Saved,
@@ -25,6 +24,7 @@ from chargen.corpus import Corpus, Text, encode_corpus
 from chargen.errors import ChargenError, CheckpointError, CorpusError
 from chargen.evaluation import score_counting
 from chargen.heldout import read_again
+from chargen.measuring.baselines import COUNTED
 from chargen.planning import Plan, budget_steps
 from chargen.runs import STDIN_COPY, is_finished
 from chargen.storage import writing

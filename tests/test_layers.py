@@ -25,9 +25,8 @@ choosing
 inspection
 planning
 learner
-beam comparison export report surprise
-adaptation evaluation sampler
-baselines
+beam comparison export surprise
+evaluation sampler
 measuring
 constraints
 engine runs
@@ -44,7 +43,6 @@ errors
 """
 RANK = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in line.split()}
 TORCH = {
-    "adaptation",
     "cells",
     "model",
     "recipe",
@@ -56,6 +54,7 @@ TORCH = {
     "trainer",
     "team",
     "inspection",
+    "measuring",
 }
 
 

@@ -20,16 +20,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from chargen.adaptation import SEGMENT, Adapter, Setting, tune
-from chargen.baselines import best_weight, mixed, packed
 from chargen.checkpoint import load_weights, read_metrics, read_model_header
 from chargen.corpus import Corpus, tokenize
 from chargen.engine import open_engine
 from chargen.errors import CorpusError
 from chargen.heldout import own_corpus
 from chargen.measuring import Costs, Progress, carried
+from chargen.measuring.adaptation import SEGMENT, Adapter, Setting, tune
+from chargen.measuring.baselines import best_weight, mixed, packed
+from chargen.measuring.report import Report, Wanted, contains, report
 from chargen.model import LanguageModel
-from chargen.report import Report, Wanted, contains, report
 from tests.conftest import Run, text_of, write
 
 # -- baselines ----------------------------------------------------------------------------

@@ -13,10 +13,10 @@ from chargen.cli.corpus import fetch_missing
 from chargen.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
-    from chargen.adaptation import Adapter
     from chargen.checkpoint import ModelHeader
     from chargen.corpus import Corpus
-    from chargen.report import Report, Row
+    from chargen.measuring.adaptation import Adapter
+    from chargen.measuring.report import Report, Row
     from chargen.tokenizers import Ids
 
 COLUMNS = ("nats/token", "bits/char", "±", "bits/byte", "perplexity", "accuracy")
@@ -55,7 +55,7 @@ def evaluate(
     from chargen.checkpoint import read_model_header
     from chargen.console import Meter
     from chargen.engine import open_engine
-    from chargen.report import Wanted, report
+    from chargen.measuring.report import Wanted, report
     from chargen.runs import find_model
 
     path = find_model(model)
@@ -94,7 +94,7 @@ def _texts(
     from chargen.console import waiting
     from chargen.heldout import measured_text, own_corpus
     from chargen.measuring import SCORED
-    from chargen.report import contains
+    from chargen.measuring.report import contains
 
     with waiting("reading the text"):
         corpus = measured_text(path, header, text, encoding)
@@ -117,8 +117,8 @@ def _adapter(path: Path, header: ModelHeader, learned: Ids | None) -> Adapter:
     """Open the model for dynamic evaluation."""
     import torch
 
-    from chargen.adaptation import Adapter
     from chargen.checkpoint import load_weights
+    from chargen.measuring.adaptation import Adapter
 
     assert learned is not None
     torch.set_num_threads(1)  # one lane, small products: more threads only wait for each other

@@ -5,6 +5,9 @@ begins anew every 256 tokens, each window from one token before it, as transform
 window are scored (nanoGPT's protocol, its windows laid side by side); for comparison with
 published figures.
 
+Beside it stand ``baselines`` (counting, compressors, chance), ``adaptation`` (dynamic evaluation)
+and ``report``, which puts all figures of a text together.
+
 Legend of shapes: B lanes, T steps, V vocabulary, N tokens of the text.
 """
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chargen.baselines import best_order, best_weight, counted, mixed, packed, uniform
 from chargen.corpus import Corpus
 from chargen.engine import Engine
 from chargen.errors import CorpusError
@@ -28,10 +27,11 @@ from chargen.measuring import (
     tempered,
     windows,
 )
+from chargen.measuring.baselines import best_order, best_weight, counted, mixed, packed, uniform
 from chargen.tokenizers import Ids
 
 if TYPE_CHECKING:
-    from chargen.adaptation import Adapter
+    from chargen.measuring.adaptation import Adapter
 
 LEAST = 1000  # tokens of a text on whose halves something is tuned and reported
 TEMPERATURES = tuple(round(0.7 + 0.02 * n, 2) for n in range(31))
@@ -267,7 +267,7 @@ def mixture(key: str, name: str, corpus: Corpus, costs: Costs, counts: list[Floa
 
 def adapted(corpus: Corpus, adapter: Adapter, meter: Meter) -> tuple[Row, Costs]:
     """Let the model go on learning while it reads; how, is chosen on the first half."""
-    from chargen.adaptation import tune, tuning_tokens  # torch
+    from chargen.measuring.adaptation import tune, tuning_tokens  # torch
 
     first, second = halves(corpus)
     before, count = corpus.context, len(corpus.validation)
