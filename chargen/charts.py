@@ -203,7 +203,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     # The same chart is the same file: no date, no random names inside.
     kind = path.suffix.lower().removeprefix(".")
     metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {}
-    settings = matplotlib.rc_context({"svg.hashsalt": "chargen"})
+    settings = matplotlib.rc_context({"svg.hashsalt": "chargen", "svg.fonttype": "none"})
     with settings, warnings.catch_warnings(), writing(path) as file:
         warnings.filterwarnings("ignore", "Glyph")  # a name in letters that the font lacks
         figure.savefig(file, format=kind, dpi=150, metadata=metadata)
