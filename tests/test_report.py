@@ -28,7 +28,7 @@ from chargen.heldout import own_corpus
 from chargen.measuring import Costs, Progress, carried
 from chargen.measuring.adaptation import SEGMENT, Adapter, Setting, tune
 from chargen.measuring.baselines import best_weight, mixed, packed
-from chargen.measuring.report import Report, Wanted, contains, report
+from chargen.measuring.report import Report, Wanted, contains, halves, report
 from chargen.model import LanguageModel
 from tests.conftest import Run, text_of, write
 
@@ -189,6 +189,8 @@ def test_each_row_of_the_second_half_has_its_tokens(
 
 
 def test_a_short_text_has_no_halves(small: tuple[Path, Corpus], adapter: Adapter) -> None:
+    enough = replace(small[1], validation=small[1].validation[:1000])
+    assert halves(enough) == (slice(0, 500), slice(500, 1000))
     short = replace(small[1], validation=small[1].validation[:999])
     with pytest.raises(CorpusError, match="the text has 999 tokens; .* 1,000 are needed"):
         reported(small, adapter, short)
