@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 LEAST = 1000  # tokens of a text on whose halves something is tuned and reported
 TEMPERATURES = tuple(round(0.7 + 0.02 * n, 2) for n in range(31))
 PROBE = 200  # tokens by which a text is looked for in another
+BLOCK = 1 << 22  # tokens that it is looked for in at once
 
 Meter = Callable[[str, int], AbstractContextManager[Progress]]
 
@@ -156,8 +157,9 @@ def in_one_pass(engine: Engine, corpus: Corpus, meter: Meter) -> tuple[Row, Cost
 def contains(learned: Ids, ids: Ids) -> bool:
     """Tell whether a text, by its middle, stands in another."""
     middle = max(0, (len(ids) - PROBE) // 2)
-    probe = ids[middle : middle + PROBE].astype(learned.dtype)
-    return len(probe) == PROBE and probe.tobytes() in learned.tobytes()
+    probe = ids[middle : middle + PROBE].astype(learned.dtype).tobytes()
+    blocks = (learned[n : n + BLOCK + PROBE] for n in range(0, len(learned), BLOCK))
+    return len(ids) >= PROBE and any(probe in block.tobytes() for block in blocks)
 
 
 # -- simpler ways -------------------------------------------------------------------------
