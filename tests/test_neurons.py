@@ -278,6 +278,12 @@ def test_the_liveliest_passage_of_the_second_half_is_shown() -> None:
     assert set(passage(Reading(tuple(text), activity), 0).levels) == {0}  # nothing ever happens
 
 
+def test_levels_run_from_the_lowest_to_the_highest_activity() -> None:
+    activity = np.tile(np.float32([20, 30, 50, 60]), 250)[:, None]
+    shown = passage(Reading(("x",) * 1000, activity), 0)
+    assert shown.levels[:4] == pytest.approx((0, 0.25, 0.75, 1))
+
+
 def test_a_passage_is_shown_once_for_each_of_the_best_units() -> None:
     corpus = corpus_of("ab")
     layers = (LayerConfig("lstm", 2),)
