@@ -279,7 +279,7 @@ def test_the_liveliest_passage_of_the_second_half_is_shown() -> None:
 
 
 def test_levels_run_from_the_lowest_to_the_highest_activity() -> None:
-    activity = np.tile(np.float32([20, 30, 50, 60]), 250)[:, None]
+    activity = np.tile(np.array([20, 30, 50, 60], np.float32), 250)[:, None]
     shown = passage(Reading(("x",) * 1000, activity), 0)
     assert shown.levels[:4] == pytest.approx((0, 0.25, 0.75, 1))
 
