@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -30,13 +32,28 @@ def make_optimizer(
                 {"params": [p for p in every if p.dim() > 1], "weight_decay": config.weight_decay},
                 {"params": [p for p in every if p.dim() == 1], "weight_decay": 0.0},
             ]
-            return torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
+            return _plain(torch.optim.AdamW)(groups, betas=(0.9, 0.99), fused=True)
         case "adam":
-            return torch.optim.Adam(every, betas=(0.9, 0.99), fused=True)
+            return _plain(torch.optim.Adam)(every, betas=(0.9, 0.99), fused=True)
         case "rmsprop":
-            return torch.optim.RMSprop(every, alpha=0.95)
+            return _plain(torch.optim.RMSprop)(every, alpha=0.95)
         case _:
-            return torch.optim.SGD(every, lr=1.0, momentum=0.9)
+            return _plain(torch.optim.SGD)(every, lr=1.0, momentum=0.9)
+
+
+Optimizer = TypeVar("Optimizer", bound=torch.optim.Optimizer)
+
+
+def _plain(kind: type[Optimizer]) -> type[Optimizer]:
+    """Return a class of optimizer that does not import torch's compiler.
+
+    torch wraps these methods so that its compiler leaves them alone, and imports it for that:
+    1.5 s at the start of each run, and we never compile.
+    """
+    names = ("add_param_group", "state_dict", "load_state_dict", "zero_grad", "step")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    methods["step"] = torch.no_grad()(methods["step"])
+    return type(kind.__name__, (kind,), methods)
 
 
 class LockedDropout:

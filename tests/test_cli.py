@@ -48,6 +48,19 @@ def test_help_and_sampling_do_not_import_torch(with_model: Path) -> None:
             assert not imported & {"numpy", "onnxruntime", "sentencepiece", "safetensors"}
 
 
+def test_training_does_not_import_torchs_compiler(prose: str) -> None:
+    """It takes 1.5 s of every run, and torch's optimizers ask for it."""
+    write("text.txt", prose[:2000])
+    quick = ("--steps", "1", "--hidden", "8", "--threads", "1")
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "chargen", "train", "text.txt", *quick],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.search(r" torch\n", done.stderr) and "torch._dynamo" not in done.stderr
+
+
 def test_shell_completion_is_offered(chargen: Run) -> None:
     environment = {
         **os.environ,
