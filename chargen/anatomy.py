@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from chargen.checkpoint import METRICS, MODEL, ModelHeader, read_metrics, weight_shapes
+from chargen.checkpoint import METRICS, MODEL, ModelHeader, read_metrics, section, weight_shapes
 from chargen.config import ModelConfig
 
 FLOAT = 4  # bytes of a float32
@@ -132,9 +132,7 @@ def training_memory(
 
 def state_memory(config: ModelConfig) -> int:
     """Return the bytes of the recurrent state of one text: h of every layer, c of an LSTM's."""
-    states = (2 if layer.kind.startswith("lstm") else 1 for layer in config.layers)
-    widths = (layer.hidden for layer in config.layers)
-    return FLOAT * sum(n * width for n, width in zip(states, widths, strict=True))
+    return FLOAT * sum(len(layer.states) * layer.hidden for layer in config.layers)
 
 
 def readable(count: float) -> str:
@@ -188,12 +186,6 @@ def describe(path: Path, header: ModelHeader) -> dict[str, Any]:
         "parts": [asdict(part) | {"parameters": part.parameters} for part in every],
         "memory": _memory(path, config, recipe, plan),
     }
-
-
-def section(training: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return one group of what a file says of its training; empty if it says nothing."""
-    found = training.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def _floor(corpus: dict[str, Any]) -> dict[str, Any] | None:

@@ -115,6 +115,12 @@ class ModelHeader:
         }
 
 
+def section(training: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return one group of what a file says of its training; empty if it says nothing."""
+    found = training.get(name)
+    return found if isinstance(found, dict) else {}
+
+
 # -- any file of ours ---------------------------------------------------------------------
 
 

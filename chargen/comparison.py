@@ -8,9 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chargen.anatomy import history, number, section
+from chargen.anatomy import history, number
 from chargen.charts import Chart, Series
-from chargen.checkpoint import METRICS, MODEL, count_weights, read_metrics, read_model_header
+from chargen.checkpoint import (
+    METRICS,
+    MODEL,
+    count_weights,
+    read_metrics,
+    read_model_header,
+    section,
+)
 from chargen.runs import model_name
 
 MOST = 8  # runs in one comparison: as many as a chart can tell apart

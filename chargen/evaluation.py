@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from chargen.cells import State
 from chargen.corpus import WARM, Corpus
 from chargen.engine import Engine, make_engine
-from chargen.measuring import SCORED, Score, carried, score, windows
+from chargen.measuring import SCORED, Score, carried, score, windows, with_context
 from chargen.measuring.baselines import COUNTED, best_order, counted
 from chargen.model import Dropout, LanguageModel
 from chargen.tokenizers import Ids
@@ -47,7 +47,7 @@ def score_lanes(model: LanguageModel, corpus: Corpus, limit: int | None = None) 
         corpus: what to score.
         limit: score about this many tokens only, spread evenly over the text.
     """
-    first, ids = _with_context(corpus)
+    first, ids = with_context(corpus)
     stride = -(-(len(ids) - first) // LANES)
     length = stride if limit is None else max(1, min(stride, limit // LANES))
     warm = min(WARM, first - 1)
@@ -123,12 +123,6 @@ def score_counting(corpus: Corpus) -> tuple[int, Score]:
     costs = counted(corpus.train, corpus)
     order = best_order(costs)
     return order, _total(corpus, float(costs[order - 1].sum()), corpus.validation)
-
-
-def _with_context(corpus: Corpus) -> tuple[int, Ids]:
-    """Return where the validation part begins, and the ids from the context before it on."""
-    ids = np.concatenate([corpus.context, corpus.validation])
-    return max(1, len(corpus.context)), ids
 
 
 @torch.no_grad()

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chargen.checkpoint import ModelHeader, read_resume_header
+from chargen.checkpoint import ModelHeader, read_resume_header, section
 from chargen.config import ReadConfig
 from chargen.corpus import Corpus, Text, encode_corpus, read_text
-from chargen.errors import CheckpointError, CorpusError
+from chargen.errors import ChargenError, CheckpointError, CorpusError
 
 OWN = ("encoding", "newlines", "separator", "field")  # how a corpus was read
 
@@ -46,19 +46,21 @@ def own_corpus(model: Path, header: ModelHeader) -> Corpus:
     Raises:
         CheckpointError: the corpus is not at hand, or has changed.
     """
-    source, config = header.training.get("corpus", {}), header.training.get("config", {})
+    source, config = section(header.training, "corpus"), section(header.training, "config")
     with contextlib.suppress(CheckpointError):
         resumed = read_resume_header(model.parent)["source"]
         source = resumed if resumed.get("sha256") == source.get("sha256") else source
     try:
         text = read_again(source, header.tokenizer.kind)
-    except (CorpusError, KeyError) as error:
-        names = ", ".join(map(str, source.get("sources", ()))) or "unknown"
+        fracs = float(config.get("val_frac", 0)), float(config.get("test_frac", 0))
+    except (ChargenError, KeyError, TypeError, ValueError) as error:  # what a file may claim
+        sources = source.get("sources")
+        names = ", ".join(map(str, sources)) if isinstance(sources, list) else "unknown"
+        why = error if isinstance(error, ChargenError) else "its file does not say how it was read"
         raise CheckpointError(
-            f"the text that the model learned, {names}, is not at hand ({error}); "
+            f"the text that the model learned, {names}, is not at hand ({why}); "
             "run this in the folder that holds it"
         ) from None
-    fracs = float(config.get("val_frac", 0)), float(config.get("test_frac", 0))
     return encode_corpus(text, header.tokenizer, *fracs)
 
 
@@ -82,7 +84,7 @@ def whole_text(file: str, header: ModelHeader, encoding: str | None = None) -> C
     Raises:
         CorpusError: it is missing, empty, binary or not in its encoding.
     """
-    newlines = header.training.get("corpus", {}).get("newlines", ReadConfig.newlines)
+    newlines = section(header.training, "corpus").get("newlines", ReadConfig.newlines)
     reading = ReadConfig((file,), header.tokenizer.kind, encoding=encoding, newlines=newlines)
     corpus = encode_corpus(read_text(reading, least=1), header.tokenizer, 1.0)
     return replace(corpus, train=header.tokenizer.encode("\n"))

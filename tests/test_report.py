@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from chargen.checkpoint import load_weights, read_metrics, read_model_header
 from chargen.corpus import Corpus, tokenize
 from chargen.engine import open_engine
-from chargen.errors import CorpusError
+from chargen.errors import CheckpointError, CorpusError
 from chargen.heldout import own_corpus
 from chargen.measuring import Costs, Progress, carried
 from chargen.measuring.adaptation import SEGMENT, Adapter, Setting, tune
@@ -252,6 +252,16 @@ def test_eval_of_a_file_elsewhere_leaves_out_what_needs_the_training_text(
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("chargen: the text that the model learned, prose.txt, is not")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("claimed", [None, 3, {"sources": 3}, {"sources": ["a"], "sha256": 1}])
+def test_a_file_that_claims_nonsense_of_its_text_is_refused_in_words(
+    with_model: Path, claimed: object
+) -> None:
+    header = read_model_header(with_model)
+    odd = replace(header, training={"corpus": claimed, "config": {"val_frac": "x"}})
+    with pytest.raises(CheckpointError, match="is not at hand .its file does not say how it was"):
+        own_corpus(Path("mailed.safetensors"), odd)
 
 
 def test_eval_warns_of_a_text_that_was_learned(with_model: Path, chargen: Run, prose: str) -> None:

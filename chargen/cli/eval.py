@@ -129,11 +129,12 @@ def _adapter(path: Path, header: ModelHeader, learned: Ids | None) -> Adapter:
 
 
 def _heading(path: Path, header: ModelHeader, text: str | None, corpus: Corpus) -> list[str]:
+    from chargen.checkpoint import section
     from chargen.config import format_stack
     from chargen.output import visible
     from chargen.runs import model_name
 
-    own = ", ".join(header.training.get("corpus", {}).get("sources") or ["its text"])
+    own = ", ".join(map(str, section(header.training, "corpus").get("sources") or ["its text"]))
     place = f"what was held out of {own}" if text is None else text
     name, stack = model_name(path), format_stack(header.config.layers)
     lines = (

@@ -46,7 +46,7 @@ def info(
 
 def _settings(header: ModelHeader) -> dict[str, Any]:
     """Return the settings that train such a model again."""
-    from chargen.anatomy import section
+    from chargen.checkpoint import section
     from chargen.errors import CheckpointError
 
     training, model = header.training, header.config.to_json()

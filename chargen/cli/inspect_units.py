@@ -51,13 +51,14 @@ def neurons(
     path, header, corpus = _opened(text, encoding, model, plot)
     given = _unit_places(unit or [], header)
 
+    from chargen.checkpoint import section
     from chargen.console import waiting
     from chargen.engine import open_engine
     from chargen.inspection.neurons import compare, find_units, relations
 
     with waiting("reading the text"):
         engine = open_engine(path, header, "cpu", threads)
-        compared = compare(engine, header.config, header.training.get("config", {}), corpus)
+        compared = compare(engine, header.config, section(header.training, "config"), corpus)
     finds = find_units(compared)
     if given:
         finds = [find for place in given for find in relations(compared, place)]

@@ -21,14 +21,13 @@ from chargen.corpus import Corpus
 from chargen.engine import Engine
 from chargen.errors import CorpusError
 from chargen.filters import log_probabilities
-from chargen.measuring import carried
+from chargen.measuring import TWO_SIDED, carried
 
 PLACES = 1000
 READ = 1 << 16  # tokens of the text that are read at most
 PARTS = 1000  # of the work, as told on the way
 CHUNK = 1 << 20  # logits held at once
 NEAR = 0.01  # bits per character: what counts as nothing lost
-TWO_SIDED = 1.96  # standard errors either side that hold 95 % of a normal distribution
 
 Tokens = NDArray[np.int64]
 Costs = NDArray[np.float64]

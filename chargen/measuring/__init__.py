@@ -31,6 +31,7 @@ LOGITS = 1 << 22  # held at once, at most
 SCORED = 1 << 21  # tokens of a held-out part that are scored at most
 BLOCKS = 40  # in which a text is cut for the interval
 SHORTEST = 100  # tokens of such a block
+TWO_SIDED = 1.96  # standard errors either side that hold 95 % of a normal distribution
 
 Floats = NDArray[np.float64]
 Tokens = NDArray[np.int64]
@@ -96,7 +97,7 @@ class Score:
 
 def carried(engine: Engine, corpus: Corpus, progress: Progress = lambda _: None) -> Costs:
     """Read the whole validation part in one pass with the carried state."""
-    first, ids = _with_context(corpus)
+    first, ids = with_context(corpus)
     parts = []
     for start, logits in _read(engine, ids[None]):
         parts.append(_costs(logits, ids[None, start + 1 :][:, : logits.shape[1]]))
@@ -109,7 +110,7 @@ def windows(
     engine: Engine, corpus: Corpus, width: int = WINDOW, progress: Progress = lambda _: None
 ) -> Costs:
     """Read the validation part in windows, each from a fresh state and one token before it."""
-    first, ids = _with_context(corpus)
+    first, ids = with_context(corpus)
     starts = np.arange(first, len(ids), width)  # the first target of each window
     places = np.minimum(starts[:, None] + np.arange(-1, width), len(ids) - 1)  # (windows, width+1)
     nats, hits = np.empty((len(starts), width)), np.empty((len(starts), width), np.bool_)
@@ -131,7 +132,7 @@ def tempered(
     progress: Progress = lambda _: None,
 ) -> Floats:
     """Return the costs (K, N) with the carried state, the logits divided by K temperatures."""
-    first, ids = _with_context(corpus)
+    first, ids = with_context(corpus)
     parts = []
     for start, logits in _read(engine, ids[None]):
         targets = ids[None, start + 1 :][:, : logits.shape[1]]
@@ -140,8 +141,8 @@ def tempered(
     return np.concatenate(parts, axis=1)[:, first - 1 :]
 
 
-def _with_context(corpus: Corpus) -> tuple[int, Tokens]:
-    """Return where the validation part begins, and the ids from the context before it on."""
+def with_context(corpus: Corpus) -> tuple[int, Tokens]:
+    """Return where the validation part begins, and the ids from the context before it on, (N,)."""
     ids = np.concatenate([corpus.context, corpus.validation]).astype(np.int64)
     return max(1, len(corpus.context)), ids
 
@@ -208,4 +209,4 @@ def _margin(nats: Floats, characters: Floats) -> float | None:
             np.array_split(nats, count), np.array_split(characters, count), strict=True
         )
     ]
-    return 1.96 * float(np.std(blocks, ddof=1)) / math.sqrt(count)
+    return TWO_SIDED * float(np.std(blocks, ddof=1)) / math.sqrt(count)
