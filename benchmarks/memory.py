@@ -3,7 +3,7 @@
     python -m benchmarks.memory
 
 Forward and backward of whole models, 32 lanes of 64, bfloat16, each in a process of its own with
-and without ``devices.keep_memory``: median time and page faults of a step, peak resident size.
+and without ``machine.keep_memory``: median time and page faults of a step, peak resident size.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import time
 import torch
 
 from chargen.config import ModelConfig, parse_stack
-from chargen.devices import count_cores, keep_memory
-from chargen.evaluation import autocast, token_costs
+from chargen.evaluation import token_costs
+from chargen.machine import count_cores, keep_memory
+from chargen.machine.torch import autocast
 from chargen.model import LanguageModel
 
 STACKS = (

@@ -26,10 +26,11 @@ from chargen.cells import CELL_CLASSES
 from chargen.config import LayerConfig, ReadConfig, TrainConfig
 from chargen.console import show
 from chargen.corpus import Lanes, read_text, tokenize
-from chargen.devices import count_cores, keep_memory
-from chargen.evaluation import autocast, token_costs
+from chargen.evaluation import token_costs
 from chargen.job import Job, new_job
 from chargen.learner import Learner
+from chargen.machine import count_cores, keep_memory
+from chargen.machine.torch import autocast
 from chargen.recipe import LockedDropout
 from chargen.trainer import Trainer
 

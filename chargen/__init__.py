@@ -12,11 +12,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chargen.machine import bound_spinning
+
 if TYPE_CHECKING:
     from chargen.sampler import load
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
+
+bound_spinning()  # must come before torch is imported
 
 
 def __getattr__(name: str) -> object:

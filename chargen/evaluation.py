@@ -34,11 +34,6 @@ SEEN = 1 << 17  # tokens of the training part that are scored at most
 CHUNK = 1 << 22  # logits, or numbers in a layer, held at once
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context in which products run in this precision."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
 def score_lanes(model: LanguageModel, corpus: Corpus, limit: int | None = None) -> Score:
     """Score the validation part in 32 warmed lanes.
 

@@ -13,7 +13,8 @@ from chargen.cells import State
 from chargen.checkpoint import Tensors
 from chargen.config import ModelConfig, TrainConfig
 from chargen.errors import CheckpointError
-from chargen.evaluation import autocast, token_costs
+from chargen.evaluation import token_costs
+from chargen.machine.torch import autocast
 from chargen.model import LanguageModel, to_arrays
 from chargen.recipe import LockedDropout, dropped_weights, learning_rate, make_optimizer
 from chargen.team import ALONE, Team

@@ -17,8 +17,9 @@ import torch
 
 from chargen.config import PRECISIONS, ModelConfig, TrainConfig, require
 from chargen.corpus import Corpus, Lanes, fit_lanes
-from chargen.evaluation import LANES, QUANTISED, SEEN, autocast, engine_of, score_lanes
+from chargen.evaluation import LANES, QUANTISED, SEEN, engine_of, score_lanes
 from chargen.learner import Learner
+from chargen.machine.torch import autocast
 from chargen.measuring import SCORED, carried
 
 EVALUATION_SHARE = 0.05  # of the time

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -38,11 +37,13 @@ from chargen.config import SampleConfig
 from chargen.corpus import Lanes
 from chargen.engine import make_engine
 from chargen.errors import TrainingError
-from chargen.evaluation import autocast, final_losses, score_lanes
+from chargen.evaluation import final_losses, score_lanes
 from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped, Warned
 from chargen.facts import facts
 from chargen.job import Job, Record
 from chargen.learner import Learner
+from chargen.machine import anonymous_memory
+from chargen.machine.torch import autocast
 from chargen.planning import EVALUATION_SHARE, Plan, budget_steps
 from chargen.sampler import Sampler
 from chargen.storage import append_line, write_whole
@@ -372,16 +373,3 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
-
-
-def anonymous_memory() -> int:
-    """Return the bytes of memory this process holds, mapped files apart where it can be told."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(row for row in status.read_text().splitlines() if row.startswith("RssAnon"))
-        return int(line.split()[1]) * 1024
-    if sys.platform == "win32":
-        return 0
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

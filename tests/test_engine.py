@@ -10,12 +10,13 @@ import pytest
 
 from chargen.checkpoint import ModelHeader, read_model_header, save_model
 from chargen.config import CELLS, ModelConfig, TrainConfig, parse_stack
-from chargen.devices import count_cores, find_device
 from chargen.engine import make_engine, open_engine
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
 from chargen.engine.torch import TorchEngine
 from chargen.errors import CheckpointError, ConfigError, DeviceError
+from chargen.machine import count_cores
+from chargen.machine.torch import find_device
 from chargen.model import LanguageModel
 from chargen.tokenizers import build_tokenizer
 

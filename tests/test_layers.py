@@ -38,7 +38,7 @@ cache sources
 catalogue charts writing
 tokenizers
 advice events filters ngram output storage
-config devices team
+config machine team
 errors
 """
 RANK = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in line.split()}
@@ -95,7 +95,7 @@ def test_imports_go_down(path: Path) -> None:
 def test_only_the_torch_layers_import_torch_and_none_click_or_pickle(path: Path) -> None:
     names = {name.split(".")[0] for name in imports(path)}
     assert not names & {"click", "pickle", "shelve", "marshal", "dill"}
-    allowed = part_of(path) in TORCH | {"devices"} or path.name == "torch.py"
+    allowed = part_of(path) in TORCH or path.name == "torch.py"
     in_cli = part_of(path) == "cli"  # inside command bodies only: see the test of import times
     assert "torch" not in names or allowed or in_cli
 

@@ -168,7 +168,7 @@ def test_memory_does_not_grow_with_the_steps(prose: str, monkeypatch: pytest.Mon
         begin("run", prose, monkeypatch, plan=plan, steps=400), time.monotonic(), lambda: False
     ).events():
         if isinstance(event, Evaluated):
-            held.append(trainers.anonymous_memory())
+            held.append(anonymous_memory())
     assert min(held[-5:]) - max(held[5:10]) < 4e6
 
 

@@ -145,7 +145,7 @@ def _prepare(threads: int | None) -> None:
     """Set the machine up, before anything is computed."""
     import torch
 
-    from chargen.devices import count_cores, keep_memory
+    from chargen.machine import count_cores, keep_memory
 
     keep_memory()
     torch.set_num_threads(threads or count_cores())

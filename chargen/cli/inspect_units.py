@@ -242,8 +242,8 @@ def gates(
 
     from chargen.checkpoint import load_weights
     from chargen.console import waiting
-    from chargen.devices import count_cores
     from chargen.inspection.gates import draw, saturation
+    from chargen.machine import count_cores
     from chargen.model import LanguageModel
 
     torch.set_num_threads(threads or count_cores())

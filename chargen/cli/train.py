@@ -195,8 +195,9 @@ def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> J
     else:
         corpus = tokenize(text, *fracs)
 
-    from chargen.devices import count_cores, find_device  # from here on torch is needed
     from chargen.job import new_job
+    from chargen.machine import count_cores  # from here on torch is needed
+    from chargen.machine.torch import find_device
     from chargen.runs import clear_run, locked, new_run_folder
     from chargen.team import find_team
 
@@ -249,8 +250,8 @@ def _start(options: dict[str, Any]) -> tuple[ModelHeader | None, Start | None]:
 
 
 def _resumed_job(options: dict[str, Any], budget: TrainConfig, held: ExitStack) -> Job:
-    from chargen.devices import find_device
     from chargen.job import resumed_job
+    from chargen.machine.torch import find_device
     from chargen.runs import find_unfinished, locked
     from chargen.team import find_team
 
@@ -267,7 +268,7 @@ def _prepare(threads: int) -> None:
     """Set the machine up for training, before its speed is measured."""
     import torch
 
-    from chargen.devices import keep_memory
+    from chargen.machine import keep_memory
 
     keep_memory()
     torch.set_num_threads(threads)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from chargen.cache import kept
 from chargen.checkpoint import file_sha256, load_weights
 from chargen.config import ModelConfig
-from chargen.devices import count_cores
 from chargen.engine import Logits, State
+from chargen.machine import count_cores
 
 GRAPH_VERSION = 3  # of the graphs in the cache; raise it whenever engine/graph.py changes them
 

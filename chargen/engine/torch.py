@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from chargen.checkpoint import Tensors
 from chargen.config import ModelConfig
-from chargen.devices import find_device
 from chargen.engine import Logits, State
+from chargen.machine.torch import find_device
 from chargen.model import LanguageModel
 
 

@@ -1,0 +1,137 @@
+"""This machine: cores, memory, what its processor can do, and how threads wait.
+
+Nothing else asks the system or torch for these. This part needs no torch and starts at once;
+``machine.torch`` is about torch's side, ``machine.pace`` keeps work at the fastest number of
+threads, ``machine.report`` is what ``chargen doctor`` shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import os
+import platform
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+SPINS = 4000  # turns of GNU OpenMP's waiting loop: 10 to 20 microseconds
+FLAGS = {"x86_64": ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16")}
+FLAGS["aarch64"] = ("asimd", "asimddp", "bf16", "i8mm", "sve")
+
+
+def count_cores() -> int:
+    """Return the number of CPU cores this process may use, a container's share included."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, min(cores, math.ceil(_cpu_quota())))
+
+
+def _cpu_quota() -> float:
+    """Return the cores' worth of time that a container is given; infinite without a limit."""
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = (CGROUP / "cpu.max").read_text().split()
+        return int(quota) / int(period)
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+        quota, period = ((CGROUP / f"cpu/cpu.cfs_{n}_us").read_text() for n in ("quota", "period"))
+        return int(quota) / int(period) if int(quota) > 0 else math.inf
+    return math.inf
+
+
+def thread_options(cores: int) -> tuple[int, ...]:
+    """Return the numbers of threads that are worth trying, the largest first.
+
+    All cores; one less, for when another program needs one; half, since two logical cores may be
+    one physical core, or half of them small ones; and one.
+    """
+    return tuple(sorted({cores, max(1, cores - 1), max(1, cores // 2), 1}, reverse=True))
+
+
+def bound_spinning(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let threads that wait for each other go to sleep soon; before torch is imported.
+
+    OpenMP's threads wait for each other in a loop. By default the loop is so long that two
+    threads on two cores stand still as soon as another program needs one of them: each turn of a
+    core is spent on waiting (docs/machines.md). A short loop costs nothing when the cores are
+    idle. What the user has set stays.
+    """
+    if environment.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
+        return
+    environment["GOMP_SPINCOUNT"] = str(SPINS)  # GNU's OpenMP: torch on Linux
+    environment["KMP_BLOCKTIME"] = "1"  # milliseconds; LLVM's and Intel's: macOS, conda
+
+
+def keep_memory() -> None:
+    """Ask the C library to keep freed memory for the next step of training.
+
+    Each step allocates the same large tensors again. By default glibc gives them back to the
+    system, and every page comes anew, cleared when it is first touched: a step takes up to
+    1.7 times as long so (docs/measurements.md). Where there is no glibc, nothing happens.
+    """
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # names of malloc.h
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(mmap_threshold, 32 << 20)  # the most there can be
+        mallopt(trim_threshold, -1)  # never
+        mallopt(top_pad, 64 << 20)
+
+
+def memory_limit() -> int:
+    """Return the bytes of memory this process may use, a container's limit included."""
+    import psutil
+
+    total = int(psutil.virtual_memory().total)
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            return min(total, int((CGROUP / name).read_text()))
+    return total
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that are free for this process."""
+    import psutil
+
+    used = psutil.Process().memory_info().rss
+    return min(int(psutil.virtual_memory().available), max(0, memory_limit() - used))
+
+
+def anonymous_memory() -> int:
+    """Return the bytes of memory this process holds, mapped files apart where it can be told."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(row for row in status.read_text().splitlines() if row.startswith("RssAnon"))
+        return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def processor_name() -> str:
+    """Return the processor's name as the system tells it."""
+    for key in ("model name", "Model", "Hardware"):
+        if words := _cpuinfo().get(key):
+            return words
+    return platform.processor() or platform.machine()
+
+
+def processor_flags() -> tuple[str, ...]:
+    """Return which of the abilities that matter here the system says the processor has."""
+    info = _cpuinfo()
+    flags = (info.get("flags") or info.get("Features") or "").split()
+    return tuple(name for name in FLAGS.get(platform.machine(), ()) if name in flags)
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Return Linux's description of the first core; empty elsewhere."""
+    try:
+        first = Path("/proc/cpuinfo").read_text().strip().split("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
