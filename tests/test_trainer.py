@@ -22,6 +22,7 @@ from chargen.errors import TrainingError
 from chargen.evaluation import engine_of, score_lanes
 from chargen.events import Ended, Evaluated, Progressed, Started, Stopped, Warned
 from chargen.facts import facts, shortened
+from chargen.machine import anonymous_memory
 from chargen.measuring import carried, score
 from chargen.model import LanguageModel
 from chargen.planning import Plan

@@ -18,8 +18,10 @@ from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 SPINS = 4000  # turns of GNU OpenMP's waiting loop: 10 to 20 microseconds
-FLAGS = {"x86_64": ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16")}
-FLAGS["aarch64"] = ("asimd", "asimddp", "bf16", "i8mm", "sve")
+FLAGS: dict[str, tuple[str, ...]] = {
+    "x86_64": ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16"),
+    "aarch64": ("asimd", "asimddp", "bf16", "i8mm", "sve"),
+}
 
 
 def count_cores() -> int:
@@ -28,7 +30,7 @@ def count_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return max(1, min(cores, math.ceil(_cpu_quota())))
+    return max(1, math.ceil(min(cores, _cpu_quota())))
 
 
 def _cpu_quota() -> float:

@@ -50,6 +50,7 @@ class Pace:
         self._clock, self._tried, self._wait = clock, clock(), WINDOW
         self._trial: list[int] = []
         self._times: list[float] = []  # of a unit, a piece each
+        self._seconds = 0.0  # of these pieces
 
     def took(self, seconds: float, units: float = 1.0) -> None:
         """Note how long a piece of work took at ``threads``.
@@ -61,10 +62,16 @@ class Pace:
         if len(self._options) == 1:
             return
         self._times.append(seconds / units)
+        self._seconds += seconds
         if self._trial:
             self._go_on_trying()
-        elif len(self._times) >= PIECES and sum(self._times) * units >= WINDOW:
+        elif len(self._times) >= PIECES and self._seconds >= WINDOW:
             self._look()
+            self._begin_window()
+
+    def _begin_window(self) -> None:
+        self._times.clear()
+        self._seconds = 0.0
 
     def _look(self) -> None:
         """Judge a window, and begin a trial where there is reason for one."""
@@ -73,7 +80,6 @@ class Pace:
         disturbed = mean > SLOWER * min(before, median)
         open_question = self.threads != self._options[0] or len(self._known) < len(self._options)
         self._known[self.threads] = mean if disturbed else min(before, mean)
-        self._times.clear()
         calm_wait = max(self._wait, CALM * WINDOW)
         wait = self._wait if disturbed else calm_wait if open_question else float("inf")
         if self._clock() - self._tried >= wait:
@@ -84,11 +90,10 @@ class Pace:
 
     def _go_on_trying(self) -> None:
         """Note a piece of a trial; at the end of it take the fastest."""
-        times = self._times[1:]  # the first piece also wakes the threads
-        if len(times) < TRIED or (sum(times) < WINDOW / 2 and len(times) < 1000):
+        if len(self._times) <= TRIED or self._seconds < WINDOW / 2:
             return
-        self._known[self.threads] = statistics.fmean(times)
-        self._times.clear()
+        self._known[self.threads] = statistics.fmean(self._times[1:])  # the first woke the threads
+        self._begin_window()
         self._trial.pop(0)
         if self._trial:
             self.threads = self._trial[0]
