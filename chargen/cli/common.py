@@ -16,6 +16,7 @@ from typer.models import OptionInfo
 
 from chargen.config import DEVICES, help_of
 from chargen.errors import ChargenError, ConfigError
+from chargen.machine.torch import need_torch
 
 BEGAN = time.monotonic()  # when the process began, as nearly as we can tell
 debug = False  # --debug: let errors through with their traceback
@@ -92,9 +93,11 @@ def as_text(argument: str) -> str:
 
 
 def check_device(device: str) -> None:
-    """Refuse a device name that no machine has."""
+    """Refuse a device name that no machine has, and a GPU where torch is not installed."""
     if device not in DEVICES:
         raise ConfigError(f"device is {device!r}; allowed: {', '.join(DEVICES)}")
+    if device not in ("auto", "cpu"):
+        need_torch(f"--device {device}")
 
 
 def parse_duration(text: str) -> float:

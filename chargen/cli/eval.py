@@ -11,6 +11,7 @@ import typer
 from chargen.cli import common, side_by_side
 from chargen.cli.corpus import fetch_missing
 from chargen.errors import CheckpointError, ConfigError
+from chargen.machine.torch import need_torch
 
 if TYPE_CHECKING:
     from chargen.checkpoint import ModelHeader
@@ -50,6 +51,8 @@ def evaluate(
     What is tuned is tuned on the first half of the text and reported on the second.
     """
     common.check_device(device)
+    if dynamic:
+        need_torch("chargen eval --dynamic")
     if window and (dynamic or with_ngram or temperature_fit):
         raise ConfigError("--window measures fresh windows alone; leave it or the others out")
     from chargen.checkpoint import read_model_header

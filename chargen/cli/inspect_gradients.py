@@ -11,6 +11,7 @@ from chargen.cli import common, side_by_side
 from chargen.cli.corpus import fetch_missing
 from chargen.config import CELLS, ReadConfig, TrainConfig, format_stack, fresh_seed, help_of
 from chargen.errors import ConfigError
+from chargen.machine.torch import need_torch
 
 if TYPE_CHECKING:
     from chargen.charts import Chart
@@ -81,6 +82,7 @@ def gradients(
 
     L_T is the loss at one step T, h_{T-k} the state k steps before it.
     """
+    need_torch("chargen inspect gradients")
     from chargen import charts
 
     options = {"time": time, "steps": steps, "clip": clip, "recurrent-scale": recurrent_scale}

@@ -11,6 +11,7 @@ import typer
 
 from chargen.cli import common, side_by_side
 from chargen.errors import ConfigError
+from chargen.machine.torch import need_torch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,6 +49,7 @@ def neurons(
     characters. A unit is shown if it follows one of them, on both halves of
     the text, much better than any unit of an untrained network does.
     """
+    need_torch("chargen inspect neurons")
     path, header, corpus = _opened(text, encoding, model, plot)
     given = _unit_places(unit or [], header)
 
@@ -236,6 +238,7 @@ def gates(
 
     A gate below 0.1 is left-saturated, above 0.9 right-saturated (Karpathy et al. 2015).
     """
+    need_torch("chargen inspect gates")
     path, header, corpus = _opened(text, encoding, model, plot)
 
     import torch

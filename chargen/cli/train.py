@@ -28,6 +28,7 @@ from chargen.config import (
     unescape,
 )
 from chargen.errors import ConfigError
+from chargen.machine.torch import need_torch
 
 if TYPE_CHECKING:
     from chargen.checkpoint import ModelHeader
@@ -131,6 +132,7 @@ def train(
     precision: Annotated[str, common.of(TrainConfig, "precision", RECIPE)] = TrainConfig.precision,
 ) -> None:
     """Learn a text, and write the model to checkpoints/NAME/model.safetensors."""
+    need_torch("chargen train")
     common.check_device(device)
     options = ctx.params
     if tensorboard:

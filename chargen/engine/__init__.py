@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from chargen.checkpoint import ModelHeader, Tensors, load_weights
 from chargen.config import ModelConfig, require
+from chargen.machine.torch import need_torch
 
 Logits = NDArray[np.float32]
 State = tuple[NDArray[np.float32], ...]
@@ -47,12 +48,14 @@ def open_engine(
 
     Raises:
         ConfigError: int8 was asked for on a GPU.
+        DeviceError: a GPU was asked for, and there is none or torch is not installed.
     """
     require(not int8 or device in ("auto", "cpu"), "device", device, "cpu, where int8 runs")
     if device in ("auto", "cpu"):
         from chargen.engine.onnx import cached_engine
 
         return cached_engine(path, header.config, threads, int8=int8)
+    need_torch(f"device {device!r}")
     from chargen.engine.torch import TorchEngine
 
     return TorchEngine(load_weights(path), header.config, device)
