@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from chargen.config import ReadConfig
-from chargen.corpus import Text, read_text
+from chargen.corpus import Text
 from chargen.sources import Source
+from tests import small_run
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+HAS_TORCH = find_spec("torch") is not None
+NO_TORCH = "needs torch, which is not installed"
 
 if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
     # Several processes of tests: each on a core of its own, since threads that wait by spinning
@@ -32,11 +39,40 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as under nohup
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+# -- where torch is not installed ---------------------------------------------------------
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out the modules that import torch, themselves or through chargen."""
+    name = collection_path.name
+    if HAS_TORCH or not (name.startswith("test_") and name.endswith(".py")):
+        return None
+    try:
+        importlib.import_module(f"tests.{collection_path.stem}")
+    except ModuleNotFoundError as error:
+        return True if error.name == "torch" else None
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """Skip a test that turns out to need torch while it runs."""
+    try:
+        return (yield)
+    except ModuleNotFoundError as error:
+        if HAS_TORCH or error.name != "torch":
+            raise
+        pytest.skip("imports torch")
+
+
+# -- fixtures -----------------------------------------------------------------------------
+
+
 @pytest.fixture(autouse=True)
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give each test its own working directory and cache, and no settings of ours."""
     for name in [name for name in os.environ if name.startswith("CHARGEN_")]:
-        if name != "CHARGEN_TEST_CORPORA":
+        if not name.startswith("CHARGEN_TEST_"):
             monkeypatch.delenv(name)
     work = tmp_path / "work"
     work.mkdir()
@@ -49,12 +85,15 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run_chargen(*args: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user does, warnings being errors."""
+    """Run the command as a user does, warnings being errors; skip what needs a missing torch."""
     command = [sys.executable, "-W", "error", "-m", "chargen", *map(str, args)]
     settings: dict[str, object] = {"text": True, "capture_output": True, "timeout": 120}
     if "input" not in options:
         settings["stdin"] = subprocess.DEVNULL
-    return subprocess.run(command, check=False, **{**settings, **options})  # type: ignore[call-overload,no-any-return]
+    done = subprocess.run(command, check=False, **{**settings, **options})  # type: ignore[call-overload]
+    if not HAS_TORCH and NO_TORCH in str(done.stderr):
+        pytest.skip(f"chargen {' '.join(map(str, args))} needs torch")
+    return done  # type: ignore[no-any-return]
 
 
 def write(name: str, data: bytes | str) -> Path:
@@ -84,21 +123,21 @@ def chargen() -> Run:
 
 @pytest.fixture(scope="session")
 def prose() -> str:
-    """20,000 characters of English from Python's own manual."""
-    return content_of(read_text(ReadConfig(("builtin:pydoc",))))[5000:25000]
+    """20,000 characters of English from Python's own manual: what the trained run learned."""
+    return small_run.prose()
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, prose: str) -> Path:
-    """The checkpoints folder of one finished run named ``small``."""
+    """The checkpoints folder of one finished run named ``small``: given, or trained here."""
     folder = tmp_path_factory.mktemp("trained")
-    (folder / "prose.txt").write_text(prose)
-    done = run_chargen(
-        *("train", "prose.txt", "--name", "small", "--steps", "60", "--hidden", "48"),
-        *("--lanes", "8", "--window", "32", "--seed", "3", "--precision", "float32"),
-        cwd=folder,
-    )
-    assert done.returncode == 0, done.stderr
+    (folder / "prose.txt").write_text(prose, encoding="utf-8")
+    if given := small_run.given():
+        shutil.copytree(given, folder / "checkpoints")
+    elif HAS_TORCH:
+        small_run.train(folder)
+    else:
+        pytest.skip("no torch to train with; set CHARGEN_TEST_RUNS: see tests/small_run.py")
     return folder / "checkpoints"
 
 
@@ -121,6 +160,8 @@ def corpora() -> Path:
 
 def start_training(prose: str) -> subprocess.Popen[str]:
     """Start a long run; return when it has begun to learn."""
+    if not HAS_TORCH:
+        pytest.skip("training needs torch")
     write("text.txt", prose)
     options = ("--hidden", "16", "--steps", "100000", "--name", "a", "--threads", "1")
     process = subprocess.Popen(
