@@ -154,7 +154,7 @@ def hostile_models(header: dict[str, object]) -> None:
 @given(st.dictionaries(st.sampled_from([field.name for field in fields(Plan)]), JSON))
 def hostile_plans(changes: dict[str, object]) -> None:
     """A plan of anything is one that can be followed or an error."""
-    plan = Plan("float32", 1, 4, 16, ((0, 40, 0.0),), 8, None, 0.1).to_json() | changes
+    plan = Plan("float32", ((1, 0.0),), 4, 16, ((0, 40, 0.0, 1),), 8, None, 0.1).to_json() | changes
     with OURS, contextlib.suppress(TypeError, ValueError, KeyError):  # all are damage
         made = Plan.from_json(plan)
         assert made.lanes * made.window <= 4096 * 65536

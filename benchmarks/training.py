@@ -109,7 +109,7 @@ def make_job(hidden: int, folder: Path) -> Job:
         embedding=64,
         config=config,
         device=torch.device("cpu"),
-        threads=count_cores(),
+        threads=(count_cores(),),
         seconds_used=0.0,
     )
     return job

@@ -175,6 +175,7 @@ def describe(path: Path, header: ModelHeader) -> dict[str, Any]:
         "final_val_bits_per_char": number(training.get("final_val_bits_per_char")),
         "final_test_loss": number(training.get("final_test_loss")),
         "int8_bits_per_char": number(training.get("int8_bits_per_char")),
+        "int8_margin": number(training.get("int8_margin")),
         "versions": training.get("versions"),
         "final_train_loss": number(training.get("final_train_loss")),
         "floor": _floor(corpus),

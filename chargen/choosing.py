@@ -24,6 +24,7 @@ import torch
 from chargen.checkpoint import count_weights
 from chargen.config import LayerConfig, ModelConfig, TrainConfig
 from chargen.corpus import Corpus
+from chargen.machine.torch import can_run, not_available
 from chargen.planning import Costs, Plan, make_plan, measure
 
 # Tokens to be read per recurrent weight; when the text is read several times; by wide models.
@@ -94,7 +95,7 @@ def choose(
     config: TrainConfig,
     corpus: Corpus,
     device: torch.device,
-    threads: int,
+    threads: tuple[int, ...],
     time_left: float | None,
     processes: int = 1,
 ) -> Choice:
@@ -106,7 +107,7 @@ def choose(
         config: the recipe as far as it is given.
         corpus: what will be learned.
         device: where.
-        threads: CPU threads, set already.
+        threads: numbers of CPU threads to choose from, the largest first.
         time_left: seconds left of the time budget when this is called, if there is one.
         processes: how many share the lanes.
     """
@@ -119,20 +120,22 @@ def choose(
         model = ModelConfig(vocab_size, layers, embedding)
         if trials and _expected(trials[-1], model, length) < HOPELESS:
             break
-        costs = measure(model, config, corpus, device, processes)
+        costs = measure(model, config, corpus, device, threads, processes)
         left = None if ends is None else ends - time.monotonic()
-        plan = make_plan(costs, config, corpus, threads, left, processes)
+        plan = make_plan(costs, config, corpus, left, processes)
         trials.append(Trial(model, costs, plan))
         too_few = trials[-1].share_of_enough(length) < 1
         if too_few or (time_left and time.monotonic() - began > PROBING * time_left):
             break
     chosen = next((t for t in reversed(trials) if t.share_of_enough(length) >= 1), trials[0])
     left = None if ends is None else ends - time.monotonic()
-    plan = make_plan(chosen.costs, config, corpus, threads, left, processes)
+    plan = make_plan(chosen.costs, config, corpus, left, processes)
     passes = plan.tokens / length
     full = fill(config, chosen.model, passes)
     reasons = {"model": _why_model(chosen, stacks), "recipe": _why_recipe(config, passes)}
-    return Choice(chosen.model, full, plan, {**reasons, "plan": _why_plan(chosen.costs)})
+    return Choice(
+        chosen.model, full, plan, {**reasons, "plan": _why_plan(chosen.costs, config, device)}
+    )
 
 
 def fill(config: TrainConfig, model: ModelConfig, passes: float) -> TrainConfig:
@@ -164,7 +167,7 @@ def _expected(trial: Trial, model: ModelConfig, length: int) -> float:
     """Return the share of enough of a larger model, the time of a step as its weights."""
     ratio = Trial(model, trial.costs, trial.plan).weights / trial.weights
     steps = max(1, int(trial.plan.steps / ratio))
-    plan = replace(trial.plan, schedule=((0, steps, 0.0),))
+    plan = replace(trial.plan, schedule=((0, steps, 0.0, trial.costs.threads),))
     return Trial(model, trial.costs, plan).share_of_enough(length)
 
 
@@ -181,7 +184,9 @@ def _why_recipe(config: TrainConfig, passes: float) -> str:
     return "as given" if given else f"the text is read {passes:.1f} times"
 
 
-def _why_plan(costs: Costs) -> str:
+def _why_plan(costs: Costs, config: TrainConfig, device: torch.device) -> str:
+    if config.precision != "float32" and not can_run("bfloat16", device):
+        return not_available("bfloat16", device)
     if costs.speedup is None:
         return "as given"
     return f"{max(costs.speedup, 1 / costs.speedup):.1f} times as fast"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from chargen.checkpoint import count_weights
 from chargen.config import format_stack
 from chargen.job import Job
+from chargen.planning import Plan
 
 
 def facts(job: Job) -> tuple[tuple[str, str], ...]:
@@ -32,11 +33,17 @@ def _chosen(job: Job) -> list[tuple[str, str]]:
     recipe += f", dropout {config.dropout or 0:g}"
     recipe += f", weight drop {config.weight_drop:g}" if config.weight_drop else ""
     steps = f"{plan.steps:,} steps of {plan.lanes} x {plan.window}, {job.device.type}"
+    precision = f"{plan.precision}{why.get('plan', '')}"
     return [
         ("model", f"{model}{why.get('model', '')}"),
         ("recipe", f"{recipe}{why.get('recipe', '')}"),
-        ("plan", f"{steps}, {plan.precision}{why.get('plan', '')}, seed {config.seed}"),
+        ("plan", f"{steps}, {precision}, {_threads(plan, job.step)}, seed {config.seed}"),
     ]
+
+
+def _threads(plan: Plan, step: int) -> str:
+    count = plan.threads_at(step)
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def shortened(count: int) -> str:

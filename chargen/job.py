@@ -24,6 +24,8 @@ from chargen.corpus import Corpus, Text, encode_corpus
 from chargen.errors import ChargenError, CheckpointError, CorpusError
 from chargen.evaluation import score_counting
 from chargen.heldout import read_again
+from chargen.machine import count_cores, thread_options
+from chargen.machine.torch import not_available, runnable
 from chargen.measuring.baselines import COUNTED
 from chargen.planning import Plan, budget_steps
 from chargen.runs import STDIN_COPY, is_finished
@@ -124,7 +126,7 @@ def new_job(
     embedding: int | None,
     config: TrainConfig,
     device: torch.device,
-    threads: int,
+    threads: tuple[int, ...],
     seconds_used: float,
     team: Team = ALONE,
     start: Start | None = None,
@@ -140,7 +142,7 @@ def new_job(
         embedding: width of the token embedding; None to choose it.
         config: the recipe and the budget.
         device: where to compute.
-        threads: CPU threads, set already.
+        threads: numbers of CPU threads to choose from, the largest first.
         seconds_used: seconds since the process began.
         team: the processes that train together.
         start: the model that it begins from, if it does.
@@ -242,8 +244,21 @@ def _vocabulary_notes(reading: ReadConfig, model: ModelConfig) -> list[str]:
     ]
 
 
-def resumed_job(run: Path, budget: TrainConfig, device: torch.device, team: Team = ALONE) -> Job:
+def resumed_job(
+    run: Path,
+    budget: TrainConfig,
+    device: torch.device,
+    team: Team = ALONE,
+    threads: tuple[int, ...] | None = None,
+) -> Job:
     """Take up a run from its files; a budget, if one is given, comes on top of what is done.
+
+    Args:
+        run: the run's folder.
+        budget: what comes on top.
+        device: where to compute.
+        team: the processes that train together.
+        threads: numbers of CPU threads to choose from; None for those of the run.
 
     Raises:
         CheckpointError: the files are damaged, the corpus is not what it was, or the run is
@@ -261,8 +276,10 @@ def resumed_job(run: Path, budget: TrainConfig, device: torch.device, team: Team
         raise CheckpointError(f"the resume file of run {run.name!r} is damaged: {error}") from None
     text = _read_again(run, source, tokenizer.kind)
     corpus = encode_corpus(text, tokenizer, config.val_frac, config.test_frac)
+    plan, changes = _moved(plan, step, device, threads)
     notes = (
         *corpus.notes,
+        *changes,
         *([f"{saved.passed_over}: going on from the one before"] * bool(saved.passed_over)),
     )
     job = Job(
@@ -280,6 +297,25 @@ def resumed_job(run: Path, budget: TrainConfig, device: torch.device, team: Team
         notes=notes,
     )
     return _extended(job, budget)
+
+
+def _moved(
+    plan: Plan, step: int, device: torch.device, threads: tuple[int, ...] | None
+) -> tuple[Plan, list[str]]:
+    """Return the plan as it can be followed on this machine, and a sentence for each change."""
+    changes = []
+    precision = runnable(plan.precision, device)
+    if precision != plan.precision:
+        changes.append(f"{not_available(plan.precision, device)}: goes on in {precision}")
+    most, cores = max(n for n, _ in plan.threads), count_cores()
+    if threads is None and most > cores:
+        threads = thread_options(cores)
+        changes.append(f"begun with up to {most} threads: goes on with up to {cores}")
+    if threads is not None and threads != tuple(n for n, _ in plan.threads):
+        plan = replace(plan, threads=tuple((n, 0.0) for n in threads))
+        plan = plan.with_threads(step, threads[0])
+    exact = ", no longer bit for bit as it would have gone on there"
+    return replace(plan, precision=precision), [words + exact for words in changes]
 
 
 def _check(saved: Saved, model: ModelConfig, plan: Plan) -> None:

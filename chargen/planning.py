@@ -16,17 +16,23 @@ from typing import Any
 import torch
 
 from chargen.config import PRECISIONS, ModelConfig, TrainConfig, require
-from chargen.corpus import Corpus, Lanes, fit_lanes
-from chargen.evaluation import LANES, QUANTISED, SEEN, engine_of, score_lanes
+from chargen.corpus import WARM, Corpus, Lanes, fit_lanes
+from chargen.engine import Engine
+from chargen.evaluation import LANES, QUANTISED, SEEN, engine_of, read_singly, score_lanes
 from chargen.learner import Learner
-from chargen.machine.torch import autocast
+from chargen.machine import OtherLoad
+from chargen.machine.torch import autocast, can_run, runnable
 from chargen.measuring import SCORED, carried
+from chargen.model import LanguageModel
 
 EVALUATION_SHARE = 0.05  # of the time
 PROBE_STEPS = 3
-AS_WRITTEN = 3  # times a carried token: reading one by one, with float32 and int8 weights
-SAVING = 0.3  # seconds kept for writing the last files
-LIMITS = {"threads": 4096, "lanes": 4096, "window": 65536, "evaluate_every": 1 << 62}
+RESERVE = 1.05  # times what the end of a run is expected to take
+SAVING = 0.3  # seconds kept for writing the last files and leaving Python
+READ = 256  # tokens that are read to time an engine
+CALM = 0.2  # cores' worth of work that others may do while a machine counts as idle
+LIMITS = {"lanes": 4096, "window": 65536, "evaluate_every": 1 << 62}
+MOST_THREADS = 4096
 
 
 @dataclass(frozen=True)
@@ -35,22 +41,23 @@ class Plan:
 
     Attributes:
         precision: ``float32`` or ``bfloat16``.
-        threads: CPU threads.
+        threads: numbers of CPU threads to choose from while the run goes on, each with the
+            seconds of a step when it was measured; one alone is kept.
         lanes: lanes of text (B), as many as the corpus fills.
         window: steps of a window (T), as long as the corpus allows.
-        schedule: triples (step, steps in all, share of the run over), each in force from its
-            step on.
+        schedule: quadruples (step, steps in all, share of the run over, CPU threads), each in
+            force from its step on.
         evaluate_every: steps between two evaluations.
         evaluation_tokens: tokens that an evaluation during training scores; None for all.
-        ending: seconds that the end of the run takes: two passes over the validation part
-            and one over as much of the training part.
+        ending: seconds that the end of the run is expected to take: two passes over the
+            validation part and one over as much of the training part.
     """
 
     precision: str
-    threads: int
+    threads: tuple[tuple[int, float], ...]
     lanes: int
     window: int
-    schedule: tuple[tuple[int, int, float], ...]
+    schedule: tuple[tuple[int, int, float, int], ...]
     evaluate_every: int
     evaluation_tokens: int | None
     ending: float
@@ -67,8 +74,15 @@ class Plan:
 
     def progress(self, step: int) -> float:
         """Return the share of the run that is over at a step: 0 at the start, 1 at the end."""
-        begin, steps, share = [part for part in self.schedule if part[0] <= step][-1]
+        begin, steps, share, _ = self._part(step)
         return min(1.0, share + (1 - share) * (step - begin) / max(1, steps - begin))
+
+    def threads_at(self, step: int) -> int:
+        """Return the CPU threads in force at a step."""
+        return self._part(step)[3]
+
+    def _part(self, step: int) -> tuple[int, int, float, int]:
+        return [part for part in self.schedule if part[0] <= step][-1]
 
     def replanned(self, step: int, steps: int) -> Plan:
         """Return the plan with another number of steps in all, from this step on.
@@ -76,11 +90,18 @@ class Plan:
         The share goes on from where it is and reaches 1 at the new end, so that the learning
         rate never jumps.
         """
-        return replace(self, schedule=(*self.schedule, (step, steps, self.progress(step))))
+        return self._from(step, steps, self.progress(step), self.threads_at(step))
 
     def extended(self, step: int, steps: int) -> Plan:
         """Return the plan of a finished run that goes on: the learning rate rises anew."""
-        return replace(self, schedule=(*self.schedule, (step, steps, 0.0)))
+        return self._from(step, steps, 0.0, self.threads_at(step))
+
+    def with_threads(self, step: int, threads: int) -> Plan:
+        """Return the plan with another number of CPU threads from this step on."""
+        return self._from(step, self.steps, self.progress(step), threads)
+
+    def _from(self, *part: *tuple[int, int, float, int]) -> Plan:
+        return replace(self, schedule=(*self.schedule, part))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data from which ``from_json`` makes the same plan."""
@@ -93,16 +114,38 @@ class Plan:
         Raises:
             ConfigError: it is no plan that ``make_plan`` could have made.
         """
-        plan = cls(**{**data, "schedule": tuple(tuple(part) for part in data["schedule"])})
+        lists = {name: tuple(map(tuple, data[name])) for name in ("schedule", "threads")}
+        plan = cls(**{**data, **lists})
         for name, most in LIMITS.items():
             value = getattr(plan, name)
             require(isinstance(value, int) and 1 <= value <= most, name, value, f"1 to {most}")
         require(plan.precision in PRECISIONS[1:], "precision", plan.precision, PRECISIONS[-1])
-        for step, steps, share in plan.schedule:
-            fits = isinstance(step, int) and isinstance(steps, int) and 0 <= share <= 1
-            require(fits and 0 <= step <= steps, "schedule", (step, steps, share), "steps in order")
+        for part in plan.schedule:
+            step, steps, share, threads = part
+            fits = all(isinstance(n, int) for n in (step, steps, threads)) and 0 <= share <= 1
+            fits = fits and 0 <= step <= steps and 1 <= threads <= MOST_THREADS
+            require(fits, "schedule", part, "steps in order")
         require(len(plan.schedule) > 0, "schedule", (), "one part at least")
+        for threads, seconds in plan.threads:
+            fits = isinstance(threads, int) and 1 <= threads <= MOST_THREADS and seconds >= 0
+            require(fits, "threads", (threads, seconds), f"1 to {MOST_THREADS}, and seconds")
+        require(len(plan.threads) > 0, "threads", (), "one number at least")
         return plan
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Seconds that a model takes to read a token.
+
+    Attributes:
+        lanes: in the lanes of an evaluation.
+        carried: in one pass, many tokens a call.
+        single: one token a call, as when it writes.
+    """
+
+    lanes: float = 0.0
+    carried: float = 0.0
+    single: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -111,24 +154,31 @@ class Costs:
 
     Attributes:
         precision: ``float32`` or ``bfloat16``.
-        step: a step of training.
-        evaluation_token: a token scored in lanes.
-        carried_token: a token scored in one pass.
+        steps: seconds of a step of training, by number of threads.
+        reading: a token that is read.
         speedup: by which bfloat16 is faster than float32, where both were tried.
     """
 
     precision: str
-    step: float
-    evaluation_token: float
-    carried_token: float
+    steps: dict[int, float]
+    reading: Reading
     speedup: float | None = None
+
+    @property
+    def threads(self) -> int:
+        """The fastest number of threads."""
+        return min(self.steps, key=lambda n: self.steps[n])
+
+    @property
+    def step(self) -> float:
+        """Seconds of a step of training at the fastest number of threads."""
+        return self.steps[self.threads]
 
 
 def make_plan(
     costs: Costs,
     config: TrainConfig,
     corpus: Corpus,
-    threads: int,
     time_left: float | None,
     processes: int = 1,
 ) -> Plan:
@@ -138,21 +188,25 @@ def make_plan(
         costs: what ``measure`` found.
         config: the recipe and the budget.
         corpus: what will be learned.
-        threads: CPU threads.
         time_left: seconds left of the time budget, if there is one.
         processes: how many share the lanes.
     """
     lanes, window = _lanes(config, corpus, processes)
-    ends = corpus.limited(SCORED)
-    tokens, seen = len(ends.validation), min(len(ends.validation), SEEN)
-    ending = costs.carried_token * (tokens + len(ends.test))
-    ending += costs.evaluation_token * (tokens + seen) + SAVING
-    ending += AS_WRITTEN * costs.carried_token * min(tokens, QUANTISED)
+    ending = ending_seconds(costs.reading, corpus)
     left = None if time_left is None else time_left - ending
     steps = budget_steps(config, costs.step, left, len(corpus.train) / (lanes * window))
     every, limit = _evaluations(steps, costs, len(corpus.validation))
-    schedule = ((0, steps, 0.0),)
+    schedule = ((0, steps, 0.0, costs.threads),)
+    threads = tuple(costs.steps.items())
     return Plan(costs.precision, threads, lanes, window, schedule, every, limit, ending)
+
+
+def ending_seconds(reading: Reading, corpus: Corpus) -> float:
+    """Return the seconds that the end of a run takes (``evaluation.final_losses``)."""
+    ends = corpus.limited(SCORED)
+    tokens, seen = len(ends.validation), min(len(ends.validation), SEEN)
+    seconds = reading.carried * (tokens + len(ends.test)) + reading.lanes * (tokens + seen)
+    return SAVING + RESERVE * (seconds + 2 * reading.single * min(tokens, QUANTISED))
 
 
 def budget_steps(
@@ -191,8 +245,8 @@ def _evaluations(steps: int, costs: Costs, tokens: int) -> tuple[int, int | None
     if not tokens:
         return math.ceil(steps / most), None
     budget = steps * costs.step * EVALUATION_SHARE
-    affordable = max(LANES * 64, int(budget / 6 / costs.evaluation_token))
-    each = min(tokens, affordable) * costs.evaluation_token
+    affordable = max(LANES * 64, int(budget / 6 / costs.reading.lanes))
+    each = min(tokens, affordable) * costs.reading.lanes
     count = max(2, min(most, int(budget / each)))
     return max(1, math.ceil(steps / count)), affordable if affordable < tokens else None
 
@@ -210,36 +264,66 @@ def measure(
     config: TrainConfig,
     corpus: Corpus,
     device: torch.device,
+    threads: tuple[int, ...],
     processes: int = 1,
 ) -> Costs:
     """Time a few steps and evaluations of a throw-away copy of a model.
+
+    The precision is the faster one that runs here; steps are timed with each number of threads.
+    Where one thread does best although nobody else needs a core, only that is kept.
 
     Args:
         model: the architecture.
         config: the recipe and the budget.
         corpus: what will be learned.
         device: where.
+        threads: numbers of CPU threads to choose from, the largest first.
         processes: how many share the lanes: a step is that of one share.
     """
-    lanes, window = _lanes(config, corpus, processes)
+    load, (lanes, window) = OtherLoad(), _lanes(config, corpus, processes)
     lanes //= processes
     learner, reader = Learner(model, config, lanes, device), Lanes(corpus.train, lanes, window)
-    asked = config.precision
-    precisions = ["float32", "bfloat16"] if asked == "auto" else [asked]
-    seconds = {p: _step_seconds(learner, reader, p) for p in precisions}
+    torch.set_num_threads(threads[0])
+    seconds = {p: _step_seconds(learner, reader, p) for p in _precisions(config, device)}
     precision = min(seconds, key=lambda p: seconds[p])
-    step = seconds[precision]
-    speedup = seconds["float32"] / seconds["bfloat16"] if asked == "auto" else None
-    probe = replace(corpus, validation=corpus.validation[:512])
-    if not len(probe.validation):
-        return Costs(precision, step, 0.0, 0.0, speedup)
+    speedup = seconds["float32"] / seconds["bfloat16"] if len(seconds) > 1 else None
+    steps = {threads[0]: seconds[precision]}
+    for count in threads[1:]:
+        torch.set_num_threads(count)
+        steps[count] = _step_seconds(learner, reader, precision)
+    fastest = Costs(precision, steps, Reading()).threads
+    if fastest == 1 and load.cores() < CALM:
+        steps = {1: steps[1]}
+    torch.set_num_threads(fastest)
     with autocast(learner.device, precision):
-        lane_seconds = _median_seconds(lambda: score_lanes(learner.model, corpus, LANES * 64))
-    read = LANES * (64 + 256)  # each lane is warmed on 256 tokens
-    engine = engine_of(learner.model)
-    carried_seconds = _median_seconds(lambda: carried(engine, probe))
-    passed = len(probe.validation) + len(probe.context)
-    return Costs(precision, step, lane_seconds / read, carried_seconds / passed, speedup)
+        return Costs(precision, steps, measure_reading(learner.model, corpus), speedup)
+
+
+def _precisions(config: TrainConfig, device: torch.device) -> list[str]:
+    """Return the precisions to try: those that run here, or the one asked for."""
+    if config.precision == "auto":
+        return [p for p in PRECISIONS[1:] if can_run(p, device)]
+    return [runnable(config.precision, device)]
+
+
+def measure_reading(model: LanguageModel, corpus: Corpus, engine: Engine | None = None) -> Reading:
+    """Time how fast a model reads a little of the validation part.
+
+    Args:
+        model: as it is now; the caller sets its precision.
+        corpus: the text.
+        engine: one that runs this model; made if it is not given.
+    """
+    probe = replace(corpus, validation=corpus.validation[:READ])
+    if not len(probe.validation):
+        return Reading()
+    engine = engine or engine_of(model)
+    tokens = len(probe.validation) + len(probe.context)
+    lanes = _median_seconds(lambda: score_lanes(model, corpus, LANES * 64))
+    carried_all = _median_seconds(lambda: carried(engine, probe))
+    singles = _median_seconds(lambda: read_singly(engine, probe.validation))
+    read = LANES * (64 + WARM)  # each lane is warmed on the tokens before it
+    return Reading(lanes / read, carried_all / tokens, singles / len(probe.validation))
 
 
 def _step_seconds(learner: Learner, reader: Lanes, precision: str) -> float:

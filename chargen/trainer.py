@@ -35,16 +35,23 @@ from chargen.checkpoint import (
 )
 from chargen.config import SampleConfig
 from chargen.corpus import Lanes
-from chargen.engine import make_engine
+from chargen.engine import Engine
 from chargen.errors import TrainingError
-from chargen.evaluation import final_losses, score_lanes
+from chargen.evaluation import engine_of, final_losses, score_lanes
 from chargen.events import Ended, Evaluated, Event, Progressed, Started, Stopped, Warned
 from chargen.facts import facts
 from chargen.job import Job, Record
 from chargen.learner import Learner
 from chargen.machine import anonymous_memory
+from chargen.machine.pace import Pace
 from chargen.machine.torch import autocast
-from chargen.planning import EVALUATION_SHARE, Plan, budget_steps
+from chargen.planning import (
+    EVALUATION_SHARE,
+    Plan,
+    budget_steps,
+    ending_seconds,
+    measure_reading,
+)
 from chargen.sampler import Sampler
 from chargen.storage import append_line, write_whole
 
@@ -71,6 +78,11 @@ class Trainer:
         self._stop, self._began, self._seconds_before = stop, began, job.record.seconds
         self._shown = self._saved = began
         self._saving_seconds, self._peak_memory = 0.0, 0
+        self._ending = job.plan.ending
+        known = {threads: seconds for threads, seconds in job.plan.threads if seconds}
+        options = tuple(threads for threads, _ in job.plan.threads)
+        self._pace = Pace(options, known, first=job.plan.threads_at(job.step))
+        torch.set_num_threads(self._pace.threads)
         self.team = job.team
         self.learner = Learner(job.model, job.config, job.plan.lanes, job.device, job.team)
         if job.weights is not None:
@@ -177,10 +189,19 @@ class Trainer:
     def _learn(self) -> tuple[float, tuple[bool, ...]]:
         """Take a step; return its loss, and what is due after it."""
         step = self.learner.steps
+        self._use_threads(self._pace.threads)
         inputs, targets = self._lanes.batch(step)
-        progress = self.plan.progress(step)
+        progress, began = self.plan.progress(step), time.perf_counter()
         loss = self.learner.learn(inputs, targets, progress, self.plan.precision)
+        self._pace.took(time.perf_counter() - began)
         return self.team.exchange(loss, self._due())
+
+    def _use_threads(self, threads: int) -> None:
+        """Compute with another number of threads, which changes the last bits of the weights."""
+        step = self.learner.steps
+        if threads != self.plan.threads_at(step):
+            self.plan = self.plan.with_threads(step, threads)
+            torch.set_num_threads(threads)
 
     def _finish(self) -> Iterator[Event]:
         """Score the kept model in one pass and write the last lines."""
@@ -239,7 +260,7 @@ class Trainer:
     def _overdue(self) -> bool:
         """Tell whether the time budget leaves room for nothing but the end."""
         budget = self.job.config.time
-        return budget is not None and self.seconds > budget - self.plan.ending
+        return budget is not None and self.seconds > budget - self._ending
 
     def _replan(self) -> None:
         """Fit the number of steps to the time left."""
@@ -255,7 +276,7 @@ class Trainer:
         budget = self.job.config.time
         if budget is None or step >= self.plan.steps:
             return self.plan.steps
-        left = budget - self.seconds - self.plan.ending
+        left = budget - self.seconds - self._ending
         pure_speed = speed * (1 - EVALUATION_SHARE)  # budget_steps adds evaluation again
         per_epoch = self._lanes.steps_per_epoch
         return step + budget_steps(self.job.config, pure_speed, left, per_epoch, step)
@@ -274,7 +295,7 @@ class Trainer:
     def _progress(self) -> Progressed:
         self._shown = time.monotonic()
         self._peak_memory = max(self._peak_memory, anonymous_memory())
-        left = (self.plan.steps - self.learner.steps) * self._step_seconds() + self.plan.ending
+        left = (self.plan.steps - self.learner.steps) * self._step_seconds() + self._ending
         loss = self.record.train_loss or 0.0
         speed = self._characters_per_second()
         return Progressed(self.learner.steps, self.plan.steps, loss, speed, left)
@@ -297,7 +318,9 @@ class Trainer:
             line = {"event": "evaluation", "step": step, "seconds": round(self.seconds, 3)}
             losses = {"train_loss": train_loss, "val_loss": loss, "val_bits_per_char": bits}
             self._log(line | losses)
-            sample = self._sample()
+            engine = engine_of(self.learner.averaged)
+            sample = self._sample(engine)
+            self._look_ahead(engine)
         return Evaluated(step, steps, self.seconds, train_loss, loss, bits, best, sample)
 
     def _score(self) -> tuple[float | None, float | None]:
@@ -309,10 +332,15 @@ class Trainer:
             score = score_lanes(self.learner.averaged, self.job.corpus, limit)
         return score.nats_per_token, score.bits_per_char
 
-    def _sample(self) -> str:
+    def _look_ahead(self, engine: Engine) -> None:
+        """Learn how long the end of the run will take, at the speed of the machine just now."""
+        if self.job.config.time is not None:
+            with autocast(self.job.device, self.plan.precision):
+                reading = measure_reading(self.learner.averaged, self.job.corpus, engine)
+            self._ending = ending_seconds(reading, self.job.corpus) + 2 * self._saving_seconds
+
+    def _sample(self, engine: Engine) -> str:
         """Write a little with the averaged weights."""
-        weights = self.learner.averaged.weights()
-        engine = make_engine(weights, self.job.model, self.job.device.type)
         sampler = Sampler(self.job.corpus.tokenizer, engine)
         seed = self.job.config.seed + self.learner.steps
         config = SampleConfig(length=SAMPLE_LENGTH, seed=seed)

@@ -33,7 +33,7 @@ from chargen.runs import new_run_folder
 from chargen.trainer import Trainer
 
 STEPS = 40
-PLAN = Plan("bfloat16", 1, 4, 16, ((0, STEPS, 0.0),), 8, None, 0.1)
+PLAN = Plan("bfloat16", ((1, 0.0),), 4, 16, ((0, STEPS, 0.0, 1),), 8, None, 0.1)
 WRITES = ("write", "flush", "before rename", "after rename")
 CPU = torch.device("cpu")
 
@@ -60,7 +60,7 @@ def begin(name: str) -> Job:
         embedding=6,
         config=config,
         device=CPU,
-        threads=1,
+        threads=(1,),
         seconds_used=0.0,
     )
     return job

@@ -21,7 +21,7 @@ from chargen.runs import new_run_folder
 from chargen.trainer import Trainer
 
 CPU = torch.device("cpu")
-PLAN = Plan("float32", 2, 4, 16, ((0, 24, 0.0),), 8, None, 0.1)
+PLAN = Plan("float32", ((1, 0.0),), 4, 16, ((0, 24, 0.0, 1),), 8, None, 0.1)
 
 
 def begin(
@@ -35,7 +35,6 @@ def begin(
     **options: Any,
 ) -> Job:
     """Make a job whose plan is given instead of measured."""
-    torch.set_num_threads(1)
     Path("text.txt").write_text(prose[:3000])
     give_plan(monkeypatch, plan)
     reading = ReadConfig(("text.txt",), tokenizer, vocab_size=300)
@@ -50,7 +49,7 @@ def begin(
         embedding=6,
         config=config,
         device=CPU,
-        threads=2,
+        threads=(1,),
         seconds_used=0.0,
     )
     return job

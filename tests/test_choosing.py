@@ -13,10 +13,12 @@ from chargen.checkpoint import count_weights
 from chargen.choosing import Choice, choose, dropout_for, embedding_for, weight_drop_for
 from chargen.config import PRESETS, LayerConfig, ModelConfig, TrainConfig, format_stack
 from chargen.corpus import tokenize
-from chargen.planning import Costs
+from chargen.planning import Costs, Reading
 from tests.conftest import text_of
 
 STACKS = tuple((LayerConfig("lstm", hidden),) * layers for layers, hidden in PRESETS.values())
+
+READING = Reading(1e-6, 1e-6, 1e-5)
 
 
 def choose_on(
@@ -34,7 +36,8 @@ def choose_on(
     def measure(model: ModelConfig, config: TrainConfig, *rest: Any) -> Costs:
         tried.append(format_stack(model.layers))
         tokens = config.lanes * config.window
-        return Costs("bfloat16", count_weights(model) * tokens / rate, 1e-6, 1e-6, 1.5)
+        seconds = count_weights(model) * tokens / rate
+        return Costs("bfloat16", {2: seconds, 1: 2 * seconds}, READING, 1.5)
 
     monkeypatch.setattr(choosing, "measure", measure)
     corpus = tokenize(text_of("ab cd ef gh\n" * (length // 12)), 0.1)
@@ -44,7 +47,7 @@ def choose_on(
         config=TrainConfig(time=time_left, **options),
         corpus=corpus,
         device=torch.device("cpu"),
-        threads=2,
+        threads=(2, 1),
         time_left=time_left,
     )
     return choice, tried

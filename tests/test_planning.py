@@ -5,10 +5,10 @@ import torch
 
 from chargen.config import ModelConfig, TrainConfig, parse_stack
 from chargen.corpus import tokenize
-from chargen.planning import Costs, Plan, _evaluations, budget_steps, make_plan, measure
+from chargen.planning import Costs, Plan, Reading, _evaluations, budget_steps, make_plan, measure
 from tests.conftest import text_of
 
-PLAN = Plan("float32", 2, 8, 32, ((0, 100, 0.0),), 10, None, 0.5)
+PLAN = Plan("float32", ((2, 0.02), (1, 0.03)), 8, 32, ((0, 100, 0.0, 2),), 10, None, 0.5)
 
 
 def test_progress_runs_from_nothing_to_the_whole() -> None:
@@ -67,10 +67,10 @@ def test_the_tightest_budget_counts(
 @pytest.mark.parametrize(
     ("steps", "costs", "tokens"),
     [
-        (2000, Costs("float32", 0.05, 5e-6, 3e-5), 111_540),
-        (300, Costs("float32", 0.05, 5e-6, 3e-5), 111_540),
-        (600_000, Costs("float32", 0.05, 5e-6, 3e-5), 111_540),
-        (100_000, Costs("float32", 0.05, 5e-6, 3e-5), 50_000_000),
+        (2000, Costs("float32", {2: 0.05}, Reading(5e-6, 3e-5)), 111_540),
+        (300, Costs("float32", {2: 0.05}, Reading(5e-6, 3e-5)), 111_540),
+        (600_000, Costs("float32", {2: 0.05}, Reading(5e-6, 3e-5)), 111_540),
+        (100_000, Costs("float32", {2: 0.05}, Reading(5e-6, 3e-5)), 50_000_000),
     ],
 )
 def test_evaluations_take_a_twentieth_of_the_time(steps: int, costs: Costs, tokens: int) -> None:
@@ -78,12 +78,12 @@ def test_evaluations_take_a_twentieth_of_the_time(steps: int, costs: Costs, toke
     count = steps // every
     scored = min(tokens, limit or tokens)
     assert count >= 5
-    assert count * scored * costs.evaluation_token <= 0.055 * steps * costs.step
+    assert count * scored * costs.reading.lanes <= 0.055 * steps * costs.step
     assert every * costs.step <= 61 or count <= 11
 
 
 def test_a_text_without_validation_is_still_looked_at() -> None:
-    every, limit = _evaluations(100, Costs("float32", 0.01, 0.0, 0.0), 0)
+    every, limit = _evaluations(100, Costs("float32", {2: 0.01}, Reading()), 0)
     assert (every, limit) == (10, None)
 
 
@@ -92,9 +92,9 @@ def test_a_plan_is_measured_on_this_machine(prose: str, val_frac: float) -> None
     corpus = tokenize(text_of(prose[:3000]), val_frac)
     model = ModelConfig(corpus.tokenizer.vocab_size, parse_stack("lstm:8"), 4)
     config = TrainConfig(time=3.0, val_frac=val_frac)
-    costs = measure(model, config, corpus, torch.device("cpu"))
-    plan = make_plan(costs, config, corpus, 1, 3.0)
+    costs = measure(model, config, corpus, torch.device("cpu"), (1,))
+    plan = make_plan(costs, config, corpus, 3.0)
     assert plan.precision in ("float32", "bfloat16")
-    assert (plan.lanes, plan.window, plan.threads) == (len(corpus.train) // 128, 64, 1)
+    assert (plan.lanes, plan.window, plan.threads_at(0)) == (len(corpus.train) // 128, 64, 1)
     assert 10 < plan.steps < 100_000
     assert 0.3 <= plan.ending < 1.5

@@ -80,7 +80,7 @@ def test_a_time_budget_with_its_recorded_plan_is_the_same_run(
     jumps = itertools.cycle((0.0, 4e9, 1e9, 1.8e9))
     if clock != "steady":
         monkeypatch.setattr(time, "time", lambda: next(jumps))
-    plan = dataclasses.replace(PLAN, schedule=((0, 60, 0.0),), evaluate_every=10)
+    plan = dataclasses.replace(PLAN, schedule=((0, 60, 0.0, 1),), evaluate_every=10)
     job = begin("parts", prose, monkeypatch, plan=plan, steps=None, time=3.0)
     for stop in (7, 4, 15):
         assert isinstance(sit(job, stop)[-1], Stopped)
@@ -227,7 +227,7 @@ def test_a_text_from_standard_input_is_kept_for_resuming(
         embedding=4,
         config=TrainConfig(steps=24),
         device=CPU,
-        threads=2,
+        threads=(1,),
         seconds_used=0.0,
     )
     sit(job, 3)

@@ -55,6 +55,7 @@ def test_a_run_tells_what_happens_and_writes_it_down(
         *("characters_per_second", "peak_memory_bytes"),
         *("final_window_loss", "final_val_bits_per_char", "final_train_loss", "fit"),
         "int8_bits_per_char",
+        "int8_margin",
         "final_test_loss",
     }
     assert (last["event"], last["steps"]) == ("end", 24)
@@ -74,7 +75,7 @@ def test_a_run_tells_what_happens_and_writes_it_down(
 
 
 def test_training_lowers_the_loss(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = dataclasses.replace(PLAN, schedule=((0, 80, 0.0),))
+    plan = dataclasses.replace(PLAN, schedule=((0, 80, 0.0, 1),))
     job = begin("run", prose, monkeypatch, plan=plan, steps=80, dropout=0.0)
     losses = [event.val_loss for event in sit(job) if isinstance(event, Evaluated)]
     assert losses[0] is not None
@@ -135,7 +136,7 @@ def test_a_run_that_can_only_get_worse_ends_and_says_why(
 
     calls: list[int] = []
     monkeypatch.setattr("chargen.trainer.score_lanes", rising)
-    plan = dataclasses.replace(PLAN, schedule=((0, 100, 0.0),), evaluate_every=4)
+    plan = dataclasses.replace(PLAN, schedule=((0, 100, 0.0, 1),), evaluate_every=4)
     events = sit(begin("run", prose, monkeypatch, plan=plan, steps=100, patience=4))
     words = [event.words for event in events if isinstance(event, Warned)]
     assert [line.split(":")[0] for line in words] == ["it overfits", "ended at step 20"]
@@ -163,7 +164,7 @@ def test_a_test_part_is_scored_at_the_end(prose: str, monkeypatch: pytest.Monkey
 
 
 def test_memory_does_not_grow_with_the_steps(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = dataclasses.replace(PLAN, schedule=((0, 400, 0.0),), evaluate_every=20)
+    plan = dataclasses.replace(PLAN, schedule=((0, 400, 0.0, 1),), evaluate_every=20)
     held = []
     for event in Trainer(
         begin("run", prose, monkeypatch, plan=plan, steps=400), time.monotonic(), lambda: False
@@ -238,7 +239,7 @@ def test_a_gradient_that_is_not_finite_spoils_nothing(
 def test_a_time_budget_is_kept_when_the_machine_is_slower_than_planned(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = dataclasses.replace(PLAN, schedule=((0, 100_000, 0.0),), evaluate_every=10_000)
+    plan = dataclasses.replace(PLAN, schedule=((0, 100_000, 0.0, 1),), evaluate_every=10_000)
     job = begin("run", prose, monkeypatch, plan=plan, steps=None, time=2.0)
     began = time.monotonic()
     ended = sit(job)[-1]
@@ -253,7 +254,7 @@ def test_a_time_budget_is_kept_when_the_machine_is_slower_than_planned(
 def test_steps_are_planned_anew_at_an_evaluation(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = dataclasses.replace(PLAN, schedule=((0, 40, 0.0),), evaluate_every=20)
+    plan = dataclasses.replace(PLAN, schedule=((0, 40, 0.0, 1),), evaluate_every=20)
     job = begin("run", prose, monkeypatch, plan=plan, steps=None, time=4.0)
     ended = sit(job)[-1]
     assert isinstance(ended, Ended)
@@ -320,4 +321,4 @@ def test_a_run_says_what_was_chosen_and_why(prose: str, monkeypatch: pytest.Monk
     assert told["corpus"] == "3,000 characters, char tokenizer, 54 ids"
     assert told["model"] == "lstm:12, 2.0K parameters (as given)"
     assert told["recipe"] == "adamw 0.008, dropout 0.2, weight drop 0.1"
-    assert told["plan"] == "24 steps of 4 x 16, cpu, float32, seed 5"
+    assert told["plan"] == "24 steps of 4 x 16, cpu, float32, 1 thread, seed 5"

@@ -153,7 +153,7 @@ def _training(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("recipe", _listed({name: recipe[name] for name in names if name in recipe})),
         ("a step", f"{_said(plan.get('lanes'))} lanes of {_said(plan.get('window'))} tokens"),
         ("steps", f"{_said(facts['steps'])} in {_clock(facts['seconds'])}"),
-        ("machine", f"{_said(plan.get('precision'))}, threads {_said(plan.get('threads'))}"),
+        ("machine", f"{_said(plan.get('precision'))}, threads {_threads(plan)}"),
         ("versions", _listed(facts["versions"])),
     ]
 
@@ -170,12 +170,27 @@ def _losses(facts: dict[str, Any]) -> list[tuple[str, str]]:
     }
     rows = [(name, _loss(facts[key])) for name, key in names.items()]
     rows.append(("by counting", _floor(facts["floor"], facts["final_val_loss"])))
-    cost = facts["int8_bits_per_char"]
-    rows.append(("cost of --int8", "-" if cost is None else f"{cost:+.4f} bits per character"))
+    rows.append(("cost of --int8", _cost(facts["int8_bits_per_char"], facts["int8_margin"])))
     for name, place in (("training", 1), ("validation", 2)):
         losses = [row[place] for row in facts["history"] if row[place] is not None]
         rows.append((f"history, {name}", _curve(losses)))
     return rows
+
+
+def _threads(plan: dict[str, Any]) -> str:
+    """Return the CPU threads at the end of a run."""
+    try:
+        return _said(plan["schedule"][-1][3])
+    except (IndexError, KeyError, TypeError):
+        return "-"
+
+
+def _cost(bits: float | None, margin: float | None) -> str:
+    """Return what int8 weights cost, with half of the 95 % interval."""
+    if bits is None:
+        return "-"
+    around = "" if margin is None else f" ±{margin:.4f}"
+    return f"{bits:+.4f}{around} bits per character"
 
 
 def _floor(floor: dict[str, Any] | None, loss: float | None) -> str:

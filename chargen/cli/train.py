@@ -28,11 +28,13 @@ from chargen.config import (
     unescape,
 )
 from chargen.errors import ConfigError
+from chargen.machine import count_cores, keep_memory, thread_options
 from chargen.machine.torch import need_torch
 
 if TYPE_CHECKING:
     from chargen.checkpoint import ModelHeader
     from chargen.job import Job
+    from chargen.team import Team
     from chargen.transfer import Start
 
 TEXT, MODEL, RECIPE = common.TEXT, "The model", "The recipe"
@@ -198,7 +200,6 @@ def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> J
         corpus = tokenize(text, *fracs)
 
     from chargen.job import new_job
-    from chargen.machine import count_cores  # from here on torch is needed
     from chargen.machine.torch import find_device
     from chargen.runs import clear_run, locked, new_run_folder
     from chargen.team import find_team
@@ -216,8 +217,7 @@ def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> J
         from chargen.constraints.copies import build_index, save_index
 
         save_index(run, build_index(text.parts(*fracs)[0], text.length))
-    threads = options["threads"] or max(1, count_cores() // team.size)
-    _prepare(threads)
+    keep_memory()
     return new_job(
         run=run,
         reading=reading,
@@ -227,7 +227,7 @@ def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> J
         embedding=header.config.embedding if header else options["embedding"],
         config=config,
         device=device,
-        threads=threads,
+        threads=_threads(options["threads"], team),
         seconds_used=common.seconds_used(),
         team=team,
         start=start,
@@ -261,19 +261,17 @@ def _resumed_job(options: dict[str, Any], budget: TrainConfig, held: ExitStack) 
     run, team = find_unfinished(options["name"]), find_team(device)
     if team.leads:
         held.enter_context(locked(run))
-    job = resumed_job(run, budget, device, team)
-    _prepare(job.plan.threads)
-    return job
-
-
-def _prepare(threads: int) -> None:
-    """Set the machine up for training, before its speed is measured."""
-    import torch
-
-    from chargen.machine import keep_memory
-
     keep_memory()
-    torch.set_num_threads(threads)
+    given = options["threads"]
+    return resumed_job(run, budget, device, team, _threads(given, team) if given else None)
+
+
+def _threads(given: int | None, team: Team) -> tuple[int, ...]:
+    """Return the numbers of CPU threads to choose from: as given, or what the cores allow."""
+    if given:
+        return (given,)
+    each = max(1, count_cores() // team.size)
+    return thread_options(each) if team.size == 1 else (each,)
 
 
 def _shown(options: dict[str, Any]) -> str:

@@ -64,12 +64,12 @@ def open_engine(
 def make_engine(
     weights: Tensors, config: ModelConfig, device: str, *, int8: bool = False
 ) -> Engine:
-    """Return an engine for weights in memory; on a CPU it takes one thread and no cache."""
+    """Return an engine for weights in memory, without the cache."""
     if device == "cpu":
         from chargen.engine.graph import build_graph
         from chargen.engine.onnx import OnnxEngine
 
-        return OnnxEngine(build_graph(weights, config, int8=int8), threads=1)
+        return OnnxEngine(build_graph(weights, config, int8=int8))
     from chargen.engine.torch import TorchEngine
 
     return TorchEngine(weights, config, device)

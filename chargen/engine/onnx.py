@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +13,53 @@ from chargen.cache import kept
 from chargen.checkpoint import file_sha256, load_weights
 from chargen.config import ModelConfig
 from chargen.engine import Logits, State
-from chargen.machine import count_cores
+from chargen.machine import count_cores, thread_options
+from chargen.machine.pace import Pace
 
-GRAPH_VERSION = 3  # of the graphs in the cache; raise it whenever engine/graph.py changes them
+GRAPH_VERSION = 4  # of the graphs in the cache; raise it whenever engine/graph.py changes them
+
+
+SPIN_MICROSECONDS = 200  # that ONNX Runtime's threads wait awake for more work
 
 
 class OnnxEngine:
-    """Runs a graph made by ``engine.graph.build_graph``."""
+    """Runs a graph made by ``engine.graph.build_graph``.
+
+    The number of threads is kept at the fastest one for each size of the batch, by the time that
+    calls take (``machine.pace``). A session of ONNX Runtime has its number for good, so there is
+    one session for each number in use; all give the same results to the bit.
+    """
 
     def __init__(self, graph: bytes, threads: int | None = None) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or count_cores()
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        self._session = onnxruntime.InferenceSession(
-            graph, options, providers=["CPUExecutionProvider"]
-        )
-        _, *states = self._session.get_inputs()
+        """Open a graph.
+
+        Args:
+            graph: as ``build_graph`` made it.
+            threads: CPU threads; None finds the fastest number, up to all cores.
+        """
+        self._graph = graph
+        self._options = (threads,) if threads else thread_options(count_cores())
+        self._sessions: dict[int, onnxruntime.InferenceSession] = {}
+        self._paces: dict[tuple[int, bool], Pace] = {}
+        session = self._session(self._options[0])
+        _, *states = session.get_inputs()
         self._names = [state.name for state in states]
         self._widths = [state.shape[2] for state in states]
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._outputs = [output.name for output in session.get_outputs()]
+
+    def _session(self, threads: int) -> onnxruntime.InferenceSession:
+        """Return the session with this number of threads, made when it is first needed."""
+        if threads not in self._sessions:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = threads
+            options.inter_op_num_threads = 1
+            options.log_severity_level = 4
+            spin = str(SPIN_MICROSECONDS)
+            options.add_session_config_entry("session.intra_op.spin_duration_us", spin)
+            self._sessions[threads] = onnxruntime.InferenceSession(
+                self._graph, options, providers=["CPUExecutionProvider"]
+            )
+        return self._sessions[threads]
 
     def init_state(self, batch: int) -> State:
         """Return zeros, (1, B, H) for each part of the state."""
@@ -41,8 +69,18 @@ class OnnxEngine:
         """Return logits (B, T, V) and the last state for ids (B, T)."""
         feeds = dict(zip(self._names, state, strict=True))
         feeds["ids"] = ids
-        logits, *last = self._session.run(self._outputs, feeds)
+        lanes, steps = ids.shape
+        pace = self._paces.get((lanes, steps > 1)) or self._new_pace(lanes, steps)
+        session = self._session(pace.threads)
+        began = time.perf_counter()
+        logits, *last = session.run(self._outputs, feeds)
+        pace.took(time.perf_counter() - began, steps)
         return logits, tuple(last)
+
+    def _new_pace(self, lanes: int, steps: int) -> Pace:
+        """Return the pace of calls like this: single steps and long runs of steps differ."""
+        pace = self._paces[lanes, steps > 1] = Pace(self._options)
+        return pace
 
 
 def cached_engine(

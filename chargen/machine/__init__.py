@@ -13,6 +13,7 @@ import math
 import os
 import platform
 import sys
+import time
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -112,6 +113,27 @@ def anonymous_memory() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+class OtherLoad:
+    """What other programs compute from now on."""
+
+    def __init__(self) -> None:
+        self._before = self._seconds()
+
+    def cores(self) -> float:
+        """Return the cores that others kept busy since this was made."""
+        (others, began), (now, ended) = self._before, self._seconds()
+        return max(0.0, now - others) / max(1e-3, ended - began)
+
+    def _seconds(self) -> tuple[float, float]:
+        """Return the CPU seconds of all other programs, and the clock."""
+        import psutil
+
+        times, own = psutil.cpu_times(), psutil.Process().cpu_times()
+        idle = times.idle + getattr(times, "iowait", 0.0)
+        guest = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # counted twice
+        return sum(times) - idle - guest - own.user - own.system, time.monotonic()
 
 
 def processor_name() -> str:

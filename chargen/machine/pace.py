@@ -36,17 +36,20 @@ class Pace:
         self,
         options: tuple[int, ...],
         known: Mapping[int, float] | None = None,
+        first: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin with the fastest of the known numbers, or with the first.
+        """Begin with a number that is given, the fastest known one, or the largest.
 
         Args:
             options: numbers of threads to choose from, the largest first.
             known: seconds of a unit of work at some of them.
+            first: one to begin with.
             clock: tells the time in seconds.
         """
         self._options, self._known = options, dict(known or {})
-        self.threads = min(self._known, key=lambda n: self._known[n], default=options[0])
+        fastest = min(self._known, key=lambda n: self._known[n], default=options[0])
+        self.threads = first or fastest
         self._clock, self._tried, self._wait = clock, clock(), WINDOW
         self._trial: list[int] = []
         self._times: list[float] = []  # of a unit, a piece each

@@ -182,7 +182,7 @@ def score(costs: Costs, corpus: Corpus, tokens: slice = slice(None)) -> Score:
         float(characters[ids].sum()),
         float(octets[ids].sum()),
         None if costs.hits is None else float(costs.hits[tokens].mean()),
-        _margin(nats, characters[ids]),
+        half_interval(nats, characters[ids]),
     )
 
 
@@ -198,7 +198,7 @@ def _sizes(corpus: Corpus) -> tuple[Floats, Floats]:
     return characters, octets
 
 
-def _margin(nats: Floats, characters: Floats) -> float | None:
+def half_interval(nats: Floats, characters: Floats) -> float | None:
     """Return half the 95 % interval of the mean, from blocks that hardly depend on each other."""
     count = min(BLOCKS, len(nats) // SHORTEST)
     if count < 8:
