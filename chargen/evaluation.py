@@ -83,9 +83,10 @@ def final_losses(model: LanguageModel, corpus: Corpus) -> dict[str, float | None
     return losses
 
 
-def engine_of(model: LanguageModel) -> Engine:
+def engine_of(model: LanguageModel, threads: int | None = None) -> Engine:
     """Return an engine that runs a model as it is now."""
-    return make_engine(model.weights(), model.config, model.head.weight.device.type)
+    device = model.head.weight.device.type
+    return make_engine(model.weights(), model.config, device, threads)
 
 
 def cost_of_int8(model: LanguageModel, corpus: Corpus) -> tuple[float, float | None]:

@@ -318,7 +318,7 @@ class Trainer:
             line = {"event": "evaluation", "step": step, "seconds": round(self.seconds, 3)}
             losses = {"train_loss": train_loss, "val_loss": loss, "val_bits_per_char": bits}
             self._log(line | losses)
-            engine = engine_of(self.learner.averaged)
+            engine = engine_of(self.learner.averaged, 1 if self._pace.threads == 1 else None)
             sample = self._sample(engine)
             self._look_ahead(engine)
         return Evaluated(step, steps, self.seconds, train_loss, loss, bits, best, sample)

@@ -62,14 +62,19 @@ def open_engine(
 
 
 def make_engine(
-    weights: Tensors, config: ModelConfig, device: str, *, int8: bool = False
+    weights: Tensors,
+    config: ModelConfig,
+    device: str,
+    threads: int | None = None,
+    *,
+    int8: bool = False,
 ) -> Engine:
     """Return an engine for weights in memory, without the cache."""
     if device == "cpu":
         from chargen.engine.graph import build_graph
         from chargen.engine.onnx import OnnxEngine
 
-        return OnnxEngine(build_graph(weights, config, int8=int8))
+        return OnnxEngine(build_graph(weights, config, int8=int8), threads)
     from chargen.engine.torch import TorchEngine
 
     return TorchEngine(weights, config, device)

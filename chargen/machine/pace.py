@@ -11,13 +11,13 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
-WINDOW = 0.1  # seconds of work that are timed together
-PIECES = 8  # and pieces of work, at least
-TRIED = 3  # pieces are enough in a trial
+WINDOW = 0.1  # seconds of work that are timed together; twice as many in a trial
+PIECES, TRIED = 8, 3  # pieces of work in a window, and in a trial, at least
 SLOWER = 1.3  # times the pace of before, or of the median piece: something disturbs
+HOPELESS = 1.5  # times the present pace: a trial that is given up early
 FASTER = 0.9  # of the present pace: worth changing for
-CALM = 30  # windows between two trials that nothing calls for
-LONGEST = 300.0  # seconds between two trials
+SOON, LATER = 0.1, 10.0  # seconds from one trial to the next where something disturbs
+CALM, LONGEST = 3.0, 300.0  # and where nothing does
 
 
 class Pace:
@@ -49,9 +49,10 @@ class Pace:
         """
         self._options, self._known = options, dict(known or {})
         fastest = min(self._known, key=lambda n: self._known[n], default=options[0])
-        self.threads = first or fastest
-        self._clock, self._tried, self._wait = clock, clock(), WINDOW
-        self._trial: list[int] = []
+        self.threads = self._present = first or fastest
+        self._clock, self._tried = clock, clock()
+        self._wait, self._calm_wait = SOON, CALM
+        self._trial: list[int] = []  # numbers still to be tried
         self._times: list[float] = []  # of a unit, a piece each
         self._seconds = 0.0  # of these pieces
 
@@ -67,14 +68,10 @@ class Pace:
         self._times.append(seconds / units)
         self._seconds += seconds
         if self._trial:
-            self._go_on_trying()
+            if self._is_tried():
+                self._go_on_trying()
         elif len(self._times) >= PIECES and self._seconds >= WINDOW:
             self._look()
-            self._begin_window()
-
-    def _begin_window(self) -> None:
-        self._times.clear()
-        self._seconds = 0.0
 
     def _look(self) -> None:
         """Judge a window, and begin a trial where there is reason for one."""
@@ -82,20 +79,31 @@ class Pace:
         before = self._known.get(self.threads, mean)
         disturbed = mean > SLOWER * min(before, median)
         open_question = self.threads != self._options[0] or len(self._known) < len(self._options)
-        self._known[self.threads] = mean if disturbed else min(before, mean)
-        calm_wait = max(self._wait, CALM * WINDOW)
-        wait = self._wait if disturbed else calm_wait if open_question else float("inf")
-        if self._clock() - self._tried >= wait:
-            self._present = self.threads
+        wait = self._wait if disturbed else self._calm_wait
+        self._known[self.threads] = min(before, mean)
+        self._begin_window()
+        if (disturbed or open_question) and self._clock() - self._tried >= wait:
             self._known[self.threads] = mean
+            self._present = self.threads
             self._trial = [n for n in self._options if n != self.threads]
             self.threads = self._trial[0]
 
+    def _begin_window(self) -> None:
+        self._times.clear()
+        self._seconds = 0.0
+
+    def _is_tried(self) -> bool:
+        """Tell whether a trial has lasted long enough; its first piece only wakes the threads."""
+        times = self._times[1:]
+        if not times or self._seconds < WINDOW:
+            return False
+        if statistics.fmean(times) > HOPELESS * self._known[self._present]:
+            return True
+        return len(times) >= TRIED and self._seconds >= 2 * WINDOW
+
     def _go_on_trying(self) -> None:
-        """Note a piece of a trial; at the end of it take the fastest."""
-        if len(self._times) <= TRIED or self._seconds < WINDOW / 2:
-            return
-        self._known[self.threads] = statistics.fmean(self._times[1:])  # the first woke the threads
+        """Note how a trial went; after the last one take the fastest number."""
+        self._known[self.threads] = statistics.fmean(self._times[1:])
         self._begin_window()
         self._trial.pop(0)
         if self._trial:
@@ -104,5 +112,6 @@ class Pace:
         fastest = min(self._known, key=lambda n: self._known[n])
         changed = self._known[fastest] < FASTER * self._known[self._present]
         self.threads = fastest if changed else self._present
-        self._wait = 5 * WINDOW if changed else min(LONGEST, 2 * self._wait)
+        self._wait = SOON if changed else min(LATER, 2 * self._wait)
+        self._calm_wait = CALM if changed else min(LONGEST, 2 * self._calm_wait)
         self._tried = self._clock()

@@ -1,0 +1,207 @@
+"""What is asked of the machine, and what is done where it lacks something."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from chargen import machine
+from chargen.config import ModelConfig, TrainConfig, parse_stack
+from chargen.corpus import tokenize
+from chargen.events import Ended
+from chargen.facts import facts
+from chargen.job import resumed_job
+from chargen.machine import OtherLoad, bound_spinning, count_cores, thread_options
+from chargen.machine import torch as torch_side
+from chargen.planning import measure
+from tests.conftest import text_of
+from tests.sitting import CPU, PLAN, begin, sit
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "nonsense"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+    ],
+)
+def test_a_containers_share_of_the_cores_counts(
+    files: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, words in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(words)
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert count_cores() == cores
+
+
+def test_a_containers_memory_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    whole = machine.memory_limit()
+    assert machine.free_memory() <= whole
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.memory_limit() == whole
+    (tmp_path / "memory.max").write_text(str(1 << 20))
+    assert machine.memory_limit() == 1 << 20
+    assert machine.free_memory() == 0
+
+
+@pytest.mark.parametrize(
+    ("cores", "options"), [(1, (1,)), (2, (2, 1)), (4, (4, 3, 2, 1)), (8, (8, 7, 4, 1))]
+)
+def test_the_numbers_of_threads_worth_trying(cores: int, options: tuple[int, ...]) -> None:
+    assert thread_options(cores) == options
+
+
+def test_threads_wait_with_bounded_spinning_unless_the_user_decides() -> None:
+    environment: dict[str, str] = {}
+    bound_spinning(environment)
+    assert environment == {"GOMP_SPINCOUNT": "4000", "KMP_BLOCKTIME": "1"}
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        environment = {name: "mine"}
+        bound_spinning(environment)
+        assert environment == {name: "mine"}
+
+
+def test_what_others_compute_is_not_what_we_compute() -> None:
+    load = OtherLoad()
+    until = time.monotonic() + 0.5
+    while time.monotonic() < until:
+        math.sqrt(2)
+    assert load.cores() < count_cores() + 0.5
+    assert OtherLoad().cores() >= 0
+
+
+def test_a_precision_is_tried_forward_and_backward_and_only_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = []
+
+    class Backward(torch.autograd.Function):  # as on processors that fail only there
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            tried.append(1)
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+            raise RuntimeError("could not create a primitive descriptor")
+
+    forward = torch.nn.LSTM.forward
+    monkeypatch.setattr(
+        torch.nn.LSTM,
+        "forward",
+        lambda self, x: (Backward.apply(forward(self, x)[0]), None),
+    )
+    torch_side.can_run.cache_clear()
+    assert not torch_side.can_run("bfloat16", CPU)
+    assert not torch_side.can_run("bfloat16", CPU)
+    assert tried == [1]
+    assert torch_side.can_run("float32", CPU)
+    assert torch_side.runnable("bfloat16", CPU) == "float32"
+    torch_side.can_run.cache_clear()
+
+
+@pytest.fixture
+def without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor on which bfloat16 does not run, and fails if it is tried all the same."""
+    autocast = torch_side.autocast
+
+    def refusing(device: torch.device, precision: str) -> torch.autocast:
+        assert precision == "float32", "tried again"
+        return autocast(device, precision)
+
+    for module in ("planning", "choosing", "job"):
+        for name, value in (("can_run", lambda p, _: p == "float32"),):
+            monkeypatch.setattr(f"chargen.{module}.{name}", value, raising=False)
+        monkeypatch.setattr(f"chargen.{module}.runnable", lambda p, _: "float32", raising=False)
+    for module in ("planning", "learner", "trainer"):
+        monkeypatch.setattr(f"chargen.{module}.autocast", refusing)
+
+
+@pytest.mark.usefixtures("without_bfloat16")
+@pytest.mark.parametrize("asked", ["auto", "bfloat16", "float32"])
+@pytest.mark.parametrize("stack", ["lstm:8", "lstm-peephole:8", "gru:8"])
+def test_where_bfloat16_does_not_run_float32_does(asked: str, stack: str, prose: str) -> None:
+    from chargen.choosing import _why_plan
+
+    corpus = tokenize(text_of(prose[:3000]), 0.1)
+    model = ModelConfig(corpus.tokenizer.vocab_size, parse_stack(stack), 4)
+    config = TrainConfig(precision=asked)
+    costs = measure(model, config, corpus, CPU, (1,))
+    assert costs.precision == "float32"
+    words = "as given" if asked == "float32" else "bfloat16 not available on this CPU"
+    assert _why_plan(costs, config, CPU) == words
+
+
+@pytest.mark.usefixtures("without_bfloat16")
+def test_a_run_from_a_better_machine_goes_on_in_float32_and_says_so(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin("run", prose, monkeypatch)
+    sit(job, 3)
+    better = dataclasses.replace(job.plan, precision="bfloat16", threads=((64, 0.1), (1, 0.2)))
+    save_plan(job.run, better)
+    moved = resumed_job(job.run, TrainConfig(), CPU)
+    assert moved.plan.precision == "float32"
+    cores = count_cores()
+    assert moved.plan.threads_at(3) == cores
+    exact = "no longer bit for bit as it would have gone on there"
+    assert moved.notes == (
+        f"bfloat16 not available on this CPU: goes on in float32, {exact}",
+        f"begun with up to 64 threads: goes on with up to {cores}, {exact}",
+    )
+    assert dict(facts(moved))["plan"].startswith("24 steps of 4 x 16, cpu, float32, ")
+    assert isinstance(sit(moved)[-1], Ended)
+
+
+def save_plan(run: Path, plan: Any) -> None:
+    from chargen.checkpoint import load_resume, save_resume
+
+    tensors, header, _ = load_resume(run)
+    save_resume(run, tensors, {**header, "plan": plan.to_json()})
+
+
+def test_threads_that_are_given_on_resuming_are_taken(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin("run", prose, monkeypatch)
+    sit(job, 3)
+    taken = resumed_job(job.run, TrainConfig(), CPU, threads=(2,))
+    assert taken.plan.threads_at(3) == 2
+    assert taken.plan.threads_at(2) == 1
+    assert taken.notes == ()
+
+
+def test_a_change_of_threads_is_written_into_the_plan(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Restless:
+        threads = 1
+
+        def took(self, seconds: float) -> None:
+            self.threads = 3 - self.threads
+
+    monkeypatch.setattr("chargen.trainer.Pace", lambda *_, **__: Restless())
+    job = begin("run", prose, monkeypatch, plan=dataclasses.replace(PLAN), steps=4)
+    ended = sit(job)[-1]
+    assert isinstance(ended, Ended)
+    from chargen.checkpoint import load_resume
+    from chargen.planning import Plan
+
+    plan = Plan.from_json(load_resume(job.run).header["plan"])
+    assert [plan.threads_at(step) for step in range(6)] == [1, 2, 1, 2, 1, 2]
+    assert plan.progress(12) == pytest.approx(0.5)
+    torch.set_num_threads(1)
