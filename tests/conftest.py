@@ -26,6 +26,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 HAS_TORCH = find_spec("torch") is not None
 NO_TORCH = "needs torch, which is not installed"
+needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="needs torch")  # in a process of its own
 
 if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
     # Several processes of tests: each on a core of its own, since threads that wait by spinning

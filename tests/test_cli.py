@@ -14,7 +14,7 @@ import pytest
 
 from chargen.cli.common import parse_duration
 from chargen.config import CELLS
-from tests.conftest import Run, write
+from tests.conftest import Run, needs_torch, write
 
 # -- help ---------------------------------------------------------------------------------
 
@@ -48,6 +48,7 @@ def test_help_and_sampling_do_not_import_torch(with_model: Path) -> None:
             assert not imported & {"numpy", "onnxruntime", "sentencepiece", "safetensors"}
 
 
+@needs_torch
 def test_training_does_not_import_torchs_compiler(prose: str) -> None:
     """It takes 1.5 s of every run, and torch's optimizers ask for it."""
     write("text.txt", prose[:2000])

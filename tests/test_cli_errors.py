@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run, write
+from tests.conftest import Run, needs_torch, write
 
 # -- what is wrong ------------------------------------------------------------------------
 
@@ -129,6 +129,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(chargen: Run) -> None
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX permissions")
+@needs_torch
 def test_a_read_only_folder_is_one_clear_line(isolated: Path) -> None:
     write("good", "good text " * 30)
     Path("sealed").mkdir(mode=0o555)

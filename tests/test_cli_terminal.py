@@ -11,7 +11,7 @@ from pathlib import Path
 
 import chargen
 from chargen.output import visible
-from tests.conftest import write
+from tests.conftest import needs_torch, write
 
 # -- a terminal ---------------------------------------------------------------------------
 
@@ -45,6 +45,7 @@ class Terminal:
         return os.waitstatus_to_exitcode(status)
 
 
+@needs_torch
 def test_a_terminal_shows_a_bar_and_samples(prose: str) -> None:
     write("text.txt", prose)
     terminal = Terminal("train", "text.txt", "--hidden", "16", "--time", "10s", "--threads", "1")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run, start_training, write
+from tests.conftest import Run, needs_torch, start_training, write
 
 QUICK = ("--hidden", "16", "--lanes", "4", "--window", "16", "--threads", "1", "--steps", "12")
 
@@ -133,6 +133,7 @@ def test_a_time_budget_is_kept(chargen: Run, prose: str) -> None:
     assert 5.0 < time.monotonic() - began < 20
 
 
+@needs_torch
 def test_a_run_belongs_to_one_process(chargen: Run, prose: str) -> None:
     write("text.txt", prose)
     command = [sys.executable, "-m", "chargen", "train", "text.txt", "--hidden", "16"]
@@ -151,6 +152,7 @@ def test_a_run_belongs_to_one_process(chargen: Run, prose: str) -> None:
     assert chargen("train", "--resume", "--name", "a", "--steps", "1").returncode == 0
 
 
+@needs_torch
 def test_a_run_interrupted_while_measuring_leaves_no_folder(prose: str) -> None:
     write("text.txt", prose)
     command = [sys.executable, "-m", "chargen", "train", "text.txt", "--name", "a"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from chargen.checkpoint import load_weights
-from tests.conftest import Run, write
+from tests.conftest import Run, needs_torch, write
 
 TRAIN = ("train", "text.txt", "--hidden", "32", "--lanes", "4", "--threads", "1", "--name", "a")
 
@@ -34,6 +34,7 @@ def small_disk(isolated: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+@needs_torch
 def test_a_full_disk_ends_a_run_in_one_line_and_loses_nothing(
     chargen: Run, prose: str, small_disk: Path
 ) -> None:

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.conftest import needs_torch
+
 ROOT = Path(__file__).parent.parent
 
 
+@needs_torch
 def test_a_run_killed_at_thirty_moments_ends_as_if_it_had_never_been() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.kills"], check=False, capture_output=True, text=True, cwd=ROOT

@@ -16,7 +16,6 @@ from chargen.beam import most_likely
 from chargen.checkpoint import load_weights, read_model_header
 from chargen.config import SampleConfig
 from chargen.engine import State
-from chargen.engine.torch import TorchEngine
 from chargen.errors import ConfigError
 from chargen.filters import probabilities
 from chargen.sampler import PROMPT_CHUNK, Sampler
@@ -284,6 +283,8 @@ def test_a_model_is_loaded_and_writes_by_its_seed(with_model: Path) -> None:
 
 
 def test_the_torch_engine_writes_the_same_500_characters(with_model: Path) -> None:
+    from chargen.engine.torch import TorchEngine
+
     header = read_model_header(with_model)
     reference = Sampler(header.tokenizer, TorchEngine(load_weights(with_model), header.config))
     sampler = chargen.load()
