@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from chargen.config import ReadConfig
 from chargen.corpus import Text
 from chargen.sources import Source
 from tests import small_run
+from tests.processes import run, running, wait_for
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -88,13 +90,13 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run_chargen(*args: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does, warnings being errors; skip what needs a missing torch."""
     command = [sys.executable, "-W", "error", "-m", "chargen", *map(str, args)]
-    settings: dict[str, object] = {"text": True, "capture_output": True, "timeout": 120}
+    settings: dict[str, object] = {"text": True}
     if "input" not in options:
         settings["stdin"] = subprocess.DEVNULL
-    done = subprocess.run(command, check=False, **{**settings, **options})  # type: ignore[call-overload]
+    done = run(command, **{**settings, **options})
     if not HAS_TORCH and NO_TORCH in str(done.stderr):
         pytest.skip(f"chargen {' '.join(map(str, args))} needs torch")
-    return done  # type: ignore[no-any-return]
+    return done
 
 
 def write(name: str, data: bytes | str) -> Path:
@@ -159,20 +161,14 @@ def corpora() -> Path:
     return folder
 
 
-def start_training(prose: str) -> subprocess.Popen[str]:
-    """Start a long run; return when it has begun to learn."""
+@contextmanager
+def start_training(prose: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a long run; go on when it has begun to learn, and end it with the block."""
     if not HAS_TORCH:
         pytest.skip("training needs torch")
     write("text.txt", prose)
     options = ("--hidden", "16", "--steps", "100000", "--name", "a", "--threads", "1")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "chargen", "train", "text.txt", *options],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    while not (Path("checkpoints/a") / "resume.safetensors").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    time.sleep(0.3)
-    return process
+    with running([sys.executable, "-m", "chargen", "train", "text.txt", *options]) as process:
+        wait_for(Path("checkpoints/a/resume.safetensors"), process)
+        time.sleep(0.3)
+        yield process

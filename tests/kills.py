@@ -28,14 +28,17 @@ from chargen.choosing import Choice
 from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
 from chargen.corpus import read_text, tokenize
 from chargen.job import Job, new_job, resumed_job
+from chargen.machine.torch import can_run
 from chargen.planning import Plan
 from chargen.runs import new_run_folder
 from chargen.trainer import Trainer
+from tests.processes import reap
 
 STEPS = 40
-PLAN = Plan("bfloat16", ((1, 0.0),), 4, 16, ((0, STEPS, 0.0, 1),), 8, None, 0.1)
 WRITES = ("write", "flush", "before rename", "after rename")
 CPU = torch.device("cpu")
+PRECISION = "bfloat16" if can_run("bfloat16", CPU) else "float32"
+PLAN = Plan(PRECISION, ((1, 0.0),), 4, 16, ((0, STEPS, 0.0, 1),), 8, None, 0.1)
 
 
 def begin(name: str) -> Job:
@@ -149,7 +152,7 @@ def killed(kind: str, count: int, name: str) -> bool:
             arm(kind, count)
             train(job)
         os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    return os.WIFSIGNALED(reap(child, 30))
 
 
 def verdict(name: str, whole: dict[str, Any]) -> str:

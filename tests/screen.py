@@ -10,6 +10,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from tests.processes import reap
+
 ROWS, COLUMNS = 24, 80
 PATIENT = """
 from chargen.repl import assist
@@ -146,6 +148,6 @@ class Watched:
         deadline = time.monotonic() + 30
         while self._take(0.1):
             assert time.monotonic() < deadline, self.screen.text()
-        _, status = os.waitpid(self._pid, 0)
+        status = reap(self._pid, 30)
         os.close(self._descriptor)
         return os.waitstatus_to_exitcode(status)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from chargen.config import ReadConfig
 from chargen.corpus import read_text
+from tests.processes import finish
 
 TRAIN = (
     *("train", "prose.txt", "--name", "small", "--steps", "60", "--hidden", "48"),
@@ -42,10 +43,7 @@ def prose() -> str:
 def train(folder: Path) -> None:
     """Train the run on the prose.txt of a folder, warnings being errors."""
     command = [sys.executable, "-W", "error", "-m", "chargen", *TRAIN]
-    done = subprocess.run(
-        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    finish(command, cwd=folder, stdin=subprocess.DEVNULL, text=True)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import pytest
 from chargen.cli.common import parse_duration
 from chargen.config import CELLS
 from tests.conftest import Run, needs_torch, write
+from tests.processes import finish, running
 
 # -- help ---------------------------------------------------------------------------------
 
@@ -36,12 +37,8 @@ def test_every_help_has_an_example(chargen: Run, command: list[str]) -> None:
 
 def test_help_and_sampling_do_not_import_torch(with_model: Path) -> None:
     for command in (["--help"], ["sample", "-n", "5"], ["info"], ["eval"], ["train", "--help"]):
-        done = subprocess.run(
-            [sys.executable, "-X", "importtime", "-m", "chargen", *command],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        line = [sys.executable, "-X", "importtime", "-m", "chargen", *command]
+        done = finish(line, text=True)
         imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
         assert not [name for name in imported if re.fullmatch(r"torch(\..*)?", name)]
         if command == ["--help"]:
@@ -53,12 +50,8 @@ def test_training_does_not_import_torchs_compiler(prose: str) -> None:
     """It takes 1.5 s of every run, and torch's optimizers ask for it."""
     write("text.txt", prose[:2000])
     quick = ("--steps", "1", "--hidden", "8", "--threads", "1")
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "chargen", "train", "text.txt", *quick],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    line = [sys.executable, "-X", "importtime", "-m", "chargen", "train", "text.txt", *quick]
+    done = finish(line, text=True)
     assert re.search(r" torch\n", done.stderr) and "torch._dynamo" not in done.stderr
 
 
@@ -153,21 +146,18 @@ def test_output_is_utf_8_in_any_locale(chargen: Run, with_model: Path, locale: s
 
 def test_a_closed_pipe_ends_quietly(with_model: Path) -> None:
     command = f"{sys.executable} -W error -m chargen sample --seed 1 -n 20000 | head -c 10"
-    done = subprocess.run(command, shell=True, capture_output=True, check=False)
+    done = finish(command, shell=True)
     assert len(done.stdout) == 10
     assert done.stderr == b""
 
 
 def test_an_interrupted_sample_exits_with_130(with_model: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "chargen", "sample", "--seed", "1", "-n", "100000000"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    process.stdout.read(10)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    command = [sys.executable, "-m", "chargen", "sample", "--seed", "1", "-n", "100000000"]
+    with running(command, stdout=subprocess.PIPE, text=False) as process:
+        assert process.stdout is not None
+        process.stdout.read(10)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
     assert (process.returncode, errors) == (130, b"")
 
 

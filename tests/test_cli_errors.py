@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Run, needs_torch, write
+from tests.processes import run
 
 # -- what is wrong ------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ def test_a_read_only_folder_is_one_clear_line(isolated: Path) -> None:
         if shutil.which("setpriv") is None:
             pytest.skip("runs as root, and there is no setpriv to give rights up with")
         command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--", *command]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = run(command, text=True, env=environment)
     assert done.returncode == 1
     assert done.stderr == (
         f"chargen: cannot write '{isolated}/sealed/runs/x': Permission denied; make room or make "
@@ -179,12 +179,7 @@ def test_an_error_of_ours_shows_as_a_bug(with_model: Path, error: str) -> None:
         "chargen.writing.draw = fail\n"
         "chargen.cli.main()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", inject, "sample", "-n", "5"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run([sys.executable, "-c", inject, "sample", "-n", "5"], text=True)
     assert done.returncode == 1
     assert "Traceback (most recent call last)" in done.stderr
     assert error.split("(", maxsplit=1)[0] in done.stderr.splitlines()[-1]

@@ -9,7 +9,6 @@ import json
 import math
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 from chargen.sampler import load
 from chargen.surprise import by_line, surprises
 from tests.conftest import Run, write
+from tests.processes import finish
 from tests.screen import Watched
 
 pytestmark = pytest.mark.usefixtures("with_model")
@@ -37,8 +37,7 @@ def colours(*args: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     environment |= {"FORCE_COLOR": "1", "TERM": "xterm-256color"}
     command = [sys.executable, "-m", "chargen", *args]
-    done = subprocess.run(command, capture_output=True, check=True, env=environment)
-    return done.stdout.decode()
+    return str(finish(command, env=environment).stdout, "utf-8")
 
 
 def test_score_writes_the_same_in_three_forms(chargen: Run, bits: list[float]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Run, write
+from tests.processes import finish
 
 pytestmark = pytest.mark.usefixtures("with_model")
 SEEDED = ("sample", "--seed", "1", "-n", "40")
@@ -27,12 +27,8 @@ def test_a_prompt_comes_from_a_file_or_from_standard_input(chargen: Run) -> None
     assert text.startswith("The value\n")
     write("prompt.txt", "The value\n")
     assert chargen(*SEEDED, "-f", "prompt.txt").stdout == text
-    piped = subprocess.run(
-        [sys.executable, "-m", "chargen", *SEEDED, "--file", "-"],
-        input=b"The value\n",
-        capture_output=True,
-        check=True,
-    )
+    command = [sys.executable, "-m", "chargen", *SEEDED, "--file", "-"]
+    piped = finish(command, input=b"The value\n")
     assert piped.stdout.decode() == text
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import chargen
 from chargen.output import visible
 from tests.conftest import needs_torch, write
+from tests.processes import reap
 
 # -- a terminal ---------------------------------------------------------------------------
 
@@ -34,13 +35,16 @@ class Terminal:
             assert time.monotonic() < deadline, self.shown
             if select.select([self._descriptor], [], [], 0.1)[0]:
                 try:
-                    self.shown += os.read(self._descriptor, 65536).decode("utf-8", "replace")
-                except OSError:  # the process has ended
+                    data = os.read(self._descriptor, 65536)
+                except OSError:
+                    data = b""
+                self.shown += data.decode("utf-8", "replace")
+                if not data:  # the process has ended
                     assert text in self.shown, self.shown
                     return
 
     def end(self) -> int:
-        _, status = os.waitpid(self._pid, 0)
+        status = reap(self._pid, 30)
         os.close(self._descriptor)
         return os.waitstatus_to_exitcode(status)
 

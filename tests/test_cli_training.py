@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Run, needs_torch, start_training, write
+from tests.processes import running, wait_for
 
 QUICK = ("--hidden", "16", "--lanes", "4", "--window", "16", "--threads", "1", "--steps", "12")
 
@@ -102,9 +102,9 @@ def test_a_name_in_use_is_refused_and_forced(chargen: Run) -> None:
 
 
 def test_a_stopped_run_is_saved_and_goes_on(chargen: Run, prose: str) -> None:
-    process = start_training(prose)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    with start_training(prose) as process:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     last = errors.splitlines()[-1]
     assert re.fullmatch(
@@ -138,9 +138,8 @@ def test_a_run_belongs_to_one_process(chargen: Run, prose: str) -> None:
     write("text.txt", prose)
     command = [sys.executable, "-m", "chargen", "train", "text.txt", "--hidden", "16"]
     command += ["--steps", "100000", "--name", "a", "--threads", "1"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as running:
-        while not Path("checkpoints/a/metrics.jsonl").exists():
-            time.sleep(0.05)
+    with running(command) as process:
+        wait_for(Path("checkpoints/a/metrics.jsonl"), process)
         for options in (("text.txt", "--name", "a", "--force"), ("--resume", "--name", "a")):
             refused = chargen("train", *options, "--steps", "5")
             assert refused.returncode == 1
@@ -148,7 +147,7 @@ def test_a_run_belongs_to_one_process(chargen: Run, prose: str) -> None:
                 "chargen: run 'a' is being trained by another process; wait until it ends, "
                 "or give this one another --name\n"
             )
-        running.send_signal(signal.SIGKILL)
+        process.send_signal(signal.SIGKILL)
     assert chargen("train", "--resume", "--name", "a", "--steps", "1").returncode == 0
 
 
@@ -157,13 +156,11 @@ def test_a_run_interrupted_while_measuring_leaves_no_folder(prose: str) -> None:
     write("text.txt", prose)
     command = [sys.executable, "-m", "chargen", "train", "text.txt", "--name", "a"]
     command += ["--stack", "lstm:2048,lstm:2048", "--steps", "9"]  # measuring takes seconds
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
-        while not Path("checkpoints/a").exists():
-            assert running.poll() is None
-            time.sleep(0.02)
+    with running(command) as process:
+        wait_for(Path("checkpoints/a"), process)
         time.sleep(0.3)
-        running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=30)
-    assert running.returncode == 130
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
     assert "Traceback" not in told
     assert not Path("checkpoints/a").exists()

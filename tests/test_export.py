@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import chargen as package
 from chargen.export import to_onnx
 from tests.conftest import Run
+from tests.processes import finish
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = (
@@ -37,12 +37,8 @@ def test_the_example_samples_without_chargen(chargen: Run, with_model: Path) -> 
     assert done.returncode == 0, done.stderr
     assert done.stdout == "model.onnx\n"
     example = str(ROOT / "examples/sample_onnx.py")
-    written = subprocess.run(
-        [sys.executable, "-c", PROGRAM, example, "model.onnx", "The val§", "50"],
-        capture_output=True,
-        check=True,
-        text=True,
-    ).stdout
+    command = [sys.executable, "-c", PROGRAM, example, "model.onnx", "The val§", "50"]
+    written = finish(command, text=True).stdout
     assert written.startswith("The val§")
     assert len(written) == 8 + 50 + 1
     again = chargen("export", "--onnx", "model.onnx")

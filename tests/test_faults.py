@@ -6,7 +6,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from chargen.checkpoint import load_weights
 from tests.conftest import Run, needs_torch, write
+from tests.processes import running, wait_for
 
 TRAIN = ("train", "text.txt", "--hidden", "32", "--lanes", "4", "--threads", "1", "--name", "a")
 
@@ -25,13 +25,13 @@ def small_disk(isolated: Path) -> Iterator[Path]:
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)]
     try:
-        done = subprocess.run(mount, check=False, capture_output=True)
+        done = subprocess.run(mount, check=False, capture_output=True, timeout=30)
     except FileNotFoundError:
         pytest.skip("this system has no mount")
     if done.returncode:
         pytest.skip("only the administrator can mount a small disk")
     yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+    subprocess.run(["umount", "-l", str(disk)], check=True, timeout=30)
 
 
 @needs_torch
@@ -40,15 +40,13 @@ def test_a_full_disk_ends_a_run_in_one_line_and_loses_nothing(
 ) -> None:
     write("text.txt", prose)
     command = [sys.executable, "-m", "chargen", *TRAIN, "--steps", "4000"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
-        while not (small_disk / "a/model.safetensors").exists():
-            assert running.poll() is None
-            time.sleep(0.02)
+    with running(command) as process:
+        wait_for(small_disk / "a/model.safetensors", process)
         with (small_disk / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(b"x" * 4096)
-        _, told = running.communicate(timeout=60)
-    assert running.returncode == 1
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
     assert "Traceback" not in told
     last = told.splitlines()[-1]
     assert last.startswith("chargen: cannot write 'checkpoints/a/")

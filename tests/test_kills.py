@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import needs_torch
+from tests.processes import run
 
 ROOT = Path(__file__).parent.parent
 
 
 @needs_torch
+@pytest.mark.timeout(300)
 def test_a_run_killed_at_thirty_moments_ends_as_if_it_had_never_been() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.kills"], check=False, capture_output=True, text=True, cwd=ROOT
-    )
+    done = run([sys.executable, "-m", "tests.kills"], text=True, cwd=ROOT, timeout=240)
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(lines) == 32

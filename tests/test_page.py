@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,6 +18,7 @@ from chargen.output import visible
 from chargen.page import make_page
 from chargen.surprise import Guess, Weighed, surprises
 from tests.hashing import hashing
+from tests.processes import run
 from tests.walks import tokenizer
 
 NASTY = "</script><!-- &lt; <b>\0\r\x1b[31m\t é e\u0301 👩\u200d👧 \u202eabc שלום\n\n$title"
@@ -139,7 +139,7 @@ def test_a_browser_shows_the_guesses(browser: str, isolated: Path) -> None:
     ]
     page = make_page(pieces, "t")
     Path("page.html").write_text(page.replace("</html>", DRIVE + "</html>"))
-    done = subprocess.run(
+    done = run(
         [
             *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=800,600"),
             *(
@@ -149,10 +149,8 @@ def test_a_browser_shows_the_guesses(browser: str, isolated: Path) -> None:
             ),
             f"{(isolated / 'page.html').as_uri()}#2",
         ],
-        capture_output=True,
         text=True,
         timeout=60,
-        check=False,
     )
     title = re.search("<title>(.*?)</title>", done.stdout)
     assert title, done.stderr[-2000:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from dataclasses import fields, replace
 from itertools import islice
@@ -20,6 +19,7 @@ from chargen.repl.commands import COMMANDS, Heat, Leave, Said, Writing, answer, 
 from chargen.surprise import Weighed
 from tests.conftest import Run, write
 from tests.hashing import hashing, steps
+from tests.processes import finish
 
 TOTAL = "1.00 bits a character"
 
@@ -399,7 +399,7 @@ def test_commands_work_in_a_pipe(chargen: Run, with_model: Path) -> None:
 def test_bytes_that_are_no_text_are_an_error_of_their_line(with_model: Path) -> None:
     command = [sys.executable, "-X", "importtime", "-W", "error", "-m", "chargen", "repl"]
     lines = b"/length 9\n\xff\nThe \n"
-    done = subprocess.run(command, input=lines, capture_output=True, check=True)
+    done = finish(command, input=lines)
     told = [line for line in done.stderr.splitlines() if not line.startswith(b"import time:")]
     assert told[0] == b"chargen: length is 9"
     assert told[1].startswith(b"chargen: the text has the lone surrogate U+DCFF")

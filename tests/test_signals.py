@@ -19,9 +19,9 @@ RUN = Path("checkpoints/a")
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_other_signals_save_and_stop_as_well(prose: str, number: signal.Signals) -> None:
-    process = start_training(prose)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
+    with start_training(prose) as process:
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + number
     assert "and saved; go on with: chargen train --resume --name a" in errors
     assert load_resume(RUN).header["step"] > 0
@@ -30,23 +30,23 @@ def test_other_signals_save_and_stop_as_well(prose: str, number: signal.Signals)
 def test_a_hangup_that_was_ignored_at_the_start_stays_ignored(prose: str) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; children inherit it
     try:
-        process = start_training(prose)
+        with start_training(prose) as process:
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.5)
+            assert process.poll() is None
+            process.terminate()
+            process.communicate(timeout=30)
     finally:
         signal.signal(signal.SIGHUP, before)
-    process.send_signal(signal.SIGHUP)
-    time.sleep(0.5)
-    assert process.poll() is None
-    process.terminate()
-    process.communicate(timeout=30)
     assert process.returncode == 143
 
 
 def test_a_second_ctrl_c_leaves_at_once_and_tears_nothing(prose: str) -> None:
-    process = start_training(prose)
-    for _ in range(5):
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.002)
-    _, errors = process.communicate(timeout=30)
+    with start_training(prose) as process:
+        for _ in range(5):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.002)
+        _, errors = process.communicate(timeout=30)
     assert process.returncode in (130, -signal.SIGINT)  # the latter while Python takes itself apart
     assert "Traceback" not in errors
     assert load_resume(RUN).passed_over is None

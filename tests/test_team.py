@@ -17,6 +17,7 @@ from chargen.checkpoint import load_resume, read_metrics
 from chargen.errors import ConfigError
 from chargen.team import ALONE, Team
 from tests.conftest import Run, write
+from tests.processes import run
 
 OPTIONS = (
     *("--seed", "3", "--precision", "float32", "--threads", "1", "--lanes", "8", "--window", "16"),
@@ -27,14 +28,8 @@ RUN = Path("checkpoints")
 
 def together(*args: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    return subprocess.run(
-        [*command, "-m", "chargen", *map(str, args)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return run([*command, "-m", "chargen", *map(str, args)], text=True, env=environment)
 
 
 def last(name: str) -> dict[str, Any]:

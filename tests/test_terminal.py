@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import stat
-import subprocess
 import sys
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from chargen.repl.screen import cut, fitting, heat_style
 from chargen.sampler import load
 from tests.conftest import run_chargen, write
 from tests.hashing import hashing
+from tests.processes import finish
 from tests.screen import Screen, Watched
 
 GREY = "90"
@@ -234,7 +234,7 @@ def test_what_is_left_of_the_ghost_text() -> None:
 
 def test_the_session_in_a_terminal_does_not_import_torch() -> None:
     program = "import sys, chargen.repl.conversation; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", program], check=True)
+    finish([sys.executable, "-c", program])
 
 
 # -- files --------------------------------------------------------------------------------
