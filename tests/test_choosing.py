@@ -40,6 +40,7 @@ def choose_on(
         return Costs("bfloat16", {2: seconds, 1: 2 * seconds}, READING, 1.5)
 
     monkeypatch.setattr(choosing, "measure", measure)
+    monkeypatch.setattr(choosing, "can_run", lambda *_: True)
     corpus = tokenize(text_of("ab cd ef gh\n" * (length // 12)), 0.1)
     choice = choose(
         stacks,
