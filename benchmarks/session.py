@@ -1,6 +1,6 @@
 """How soon ghost text stands behind a key, in the interactive session.
 
-    python -m benchmarks.session [--hidden 512] [--layers 2] [--threads 2]
+    python -m benchmarks.session [--hidden 512] [--layers 2] [--threads N]
 
 The line is typed key by key. "model" is what the ghost text of that key takes: reading the key and
 looking ahead to the end of a line of 80 columns, or for the 12 ms that it is allowed. "screen" is
@@ -37,7 +37,7 @@ CONTEXT = "THE TEXT SO FAR. " * 20
 COLUMNS = 80
 
 
-def sampler(layers: int, hidden: int, threads: int) -> Sampler:
+def sampler(layers: int, hidden: int, threads: int | None) -> Sampler:
     """Return a model of this size with random weights; what it says does not matter here."""
     from chargen.model import LanguageModel
 
@@ -132,10 +132,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int)
     options = parser.parse_args()
     model = sampler(options.layers, options.hidden, options.threads)
-    print(f"{options.layers} x {options.hidden} LSTM, {options.threads} threads; ms")
+    threads = f"{options.threads} threads" if options.threads else "threads as they go fastest"
+    print(f"{options.layers} x {options.hidden} LSTM, {threads}; ms")
     print(f"{'':34} {'keys':>5} {'median':>8} {'worst':>8} {'above 30':>8}")
     for kind in ("new text", "what the ghost says", "backspace", "paste"):
         print(row(f"model: {kind}", model_times(model, kind)))

@@ -61,15 +61,22 @@ def score_seen(model: LanguageModel, corpus: Corpus) -> Score:
     return score_lanes(model, seen)
 
 
-def final_losses(model: LanguageModel, corpus: Corpus) -> dict[str, float | None]:
+def final_losses(
+    model: LanguageModel, corpus: Corpus, threads: int | None = None
+) -> dict[str, float | None]:
     """Return what the end of a run tells, by the names in ``metrics.jsonl``.
 
     All in nats per token but for ``final_val_bits_per_char``: the validation part with the
     carried state and in fresh windows, as much of the training part, and the test part; of
     each part ``SCORED`` tokens at most. And what int8 weights cost, in bits per character.
+
+    Args:
+        model: the weights to judge.
+        corpus: the text and its parts.
+        threads: CPU threads; None finds the fastest number.
     """
     losses: dict[str, float | None] = dict.fromkeys(FINAL)
-    corpus, engine = corpus.limited(SCORED), engine_of(model)
+    corpus, engine = corpus.limited(SCORED), engine_of(model, threads)
     if len(corpus.validation):
         whole = score(carried(engine, corpus), corpus)
         losses["final_val_loss"] = whole.nats_per_token

@@ -28,7 +28,7 @@ from chargen.model import LanguageModel
 EVALUATION_SHARE = 0.05  # of the time
 PROBE_STEPS = 3
 RESERVE = 1.05  # times what the end of a run is expected to take
-SAVING = 0.3  # seconds kept for writing the last files and leaving Python
+SAVING = 0.6  # seconds kept for writing the last files and leaving Python
 READ = 256  # tokens that are read to time an engine
 CALM = 0.2  # cores' worth of work that others may do while a machine counts as idle
 LIMITS = {"lanes": 4096, "window": 65536, "evaluate_every": 1 << 62}

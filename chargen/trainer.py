@@ -196,6 +196,11 @@ class Trainer:
         self._pace.took(time.perf_counter() - began)
         return self.team.exchange(loss, self._due())
 
+    @property
+    def _engine_threads(self) -> int | None:
+        """Threads of an engine: one where one trains fastest, else the engine finds out."""
+        return 1 if self._pace.threads == 1 else None
+
     def _use_threads(self, threads: int) -> None:
         """Compute with another number of threads, which changes the last bits of the weights."""
         step = self.learner.steps
@@ -229,7 +234,7 @@ class Trainer:
     def _final_losses(self) -> dict[str, float | None]:
         """Score the kept model in all protocols."""
         self.learner.averaged.load(load_weights(self.job.run / MODEL))
-        return final_losses(self.learner.averaged, self.job.corpus)
+        return final_losses(self.learner.averaged, self.job.corpus, self._engine_threads)
 
     def _judge(self, final: dict[str, float | None]) -> tuple[str | None, tuple[str, ...]]:
         """Return how well the model fits, and what to try next."""
@@ -318,7 +323,7 @@ class Trainer:
             line = {"event": "evaluation", "step": step, "seconds": round(self.seconds, 3)}
             losses = {"train_loss": train_loss, "val_loss": loss, "val_bits_per_char": bits}
             self._log(line | losses)
-            engine = engine_of(self.learner.averaged, 1 if self._pace.threads == 1 else None)
+            engine = engine_of(self.learner.averaged, self._engine_threads)
             sample = self._sample(engine)
             self._look_ahead(engine)
         return Evaluated(step, steps, self.seconds, train_loss, loss, bits, best, sample)

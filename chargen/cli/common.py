@@ -16,9 +16,10 @@ from typer.models import OptionInfo
 
 from chargen.config import DEVICES, help_of
 from chargen.errors import ChargenError, ConfigError
+from chargen.machine import process_age
 from chargen.machine.torch import need_torch
 
-BEGAN = time.monotonic()  # when the process began, as nearly as we can tell
+BEGAN = time.monotonic() - process_age()  # when the process began
 debug = False  # --debug: let errors through with their traceback
 
 TEXT = "The text"  # panel of the options that say how a text is read

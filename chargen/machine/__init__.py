@@ -102,6 +102,16 @@ def free_memory() -> int:
     return min(int(psutil.virtual_memory().available), max(0, memory_limit() - used))
 
 
+def process_age() -> float:
+    """Return the seconds since this process began; 0 where the system does not tell."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        up = float(Path("/proc/uptime").read_text().split()[0])
+        return max(0.0, up - ticks / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 def anonymous_memory() -> int:
     """Return the bytes of memory this process holds, mapped files apart where it can be told."""
     status = Path("/proc/self/status")

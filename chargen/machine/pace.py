@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 
 WINDOW = 0.1  # seconds of work that are timed together; twice as many in a trial
-PIECES, TRIED = 8, 3  # pieces of work in a window, and in a trial, at least
+PIECES, TRIED = 8, 3  # pieces of work in a window, and in a trial, at least,
+LARGE = 0.5  # unless so many seconds went into fewer
 SLOWER = 1.3  # times the pace of before, or of the median piece: something disturbs
 HOPELESS = 1.5  # times the present pace: a trial that is given up early
 FASTER = 0.9  # of the present pace: worth changing for
@@ -70,7 +71,7 @@ class Pace:
         if self._trial:
             if self._is_tried():
                 self._go_on_trying()
-        elif len(self._times) >= PIECES and self._seconds >= WINDOW:
+        elif (len(self._times) >= PIECES and self._seconds >= WINDOW) or self._is_large():
             self._look()
 
     def _look(self) -> None:
@@ -99,7 +100,11 @@ class Pace:
             return False
         if statistics.fmean(times) > HOPELESS * self._known[self._present]:
             return True
-        return len(times) >= TRIED and self._seconds >= 2 * WINDOW
+        return (len(times) >= TRIED and self._seconds >= 2 * WINDOW) or self._is_large()
+
+    def _is_large(self) -> bool:
+        """Tell whether the pieces of work are so large that a few must do."""
+        return len(self._times) >= 2 and self._seconds >= LARGE
 
     def _go_on_trying(self) -> None:
         """Note how a trial went; after the last one take the fastest number."""
