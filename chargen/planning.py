@@ -29,7 +29,7 @@ EVALUATION_SHARE = 0.05  # of the time
 PROBE_STEPS = 3
 RESERVE = 1.05  # times what the end of a run is expected to take
 SAVING = 0.6  # seconds kept for writing the last files and leaving Python
-READ = 256  # tokens that are read to time an engine
+READ = 128  # tokens that are read to time an engine
 CALM = 0.2  # cores' worth of work that others may do while a machine counts as idle
 LIMITS = {"lanes": 4096, "window": 65536, "evaluate_every": 1 << 62}
 MOST_THREADS = 4096
@@ -306,24 +306,42 @@ def _precisions(config: TrainConfig, device: torch.device) -> list[str]:
     return [runnable(config.precision, device)]
 
 
-def measure_reading(model: LanguageModel, corpus: Corpus, engine: Engine | None = None) -> Reading:
+def measure_reading(model: LanguageModel, corpus: Corpus) -> Reading:
     """Time how fast a model reads a little of the validation part.
 
     Args:
         model: as it is now; the caller sets its precision.
         corpus: the text.
-        engine: one that runs this model; made if it is not given.
+    """
+    if not len(corpus.validation):
+        return Reading()
+    lanes = _median_seconds(lambda: score_lanes(model, corpus, LANES * 64))
+    engine = engine_of(model)
+    time_engine(engine, corpus)  # the first time it also allocates
+    return time_engine(engine, corpus, lanes / lanes_read(LANES * 64))
+
+
+def lanes_read(tokens: int) -> int:
+    """Return how many tokens are read when so many are scored in lanes, each warmed."""
+    return tokens + LANES * WARM
+
+
+def time_engine(engine: Engine, corpus: Corpus, lanes: float = 0.0) -> Reading:
+    """Time an engine once on a little of the validation part.
+
+    Args:
+        engine: of the model.
+        corpus: the text.
+        lanes: seconds that a token takes in lanes, known already.
     """
     probe = replace(corpus, validation=corpus.validation[:READ])
-    if not len(probe.validation):
-        return Reading()
-    engine = engine or engine_of(model)
     tokens = len(probe.validation) + len(probe.context)
-    lanes = _median_seconds(lambda: score_lanes(model, corpus, LANES * 64))
-    carried_all = _median_seconds(lambda: carried(engine, probe))
-    singles = _median_seconds(lambda: read_singly(engine, probe.validation))
-    read = LANES * (64 + WARM)  # each lane is warmed on the tokens before it
-    return Reading(lanes / read, carried_all / tokens, singles / len(probe.validation))
+    began = time.perf_counter()
+    carried(engine, probe)
+    between = time.perf_counter()
+    read_singly(engine, probe.validation)
+    single = (time.perf_counter() - between) / len(probe.validation)
+    return Reading(lanes, (between - began) / tokens, single)
 
 
 def _step_seconds(learner: Learner, reader: Lanes, precision: str) -> float:

@@ -50,7 +50,8 @@ from chargen.planning import (
     Plan,
     budget_steps,
     ending_seconds,
-    measure_reading,
+    lanes_read,
+    time_engine,
 )
 from chargen.sampler import Sampler
 from chargen.storage import append_line, write_whole
@@ -310,7 +311,9 @@ class Trainer:
     def _evaluate(self) -> Evaluated:
         """Score the averaged weights, and keep them if they are the best so far."""
         record, step = self.record, self.learner.steps
+        began = time.perf_counter()
         loss, bits = self.team.led(self._score)
+        seconds = time.perf_counter() - began
         best = loss is None or record.best is None or loss < record.best
         train_loss = record.train_loss
         record.history.append((step, train_loss, loss))
@@ -325,7 +328,7 @@ class Trainer:
             self._log(line | losses)
             engine = engine_of(self.learner.averaged, self._engine_threads)
             sample = self._sample(engine)
-            self._look_ahead(engine)
+            self._look_ahead(engine, seconds)
         return Evaluated(step, steps, self.seconds, train_loss, loss, bits, best, sample)
 
     def _score(self) -> tuple[float | None, float | None]:
@@ -337,12 +340,18 @@ class Trainer:
             score = score_lanes(self.learner.averaged, self.job.corpus, limit)
         return score.nats_per_token, score.bits_per_char
 
-    def _look_ahead(self, engine: Engine) -> None:
-        """Learn how long the end of the run will take, at the speed of the machine just now."""
-        if self.job.config.time is not None:
-            with autocast(self.job.device, self.plan.precision):
-                reading = measure_reading(self.learner.averaged, self.job.corpus, engine)
-            self._ending = ending_seconds(reading, self.job.corpus) + 2 * self._saving_seconds
+    def _look_ahead(self, engine: Engine, seconds: float) -> None:
+        """Learn how long the end of the run will take, at the speed of the machine just now.
+
+        Args:
+            engine: of the averaged weights.
+            seconds: that their evaluation took.
+        """
+        corpus = self.job.corpus
+        scored = min(len(corpus.validation), self.plan.evaluation_tokens or len(corpus.validation))
+        if self.job.config.time is not None and scored:
+            reading = time_engine(engine, corpus, seconds / lanes_read(scored))
+            self._ending = ending_seconds(reading, corpus) + 2 * self._saving_seconds
 
     def _sample(self, engine: Engine) -> str:
         """Write a little with the averaged weights."""
