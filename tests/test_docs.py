@@ -87,7 +87,7 @@ def test_every_example_of_the_help_names_a_real_option() -> None:
     names = {command.name for command in app.registered_commands}
     assert names == {
         *("train", "sample", "repl", "info", "runs", "cells", "export"),
-        *("eval", "compare", "score", "next", "heat"),
+        *("eval", "compare", "score", "next", "heat", "doctor"),
     }
     for name in names:
         assert f"chargen {name}" in README
@@ -121,7 +121,7 @@ def test_every_option_of_the_pages_is_there(page: Path) -> None:
         command, rest = whole, words
         while rest and rest[0] in getattr(command, "commands", {}):
             command, rest = command.commands[rest[0]], rest[1:]  # type: ignore[attr-defined]
-        known = {name for option in command.params for name in option.opts}
+        known = {name for o in command.params for name in (*o.opts, *o.secondary_opts)}
         given = {word for word in rest if re.match("--?[a-z]", word)}
         assert given <= known | {"-h", "--help"}, (words, given - known)
         assert not hasattr(command, "commands") or not rest, words

@@ -21,7 +21,7 @@ repl console board page
 trainer
 facts
 job
-choosing
+choosing probe
 inspection
 planning
 learner
@@ -49,6 +49,7 @@ TORCH = {
     "learner",
     "planning",
     "choosing",
+    "probe",
     "evaluation",
     "job",
     "trainer",

@@ -14,6 +14,7 @@ from chargen.cli import common
 from chargen.cli.cells import cells
 from chargen.cli.compare import compare
 from chargen.cli.corpus import corpus
+from chargen.cli.doctor import doctor
 from chargen.cli.eval import evaluate
 from chargen.cli.export import export
 from chargen.cli.heat import heat
@@ -46,6 +47,7 @@ for command, example in (
     (runs, "chargen runs"),
     (compare, "chargen compare lstm gru --plot curves.png"),
     (cells, "chargen cells | less"),
+    (doctor, "chargen doctor --json"),
     (export, "chargen export --onnx model.onnx --int8"),
 ):
     app.command(example.split()[1], epilog=f"Example:  {example}")(common.reported(command))

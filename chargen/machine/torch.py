@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chargen.errors import DeviceError
 
@@ -35,14 +35,18 @@ def find_device(name: str) -> torch.device:
     """
     import torch
 
+    present = devices()
+    if name != "auto" and name not in present:
+        raise DeviceError(f"device is {name!r}; torch finds here: {', '.join(present)}")
+    return torch.device(present[0] if name == "auto" else name)
+
+
+def devices() -> list[str]:
+    """Return the devices that torch finds here, the best one first."""
+    import torch
+
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    present["cpu"] = True
-    if name == "auto":
-        return torch.device(next(device for device, there in present.items() if there))
-    if not present.get(name, False):
-        there = ", ".join(device for device in present if present[device])
-        raise DeviceError(f"device is {name!r}; torch finds here: {there}")
-    return torch.device(name)
+    return [*(device for device, there in present.items() if there), "cpu"]
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -83,3 +87,16 @@ def runnable(precision: str, device: torch.device) -> str:
 def not_available(precision: str, device: torch.device) -> str:
     """Return a sentence for a precision that does not run here."""
     return f"{precision} not available on this {device.type.upper()}"
+
+
+def describe() -> dict[str, Any]:
+    """Return what torch says of the processor and of graphics cards, and what was tried here."""
+    import torch
+
+    cpu = torch.device("cpu")
+    return {
+        "torch_kernels": torch.backends.cpu.get_cpu_capability(),
+        "precisions": [name for name in ("float32", "bfloat16") if can_run(name, cpu)],
+        "devices": devices(),
+        "torch_has_cuda": torch.version.cuda is not None,
+    }
