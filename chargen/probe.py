@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import time
 from collections.abc import Callable
@@ -19,18 +20,41 @@ VOCABULARY = 65
 TRAINED, WRITING = "lstm:256", "lstm:512"  # stacks
 SIDE = 1024  # of the matrices
 
-Speeds = dict[str, dict[str, float]]
-"""What was measured, and with how many threads."""
+Speeds = dict[str, dict[str, float | None]]
+"""What was measured, by the number of threads; None where it does not run."""
 
 
 def speeds() -> Speeds:
     """Return GFLOP/s and characters per second, with one thread and with all cores."""
+    work: dict[str, Callable[[int], float]] = {}
+    if importlib.util.find_spec("torch"):
+        names = _precisions()
+        work = {f"matrices {name}": functools.partial(_matrices, name) for name in names}
+        work["training"] = functools.partial(_training, names[-1])
+    work["sampling float32"] = functools.partial(_sampling, False)
+    work["sampling int8"] = functools.partial(_sampling, True)
     threads = sorted({1, count_cores()})
-    measured = _of_torch(threads) if importlib.util.find_spec("torch") else {}
-    for name, int8 in (("sampling float32", False), ("sampling int8", True)):
-        graph = _graph(int8)
-        measured[name] = {str(n): _sampling(OnnxEngine(graph, n)) for n in threads}
-    return measured
+    return {name: {str(n): _measured(rate, n) for n in threads} for name, rate in work.items()}
+
+
+def _measured(rate: Callable[[int], float], threads: int) -> float | None:
+    """Return a figure, or None: those that can be had must come whatever is broken."""
+    try:
+        return rate(threads)
+    except Exception:
+        return None
+
+
+def _precisions() -> list[str]:
+    """Return the precisions that run on the CPU."""
+    try:
+        import torch
+
+        from chargen.machine.torch import can_run
+
+        return ["float32", *["bfloat16"] * can_run("bfloat16", torch.device("cpu"))]
+    except Exception:  # torch is damaged
+        return ["float32"]
 
 
 def _rate(work: Callable[[], object]) -> float:
@@ -43,32 +67,27 @@ def _rate(work: Callable[[], object]) -> float:
     return count / (time.perf_counter() - began)
 
 
-def _of_torch(threads: list[int]) -> Speeds:
+def _rate_with(threads: int, work: Callable[[], object]) -> float:
+    """Return the rate of work that torch does with a number of threads."""
     import torch
 
-    from chargen.machine.torch import can_run
-
-    cpu, before = torch.device("cpu"), torch.get_num_threads()
-    names = [name for name in ("float32", "bfloat16") if can_run(name, cpu)]
-    measured: Speeds = {what: {} for what in [*(f"matrices {name}" for name in names), "training"]}
-    for count in threads:
-        torch.set_num_threads(count)
-        for name in names:
-            measured[f"matrices {name}"][str(count)] = _matrices(name)
-        measured["training"][str(count)] = _training(names[-1])
-    torch.set_num_threads(before)
-    return measured
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return _rate(work)
+    finally:
+        torch.set_num_threads(before)
 
 
-def _matrices(precision: str) -> float:
+def _matrices(precision: str, threads: int) -> float:
     """Return GFLOP/s of a product of square matrices."""
     import torch
 
     matrix = torch.ones(SIDE, SIDE, dtype=getattr(torch, precision))
-    return _rate(lambda: matrix @ matrix) * 2 * SIDE**3 / 1e9
+    return _rate_with(threads, lambda: matrix @ matrix) * 2 * SIDE**3 / 1e9
 
 
-def _training(precision: str) -> float:
+def _training(precision: str, threads: int) -> float:
     """Return the characters per second of training steps."""
     import torch
 
@@ -77,13 +96,14 @@ def _training(precision: str) -> float:
     config = TrainConfig()
     learner = Learner(_model(TRAINED), config, config.lanes, torch.device("cpu"))
     tokens = np.random.default_rng(0).integers(VOCABULARY, size=(config.lanes, config.window))
-    return _rate(lambda: learner.learn(tokens, tokens, 0.5, precision)) * tokens.size
+    return _rate_with(threads, lambda: learner.learn(tokens, tokens, 0.5, precision)) * tokens.size
 
 
 def _model(stack: str) -> ModelConfig:
     return ModelConfig(VOCABULARY, parse_stack(stack))
 
 
+@functools.cache
 def _graph(int8: bool) -> bytes:
     config, random = _model(WRITING), np.random.default_rng(0)
     weights = {
@@ -93,7 +113,8 @@ def _graph(int8: bool) -> bytes:
     return build_graph(weights, config, int8=int8)
 
 
-def _sampling(engine: OnnxEngine) -> float:
+def _sampling(int8: bool, threads: int) -> float:
     """Return the steps per second of one text."""
+    engine = OnnxEngine(_graph(int8), threads)
     ids, state = np.zeros((1, 1), np.int64), engine.init_state(1)
     return _rate(lambda: engine.run(ids, state))

@@ -137,7 +137,7 @@ def test_the_report_as_json(chargen: Run) -> None:
     facts = json.loads(done.stdout)
     assert list(facts) == [*GOOD, "advice"]
     assert facts["speed"] is None
-    assert facts["environment"]["GOMP_SPINCOUNT"] == "4000"
+    assert facts["environment"]["GOMP_SPINCOUNT"] == "20000"
     assert facts["folders"]["cache"]["path"] == os.environ["CHARGEN_CACHE"]
     assert "float32" in facts["processor"]["precisions"]
     assert facts["advice"] == advice(facts)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,8 +12,11 @@ import typer
 from chargen.cli import common
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
 
+Rows = list[tuple[str, str]]
+
+PACKAGES = "torch", "onnxruntime", "numpy", "sentencepiece", "safetensors"
 UNITS = {"matrices": "GFLOP/s", "training": "characters/s", "sampling": "characters/s"}
 
 
@@ -48,76 +53,121 @@ def _speeds() -> dict[str, Any] | None:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    from chargen.console import stdout
-
-    console = stdout()
-    for title, rows in _sections(facts):
-        console.print(title, style="bold", markup=False)
-        console.print(_table(rows))
-    words = facts["advice"] or ["nothing is off"]
-    console.print("advice", style="bold")
-    for sentence in words:
-        console.print(_table([("-", sentence)], width=1))
-
-
-def _table(rows: list[tuple[str, str]], width: int = 14) -> Table:
-    from rich.table import Table
+    """Show facts in aligned rows under titles: wrapped in a terminal, a line each in a pipe."""
     from rich.text import Text
 
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(min_width=width, no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, words in rows:
-        table.add_row(Text(f"  {name}", style="cyan"), Text(words))
-    return table
+    from chargen.console import stdout
+
+    if isinstance(sys.stdout, io.TextIOWrapper):  # no path may be too strange for a locale
+        sys.stdout.reconfigure(errors="backslashreplace")
+    console, sections = stdout(), _sections(facts)
+    width = max(len(name) for _, rows in sections for name, _ in rows)
+    for title, rows in sections:
+        console.print(Text(title, style="bold"))
+        for name, words in rows:
+            _row(console, f"  {name:<{width}}  ", words)
+    console.print(Text("advice", style="bold"))
+    for sentence in facts["advice"] or ["nothing is off"]:
+        _row(console, "  - ", sentence)
 
 
-def _sections(facts: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+def _row(console: Console, name: str, words: str) -> None:
+    """Write words beside a name; what does not fit goes on below."""
+    from rich.text import Text
+
+    from chargen.output import visible
+
+    text, width = Text(visible(words)), max(20, console.width - len(name))
+    lines = text.wrap(console, width, overflow="fold") if console.is_terminal else [text]
+    for line in lines:
+        line.rstrip()
+        console.print(Text.assemble((name, "cyan"), line), soft_wrap=not console.is_terminal)
+        name = " " * len(name)
+
+
+def _sections(facts: dict[str, Any]) -> list[tuple[str, Rows]]:
     """Return what is shown, as rows of words under titles."""
     sections = [
-        ("versions", [(name, _said(value)) for name, value in facts["versions"].items()]),
+        ("versions", _versions(facts["versions"])),
         ("machine", _machine(facts)),
         ("folders", [(name, _folder(folder)) for name, folder in facts["folders"].items()]),
     ]
     if facts["environment"]:
-        sections.append(("environment", list(facts["environment"].items())))
+        sections.append(("environment", _environment(facts)))
     if facts["speed"]:
         sections.append(("speed", [(n, _speed(n, s)) for n, s in facts["speed"].items()]))
     return sections
 
 
-def _machine(facts: dict[str, Any]) -> list[tuple[str, str]]:
+def _versions(versions: dict[str, Any]) -> Rows:
+    missing = {name: "not installed" for name in PACKAGES if versions[name] is None}
+    return [(name, _said(value)) for name, value in (versions | missing).items()]
+
+
+def _machine(facts: dict[str, Any]) -> Rows:
     processor, memory = facts["processor"], facts["memory"]
-    cores = f"{processor['cores']} of {_said(processor['cores_of_machine'])}"
+    cores = f"{_said(processor['cores'])} of {_said(processor['cores_of_machine'])}"
+    cores += f", {_said(processor['physical_cores'])} physical"
+    if quota := processor["container_cores"]:
+        cores += f"; the container's limit is {quota:.3g}"
     return [
         ("processor", _said(processor["name"])),
-        ("cores", f"{cores}, {_said(processor['physical_cores'])} physical"),
+        ("cores", cores),
         ("can do", ", ".join(processor["flags"]) or "unknown"),
         ("torch kernels", _said(processor.get("torch_kernels"))),
         ("precisions", ", ".join(processor.get("precisions", ())) or "unknown"),
-        ("devices", ", ".join(processor.get("devices", ())) or "cpu, without torch"),
+        ("devices", _devices(processor)),
         ("memory", f"{_size(memory['free_bytes'])} free of {_size(memory['limit_bytes'])}"),
-        ("other programs", f"keep {_said(facts['load'].get('other_cores'))} cores busy"),
+        ("other programs", f"keep {_said(facts['load']['other_cores'])} cores busy"),
+    ]
+
+
+def _devices(processor: dict[str, Any]) -> str:
+    """Return what torch can compute on, and in which precisions where it is no CPU."""
+    if "devices" not in processor:
+        return "unknown" if "torch_error" in processor else "cpu, without torch"
+    precisions = processor["device_precisions"]
+    return ", ".join(
+        f"{name} ({', '.join(precisions[name] or ['precisions unknown'])})"
+        if name in precisions
+        else name
+        for name in processor["devices"]
+    )
+
+
+def _environment(facts: dict[str, Any]) -> Rows:
+    """Return the variables that matter, and which of them chargen set itself."""
+    own = ("GOMP_SPINCOUNT", "KMP_BLOCKTIME") if facts["spinning"]["set_by"] == "chargen" else ()
+    return [
+        (name, f"{value}{', set by chargen' * (name in own)}")
+        for name, value in facts["environment"].items()
     ]
 
 
 def _folder(folder: dict[str, Any]) -> str:
-    state = "not there yet" if not folder["exists"] else f"{_size(folder['used_bytes'])} in it"
-    return f"{folder['path']} ({state}, {_size(folder['free_bytes'])} free)"
+    state = "not there yet"
+    if folder["exists"]:
+        files = folder["files"]
+        state = f"{_size(folder['used_bytes'])} in {files:,} file{'s' * (files != 1)}"
+    locked = "" if folder["writable"] else "not writable, "
+    return f"{folder['path']} ({locked}{state}, {_size(folder['free_bytes'])} free)"
 
 
-def _speed(name: str, by_threads: dict[str, float]) -> str:
+def _speed(name: str, by_threads: dict[str, float | None]) -> str:
     """Return a speed with each number of threads."""
     unit = UNITS[name.partition(" ")[0]]
-    parts = [
-        f"{rate:,.0f} with {threads} thread{'s' * (threads != '1')}"
-        for threads, rate in by_threads.items()
-    ]
-    return f"{', '.join(parts)} {unit}"
+    parts = []
+    for threads, rate in by_threads.items():
+        speed = "unknown" if rate is None else f"{rate:,.0f} {unit}"
+        parts.append(f"{speed} with {threads} thread{'s' * (threads != '1')}")
+        unit = ""
+    return ", ".join(parts).replace("  ", " ")
 
 
 def _size(size: int | None) -> str:
-    return "unknown" if size is None else f"{size / 1e9:,.1f} GB"
+    from chargen.anatomy import readable
+
+    return "unknown" if size is None else readable(size)
 
 
 def _said(value: object) -> str:

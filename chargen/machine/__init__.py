@@ -14,11 +14,11 @@ import os
 import platform
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
-SPINS = 4000  # turns of GNU OpenMP's waiting loop: 10 to 20 microseconds
+SPINS = 20_000  # turns of GNU OpenMP's waiting loop: some 100 microseconds
 FLAGS: dict[str, tuple[str, ...]] = {
     "x86_64": ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16"),
     "aarch64": ("asimd", "asimddp", "bf16", "i8mm", "sve"),
@@ -27,14 +27,17 @@ FLAGS: dict[str, tuple[str, ...]] = {
 
 def count_cores() -> int:
     """Return the number of CPU cores this process may use, a container's share included."""
+    return max(1, math.ceil(min(allowed_cores(), cpu_quota())))
+
+
+def allowed_cores() -> int:
+    """Return the number of CPU cores that the system lets this process run on."""
     if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return max(1, math.ceil(min(cores, _cpu_quota())))
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def _cpu_quota() -> float:
+def cpu_quota() -> float:
     """Return the cores' worth of time that a container is given; infinite without a limit."""
     with contextlib.suppress(OSError, ValueError):
         quota, period = (CGROUP / "cpu.max").read_text().split()
@@ -66,6 +69,14 @@ def bound_spinning(environment: MutableMapping[str, str] = os.environ) -> None:
         return
     environment["GOMP_SPINCOUNT"] = str(SPINS)  # GNU's OpenMP: torch on Linux
     environment["KMP_BLOCKTIME"] = "1"  # milliseconds; LLVM's and Intel's: macOS, conda
+
+
+def spinning_set_by(environment: Mapping[str, str] = os.environ) -> str:
+    """Return who set how long threads wait awake: ``chargen`` or the ``user``."""
+    ours: dict[str, str] = {}
+    bound_spinning(ours)
+    is_ours = "OMP_WAIT_POLICY" not in environment and ours.items() <= environment.items()
+    return "chargen" if is_ours else "user"
 
 
 def keep_memory() -> None:

@@ -5,28 +5,34 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import math
 import platform
+import re
 import shutil
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import chargen
 from chargen import machine
-from chargen.machine.torch import INSTALL, describe
+from chargen.machine.torch import INSTALL, can_run, describe
 
 Facts = dict[str, Any]
 """Sections of facts, each a dict; a fact that could not be had is None."""
 
 PREFIXES = ("OMP_", "GOMP_", "KMP_", "MKL_", "ONEDNN_", "ATEN_", "OPENBLAS_", "CHARGEN_")
 PACKAGES = ("torch", "onnxruntime", "numpy", "sentencepiece", "safetensors")
-OLDEST_TORCH, NEWEST_TORCH = (2, 6), (2, 14)
 WATCH = 0.4  # seconds in which other programs are watched
 BUSY = 0.3  # of a core: a program that is worth naming
+SLOWER = 0.9  # of the speed with one thread: more threads do harm
 FREE_MEMORY, FREE_DISK = 2e9, 1e9  # bytes
-SPINNING = 100_000  # turns of a waiting loop that are too many
+NAMED = 3  # programs at most
+SPINNING = 100_000  # turns of a waiting loop that are too many; without a setting there are 300,000
+AWAKE = 10.0  # milliseconds of waiting that are too many; without a setting there are 200
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}  # of GOMP_SPINCOUNT
 
 
 def look(folders: dict[str, Path]) -> Facts:
@@ -42,9 +48,10 @@ def look(folders: dict[str, Path]) -> Facts:
             "limit_bytes": _try(machine.memory_limit),
             "free_bytes": _try(machine.free_memory),
         },
-        "load": _try(_load) or {"programs": []},
+        "load": _try(_load) or {"other_cores": None, "programs": []},
         "power": {"on_battery": _try(_on_battery)},
         "environment": {n: v for n, v in sorted(os.environ.items()) if n.startswith(PREFIXES)},
+        "spinning": {"set_by": machine.spinning_set_by()},
         "folders": {name: _folder(path) for name, path in folders.items()},
     }
 
@@ -62,8 +69,8 @@ def _versions() -> Facts:
     for package in PACKAGES:
         names[package] = _version(package)
     return names | {
-        "system": platform.platform(),
-        "c_library": " ".join(platform.libc_ver()).strip() or None,
+        "system": _try(platform.platform),
+        "c_library": _try(lambda: " ".join(platform.libc_ver()).strip()) or None,
         "bits": 64 if sys.maxsize > 2**32 else 32,
     }
 
@@ -78,58 +85,101 @@ def _version(package: str) -> str | None:
 def _processor() -> Facts:
     import psutil
 
-    facts: Facts = {
+    quota = _try(machine.cpu_quota)
+    return {
         "name": _try(machine.processor_name),
-        "cores": machine.count_cores(),
-        "cores_of_machine": os.cpu_count(),
+        "cores": _try(machine.count_cores),
+        "cores_of_machine": _try(os.cpu_count),
         "physical_cores": _try(lambda: psutil.cpu_count(logical=False)),
+        "allowed_cores": _try(machine.allowed_cores),
+        "container_cores": quota if quota is not None and quota < math.inf else None,
         "machine": platform.machine(),
         "flags": list(_try(machine.processor_flags) or ()),
         "graphics_card": shutil.which("nvidia-smi") is not None
         or Path("/proc/driver/nvidia").exists(),
-    }
-    there = importlib.util.find_spec("torch") is not None
-    return facts | ((_try(describe) if there else None) or {})
+    } | _torch()
+
+
+def _torch() -> Facts:
+    """Return what torch says of this machine; nothing without torch, or why it cannot be used."""
+    if _try(lambda: importlib.util.find_spec("torch")) is None:
+        return {}
+    try:
+        facts = describe()
+    except Exception as error:  # its libraries may be damaged, or of another system
+        return {"torch_error": f"{type(error).__name__}: {error}".splitlines()[0]}
+    others = [name for name in facts["devices"] if name != "cpu"]
+    return facts | {"device_precisions": {name: _try(partial(_runs, name)) for name in others}}
+
+
+def _runs(device: str) -> list[str]:
+    """Return the precisions that run on a device."""
+    import torch
+
+    return [name for name in ("float32", "bfloat16") if can_run(name, torch.device(device))]
 
 
 def _load() -> Facts:
-    """Return the programs that keep a core busy, with their share of one."""
+    """Return the programs that keep a core busy, with their share of one, the busiest first."""
     import psutil
 
     load, own = machine.OtherLoad(), os.getpid()
-    before = {p.pid: (p, sum(p.cpu_times()[:2])) for p in psutil.process_iter() if p.pid != own}
+    watched = [p for p in psutil.process_iter(["cpu_times"]) if p.pid != own]
+    before = [(p, sum(times[:2])) for p in watched if (times := p.info["cpu_times"])]
     began = time.monotonic()
     time.sleep(WATCH)
     programs = []
-    for process, seconds in before.values():
+    for process, seconds in before:
         try:
             share = (sum(process.cpu_times()[:2]) - seconds) / (time.monotonic() - began)
-            name = process.name()
-        except psutil.Error:  # it has ended
+            if share >= BUSY:
+                program = {"name": process.name(), "pid": process.pid, "cores": round(share, 2)}
+                programs.append(program)
+        except psutil.Error:  # it has ended, or is another user's
             continue
-        if share >= BUSY:
-            programs.append({"name": name, "pid": process.pid, "cores": round(share, 2)})
+    programs.sort(key=lambda program: -program["cores"])
     return {"other_cores": round(load.cores(), 2), "programs": programs}
 
 
-def _on_battery() -> bool:
+def _on_battery() -> bool | None:
     import psutil
 
     battery = psutil.sensors_battery()
-    return battery is not None and not battery.power_plugged
+    if battery is None:
+        return False
+    return None if battery.power_plugged is None else not battery.power_plugged
 
 
 def _folder(path: Path) -> Facts:
-    """Return whether a folder can be written, and how much room it has."""
-    there = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
-    files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else []
+    """Return whether a folder can be written, what is in it, and how much room it has."""
+    path = _try(path.absolute) or path
+    there = next((p for p in (path, *path.parents) if _try(p.exists)), path)
+    sizes = [_bytes(Path(top, name)) for top, _, names in os.walk(path) for name in names]
     return {
-        "path": str(path.absolute()),
-        "exists": path.is_dir(),
-        "writable": there.is_dir() and os.access(there, os.W_OK | os.X_OK),
+        "path": str(path),
+        "exists": bool(_try(path.is_dir)),
+        "writable": _writable(path),
         "free_bytes": _try(lambda: shutil.disk_usage(there).free),
-        "used_bytes": _try(lambda: sum(p.stat().st_size for p in files)),
+        "used_bytes": sum(sizes),
+        "files": len(sizes),
     }
+
+
+def _bytes(file: Path) -> int:
+    return _try(lambda: file.lstat().st_size) or 0
+
+
+def _writable(path: Path) -> bool:
+    """Tell whether a folder can be written, or made."""
+    for folder in (path, *path.parents):
+        try:
+            folder.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:  # its name is too long, or a folder above it is locked
+            return False
+        return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    return False
 
 
 # -- advice ---------------------------------------------------------------------------------
@@ -149,15 +199,22 @@ def _on_versions(facts: Facts) -> list[str]:
     versions, words = facts["versions"], []
     if versions.get("bits") == 32:
         words.append("this Python has 32 bits, for which there is no torch: install one of 64 bits")
-    torch = versions.get("torch")
+    torch, processor = versions.get("torch"), facts["processor"]
     if torch is None:
         words.append(f"torch is not installed, so nothing can be trained here: {INSTALL}")
-    elif not OLDEST_TORCH <= _numbers(torch) < NEWEST_TORCH:
+    elif error := processor.get("torch_error"):
+        words.append(f"torch {torch} cannot be used ({error}); install it again: {INSTALL}")
+    elif not _is_supported(torch):
         words.append(f"torch {torch} was not tested with chargen: {INSTALL}")
-    processor = facts["processor"]
-    if torch and processor.get("graphics_card") and not processor.get("torch_has_cuda"):
+    if torch and processor.get("graphics_card") and processor.get("torch_has_cuda") is False:
         words.append("there is a graphics card, but this torch is built for CPUs only")
     return words
+
+
+def _is_supported(version: str) -> bool:
+    """Tell whether a version of torch is among those that ``INSTALL`` names."""
+    oldest, newest = re.findall(r"[<>]=?([0-9.]+)", INSTALL)
+    return _numbers(oldest) <= _numbers(version) < _numbers(newest)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -166,10 +223,10 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _on_processor(facts: Facts) -> list[str]:
     processor, words = facts["processor"], []
-    cores, all_cores = processor["cores"], processor.get("cores_of_machine") or 0
-    if cores < all_cores:
+    cores, all_cores = processor.get("cores"), processor.get("cores_of_machine")
+    if cores and all_cores and cores < all_cores:
         words.append(
-            f"{cores} of {all_cores} cores may be used (an affinity or a container's share): "
+            f"{cores} of {all_cores} cores may be used ({_held_by(processor)}): "
             "give chargen more of them"
         )
     if "precisions" in processor and "bfloat16" not in processor["precisions"]:
@@ -180,12 +237,24 @@ def _on_processor(facts: Facts) -> list[str]:
     return words
 
 
+def _held_by(processor: Facts) -> str:
+    """Return what keeps a process from some of the cores."""
+    quota, allowed = processor.get("container_cores"), processor.get("allowed_cores")
+    if quota and (allowed is None or quota < allowed):
+        return f"a container's limit of {quota:.3g}"
+    return "an affinity, as of taskset or a batch system"
+
+
 def _on_load(facts: Facts) -> list[str]:
+    programs = facts["load"]["programs"]
     words = [
         f"{program['name']} (process {program['pid']}) keeps {program['cores']:.1f} cores busy: "
         "chargen uses fewer threads beside it"
-        for program in facts["load"]["programs"]
+        for program in programs[:NAMED]
     ]
+    if others := programs[NAMED:]:
+        cores = sum(program["cores"] for program in others)
+        words.append(f"{len(others)} more programs keep {cores:.1f} cores busy")
     if facts["power"]["on_battery"]:
         words.append("this computer runs on its battery: plug it in, it computes faster then")
     return words
@@ -193,18 +262,41 @@ def _on_load(facts: Facts) -> list[str]:
 
 def _on_environment(facts: Facts) -> list[str]:
     environment, words = facts["environment"], []
-    spins = environment.get("GOMP_SPINCOUNT", "")
-    too_many = spins.lower() == "infinity" or (spins.isdigit() and int(spins) > SPINNING)
-    active = environment.get("OMP_WAIT_POLICY", "").lower() == "active"
-    for name in [*["GOMP_SPINCOUNT"] * too_many, *["OMP_WAIT_POLICY"] * active]:
-        words.append(
-            f"{name}={environment[name]} makes threads wait without end, and stand still beside "
-            "other programs: unset it"
-        )
-    threads = environment.get("OMP_NUM_THREADS", "")
-    if threads.isdigit() and int(threads) > facts["processor"]["cores"]:
+    for name, is_endless in SPINNERS.items():
+        if is_endless(environment.get(name, "").strip().lower()):
+            words.append(
+                f"{name}={environment[name]} makes threads wait without end, and stand still "
+                "beside other programs: unset it"
+            )
+    threads, cores = (
+        environment.get("OMP_NUM_THREADS", "").split(",")[0],
+        facts["processor"]["cores"],
+    )
+    if threads.isdigit() and cores and int(threads) > cores:
         words.append(f"OMP_NUM_THREADS={threads} is more than there are cores: unset it")
     return words
+
+
+def _spins_long(turns: str) -> bool:
+    """Tell whether a setting of GNU's OpenMP lets threads turn too often in their loop."""
+    number = re.fullmatch(r"(\d+)\s*([kmgt]?)", turns)
+    endless = turns in ("infinite", "infinity")
+    return endless or (number is not None and int(number[1]) * UNITS[number[2]] > SPINNING)
+
+
+def _blocks_long(time: str) -> bool:
+    """Tell whether a setting of LLVM's OpenMP lets threads wait awake for too long."""
+    number = re.fullmatch(r"(\d+)\s*(ms|us)?", time)
+    if number is None:
+        return time in ("infinite", "infinity")
+    return int(number[1]) / (1000 if number[2] == "us" else 1) > AWAKE
+
+
+SPINNERS: dict[str, Callable[[str], bool]] = {
+    "GOMP_SPINCOUNT": _spins_long,
+    "KMP_BLOCKTIME": _blocks_long,
+    "OMP_WAIT_POLICY": lambda policy: policy == "active",
+}
 
 
 def _on_room(facts: Facts) -> list[str]:
@@ -226,7 +318,7 @@ def _on_speed(facts: Facts) -> list[str]:
     for what, name in (("training", "training"), ("sampling float32", "sampling")):
         speeds = (facts.get("speed") or {}).get(what) or {}
         one, most = speeds.get("1"), max(speeds, key=int, default="1")
-        if one and most != "1" and speeds[most] < 0.9 * one:
+        if one and speeds[most] and speeds[most] < SLOWER * one:
             words.append(
                 f"{name} is slower with {most} threads than with one just now: chargen takes one; "
                 "see what else is running"
