@@ -27,7 +27,7 @@ Speeds = dict[str, dict[str, float | None]]
 def speeds() -> Speeds:
     """Return GFLOP/s and characters per second, with one thread and with all cores."""
     work: dict[str, Callable[[int], float]] = {}
-    if importlib.util.find_spec("torch"):
+    if _has_torch():
         names = _precisions()
         work = {f"matrices {name}": functools.partial(_matrices, name) for name in names}
         work["training"] = functools.partial(_training, names[-1])
@@ -35,6 +35,13 @@ def speeds() -> Speeds:
     work["sampling int8"] = functools.partial(_sampling, True)
     threads = sorted({1, count_cores()})
     return {name: {str(n): _measured(rate, n) for n in threads} for name, rate in work.items()}
+
+
+def _has_torch() -> bool:
+    try:
+        return importlib.util.find_spec("torch") is not None
+    except (ImportError, ValueError):  # something hides it
+        return False
 
 
 def _measured(rate: Callable[[int], float], threads: int) -> float | None:

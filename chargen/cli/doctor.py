@@ -155,13 +155,11 @@ def _folder(folder: dict[str, Any]) -> str:
 
 def _speed(name: str, by_threads: dict[str, float | None]) -> str:
     """Return a speed with each number of threads."""
-    unit = UNITS[name.partition(" ")[0]]
-    parts = []
-    for threads, rate in by_threads.items():
-        speed = "unknown" if rate is None else f"{rate:,.0f} {unit}"
-        parts.append(f"{speed} with {threads} thread{'s' * (threads != '1')}")
-        unit = ""
-    return ", ".join(parts).replace("  ", " ")
+    parts = [
+        f"{threads} thread{'s' * (threads != '1')} {'unknown' if rate is None else f'{rate:,.0f}'}"
+        for threads, rate in by_threads.items()
+    ]
+    return f"{', '.join(parts)} {UNITS[name.partition(' ')[0]]}"
 
 
 def _size(size: int | None) -> str:
