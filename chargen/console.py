@@ -197,9 +197,8 @@ def _print_end(event: Ended, console: Console) -> None:
             f"bits per character, perplexity {math.exp(loss):.2f}"
         )
         console.print(Text(words, style="bold"))
-        console.print(
-            f"in fresh windows of 256 tokens {event.metrics['final_window_loss']:.4f} nats"
-        )
+    if (fresh := event.metrics["final_window_loss"]) is not None:
+        console.print(f"in fresh windows of 256 tokens {fresh:.4f} nats")
     if (tested := event.metrics["final_test_loss"]) is not None:
         console.print(Text(f"test part {tested:.4f} nats per token", style="bold"))
     for words in event.advice:

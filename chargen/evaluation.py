@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -62,7 +63,10 @@ def score_seen(model: LanguageModel, corpus: Corpus) -> Score:
 
 
 def final_losses(
-    model: LanguageModel, corpus: Corpus, threads: int | None = None
+    model: LanguageModel,
+    corpus: Corpus,
+    threads: int | None = None,
+    overdue: Callable[[], bool] = lambda: False,
 ) -> dict[str, float | None]:
     """Return what the end of a run tells, by the names in ``metrics.jsonl``.
 
@@ -74,19 +78,23 @@ def final_losses(
         model: the weights to judge.
         corpus: the text and its parts.
         threads: CPU threads; None finds the fastest number.
+        overdue: tells whether the time is over; what the end can do without is None then.
     """
     losses: dict[str, float | None] = dict.fromkeys(FINAL)
     corpus, engine = corpus.limited(SCORED), engine_of(model, threads)
+    if len(corpus.test):
+        tested = corpus.for_testing()
+        losses["final_test_loss"] = score(carried(engine, tested), tested).nats_per_token
     if len(corpus.validation):
         whole = score(carried(engine, corpus), corpus)
         losses["final_val_loss"] = whole.nats_per_token
         losses["final_val_bits_per_char"] = whole.bits_per_char
-        losses["final_window_loss"] = score(windows(engine, corpus), corpus).nats_per_token
-        losses["final_train_loss"] = score_seen(model, corpus).nats_per_token
-        losses["int8_bits_per_char"], losses["int8_margin"] = cost_of_int8(model, corpus)
-    if len(corpus.test):
-        tested = corpus.for_testing()
-        losses["final_test_loss"] = score(carried(engine, tested), tested).nats_per_token
+        if not overdue():
+            losses["final_train_loss"] = score_seen(model, corpus).nats_per_token
+        if not overdue():
+            losses["int8_bits_per_char"], losses["int8_margin"] = cost_of_int8(model, corpus)
+        if not overdue():
+            losses["final_window_loss"] = score(windows(engine, corpus), corpus).nats_per_token
     return losses
 
 

@@ -235,7 +235,9 @@ class Trainer:
     def _final_losses(self) -> dict[str, float | None]:
         """Score the kept model in all protocols."""
         self.learner.averaged.load(load_weights(self.job.run / MODEL))
-        return final_losses(self.learner.averaged, self.job.corpus, self._engine_threads)
+        model, corpus, budget = self.learner.averaged, self.job.corpus, self.job.config.time
+        overdue = lambda: budget is not None and self.seconds > budget  # noqa: E731
+        return final_losses(model, corpus, self._engine_threads, overdue)
 
     def _judge(self, final: dict[str, float | None]) -> tuple[str | None, tuple[str, ...]]:
         """Return how well the model fits, and what to try next."""

@@ -19,7 +19,7 @@ from chargen.checkpoint import (
 )
 from chargen.corpus import tokenize
 from chargen.errors import TrainingError
-from chargen.evaluation import engine_of, score_lanes
+from chargen.evaluation import FINAL, engine_of, score_lanes
 from chargen.events import Ended, Evaluated, Progressed, Started, Stopped, Warned
 from chargen.facts import facts, shortened
 from chargen.machine import anonymous_memory
@@ -322,3 +322,16 @@ def test_a_run_says_what_was_chosen_and_why(prose: str, monkeypatch: pytest.Monk
     assert told["model"] == "lstm:12, 2.0K parameters (as given)"
     assert told["recipe"] == "adamw 0.008, dropout 0.2, weight drop 0.1"
     assert told["plan"] == "24 steps of 4 x 16, cpu, float32, 1 thread, seed 5"
+
+
+def test_when_the_time_is_over_the_end_is_short(
+    prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin("run", prose, monkeypatch, steps=None, time=1e-3)
+    ended = sit(job)[-1]
+    assert isinstance(ended, Ended)
+    losses = {name: ended.metrics[name] for name in FINAL}
+    assert losses.pop("final_val_loss") > 0
+    assert losses.pop("final_val_bits_per_char") > 0
+    assert set(losses.values()) == {None}
+    assert ended.metrics["fit"] is None
