@@ -15,7 +15,7 @@ from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
 from chargen.machine import count_cores
 
-SECONDS = 0.3  # for each figure
+SECONDS = 0.25  # for each figure
 VOCABULARY = 65
 TRAINED, WRITING = "lstm:256", "lstm:512"  # stacks
 SIDE = 1024  # of the matrices

@@ -303,6 +303,29 @@ def test_a_broken_machine_still_gets_a_report(monkeypatch: pytest.MonkeyPatch) -
     json.dumps(facts)
 
 
+def test_a_gpu_is_told_with_the_precisions_that_run_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not HAS_TORCH:
+        pytest.skip("torch is not installed")
+    from chargen.cli.doctor import doctor
+
+    def can_run(precision: str, device: object) -> bool:
+        if str(device) == "mps":
+            raise TypeError("no")
+        return precision == "float32"
+
+    told = {"torch_kernels": "AVX2", "precisions": ["float32"], "torch_has_cuda": True}
+    told["devices"] = ["cuda", "mps", "cpu"]
+    monkeypatch.setattr("chargen.machine.report.describe", lambda: told)
+    monkeypatch.setattr("chargen.machine.report.can_run", can_run)
+    monkeypatch.setattr("chargen.machine.report.find_device", str)
+    assert look({})["processor"]["device_precisions"] == {"cuda": ["float32"], "mps": None}
+    doctor(probe=False, as_json=False)
+    shown = capsys.readouterr().out
+    assert re.search(r"devices +cuda \(float32\), mps \(precisions unknown\), cpu\n", shown)
+
+
 def test_a_battery_is_used_only_if_the_system_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     import psutil
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import chargen
 from chargen import machine
-from chargen.machine.torch import INSTALL, can_run, describe
+from chargen.machine.torch import INSTALL, can_run, describe, find_device
 
 Facts = dict[str, Any]
 """Sections of facts, each a dict; a fact that could not be had is None."""
@@ -114,9 +114,7 @@ def _torch() -> Facts:
 
 def _runs(device: str) -> list[str]:
     """Return the precisions that run on a device."""
-    import torch
-
-    return [name for name in ("float32", "bfloat16") if can_run(name, torch.device(device))]
+    return [name for name in ("float32", "bfloat16") if can_run(name, find_device(device))]
 
 
 def _load() -> Facts:
