@@ -22,6 +22,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from chargen.checkpoint import load_weights, read_model_header
+from chargen.engine import Engine, make_engine
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
 from chargen.export import to_onnx
@@ -38,7 +39,7 @@ class Exported(OnnxEngine):
         self._sessions[1] = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
 
 
-def bits(engine: OnnxEngine, ids: NDArray[np.int64]) -> Floats:
+def bits(engine: Engine, ids: NDArray[np.int64]) -> Floats:
     """Return -log2 P of each token but the first, (T,)."""
     state, costs = engine.init_state(1), []
     for token, target in itertools.pairwise(ids.tolist()):
@@ -66,7 +67,7 @@ def main() -> None:
     text = options.text.read_text(encoding="utf-8")[-8 * options.tokens :]
     ids = header.tokenizer.encode(text)[-options.tokens - 1 :].astype(np.int64)
     exact = bits(OnnxEngine(build_graph(weights, header.config), 1), ids)
-    coarse = OnnxEngine(build_graph(weights, header.config, int8=True), 1)
+    coarse = make_engine(weights, header.config, "cpu", 1, int8=True)
     print(f"{processor_name()}, {len(ids) - 1:,} tokens, bits per token more than float32")
     print(row("int8 engine", bits(coarse, ids) - exact))
     print(row("exported graph", bits(Exported(to_onnx(options.model, int8=True)), ids) - exact))

@@ -25,7 +25,8 @@ def to_onnx(path: Path, *, int8: bool = False) -> bytes:
         CheckpointError: the file is missing, damaged, or no model of ours.
     """
     header = read_model_header(path)
-    model = onnx.load_from_string(build_graph(load_weights(path), header.config, int8=int8))
+    graph = build_graph(load_weights(path), header.config, int8=int8, unsigned=True)
+    model = onnx.load_from_string(graph)
     onnx.helper.set_model_props(model, {"chargen": json.dumps(vocabulary(header.tokenizer))})
     return bytes(model.SerializeToString())
 

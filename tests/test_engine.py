@@ -12,7 +12,7 @@ from chargen.checkpoint import ModelHeader, read_model_header, save_model, weigh
 from chargen.config import CELLS, ModelConfig, parse_stack
 from chargen.engine import make_engine, open_engine
 from chargen.engine.graph import build_graph
-from chargen.engine.onnx import OnnxEngine
+from chargen.engine.onnx import OnnxEngine, saturates
 from chargen.errors import CheckpointError, ConfigError, DeviceError
 from chargen.machine import count_cores
 from chargen.machine.torch import find_device
@@ -193,3 +193,35 @@ def test_a_device_that_is_not_there_is_named() -> None:
     with pytest.raises(DeviceError, match=r"device is 'tpu'; torch finds here: .*cpu"):
         find_device("tpu")
     assert count_cores() >= 1
+
+
+@pytest.mark.parametrize("stack", ["lstm:40,lstm:24", "gru:40", "lstm-norm:24,rnn:9"])
+def test_unsigned_weights_give_the_same_results_to_the_bit(stack: str) -> None:
+    config, weights = weights_of(stack)
+    signed, unsigned = (
+        OnnxEngine(build_graph(weights, config, int8=True, unsigned=unsigned), threads=1)
+        for unsigned in (False, True)
+    )
+    ids = np.arange(24)[None] % config.vocab_size
+    expected, given = (engine.run(ids, engine.init_state(1)) for engine in (signed, unsigned))
+    if saturates():
+        assert not np.array_equal(expected[0], given[0])
+    else:
+        assert np.array_equal(expected[0], given[0])
+
+
+def test_where_signed_products_saturate_the_engine_takes_unsigned_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config, weights = weights_of("lstm:40")
+    taken = []
+
+    def building(*_: object, unsigned: bool, **__: object) -> bytes:
+        taken.append(unsigned)
+        return build_graph(weights, config, int8=True, unsigned=unsigned)
+
+    monkeypatch.setattr("chargen.engine.graph.build_graph", building)
+    for wrong in (False, True):
+        monkeypatch.setattr("chargen.engine.onnx.saturates", lambda wrong=wrong: wrong)
+        make_engine(weights, config, "cpu", 1, int8=True)
+    assert taken == [False, True]

@@ -72,9 +72,10 @@ def make_engine(
     """Return an engine for weights in memory, without the cache."""
     if device == "cpu":
         from chargen.engine.graph import build_graph
-        from chargen.engine.onnx import OnnxEngine
+        from chargen.engine.onnx import OnnxEngine, saturates
 
-        return OnnxEngine(build_graph(weights, config, int8=int8), threads)
+        unsigned = int8 and saturates()
+        return OnnxEngine(build_graph(weights, config, int8=int8, unsigned=unsigned), threads)
     from chargen.engine.torch import TorchEngine
 
     return TorchEngine(weights, config, device)

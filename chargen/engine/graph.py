@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 
 from chargen.checkpoint import Tensors
 from chargen.config import LayerConfig, ModelConfig
-from chargen.engine.nodes import CONTRIB, Graph, quantize
+from chargen.engine.nodes import CONTRIB, Graph
 from chargen.engine.steps import LAYERS
 
 
@@ -49,9 +49,18 @@ NATIVE = {
 }
 
 
-def build_graph(weights: Tensors, config: ModelConfig, *, int8: bool = False) -> bytes:
-    """Return the serialized graph of a model, its weight matrices in float32 or int8."""
-    g = Graph(int8=int8)
+def build_graph(
+    weights: Tensors, config: ModelConfig, *, int8: bool = False, unsigned: bool = False
+) -> bytes:
+    """Return the serialized graph of a model, its weight matrices in float32 or int8.
+
+    Args:
+        weights: by their names in the model file.
+        config: the architecture.
+        int8: weight matrices of 8 bits.
+        unsigned: these as uint8, which no processor adds up wrongly (``Graph.quantized``).
+    """
+    g = Graph(int8=int8, unsigned=unsigned)
     x = g.rows(weights["embedding.weight"], g("Transpose", "ids", perm=[1, 0]))  # (T, B, E)
     outputs = []
     for number, layer in enumerate(config.layers):
@@ -117,9 +126,8 @@ def _matrix(g: Graph, weight: NDArray[np.float32]) -> list[str]:
     """Add a matrix as its operator wants it, in int8 also its scales and zero points."""
     if not g.int8:
         return [g.weight(weight[None])]  # (1, G*H, I)
-    values, scale = quantize(weight)
-    zeros = np.zeros((1, len(scale)), np.int8)
-    return [g.weight(values.T[None]), g.weight(scale[None]), g.weight(zeros)]  # (1, I, G*H)
+    values, scale, zeros = g.quantized(weight)
+    return [g.weight(values.T[None]), g.weight(scale[None]), g.weight(zeros[None])]  # (1, I, G*H)
 
 
 def _peephole(g: Graph, own: Tensors) -> str:

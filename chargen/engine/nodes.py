@@ -26,11 +26,15 @@ class Graph:
         int8: store weight matrices as int8 with a float32 scale for each row, and quantise
             what they are multiplied with when it is known. A product then shares one scale
             over all lanes and steps of a call.
+        unsigned: store them as uint8, 128 more each: the same results to the bit on every
+            processor (``quantized``).
         outer: the graph around this one, if this is the body of a loop; it keeps the weights.
     """
 
-    def __init__(self, *, int8: bool = False, outer: Graph | None = None) -> None:
-        self.int8 = int8
+    def __init__(
+        self, *, int8: bool = False, unsigned: bool = False, outer: Graph | None = None
+    ) -> None:
+        self.int8, self.unsigned = int8, unsigned
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = outer.weights if outer else []
         self._numbers: itertools.count[int] = outer._numbers if outer else itertools.count()
@@ -63,12 +67,26 @@ class Graph:
     def product(self, x: str, weight: Weight, bias: Weight | None = None) -> str:
         """Return x @ weight.T + bias for a weight (N, K) and x (..., K)."""
         if self.int8:
-            values, scale = quantize(weight)
-            inputs = [x, self.weight(values.T), self.weight(scale), ""]
+            values, scale, zeros = self.quantized(weight)
+            inputs = [x, self.weight(values.T), self.weight(scale), self.weight(zeros)]
             inputs += [] if bias is None else [self.weight(bias)]
             return self("DynamicQuantizeMatMul", *inputs, domain=CONTRIB)
         product = self("MatMul", x, self.weight(weight.T))
         return product if bias is None else self("Add", product, self.weight(bias))
+
+    def quantized(self, weight: Weight) -> tuple[NDArray[Any], Weight, NDArray[Any]]:
+        """Return the values (N, K) of a weight, and scale and zero point (N) of each row.
+
+        Processors without VNNI multiply unsigned inputs and signed weights two neighbours at a
+        time and add both products in 16 bits, where 2 * 255 * 127 does not fit: the sum saturates
+        and the loss rises by 0.01 bits a character. Unsigned weights go through other
+        instructions that add in 32 bits.
+        """
+        values, scale = quantize(weight)
+        if not self.unsigned:
+            return values, scale, np.zeros(len(scale), np.int8)
+        shifted = (values.astype(np.int16) + 128).astype(np.uint8)
+        return shifted, scale, np.full(len(scale), 128, np.uint8)
 
     def rows(self, table: Weight, ids: str) -> str:
         """Return the rows of a table (V, E) that ids name: (..., E)."""
@@ -92,7 +110,7 @@ class Graph:
             last: names under which the states after the last step are to be known.
             inputs: name of what the steps take, time first.
         """
-        body = Graph(int8=self.int8, outer=self)
+        body = Graph(int8=self.int8, unsigned=self.unsigned, outer=self)
         before, x = [self.name("before") for _ in states], self.name("input")
         after = step(body, *before, x)
         y = body("Identity", after[0])
@@ -117,17 +135,8 @@ class Graph:
 
 
 def quantize(weight: Weight) -> tuple[NDArray[np.int8], Weight]:
-    """Return a weight (N, K) as int8 and the scale of each of its rows (N).
-
-    Processors without VNNI multiply two neighbours at a time and add the products in 16 bits,
-    where inputs of 255 and weights of 127 do not fit: the sum saturates, and the loss rises by
-    0.01 bits a character. So a row is scaled by its largest sum of two neighbours, not by its
-    largest weight: two rounded neighbours come to 128 at most, and 255 * 128 < 2^15. That holds
-    on every processor and in every program that runs the graph, and costs nothing measurable
-    (docs/machines.md).
-    """
-    sizes = np.pad(np.abs(weight), ((0, 0), (0, weight.shape[1] % 2)))
-    scale = sizes.reshape(len(weight), -1, 2).sum(axis=2).max(axis=1) / 127
+    """Return a weight (N, K) as int8 and the scale of each of its rows (N)."""
+    scale = np.abs(weight).max(axis=1) / 127
     scale[scale == 0] = 1
     return np.round(weight / scale[:, None]).astype(np.int8), scale.astype(np.float32)
 

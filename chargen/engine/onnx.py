@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from chargen.engine import Logits, State
 from chargen.machine import count_cores, thread_options
 from chargen.machine.pace import Pace
 
-GRAPH_VERSION = 4  # of the graphs in the cache; raise it whenever engine/graph.py changes them
+GRAPH_VERSION = 5  # of the graphs in the cache; raise it whenever engine/graph.py changes them
 
 
 SPIN_MICROSECONDS = 200  # that ONNX Runtime's threads wait awake for more work
@@ -83,16 +84,40 @@ class OnnxEngine:
         return pace
 
 
+@functools.cache
+def saturates() -> bool:
+    """Tell whether products of int8 weights come out wrong on this processor; tried once.
+
+    The processor's own word is not enough: an emulator may show the one below it.
+    """
+    from onnx import TensorProto, helper
+
+    from chargen.engine.nodes import Graph
+
+    graph, ones = Graph(int8=True), np.ones((4, 64), np.float32)
+    product = graph.product("x", ones)
+    graph.nodes_of("Identity", [product], ["y"])
+    ends = (helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("x", "y"))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        graph.serialize(*([end] for end in ends)), options, providers=["CPUExecutionProvider"]
+    )
+    (found,) = session.run(["y"], {"x": ones[:1]})
+    return bool(np.abs(found / ones.shape[1] - 1).max() > 0.01)
+
+
 def cached_engine(
     path: Path, config: ModelConfig, threads: int | None, *, int8: bool
 ) -> OnnxEngine:
     """Open a model file through its graph in the cache, building the graph on first use."""
-    precision = "int8" if int8 else "float32"
+    unsigned = int8 and saturates()
+    precision = "uint8" if unsigned else "int8" if int8 else "float32"
     name = f"graphs/{file_sha256(path)}-{precision}-{GRAPH_VERSION}.onnx"
 
     def build() -> bytes:
         from chargen.engine.graph import build_graph
 
-        return build_graph(load_weights(path), config, int8=int8)
+        return build_graph(load_weights(path), config, int8=int8, unsigned=unsigned)
 
     return OnnxEngine(kept(name, build), threads)
