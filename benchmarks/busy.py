@@ -25,10 +25,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.session import ALPHABET, sampler, screen_times
-from chargen.checkpoint import ModelHeader, read_metrics, save_model
 from chargen.config import LayerConfig, ModelConfig
 from chargen.machine import count_cores, processor_name
-from chargen.model import LanguageModel
+from chargen.model.language_model import LanguageModel
+from chargen.storage.checkpoint import ModelHeader, read_metrics, save_model
 from chargen.tokenizers import build_tokenizer
 
 SPIN = [sys.executable, "-c", "while True: pass"]

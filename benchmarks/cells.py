@@ -14,8 +14,8 @@ import argparse
 from pathlib import Path
 
 from benchmarks.quality import find_text, train
-from chargen.checkpoint import count_weights
 from chargen.config import CELLS, LayerConfig, ModelConfig
+from chargen.storage.checkpoint import count_weights
 from chargen.tokenizers import build_tokenizer
 
 

@@ -18,15 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from chargen.constraints import (
+from chargen.sampling.constraints import (
     Constraint,
     both,
     no_copy_constraint,
     regex_constraint,
     words_constraint,
 )
-from chargen.constraints.copies import CopyIndex, build_index
-from chargen.constraints.wordlist import words_of
+from chargen.sampling.constraints.copies import CopyIndex, build_index
+from chargen.sampling.constraints.wordlist import words_of
 from chargen.tokenizers import Tokenizer, build_tokenizer
 
 PATTERNS = [

@@ -13,11 +13,11 @@ import time
 import numpy as np
 import torch
 
-from chargen.checkpoint import load_weights, read_model_header
-from chargen.heldout import held_out
-from chargen.measuring import adaptation
-from chargen.measuring.adaptation import Adapter, Setting
-from chargen.runs import find_model
+from chargen.evaluation import dynamic as adaptation
+from chargen.evaluation.dynamic import Adapter, Setting
+from chargen.evaluation.heldout import held_out
+from chargen.storage.checkpoint import load_weights, read_model_header
+from chargen.storage.runs import find_model
 
 CASES = (  # segment, ε, rate, decay
     (50, 0.1, 0.0, 0.0),

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from chargen.anatomy import training_memory
 from chargen.config import CELLS, ModelConfig, TrainConfig, parse_stack
-from chargen.learner import Learner
+from chargen.model.summary import training_memory
+from chargen.training.learner import Learner
 
 PRECISIONS = ("float32", "bfloat16")
 

@@ -24,7 +24,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chargen import load
-from chargen.checkpoint import (
+from chargen.cli import app
+from chargen.cli.settings import read_settings
+from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
+from chargen.data.corpus import read_text, tokenize
+from chargen.errors import ChargenError
+from chargen.storage.checkpoint import (
     ModelHeader,
     load_weights,
     read_metrics,
@@ -33,13 +38,8 @@ from chargen.checkpoint import (
     weight_shapes,
     write_tensors,
 )
-from chargen.cli import app
-from chargen.cli.settings import read_settings
-from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
-from chargen.corpus import read_text, tokenize
-from chargen.errors import ChargenError
-from chargen.planning import Plan
 from chargen.tokenizers import Tokenizer, build_tokenizer, tokenizer_from_json
+from chargen.training.plan import Plan
 
 Case = Callable[..., None]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))

@@ -21,12 +21,12 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from chargen.checkpoint import load_weights, read_model_header
 from chargen.engine import Engine, make_engine
+from chargen.engine.export import to_onnx
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
-from chargen.export import to_onnx
 from chargen.machine import processor_name
+from chargen.storage.checkpoint import load_weights, read_model_header
 
 Floats = NDArray[np.float64]
 

@@ -22,14 +22,14 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.sampling import ALPHABET
-from chargen.checkpoint import count_weights
 from chargen.config import LayerConfig, ModelConfig, SampleConfig, TrainConfig
+from chargen.display.output import Output
 from chargen.engine import Engine, State
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
-from chargen.model import LanguageModel
-from chargen.output import Output
-from chargen.sampler import Sampler
+from chargen.model.language_model import LanguageModel
+from chargen.sampling.sampler import Sampler
+from chargen.storage.checkpoint import count_weights
 from chargen.tokenizers import build_tokenizer
 
 LENGTH = 200  # characters of a text

@@ -23,11 +23,11 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 SUITES = {  # modules, and the tests that are to notice
     "core": (
-        ("cells", "engine", "model.py", "sampler.py", "tokenizers", "checkpoint.py"),
+        ("model", "engine", "sampling/sampler.py", "tokenizers", "storage/checkpoint.py"),
         ("cells", "model", "tokenizers", "checkpoint", "engine", "sampler", "trainer", "resume"),
     ),
     "measuring": (
-        ("measuring", "ngram.py", "inspection"),
+        ("evaluation", "inspection"),
         ("measuring", "report", "ngram", "gates", "neurons", "gradients", "memory"),
     ),
 }

@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from chargen.config import ReadConfig
-from chargen.corpus import read_text, tokenize
-from chargen.evaluation import score_counting
-from chargen.measuring.baselines import packed
+from chargen.data.corpus import read_text, tokenize
+from chargen.evaluation.baselines import packed
+from chargen.evaluation.nll import score_counting
 
 
 def find_text(name: str) -> str:

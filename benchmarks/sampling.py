@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from chargen.config import LayerConfig, ModelConfig, SampleConfig, TrainConfig
+from chargen.display.output import Output
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
-from chargen.model import LanguageModel
-from chargen.output import Output
-from chargen.sampler import Sampler
+from chargen.model.language_model import LanguageModel
+from chargen.sampling.sampler import Sampler
 from chargen.tokenizers import build_tokenizer
 
 ALPHABET = "".join(chr(code) for code in range(32, 96))

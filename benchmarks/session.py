@@ -28,7 +28,7 @@ from chargen.repl import Session
 from chargen.repl.assist import GHOST
 from chargen.repl.conversation import PROMPT, Conversation
 from chargen.repl.ghost import Foresight
-from chargen.sampler import Sampler
+from chargen.sampling.sampler import Sampler
 from chargen.tokenizers import build_tokenizer
 
 ALPHABET = "".join(chr(code) for code in range(32, 96))
@@ -39,7 +39,7 @@ COLUMNS = 80
 
 def sampler(layers: int, hidden: int, threads: int | None) -> Sampler:
     """Return a model of this size with random weights; what it says does not matter here."""
-    from chargen.model import LanguageModel
+    from chargen.model.language_model import LanguageModel
 
     config = ModelConfig(len(ALPHABET) + 1, (LayerConfig("lstm", hidden),) * layers)
     graph = build_graph(LanguageModel(config, TrainConfig(seed=1)).weights(), config)

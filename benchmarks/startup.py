@@ -17,9 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from chargen.checkpoint import ModelHeader, save_model
 from chargen.config import LayerConfig, ModelConfig
-from chargen.model import LanguageModel
+from chargen.model.language_model import LanguageModel
+from chargen.storage.checkpoint import ModelHeader, save_model
 from chargen.tokenizers import build_tokenizer
 
 ALPHABET = "\n" + "".join(chr(code) for code in range(32, 96))

@@ -22,17 +22,17 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from chargen.cells import CELL_CLASSES
+from chargen.cli.console import show
 from chargen.config import LayerConfig, ReadConfig, TrainConfig
-from chargen.console import show
-from chargen.corpus import Lanes, read_text, tokenize
-from chargen.evaluation import token_costs
-from chargen.job import Job, new_job
-from chargen.learner import Learner
+from chargen.data.corpus import Lanes, read_text, tokenize
+from chargen.evaluation.nll import token_costs
 from chargen.machine import count_cores, keep_memory
 from chargen.machine.torch import autocast
-from chargen.recipe import LockedDropout
-from chargen.trainer import Trainer
+from chargen.model.cells import CELL_CLASSES
+from chargen.training.learner import Learner
+from chargen.training.optimizer import LockedDropout
+from chargen.training.run_state import Job, new_job
+from chargen.training.trainer import Trainer
 
 INPUTS = 64
 SIZES = ((512, 32, 64), (128, 50, 64), (512, 32, 256))  # hidden units, lanes, steps

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from chargen.machine import bound_spinning
 
 if TYPE_CHECKING:
-    from chargen.sampler import load
+    from chargen.sampling.sampler import load
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
@@ -26,7 +26,7 @@ bound_spinning()  # must come before torch is imported
 def __getattr__(name: str) -> object:
     """Import ``load`` on first use, so that ``chargen --help`` stays instant."""
     if name == "load":
-        from chargen.sampler import load
+        from chargen.sampling.sampler import load
 
         return load
     raise AttributeError(f"module 'chargen' has no attribute {name!r}")

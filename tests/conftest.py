@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from chargen.config import ReadConfig
-from chargen.corpus import Text
-from chargen.sources import Source
+from chargen.data.corpus import Text
+from chargen.data.sources import Source
 from tests import small_run
 from tests.processes import run, running, wait_for
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.engine import State
-from chargen.sampler import Sampler
+from chargen.sampling.sampler import Sampler
 from chargen.tokenizers import Tokenizer, build_tokenizer
 
 ALPHABET = "\n abcdefgh"

@@ -23,15 +23,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from chargen.checkpoint import load_resume, load_weights
-from chargen.choosing import Choice
 from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
-from chargen.corpus import read_text, tokenize
-from chargen.job import Job, new_job, resumed_job
+from chargen.data.corpus import read_text, tokenize
 from chargen.machine.torch import can_run
-from chargen.planning import Plan
-from chargen.runs import new_run_folder
-from chargen.trainer import Trainer
+from chargen.storage.checkpoint import load_resume, load_weights
+from chargen.storage.runs import new_run_folder
+from chargen.training.configuration import Choice
+from chargen.training.plan import Plan
+from chargen.training.run_state import Job, new_job, resumed_job
+from chargen.training.trainer import Trainer
 from tests.processes import reap
 
 STEPS = 40
@@ -43,7 +43,7 @@ PLAN = Plan(PRECISION, ((1, 0.0),), 4, 16, ((0, STEPS, 0.0, 1),), 8, None, 0.1)
 
 def begin(name: str) -> Job:
     """Make a run of a mixed stack with everything on: dropout, weight drop, averages, subwords."""
-    from chargen import job as jobs
+    from chargen.training import run_state as jobs
 
     config = TrainConfig(steps=STEPS, seed=5, dropout=0.2, weight_drop=0.1)
     stack, text = (
@@ -71,7 +71,7 @@ def begin(name: str) -> Job:
 
 def train(job: Job, before_step: Callable[[int], None] = lambda step: None) -> None:
     """Train to the end, saving after every third step."""
-    from chargen import trainer as trainers
+    from chargen.training import trainer as trainers
 
     trainers.SAVE_EVERY = 0.0 if job.step % 3 == 0 else 60.0
     trainer = Trainer(job, time.monotonic(), lambda: False)

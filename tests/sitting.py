@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from chargen import job as jobs
-from chargen.choosing import Choice
 from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
-from chargen.corpus import Corpus, read_text, tokenize
-from chargen.events import Event
-from chargen.job import Job, new_job, resumed_job
-from chargen.planning import Plan
-from chargen.runs import new_run_folder
-from chargen.trainer import Trainer
+from chargen.data.corpus import Corpus, read_text, tokenize
+from chargen.storage.runs import new_run_folder
+from chargen.training import run_state as jobs
+from chargen.training.configuration import Choice
+from chargen.training.events import Event
+from chargen.training.plan import Plan
+from chargen.training.run_state import Job, new_job, resumed_job
+from chargen.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 PLAN = Plan("float32", ((1, 0.0),), 4, 16, ((0, 24, 0.0, 1),), 8, None, 0.1)

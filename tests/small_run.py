@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from chargen.config import ReadConfig
-from chargen.corpus import read_text
+from chargen.data.corpus import read_text
 from tests.processes import finish
 
 TRAIN = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chargen.advice import Evaluations, advice, is_hopeless, label, warning
+from chargen.training.diagnostics import Evaluations, advice, is_hopeless, label, warning
 
 
 def history(*losses: tuple[float | None, float | None]) -> Evaluations:

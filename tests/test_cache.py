@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chargen.cache import cached_ids, kept
-from chargen.corpus import encode_corpus, tokenize
+from chargen.data.corpus import encode_corpus, tokenize
 from chargen.errors import CorpusError
-from chargen.storage import cache_folder
+from chargen.storage.cache import cached_ids, kept
+from chargen.storage.files import cache_folder
 from tests.conftest import text_of
 
 KEY = "0" * 64
@@ -104,7 +104,7 @@ def test_ids_take_no_more_room_than_they_need(letters: str, size: int) -> None:
 
 
 def test_long_lines_are_cut_for_subwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chargen.corpus.LONGEST_LINE", 100)
+    monkeypatch.setattr("chargen.data.corpus.LONGEST_LINE", 100)
     content = ("a very long line of words " * 40 + "\n") * 3
     corpus = tokenize(text_of(content, "bpe"), 0.0)
     assert corpus.tokenizer.decode(corpus.train.tolist()) == content

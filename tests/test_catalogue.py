@@ -16,8 +16,8 @@ from typing import ClassVar
 
 import pytest
 
-from chargen import catalogue as module
-from chargen.catalogue import Entry, catalogue, fetch
+from chargen.data import catalogue as module
+from chargen.data.catalogue import Entry, catalogue, fetch
 from chargen.errors import DownloadError
 from tests.conftest import Run
 

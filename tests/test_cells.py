@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from chargen.cells import CELL_CLASSES, Cell, State
-from chargen.cells.scan import scan
 from chargen.config import CELLS, TrainConfig
+from chargen.model.cells import CELL_CLASSES, Cell, State
+from chargen.model.cells.scan import scan
 
 KINDS = list(CELLS)
 B, T, INPUTS, H = 3, 11, 5, 7  # lanes, steps, inputs, hidden units

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chargen.charts import Chart, Series, as_text, check_picture, save, sparkline
+from chargen.display.charts import Chart, Series, as_text, check_picture, save, sparkline
+from chargen.display.output import visible
 from chargen.errors import ChargenError, ConfigError
-from chargen.output import visible
 
 FALLING = Series("falling", (1, 2, 3, 4), (8, 4, 2, 1))
 RISING = Series("rising", (1, 2, 3, 4), (1, 2, 4, 8))

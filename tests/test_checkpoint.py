@@ -15,8 +15,10 @@ import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chargen import checkpoint, runs
-from chargen.checkpoint import (
+from chargen.config import CELLS, ModelConfig, parse_stack
+from chargen.errors import ChargenError, CheckpointError, ConfigError
+from chargen.storage import checkpoint, runs
+from chargen.storage.checkpoint import (
     ModelHeader,
     load_resume,
     load_weights,
@@ -28,8 +30,6 @@ from chargen.checkpoint import (
     weight_shapes,
     write_tensors,
 )
-from chargen.config import CELLS, ModelConfig, parse_stack
-from chargen.errors import ChargenError, CheckpointError, ConfigError
 from chargen.tokenizers import build_tokenizer
 
 PATH = Path("model.safetensors")
@@ -88,7 +88,7 @@ def test_the_header_is_canonical_json_under_one_key() -> None:
 
 
 def test_weights_have_the_names_and_shapes_of_torch() -> None:
-    from chargen.model import LanguageModel
+    from chargen.model.language_model import LanguageModel
 
     shapes = {name: tuple(p.shape) for name, p in LanguageModel(CONFIG).named_parameters()}
     assert weight_shapes(CONFIG) == shapes

@@ -8,12 +8,18 @@ from typing import Any
 import pytest
 import torch
 
-from chargen import choosing
-from chargen.checkpoint import count_weights
-from chargen.choosing import Choice, choose, dropout_for, embedding_for, weight_drop_for
 from chargen.config import PRESETS, LayerConfig, ModelConfig, TrainConfig, format_stack
-from chargen.corpus import tokenize
-from chargen.planning import Costs, Reading
+from chargen.data.corpus import tokenize
+from chargen.storage.checkpoint import count_weights
+from chargen.training import configuration as choosing
+from chargen.training.configuration import (
+    Choice,
+    choose,
+    dropout_for,
+    embedding_for,
+    weight_drop_for,
+)
+from chargen.training.plan import Costs, Reading
 from tests.conftest import text_of
 
 STACKS = tuple((LayerConfig("lstm", hidden),) * layers for layers, hidden in PRESETS.values())

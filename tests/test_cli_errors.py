@@ -173,10 +173,10 @@ def test_debug_shows_the_traceback_of_an_error(chargen: Run) -> None:
 @pytest.mark.parametrize("error", ["ValueError('x')", "OSError(5, 'x')", "KeyError('x')"])
 def test_an_error_of_ours_shows_as_a_bug(with_model: Path, error: str) -> None:
     inject = (
-        "import chargen.writing, chargen.cli\n"
+        "import chargen.sampling.decoding, chargen.cli\n"
         "def fail(*args, **kwargs):\n"
         f"    raise {error}\n"
-        "chargen.writing.draw = fail\n"
+        "chargen.sampling.decoding.draw = fail\n"
         "chargen.cli.main()\n"
     )
     done = run([sys.executable, "-c", inject, "sample", "-n", "5"], text=True)

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from chargen.sampler import load
-from chargen.surprise import by_line, surprises
+from chargen.evaluation.surprisal import by_line, surprises
+from chargen.sampling.sampler import load
 from tests.conftest import Run, write
 from tests.processes import finish
 from tests.screen import Watched
@@ -191,5 +191,5 @@ def test_reading_needs_no_torch(chargen: Run) -> None:
     for args in (("next",), ("heat", "text.txt", "--html", "a.html")):
         done = chargen(*args, env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"})
         assert done.returncode == 0
-        assert "chargen.surprise" in done.stderr
+        assert "chargen.evaluation.surprisal" in done.stderr
         assert not re.search(r"\| +torch\b", done.stderr)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chargen.checkpoint import read_model_header
 from chargen.cli.settings import read_settings, to_toml
 from chargen.cli.train import candidates
 from chargen.config import PRESETS, format_stack
 from chargen.errors import ConfigError
+from chargen.storage.checkpoint import read_model_header
 from tests.conftest import Run, write
 
 QUICK = ("--threads", "1", "--steps", "2", "--name", "a", "--force", "-q", "--precision", "float32")

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import chargen
-from chargen.output import visible
+from chargen.display.output import visible
 from tests.conftest import needs_torch, write
 from tests.processes import reap
 

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from chargen.cli import app
 from chargen.cli.compare import compare
-from chargen.comparison import best_of, differences, learning_curves, read_entry
 from chargen.errors import CheckpointError
+from chargen.evaluation.comparison import best_of, differences, learning_curves, read_entry
 from tests.conftest import Run, write
 from tests.test_info import FOREIGN, save
 

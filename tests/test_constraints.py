@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chargen.constraints import (
+from chargen.errors import ConfigError
+from chargen.sampling.constraints import (
     Constraint,
     automata,
     both,
@@ -18,8 +19,7 @@ from chargen.constraints import (
     regex_constraint,
     words_constraint,
 )
-from chargen.constraints.automata import alphabet_of
-from chargen.errors import ConfigError
+from chargen.sampling.constraints.automata import alphabet_of
 from chargen.tokenizers import build_tokenizer
 from tests.test_copies import longest_copy, source
 from tests.test_patterns import PATTERNS

@@ -12,12 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chargen.checkpoint import COPIES
-from chargen.constraints import (
+from chargen.errors import CheckpointError, ConfigError
+from chargen.sampling.constraints import (
     no_copy_constraint,
 )
-from chargen.constraints.copies import CopyIndex, build_index, load_index, polynomials, save_index
-from chargen.errors import CheckpointError, ConfigError
+from chargen.sampling.constraints.copies import (
+    CopyIndex,
+    build_index,
+    load_index,
+    polynomials,
+    save_index,
+)
+from chargen.storage.checkpoint import COPIES
 from chargen.tokenizers import build_tokenizer
 from tests.walks import KINDS, spell, tokenizer, walk
 
@@ -106,7 +112,7 @@ def test_every_window_is_found_however_the_text_is_cut(
 
 @given(codes=st.lists(st.integers(0, 0x10FFFF), max_size=30), window=st.integers(1, 20))
 def test_polynomials_are_those_of_the_definition(codes: list[int], window: int) -> None:
-    from chargen.constraints.copies import ALL, BASE
+    from chargen.sampling.constraints.copies import ALL, BASE
 
     expected = [
         sum(code * BASE ** (window - 1 - j) for j, code in enumerate(codes[i : i + window])) & ALL
@@ -143,7 +149,7 @@ def test_an_index_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_an_index_that_is_none_is_noticed(tmp_path: Path) -> None:
-    from chargen.checkpoint import write_tensors
+    from chargen.storage.checkpoint import write_tensors
 
     write_tensors(tmp_path / COPIES, {"words": np.zeros(0, np.uint64)}, {"kind": "copies"})
     with pytest.raises(CheckpointError, match="holds no index"):

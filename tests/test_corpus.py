@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chargen import corpus as corpora_module
 from chargen.config import ReadConfig
-from chargen.corpus import Lanes, Text, count_characters, fit_lanes, read_text, tokenize
+from chargen.data import corpus as corpora_module
+from chargen.data.corpus import Lanes, Text, count_characters, fit_lanes, read_text, tokenize
+from chargen.data.sources import folded
 from chargen.errors import ConfigError, CorpusError
-from chargen.sources import folded
 from tests.conftest import content_of, text_of
 
 

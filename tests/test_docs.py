@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import typer
 
-from chargen.cells import CELL_CLASSES
 from chargen.config import CELLS
+from chargen.model.cells import CELL_CLASSES
 from tests.conftest import write
 from tests.processes import finish
-from tests.test_layers import RANK
+from tests.test_layers import ROOMS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -39,7 +39,7 @@ def test_the_tree_names_every_module_and_nothing_else() -> None:
     package = ROOT / "chargen"
     there = {p.name + "/" * p.is_dir() for p in package.iterdir() if not p.name.startswith("__")}
     assert named == there - {"py.typed"}
-    order = [RANK[name] for name in re.findall(r"^  (\w+)", tree, re.MULTILINE)]
+    order = [ROOMS.index(name) for name in re.findall(r"^  (\w+)", tree, re.MULTILINE)]
     assert order == sorted(order)  # each line may import those below it
     tops = set(re.findall(r"^(\S+/)", tree, re.MULTILINE))
     for top in tops:

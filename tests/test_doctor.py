@@ -376,8 +376,8 @@ def test_programs_that_end_or_may_not_be_seen_are_passed_over(
 def test_a_figure_that_cannot_be_measured_is_unknown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from chargen import probe
     from chargen.cli.doctor import doctor
+    from chargen.training import probe
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no")

@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import pytest
 
-from chargen.checkpoint import ModelHeader, read_model_header, save_model, weight_shapes
 from chargen.config import CELLS, ModelConfig, parse_stack
 from chargen.engine import make_engine, open_engine
 from chargen.engine.graph import build_graph
@@ -16,6 +15,7 @@ from chargen.engine.onnx import OnnxEngine, saturates
 from chargen.errors import CheckpointError, ConfigError, DeviceError
 from chargen.machine import count_cores
 from chargen.machine.torch import find_device
+from chargen.storage.checkpoint import ModelHeader, read_model_header, save_model, weight_shapes
 from chargen.tokenizers import build_tokenizer
 
 STACKS = [*(f"{kind}:12" for kind in CELLS), "gru:12,lstm:7,rnn:9", "gru-norm:7,minlstm:9"]

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 import chargen as package
-from chargen.export import to_onnx
+from chargen.engine.export import to_onnx
 from tests.conftest import Run
 from tests.processes import finish
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chargen.config import SampleConfig
 from chargen.errors import ConfigError
-from chargen.filters import (
+from chargen.sampling.filters import (
     Passages,
     Scores,
     draw,

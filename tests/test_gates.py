@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from chargen.charts import save_figure
-from chargen.checkpoint import ModelHeader, save_model
 from chargen.cli.inspect_units import gates
 from chargen.config import LayerConfig, ModelConfig, TrainConfig, parse_stack
-from chargen.corpus import Corpus, encode_corpus
+from chargen.data.corpus import Corpus, encode_corpus
+from chargen.display.charts import save_figure
 from chargen.inspection.gates import MEANINGS, Saturation, charts, draw, saturation
-from chargen.model import LanguageModel
+from chargen.model.language_model import LanguageModel
+from chargen.storage.checkpoint import ModelHeader, save_model
 from chargen.tokenizers import build_tokenizer
 from tests.conftest import text_of, write
 

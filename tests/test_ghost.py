@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from chargen.config import SampleConfig
 from chargen.errors import TokenizerError
+from chargen.evaluation.surprisal import surprises
 from chargen.repl.ghost import STRIDE, Foresight
-from chargen.sampler import Sampler, load
-from chargen.surprise import surprises
+from chargen.sampling.sampler import Sampler, load
 from chargen.tokenizers import build_tokenizer
 from tests.hashing import ALPHABET, hashing, steps
 

@@ -12,9 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from chargen.checkpoint import count_weights
 from chargen.config import CELLS, ModelConfig, TrainConfig, parse_stack
-from chargen.corpus import Corpus, tokenize
+from chargen.data.corpus import Corpus, tokenize
 from chargen.errors import CorpusError
 from chargen.inspection import trial
 from chargen.inspection.gradients import (
@@ -25,7 +24,8 @@ from chargen.inspection.gradients import (
     states_of,
 )
 from chargen.inspection.trial import fitted, train_alike
-from chargen.model import LanguageModel
+from chargen.model.language_model import LanguageModel
+from chargen.storage.checkpoint import count_weights
 from tests.conftest import Run, text_of, write
 
 VOCAB = 11

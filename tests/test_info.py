@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chargen.anatomy import UNITS, describe, parts, readable, state_memory, training_memory
-from chargen.checkpoint import (
+from chargen.cli.info import info
+from chargen.config import CELLS, OPTIMIZERS, PRECISIONS, ModelConfig, parse_stack
+from chargen.model.summary import UNITS, describe, parts, readable, state_memory, training_memory
+from chargen.storage.checkpoint import (
     ModelHeader,
     cell_shapes,
     count_weights,
@@ -20,8 +22,6 @@ from chargen.checkpoint import (
     save_model,
     weight_shapes,
 )
-from chargen.cli.info import info
-from chargen.config import CELLS, OPTIMIZERS, PRECISIONS, ModelConfig, parse_stack
 from chargen.tokenizers.byte import ByteTokenizer
 from tests.conftest import Run, write
 

@@ -13,13 +13,13 @@ import torch
 
 from chargen import machine
 from chargen.config import ModelConfig, TrainConfig, parse_stack
-from chargen.corpus import tokenize
-from chargen.events import Ended
-from chargen.facts import facts
-from chargen.job import resumed_job
+from chargen.data.corpus import tokenize
 from chargen.machine import OtherLoad, bound_spinning, count_cores, thread_options
 from chargen.machine import torch as torch_side
-from chargen.planning import measure
+from chargen.training.events import Ended
+from chargen.training.facts import facts
+from chargen.training.plan import measure
+from chargen.training.run_state import resumed_job
 from tests.conftest import text_of
 from tests.sitting import CPU, PLAN, begin, sit
 
@@ -123,11 +123,11 @@ def without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
         assert precision == "float32", "tried again"
         return autocast(device, precision)
 
-    for module in ("planning", "choosing", "job"):
+    for module in ("training.plan", "training.configuration", "training.run_state"):
         for name, value in (("can_run", lambda p, _: p == "float32"),):
             monkeypatch.setattr(f"chargen.{module}.{name}", value, raising=False)
         monkeypatch.setattr(f"chargen.{module}.runnable", lambda p, _: "float32", raising=False)
-    for module in ("planning", "learner", "trainer"):
+    for module in ("training.plan", "training.learner", "training.trainer"):
         monkeypatch.setattr(f"chargen.{module}.autocast", refusing)
 
 
@@ -135,7 +135,7 @@ def without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("asked", ["auto", "bfloat16", "float32"])
 @pytest.mark.parametrize("stack", ["lstm:8", "lstm-peephole:8", "gru:8"])
 def test_where_bfloat16_does_not_run_float32_does(asked: str, stack: str, prose: str) -> None:
-    from chargen.choosing import _why_plan
+    from chargen.training.configuration import _why_plan
 
     corpus = tokenize(text_of(prose[:3000]), 0.1)
     model = ModelConfig(corpus.tokenizer.vocab_size, parse_stack(stack), 4)
@@ -168,7 +168,7 @@ def test_a_run_from_a_better_machine_goes_on_in_float32_and_says_so(
 
 
 def save_plan(run: Path, plan: Any) -> None:
-    from chargen.checkpoint import load_resume, save_resume
+    from chargen.storage.checkpoint import load_resume, save_resume
 
     tensors, header, _ = load_resume(run)
     save_resume(run, tensors, {**header, "plan": plan.to_json()})
@@ -194,12 +194,12 @@ def test_a_change_of_threads_is_written_into_the_plan(
         def took(self, seconds: float) -> None:
             self.threads = 3 - self.threads
 
-    monkeypatch.setattr("chargen.trainer.Pace", lambda *_, **__: Restless())
+    monkeypatch.setattr("chargen.training.trainer.Pace", lambda *_, **__: Restless())
     job = begin("run", prose, monkeypatch, plan=dataclasses.replace(PLAN), steps=4)
     ended = sit(job)[-1]
     assert isinstance(ended, Ended)
-    from chargen.checkpoint import load_resume
-    from chargen.planning import Plan
+    from chargen.storage.checkpoint import load_resume
+    from chargen.training.plan import Plan
 
     plan = Plan.from_json(load_resume(job.run).header["plan"])
     assert [plan.threads_at(step) for step in range(6)] == [1, 2, 1, 2, 1, 2]

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from chargen import measuring
-from chargen.checkpoint import read_model_header
 from chargen.config import CELLS, TOKENIZERS, ModelConfig, TrainConfig, parse_stack
-from chargen.corpus import Corpus, tokenize
+from chargen.data.corpus import Corpus, tokenize
 from chargen.engine import Engine, open_engine
-from chargen.evaluation import engine_of, score_counting, score_lanes, token_costs
-from chargen.heldout import whole_text
-from chargen.measuring import Costs, Score, carried, score, tempered, windows
-from chargen.model import LanguageModel
+from chargen.evaluation import protocols as measuring
+from chargen.evaluation.heldout import whole_text
+from chargen.evaluation.nll import engine_of, score_counting, score_lanes, token_costs
+from chargen.evaluation.protocols import Costs, Score, carried, score, tempered, windows
+from chargen.model.language_model import LanguageModel
+from chargen.storage.checkpoint import read_model_header
 from chargen.tokenizers import Ids
 from tests.conftest import text_of, write
 from tests.test_model import VOCAB, model_of

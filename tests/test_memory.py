@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from chargen import charts
-from chargen.checkpoint import read_model_header
 from chargen.cli import inspect_memory
-from chargen.corpus import Corpus, tokenize
+from chargen.data.corpus import Corpus, tokenize
+from chargen.display import charts
 from chargen.engine import Engine, Logits, State, open_engine
 from chargen.errors import CorpusError
-from chargen.heldout import measured_text
+from chargen.evaluation.heldout import measured_text
 from chargen.inspection import memory
 from chargen.inspection.memory import Known, Memory, measure_memory
+from chargen.storage.checkpoint import read_model_header
 from tests.conftest import Run, text_of, write
 
 

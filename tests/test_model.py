@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from chargen.config import CELLS, ModelConfig, TrainConfig, parse_stack
-from chargen.evaluation import token_costs
-from chargen.learner import Learner
+from chargen.evaluation.nll import token_costs
 from chargen.machine.torch import can_run
-from chargen.model import LanguageModel
-from chargen.recipe import LockedDropout, dropped_weights, learning_rate, make_optimizer
+from chargen.model.language_model import LanguageModel
+from chargen.training.learner import Learner
+from chargen.training.optimizer import LockedDropout, dropped_weights, learning_rate, make_optimizer
 
 STACKS = [*(f"{kind}:6" for kind in CELLS), "gru:7,lstm:5,rnn:4"]
 VOCAB = 11

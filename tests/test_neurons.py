@@ -15,12 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from chargen.cells import CELL_CLASSES
-from chargen.charts import save_figure
-from chargen.checkpoint import ModelHeader, read_model_header
 from chargen.cli.inspect_units import _passages, _show_passage, neurons
 from chargen.config import CELLS, LayerConfig, ModelConfig, TrainConfig
-from chargen.corpus import WARM, Corpus, encode_corpus
+from chargen.data.corpus import WARM, Corpus, encode_corpus
+from chargen.display.charts import save_figure
 from chargen.engine import Engine, make_engine
 from chargen.errors import ConfigError
 from chargen.inspection.features import FEATURES, measure
@@ -41,7 +39,9 @@ from chargen.inspection.neurons import (
 )
 from chargen.inspection.passages import COLUMNS, LENGTH, Passage, colour, draw, lines, passage
 from chargen.inspection.passages import width as columns_of
-from chargen.model import LanguageModel
+from chargen.model.cells import CELL_CLASSES
+from chargen.model.language_model import LanguageModel
+from chargen.storage.checkpoint import ModelHeader, read_model_header
 from chargen.tokenizers import build_tokenizer
 from tests.conftest import run_chargen, text_of, write
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chargen.ngram import KneserNey, discounts
+from chargen.evaluation.ngram import KneserNey, discounts
 
 V, ORDER = 5, 4
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chargen.output import visible
-from chargen.page import make_page
-from chargen.surprise import Guess, Weighed, surprises
+from chargen.cli.page import make_page
+from chargen.display.output import visible
+from chargen.evaluation.surprisal import Guess, Weighed, surprises
 from tests.hashing import hashing
 from tests.processes import run
 from tests.walks import tokenizer

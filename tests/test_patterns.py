@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chargen.constraints import (
+from chargen.errors import ConfigError
+from chargen.sampling.constraints import (
     automata,
     code_range,
     patterns,
     regex_constraint,
 )
-from chargen.errors import ConfigError
 from chargen.tokenizers import build_tokenizer
 from tests.walks import KINDS, LETTERS, spell, texts, tokenizer, walk
 

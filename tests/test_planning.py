@@ -4,8 +4,16 @@ import pytest
 import torch
 
 from chargen.config import ModelConfig, TrainConfig, parse_stack
-from chargen.corpus import tokenize
-from chargen.planning import Costs, Plan, Reading, _evaluations, budget_steps, make_plan, measure
+from chargen.data.corpus import tokenize
+from chargen.training.plan import (
+    Costs,
+    Plan,
+    Reading,
+    _evaluations,
+    budget_steps,
+    make_plan,
+    measure,
+)
 from tests.conftest import text_of
 
 PLAN = Plan("float32", ((2, 0.02), (1, 0.03)), 8, 32, ((0, 100, 0.0, 2),), 10, None, 0.5)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from chargen.config import SampleConfig
 from chargen.errors import ChargenError
+from chargen.evaluation.surprisal import Weighed
 from chargen.repl import DEFAULTS, FOLLOW, READ, Session, commands
 from chargen.repl.commands import COMMANDS, Heat, Leave, Said, Writing, answer, is_live
-from chargen.surprise import Weighed
 from tests.conftest import Run, write
 from tests.hashing import hashing, steps
 from tests.processes import finish

@@ -20,16 +20,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from chargen.checkpoint import load_weights, read_metrics, read_model_header
-from chargen.corpus import Corpus, tokenize
+from chargen.data.corpus import Corpus, tokenize
 from chargen.engine import open_engine
 from chargen.errors import CheckpointError, CorpusError
-from chargen.heldout import own_corpus
-from chargen.measuring import Costs, Progress, carried
-from chargen.measuring.adaptation import SEGMENT, Adapter, Setting, tune
-from chargen.measuring.baselines import best_weight, mixed, packed
-from chargen.measuring.report import Report, Wanted, contains, halves, report
-from chargen.model import LanguageModel
+from chargen.evaluation.baselines import best_weight, mixed, packed
+from chargen.evaluation.dynamic import SEGMENT, Adapter, Setting, tune
+from chargen.evaluation.heldout import own_corpus
+from chargen.evaluation.protocols import Costs, Progress, carried
+from chargen.evaluation.report import Report, Wanted, contains, halves, report
+from chargen.model.language_model import LanguageModel
+from chargen.storage.checkpoint import load_weights, read_metrics, read_model_header
 from tests.conftest import Run, text_of, write
 
 # -- baselines ----------------------------------------------------------------------------
@@ -297,7 +297,7 @@ def test_eval_refuses_in_one_line(
 
 
 def test_costs_without_guesses_have_no_accuracy(small: tuple[Path, Corpus]) -> None:
-    from chargen.measuring import score
+    from chargen.evaluation.protocols import score
 
     corpus = small[1]
     assert score(Costs(np.ones(len(corpus.validation))), corpus).accuracy is None

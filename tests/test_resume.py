@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chargen.checkpoint import (
+from chargen.config import ReadConfig, TrainConfig, parse_stack
+from chargen.data.corpus import tokenize
+from chargen.errors import CheckpointError
+from chargen.machine.torch import can_run
+from chargen.storage.checkpoint import (
     load_resume,
     load_weights,
     read_metrics,
     read_model_header,
     save_resume,
 )
-from chargen.config import ReadConfig, TrainConfig, parse_stack
-from chargen.corpus import tokenize
-from chargen.errors import CheckpointError
-from chargen.events import Ended, Stopped, Warned
-from chargen.job import new_job, resumed_job
-from chargen.machine.torch import can_run
-from chargen.planning import Plan
-from chargen.runs import new_run_folder
+from chargen.storage.runs import new_run_folder
+from chargen.training.events import Ended, Stopped, Warned
+from chargen.training.plan import Plan
+from chargen.training.run_state import new_job, resumed_job
 from tests.conftest import text_of
 from tests.sitting import CPU, PLAN, begin, give_plan, resume, sit
 

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import chargen
-from chargen.beam import most_likely
-from chargen.checkpoint import load_weights, read_model_header
 from chargen.config import SampleConfig
 from chargen.engine import State
 from chargen.errors import ConfigError
-from chargen.filters import probabilities
-from chargen.sampler import PROMPT_CHUNK, Sampler
+from chargen.sampling.beam import most_likely
+from chargen.sampling.decoding import Sample
+from chargen.sampling.filters import probabilities
+from chargen.sampling.sampler import PROMPT_CHUNK, Sampler
+from chargen.storage.checkpoint import load_weights, read_model_header
 from chargen.tokenizers import Tokenizer, build_tokenizer
-from chargen.writing import Sample
 
 # -- writing ------------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from chargen.checkpoint import load_resume
 from chargen.cli.train import Signals
+from chargen.storage.checkpoint import load_resume
 from tests.conftest import start_training
 
 RUN = Path("checkpoints/a")

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chargen import sources
 from chargen.config import ReadConfig
-from chargen.corpus import read_text
+from chargen.data import sources
+from chargen.data.corpus import read_text
+from chargen.data.sources import Source, find_sources, text_pieces
 from chargen.errors import ChargenError, CorpusError, TokenizerError
-from chargen.sources import Source, find_sources, text_pieces
 from tests.conftest import write
 
 LINES = "first line\nzweite Zeile, größer\n三行目\n" * 50

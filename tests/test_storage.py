@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from chargen import storage
 from chargen.errors import StorageError
-from chargen.storage import append_line, make_folder, write_whole
+from chargen.storage import files as storage
+from chargen.storage.files import append_line, make_folder, write_whole
 
 
 def test_a_file_is_replaced_whole_and_nothing_is_left_aside() -> None:

@@ -11,21 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chargen import repl, surprise
-from chargen.corpus import Corpus
+from chargen import repl
+from chargen.data.corpus import Corpus
 from chargen.engine import State
 from chargen.errors import TokenizerError
-from chargen.filters import log_probabilities
-from chargen.measuring import carried, score
-from chargen.repl import Session
-from chargen.sampler import PROMPT_CHUNK, Place, Sampler, load
-from chargen.surprise import (
+from chargen.evaluation import surprisal as surprise
+from chargen.evaluation.protocols import carried, score
+from chargen.evaluation.surprisal import (
     Weighed,
     best_guesses,
     by_line,
     by_word,
     surprises,
 )
+from chargen.repl import Session
+from chargen.sampling.filters import log_probabilities
+from chargen.sampling.sampler import PROMPT_CHUNK, Place, Sampler, load
 from chargen.tokenizers import build_tokenizer
 from tests.hashing import Hashing, hashing, steps
 from tests.walks import KINDS, tokenizer
@@ -104,7 +105,7 @@ def test_any_chunks_give_the_same_values(
 ) -> None:
     sampler = load(trained / "small" / "model.safetensors", threads=1)
     whole = list(surprises(sampler, prose[:600], guesses=3))
-    monkeypatch.setattr("chargen.surprise.PROMPT_CHUNK", chunk)
+    monkeypatch.setattr("chargen.evaluation.surprisal.PROMPT_CHUNK", chunk)
     monkeypatch.setattr(surprise, "PART", 50)
     cut = list(surprises(sampler, prose[:600], guesses=3))
     assert [w.text for w in cut] == [w.text for w in whole]

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from chargen.checkpoint import load_resume, read_metrics
 from chargen.errors import ConfigError
-from chargen.team import ALONE, Team
+from chargen.storage.checkpoint import load_resume, read_metrics
+from chargen.training.processes import ALONE, Team
 from tests.conftest import Run, write
 from tests.processes import run
 

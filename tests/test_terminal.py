@@ -21,7 +21,7 @@ from chargen.repl.assist import Alternatives, remaining, unslashed
 from chargen.repl.conversation import Conversation
 from chargen.repl.keys import first_word
 from chargen.repl.screen import cut, fitting, heat_style
-from chargen.sampler import load
+from chargen.sampling.sampler import load
 from tests.conftest import run_chargen, write
 from tests.hashing import hashing
 from tests.processes import finish

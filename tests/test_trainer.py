@@ -9,24 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chargen import job as jobs
-from chargen import trainer as trainers
-from chargen.checkpoint import (
+from chargen.data.corpus import tokenize
+from chargen.errors import TrainingError
+from chargen.evaluation.nll import FINAL, engine_of, score_lanes
+from chargen.evaluation.protocols import carried, score
+from chargen.machine import anonymous_memory
+from chargen.model.language_model import LanguageModel
+from chargen.storage.checkpoint import (
     load_resume,
     load_weights,
     read_metrics,
     read_model_header,
 )
-from chargen.corpus import tokenize
-from chargen.errors import TrainingError
-from chargen.evaluation import FINAL, engine_of, score_lanes
-from chargen.events import Ended, Evaluated, Progressed, Started, Stopped, Warned
-from chargen.facts import facts, shortened
-from chargen.machine import anonymous_memory
-from chargen.measuring import carried, score
-from chargen.model import LanguageModel
-from chargen.planning import Plan
-from chargen.trainer import Trainer
+from chargen.training import run_state as jobs
+from chargen.training import trainer as trainers
+from chargen.training.events import Ended, Evaluated, Progressed, Started, Stopped, Warned
+from chargen.training.facts import facts, shortened
+from chargen.training.plan import Plan
+from chargen.training.trainer import Trainer
 from tests.conftest import text_of
 from tests.sitting import PLAN, begin, resume, sit
 
@@ -118,7 +118,7 @@ def test_the_best_model_is_kept_when_later_ones_are_worse(
         score = score_lanes(*args)
         return dataclasses.replace(score, nats=score.tokens * len(calls))
 
-    monkeypatch.setattr("chargen.trainer.score_lanes", worse_each_time)
+    monkeypatch.setattr("chargen.training.trainer.score_lanes", worse_each_time)
     events = sit(job)
     assert [event.best for event in events if isinstance(event, Evaluated)] == [True, False, False]
     assert read_model_header(job.run / "model.safetensors").training["best_val_loss"] == 1
@@ -135,7 +135,7 @@ def test_a_run_that_can_only_get_worse_ends_and_says_why(
         return dataclasses.replace(score, nats=score.tokens * 1.1 ** len(calls))
 
     calls: list[int] = []
-    monkeypatch.setattr("chargen.trainer.score_lanes", rising)
+    monkeypatch.setattr("chargen.training.trainer.score_lanes", rising)
     plan = dataclasses.replace(PLAN, schedule=((0, 100, 0.0, 1),), evaluate_every=4)
     events = sit(begin("run", prose, monkeypatch, plan=plan, steps=100, patience=4))
     words = [event.words for event in events if isinstance(event, Warned)]

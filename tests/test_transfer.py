@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from chargen.checkpoint import load_weights, read_model_header
 from chargen.config import ModelConfig, parse_stack
-from chargen.model import LanguageModel
+from chargen.model.language_model import LanguageModel
+from chargen.storage.checkpoint import load_weights, read_model_header
 from chargen.tokenizers import build_tokenizer
-from chargen.transfer import grown, transferred
+from chargen.training.fine_tuning import grown, transferred
 from tests.conftest import Run, write
 
 OLD, NEW = "abc xyz", "aqc éx\n"

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chargen.constraints import (
+from chargen.errors import ConfigError
+from chargen.sampling.constraints import (
     Constraint,
     words_constraint,
 )
-from chargen.constraints.wordlist import words_of
-from chargen.errors import ConfigError
+from chargen.sampling.constraints.wordlist import words_of
 from chargen.tokenizers import build_tokenizer
 from tests.walks import KINDS, LETTERS, spell, texts, tokenizer, walk
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from chargen.constraints import (
+from chargen.sampling.constraints import (
     Constraint,
 )
 from chargen.tokenizers import Tokenizer, build_tokenizer

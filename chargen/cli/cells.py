@@ -10,7 +10,7 @@ from chargen.machine.torch import need_torch
 def cells() -> None:
     """List the cells that --cell and --stack take, with equations, sources and parameters."""
     need_torch("chargen cells")
-    from chargen.cells import CELL_CLASSES
+    from chargen.model.cells import CELL_CLASSES
 
     for number, (name, cell) in enumerate(CELL_CLASSES.items()):
         text = (inspect.getdoc(cell) or "").replace("::\n\n", "").replace("``", "")

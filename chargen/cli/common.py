@@ -61,7 +61,7 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             raise leaving(130) from None
         except BrokenPipeError:
-            from chargen.output import leave_closed_pipe
+            from chargen.display.output import leave_closed_pipe
 
             leave_closed_pipe()
             raise typer.Exit(0) from None

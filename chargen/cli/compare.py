@@ -13,7 +13,7 @@ from chargen.cli import common
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from chargen.comparison import Entry
+    from chargen.evaluation.comparison import Entry
 
 NAMES = 20  # columns of the names of the rows
 COLUMN, WIDEST = 15, 30  # columns of a run: so many at least, and at most
@@ -30,8 +30,8 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON array.")] = False,
 ) -> None:
     """Compare runs: size, time, losses, learning curves."""
-    from chargen.charts import as_text, check_picture, save
-    from chargen.comparison import learning_curves
+    from chargen.display.charts import as_text, check_picture, save
+    from chargen.evaluation.comparison import learning_curves
 
     if plot:
         check_picture(plot)
@@ -39,7 +39,7 @@ def compare(
     if as_json:
         print(json.dumps(_numbers(entries), indent=2))
     else:
-        from chargen.output import visible
+        from chargen.display.output import visible
 
         _show_table(entries)
         print(f"\n{visible(as_text(learning_curves(entries)))}")
@@ -49,11 +49,11 @@ def compare(
 
 def _entries(names: list[str]) -> list[Entry]:
     """Return the runs of these names, or the newest; of those a damaged one is passed over."""
-    from chargen.checkpoint import MODEL
-    from chargen.comparison import MOST, read_entry
     from chargen.config import require
     from chargen.errors import CheckpointError
-    from chargen.runs import find_model, list_runs
+    from chargen.evaluation.comparison import MOST, read_entry
+    from chargen.storage.checkpoint import MODEL
+    from chargen.storage.runs import find_model, list_runs
 
     require(len(names) <= MOST, "number of runs", len(names), f"1 to {MOST}")
     if names:
@@ -70,7 +70,7 @@ def _entries(names: list[str]) -> list[Entry]:
 def _numbers(entries: list[Entry]) -> list[dict[str, object]]:
     from dataclasses import asdict
 
-    from chargen.comparison import best_of
+    from chargen.evaluation.comparison import best_of
 
     best = best_of(entries)
     return [
@@ -81,9 +81,9 @@ def _numbers(entries: list[Entry]) -> list[dict[str, object]]:
 
 def _show_table(entries: list[Entry]) -> None:
     """Show a column a run, as many side by side as fit."""
-    from chargen.comparison import best_of, differences
-    from chargen.console import stdout
-    from chargen.output import visible
+    from chargen.cli.console import stdout
+    from chargen.display.output import visible
+    from chargen.evaluation.comparison import best_of, differences
 
     console, best = stdout(), best_of(entries)
     fitting = max(1, (console.width - NAMES) // COLUMN)
@@ -101,7 +101,7 @@ def _table(entries: list[Entry], best: Entry | None, width: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from chargen.output import visible
+    from chargen.display.output import visible
 
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(style="cyan", no_wrap=True)
@@ -116,7 +116,7 @@ def _table(entries: list[Entry], best: Entry | None, width: int) -> Table:
 
 def _column(entry: Entry, best: bool) -> dict[str, str]:
     """Return what the table says of a run, by the names of its rows."""
-    from chargen.console import clock
+    from chargen.cli.console import clock
 
     mark = (" best" if best else "") if entry.finished else " so far"
     fresh = entry.nats_per_token_fresh_windows

@@ -12,7 +12,7 @@ from chargen.cli import common
 from chargen.config import ReadConfig, unescape
 
 if TYPE_CHECKING:
-    from chargen.catalogue import Entry
+    from chargen.data.catalogue import Entry
 
 corpus = typer.Typer(help="Look at texts, and fetch published ones.", no_args_is_help=True)
 
@@ -29,9 +29,9 @@ def stats(
 ) -> None:
     """Show how large a text is, what it is made of, and what it can teach."""
     fetch_missing(files)
-    from chargen.console import waiting
-    from chargen.corpus import read_text
-    from chargen.statistics import describe
+    from chargen.cli.console import waiting
+    from chargen.data.corpus import read_text
+    from chargen.data.statistics import describe
 
     with waiting("reading the text"):
         text = read_text(
@@ -49,7 +49,7 @@ def stats(
     if as_json:
         print(json.dumps(facts, indent=2))
         return
-    from chargen.console import facts_table, stdout
+    from chargen.cli.console import facts_table, stdout
 
     stdout().print(
         facts_table((name.replace("_", " "), _words(value)) for name, value in facts.items())
@@ -64,9 +64,9 @@ def _words(fact: object) -> str:
 @common.reported
 def show_list() -> None:
     """List the texts that can be fetched, and the built-in ones."""
-    from chargen.catalogue import catalogue
-    from chargen.console import facts_table, stdout
-    from chargen.sources import BUILTIN
+    from chargen.cli.console import facts_table, stdout
+    from chargen.data.catalogue import catalogue
+    from chargen.data.sources import BUILTIN
 
     rows = [(name, "comes with Python") for name in BUILTIN]
     rows += [
@@ -80,7 +80,7 @@ def show_list() -> None:
 @common.reported
 def fetch(name: Annotated[str, typer.Argument(help="One of chargen corpus list.")]) -> None:
     """Fetch a published text into ./corpora, checked bit for bit."""
-    from chargen.catalogue import catalogue
+    from chargen.data.catalogue import catalogue
     from chargen.errors import ConfigError
 
     if name not in catalogue():
@@ -90,7 +90,7 @@ def fetch(name: Annotated[str, typer.Argument(help="One of chargen corpus list."
 
 def fetch_missing(names: list[str]) -> None:
     """Fetch those of a command's texts that are neither here nor built in."""
-    from chargen.catalogue import catalogue
+    from chargen.data.catalogue import catalogue
 
     for name in names:
         if name in catalogue() and not Path(name).exists():
@@ -98,8 +98,8 @@ def fetch_missing(names: list[str]) -> None:
 
 
 def _fetched(entry: Entry) -> Path:
-    from chargen.catalogue import fetch as fetch_entry
-    from chargen.console import download
+    from chargen.cli.console import download
+    from chargen.data.catalogue import fetch as fetch_entry
 
     with download(entry.name, entry.bytes) as progress:
         return fetch_entry(entry, progress)

@@ -27,9 +27,9 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
     """Show what this machine is, how fast it is, and what is off; for bug reports."""
-    from chargen.console import waiting
+    from chargen.cli.console import waiting
     from chargen.machine.report import advice, look
-    from chargen.storage import cache_folder, runs_folder
+    from chargen.storage.files import cache_folder, runs_folder
 
     with waiting("looking at this machine", "json" if as_json else "words"):
         facts = look({"checkpoints": runs_folder(), "cache": cache_folder()})
@@ -43,7 +43,7 @@ def doctor(
 
 def _speeds() -> dict[str, Any] | None:
     """Return the speed of this machine; None where something breaks, which is said."""
-    from chargen.probe import speeds
+    from chargen.training.probe import speeds
 
     try:
         return speeds()
@@ -56,7 +56,7 @@ def _show(facts: dict[str, Any]) -> None:
     """Show facts in aligned rows under titles: wrapped in a terminal, a line each in a pipe."""
     from rich.text import Text
 
-    from chargen.console import stdout
+    from chargen.cli.console import stdout
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # no path may be too strange for a locale
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -75,7 +75,7 @@ def _row(console: Console, name: str, words: str) -> None:
     """Write words beside a name; what does not fit goes on below."""
     from rich.text import Text
 
-    from chargen.output import visible
+    from chargen.display.output import visible
 
     text, width = Text(visible(words)), max(20, console.width - len(name))
     lines = text.wrap(console, width, overflow="fold") if console.is_terminal else [text]
@@ -163,7 +163,7 @@ def _speed(name: str, by_threads: dict[str, float | None]) -> str:
 
 
 def _size(size: int | None) -> str:
-    from chargen.anatomy import readable
+    from chargen.model.summary import readable
 
     return "unknown" if size is None else readable(size)
 

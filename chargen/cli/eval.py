@@ -14,10 +14,10 @@ from chargen.errors import CheckpointError, ConfigError
 from chargen.machine.torch import need_torch
 
 if TYPE_CHECKING:
-    from chargen.checkpoint import ModelHeader
-    from chargen.corpus import Corpus
-    from chargen.measuring.adaptation import Adapter
-    from chargen.measuring.report import Report, Row
+    from chargen.data.corpus import Corpus
+    from chargen.evaluation.dynamic import Adapter
+    from chargen.evaluation.report import Report, Row
+    from chargen.storage.checkpoint import ModelHeader
     from chargen.tokenizers import Ids
 
 COLUMNS = ("nats/token", "bits/char", "±", "bits/byte", "perplexity", "accuracy")
@@ -55,11 +55,11 @@ def evaluate(
         need_torch("chargen eval --dynamic")
     if window and (dynamic or with_ngram or temperature_fit):
         raise ConfigError("--window measures fresh windows alone; leave it or the others out")
-    from chargen.checkpoint import read_model_header
-    from chargen.console import Meter
+    from chargen.cli.console import Meter
     from chargen.engine import open_engine
-    from chargen.measuring.report import Wanted, report
-    from chargen.runs import find_model
+    from chargen.evaluation.report import Wanted, report
+    from chargen.storage.checkpoint import read_model_header
+    from chargen.storage.runs import find_model
 
     path = find_model(model)
     header = read_model_header(path)
@@ -94,10 +94,10 @@ def _texts(
     """
     if text is not None:
         fetch_missing([text])
-    from chargen.console import waiting
-    from chargen.heldout import measured_text, own_corpus
-    from chargen.measuring import SCORED
-    from chargen.measuring.report import contains
+    from chargen.cli.console import waiting
+    from chargen.evaluation.heldout import measured_text, own_corpus
+    from chargen.evaluation.protocols import SCORED
+    from chargen.evaluation.report import contains
 
     with waiting("reading the text"):
         corpus = measured_text(path, header, text, encoding)
@@ -120,8 +120,8 @@ def _adapter(path: Path, header: ModelHeader, learned: Ids | None) -> Adapter:
     """Open the model for dynamic evaluation."""
     import torch
 
-    from chargen.checkpoint import load_weights
-    from chargen.measuring.adaptation import Adapter
+    from chargen.evaluation.dynamic import Adapter
+    from chargen.storage.checkpoint import load_weights
 
     assert learned is not None
     torch.set_num_threads(1)  # one lane, small products: more threads only wait for each other
@@ -132,10 +132,10 @@ def _adapter(path: Path, header: ModelHeader, learned: Ids | None) -> Adapter:
 
 
 def _heading(path: Path, header: ModelHeader, text: str | None, corpus: Corpus) -> list[str]:
-    from chargen.checkpoint import section
     from chargen.config import format_stack
-    from chargen.output import visible
-    from chargen.runs import model_name
+    from chargen.display.output import visible
+    from chargen.storage.checkpoint import section
+    from chargen.storage.runs import model_name
 
     own = ", ".join(map(str, section(header.training, "corpus").get("sources") or ["its text"]))
     place = f"what was held out of {own}" if text is None else text

@@ -21,9 +21,9 @@ def export(
     if onnx.exists() and not force:
         raise ChargenError(f"{str(onnx)!r} exists; name another file, or add --force")
 
-    from chargen.export import to_onnx
-    from chargen.runs import find_model
-    from chargen.storage import write_whole
+    from chargen.engine.export import to_onnx
+    from chargen.storage.files import write_whole
+    from chargen.storage.runs import find_model
 
     write_whole(onnx, to_onnx(find_model(model), int8=int8))
     print(onnx)

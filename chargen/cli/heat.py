@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from chargen.surprise import Weighed
+    from chargen.evaluation.surprisal import Weighed
 
 Colours = tuple[str, ...]
 
@@ -51,7 +51,7 @@ def heat(
             "cut the text, or leave out --html"
         )
 
-    from chargen.sampler import load
+    from chargen.sampling.sampler import load
 
     sampler = load(model, device=device, threads=threads, int8=int8)
     weighing = Weighing(
@@ -84,9 +84,9 @@ def _check_page(html: Path | None, force: bool) -> None:
 
 
 def _write_page(html: Path, weighing: Weighing, file: str | None, model: str | None) -> None:
-    from chargen.page import make_page
-    from chargen.runs import find_model, model_name
-    from chargen.storage import write_whole
+    from chargen.cli.page import make_page
+    from chargen.storage.files import write_whole
+    from chargen.storage.runs import find_model, model_name
 
     name = model_name(find_model(model))
     source = "standard input" if file in (None, "-") else Path(str(file)).name
@@ -100,9 +100,9 @@ def _write_page(html: Path, weighing: Weighing, file: str | None, model: str | N
 
 def _show(pieces: Iterable[Weighed]) -> None:
     """Show the text in colours where there are any, otherwise with marks below its lines."""
-    from chargen.console import stderr, stdout
-    from chargen.output import Output
-    from chargen.surprise import HEAT
+    from chargen.cli.console import stderr, stdout
+    from chargen.display.output import Output
+    from chargen.evaluation.surprisal import HEAT
 
     Output(sys.stdout)  # UTF-8, whatever the locale says
     console = stdout()
@@ -124,7 +124,7 @@ def _coloured(pieces: Iterable[Weighed], colours: Colours) -> Iterator[Text]:
     """Yield the lines of a text; a newline is seen where it surprises."""
     from rich.text import Text
 
-    from chargen.output import visible
+    from chargen.display.output import visible
 
     line = Text()
     for piece in pieces:
@@ -141,7 +141,7 @@ def _coloured(pieces: Iterable[Weighed], colours: Colours) -> Iterator[Text]:
 def _legend(colours: Colours) -> Text:
     from rich.text import Text
 
-    from chargen.surprise import HEAT
+    from chargen.evaluation.surprisal import HEAT
 
     legend = Text()
     for step, (_, bits) in enumerate(HEAT, 1):
@@ -181,7 +181,7 @@ def _cells(character: str) -> tuple[int, str]:
     """Return the cells of a terminal that a character takes, and what is shown in them."""
     from rich.cells import cell_len
 
-    from chargen.output import visible
+    from chargen.display.output import visible
 
     if character == "\n":
         return 1, ""

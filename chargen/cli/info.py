@@ -14,7 +14,7 @@ from chargen.cli.settings import to_toml
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from chargen.checkpoint import ModelHeader
+    from chargen.storage.checkpoint import ModelHeader
 
 NAMES = 20  # columns of the names of facts
 SPARKS = 16  # columns of a loss history
@@ -28,9 +28,9 @@ def info(
     ] = False,
 ) -> None:
     """Show what a model is, what it was trained on, and how well it did."""
-    from chargen.anatomy import describe
-    from chargen.checkpoint import read_model_header
-    from chargen.runs import find_model
+    from chargen.model.summary import describe
+    from chargen.storage.checkpoint import read_model_header
+    from chargen.storage.runs import find_model
 
     path = find_model(model)
     header = read_model_header(path)
@@ -46,8 +46,8 @@ def info(
 
 def _settings(header: ModelHeader) -> dict[str, Any]:
     """Return the settings that train such a model again."""
-    from chargen.checkpoint import section
     from chargen.errors import CheckpointError
+    from chargen.storage.checkpoint import section
 
     training, model = header.training, header.config.to_json()
     corpus, recipe = section(training, "corpus"), section(training, "config")
@@ -68,8 +68,8 @@ def _show(facts: dict[str, Any]) -> None:
     """Show what is known of a model in groups under headings."""
     from rich.text import Text
 
-    from chargen.console import facts_table, stdout
-    from chargen.output import visible
+    from chargen.cli.console import facts_table, stdout
+    from chargen.display.output import visible
 
     console = stdout()
     groups = {"model": _model, "memory": _memory, "training": _training, "losses": _losses}
@@ -103,7 +103,7 @@ def _layers(facts: dict[str, Any]) -> Table:
 
 
 def _model(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    from chargen.anatomy import readable
+    from chargen.model.summary import readable
 
     return [
         ("file", facts["file"]),
@@ -116,7 +116,7 @@ def _model(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _memory(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    from chargen.anatomy import readable
+    from chargen.model.summary import readable
 
     memory = facts["memory"]
     weights, training = memory["weights"], memory["training"]
@@ -206,7 +206,7 @@ def _floor(floor: dict[str, Any] | None, loss: float | None) -> str:
 
 def _curve(losses: list[float]) -> str:
     """Return a loss history in one line."""
-    from chargen.charts import sparkline
+    from chargen.display.charts import sparkline
 
     if not losses:
         return "-"
@@ -219,7 +219,7 @@ def _loss(value: float | None) -> str:
 
 
 def _clock(seconds: float | None) -> str:
-    from chargen.console import clock
+    from chargen.cli.console import clock
 
     return "-" if seconds is None else clock(seconds)
 

@@ -14,8 +14,8 @@ from chargen.errors import ConfigError
 from chargen.machine.torch import need_torch
 
 if TYPE_CHECKING:
-    from chargen.charts import Chart
     from chargen.config import ModelConfig
+    from chargen.display.charts import Chart
     from chargen.inspection.gradients import Curve
     from chargen.inspection.trial import Trial
 
@@ -83,7 +83,7 @@ def gradients(
     L_T is the loss at one step T, h_{T-k} the state k steps before it.
     """
     need_torch("chargen inspect gradients")
-    from chargen import charts
+    from chargen.display import charts
 
     options = {"time": time, "steps": steps, "clip": clip, "recurrent-scale": recurrent_scale}
     given = {name: value for name, value in {**options, "seed": seed}.items() if value is not None}
@@ -158,8 +158,8 @@ def _trained_alike(
 ) -> list[Looked]:
     """Train each cell in memory, for the same time from the same seed, and look into it."""
     fetch_missing([text])
-    from chargen.console import Meter, clock, waiting
-    from chargen.corpus import read_text, tokenize
+    from chargen.cli.console import Meter, clock, waiting
+    from chargen.data.corpus import read_text, tokenize
     from chargen.inspection.gradients import follow_back, lanes_before
     from chargen.inspection.trial import PARTS, train_alike
 
@@ -186,11 +186,11 @@ def _of_models(
     models: list[str] | None, text: str | None, encoding: str | None, steps_back: int
 ) -> list[Looked]:
     """Look into trained models, each on the text named or on its own held-out text."""
-    from chargen.checkpoint import load_weights
-    from chargen.console import waiting
+    from chargen.cli.console import waiting
     from chargen.inspection.gradients import follow_back
-    from chargen.model import LanguageModel
-    from chargen.runs import model_name
+    from chargen.model.language_model import LanguageModel
+    from chargen.storage.checkpoint import load_weights
+    from chargen.storage.runs import model_name
 
     looked = []
     for path, header, corpus in side_by_side.measured_models(models, text, encoding):
@@ -204,7 +204,7 @@ def _of_models(
 
 def _gradient_chart(looked: list[Looked]) -> Chart:
     """Return the curves of all states, h before c."""
-    from chargen.charts import Chart, Series
+    from chargen.display.charts import Chart, Series
 
     pairs = [(model, curve) for model in looked for curve in model.curves]
     pairs.sort(key=lambda pair: pair[1].part != "h")  # keeps the order otherwise
@@ -223,7 +223,7 @@ def _state(model: Looked, curve: Curve) -> str:
 
 def _facts(model: Looked) -> dict[str, Any]:
     """Return all that is known of a model, for programs."""
-    from chargen.checkpoint import count_weights
+    from chargen.storage.checkpoint import count_weights
 
     facts: dict[str, Any] = {
         "name": model.name,
@@ -272,7 +272,7 @@ def _reach(curve: Curve, steps_back: int) -> str:
 
 
 def _trial_row(model: Looked, trial: Trial) -> tuple[str, ...]:
-    from chargen.checkpoint import count_weights
+    from chargen.storage.checkpoint import count_weights
 
     stack, weights = format_stack(model.config.layers), f"{count_weights(model.config):,}"
     steps = f"{trial.steps:,}", f"{trial.skipped:,}"

@@ -11,7 +11,7 @@ from chargen.cli import common, side_by_side
 if TYPE_CHECKING:
     from typing import Any
 
-    from chargen.charts import Chart, Series
+    from chargen.display.charts import Chart, Series
     from chargen.inspection.memory import Known, Memory
 
 SEEN_RISE = 1e-3  # bits per character: smaller rises are not drawn
@@ -32,16 +32,16 @@ def memory(
     With a tokenizer of pieces (unigram, bpe), k counts tokens.
     """
     common.check_device(device)
-    from chargen import charts
+    from chargen.display import charts
 
     if plot:
         charts.check_picture(plot)
 
-    from chargen.console import Meter
+    from chargen.cli.console import Meter
+    from chargen.display.output import visible
     from chargen.engine import open_engine
     from chargen.inspection.memory import PARTS, measure_memory
-    from chargen.output import visible
-    from chargen.runs import model_name
+    from chargen.storage.runs import model_name
 
     measured, units = [], set()
     for path, header, corpus in side_by_side.measured_models(model, text, encoding):
@@ -70,7 +70,7 @@ def memory(
 
 
 def _memory_chart(measured: list[tuple[str, Memory]], unit: str) -> Chart:
-    from chargen.charts import Chart, Series
+    from chargen.display.charts import Chart, Series
 
     def curve(name: str, found: Memory) -> Series:
         drawn = [known for known in found.known if known.rise >= SEEN_RISE]

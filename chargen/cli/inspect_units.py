@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from chargen.checkpoint import ModelHeader
-    from chargen.corpus import Corpus
+    from chargen.data.corpus import Corpus
     from chargen.inspection.gates import Saturation
     from chargen.inspection.neurons import Comparison, Find, Reading
     from chargen.inspection.passages import Line, Passage
+    from chargen.storage.checkpoint import ModelHeader
 
 BEST = 3  # finds of which a passage is shown
 COLUMNS = ("feature", "unit", "first half", "held-out half", "untrained")
@@ -53,10 +53,10 @@ def neurons(
     path, header, corpus = _opened(text, encoding, model, plot)
     given = _unit_places(unit or [], header)
 
-    from chargen.checkpoint import section
-    from chargen.console import waiting
+    from chargen.cli.console import waiting
     from chargen.engine import open_engine
     from chargen.inspection.neurons import compare, find_units, relations
+    from chargen.storage.checkpoint import section
 
     with waiting("reading the text"):
         engine = open_engine(path, header, "cpu", threads)
@@ -66,7 +66,7 @@ def neurons(
         finds = [find for place in given for find in relations(compared, place)]
     shown = _passages(compared.reading, finds, header, given)
     if plot and shown:
-        from chargen.charts import save_figure
+        from chargen.display.charts import save_figure
         from chargen.inspection.passages import draw
 
         save_figure(draw(shown), plot)
@@ -92,7 +92,7 @@ def _opened(
     text: str | None, encoding: str | None, model: str | None, plot: Path | None
 ) -> tuple[Path, ModelHeader, Corpus]:
     """Check what can be checked, and open what is to be read."""
-    from chargen.charts import check_picture
+    from chargen.display.charts import check_picture
 
     if plot:
         check_picture(plot)
@@ -167,9 +167,9 @@ def _facts(
 
 
 def _show(finds: list[Find], shown: list[tuple[str, Passage]], header: ModelHeader) -> None:
-    from chargen.console import stdout
+    from chargen.cli.console import stdout
+    from chargen.display.output import Output
     from chargen.inspection.neurons import unit_names
-    from chargen.output import Output
 
     Output(sys.stdout)  # UTF-8, whatever the locale says
     names, console = unit_names(header.config), stdout()
@@ -243,11 +243,11 @@ def gates(
 
     import torch
 
-    from chargen.checkpoint import load_weights
-    from chargen.console import waiting
+    from chargen.cli.console import waiting
     from chargen.inspection.gates import draw, saturation
     from chargen.machine import count_cores
-    from chargen.model import LanguageModel
+    from chargen.model.language_model import LanguageModel
+    from chargen.storage.checkpoint import load_weights
 
     torch.set_num_threads(threads or count_cores())
     network = LanguageModel(header.config)
@@ -255,7 +255,7 @@ def gates(
     with waiting("reading the text"):
         found = saturation(network, corpus)
     if plot and found:
-        from chargen.charts import save_figure
+        from chargen.display.charts import save_figure
 
         save_figure(draw(found), plot)
     if as_json:
@@ -277,9 +277,9 @@ def _gate_facts(part: Saturation) -> dict[str, Any]:
 
 
 def _show_gates(found: list[Saturation], header: ModelHeader) -> None:
-    from chargen.charts import as_text
+    from chargen.display.charts import as_text
+    from chargen.display.output import Output
     from chargen.inspection.gates import MEANINGS, MOSTLY, charts
-    from chargen.output import Output
 
     Output(sys.stdout)  # UTF-8, whatever the locale says
     if not found:

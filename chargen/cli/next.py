@@ -14,8 +14,8 @@ from chargen.cli import common
 from chargen.cli.reading import Prompt, PromptFile, prompt_text, read_prompt, write_lines
 
 if TYPE_CHECKING:
-    from chargen.sampler import Sampler
-    from chargen.surprise import Guess
+    from chargen.evaluation.surprisal import Guess
+    from chargen.sampling.sampler import Sampler
 
 WIDTH = 40  # cells of a bar that stands for certainty
 EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -55,7 +55,7 @@ def next_characters(
     common.check_device(device)
     prompt = prompt_text(prompt, file)
 
-    from chargen.sampler import load
+    from chargen.sampling.sampler import load
 
     sampler = load(model, device=device, threads=threads, int8=int8)
     expected = _expected(sampler, prompt, top)
@@ -72,8 +72,8 @@ def next_characters(
 def _expected(sampler: Sampler, prompt: str, top: int) -> Expected:
     import numpy as np
 
-    from chargen.filters import log_probabilities
-    from chargen.surprise import best_guesses
+    from chargen.evaluation.surprisal import best_guesses
+    from chargen.sampling.filters import log_probabilities
 
     tokenizer, place = sampler.tokenizer, read_prompt(sampler, prompt)
     scores = log_probabilities(place.logits[None])  # (1, V)

@@ -13,11 +13,11 @@ import typer
 
 from chargen.cli import common
 from chargen.errors import ConfigError, CorpusError
-from chargen.storage import read_small_text, small_text
+from chargen.storage.files import read_small_text, small_text
 
 if TYPE_CHECKING:
-    from chargen.sampler import Place, Sampler
-    from chargen.surprise import Weighed
+    from chargen.evaluation.surprisal import Weighed
+    from chargen.sampling.sampler import Place, Sampler
 
 LONG = 5000  # characters, from which on a bar shows how far a text was read
 TOLD = 500  # characters between two movements of the bar
@@ -53,7 +53,7 @@ def read_prompt(sampler: Sampler, prompt: str) -> Place:
     warn_of_unseen(sampler, prompt)
     if len(prompt) < LONG:
         return sampler.read(prompt)
-    from chargen.console import Meter
+    from chargen.cli.console import Meter
 
     with Meter("reading the prompt", len(prompt)) as progress:
         return sampler.read(prompt, progress=progress)
@@ -61,7 +61,7 @@ def read_prompt(sampler: Sampler, prompt: str) -> Place:
 
 def warn_of_unseen(sampler: Sampler, text: str) -> None:
     """Tell the user which characters of a text the model never saw."""
-    from chargen.sampler import unseen_words
+    from chargen.sampling.sampler import unseen_words
 
     if unseen := unseen_words(sampler.tokenizer, text):
         common.warn(unseen)
@@ -108,7 +108,7 @@ class Weighing:
         self.bits = 0.0
 
     def __iter__(self) -> Iterator[Weighed]:
-        from chargen.surprise import surprises
+        from chargen.evaluation.surprisal import surprises
 
         for piece in self._metered(surprises(self._sampler, self._text, guesses=self._guesses)):
             self.bits += piece.bits
@@ -118,7 +118,7 @@ class Weighing:
         if not self._bar:
             yield from pieces
             return
-        from chargen.console import Meter
+        from chargen.cli.console import Meter
 
         read, told = 0, 0
         with Meter("weighing", len(self._text)) as progress:
@@ -144,7 +144,7 @@ class Weighing:
 
 def write_lines(lines: Iterable[str]) -> None:
     """Write lines to stdout, many at once, as they become known."""
-    from chargen.output import Output
+    from chargen.display.output import Output
 
     output, rest = Output(sys.stdout), iter(lines)
     while block := list(itertools.islice(rest, LINES)):

@@ -14,7 +14,7 @@ from chargen.config import SampleConfig, help_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chargen.output import Output
+    from chargen.display.output import Output
     from chargen.repl import Session
     from chargen.repl.commands import Writing
 
@@ -33,9 +33,9 @@ def repl(
     int8: common.Int8 = False,
 ) -> None:
     """Write a line and the model goes on; in a pipe, each line of stdin is continued."""
-    from chargen.output import Output
+    from chargen.display.output import Output
     from chargen.repl import Session
-    from chargen.sampler import load
+    from chargen.sampling.sampler import load
 
     common.check_device(device)
     config = SampleConfig(length=length, temperature=temperature, seed=seed)
@@ -78,8 +78,8 @@ def _converse(session: Session, lines: Iterator[str], output: Output) -> None:
 
 
 def _show(answer: object, output: Output) -> None:
+    from chargen.evaluation.surprisal import by_word
     from chargen.repl import commands
-    from chargen.surprise import by_word
 
     match answer:
         case commands.Said(words):

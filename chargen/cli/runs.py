@@ -14,9 +14,9 @@ def runs() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from chargen.console import stdout
-    from chargen.runs import list_runs
-    from chargen.storage import runs_folder
+    from chargen.cli.console import stdout
+    from chargen.storage.files import runs_folder
+    from chargen.storage.runs import list_runs
 
     found = list_runs()
     if not found:
@@ -31,9 +31,9 @@ def runs() -> None:
 
 
 def _row(run: Path) -> tuple[str, str, str, str, str]:
-    from chargen.checkpoint import read_resume_header
     from chargen.errors import CheckpointError
-    from chargen.runs import is_finished, steps_of
+    from chargen.storage.checkpoint import read_resume_header
+    from chargen.storage.runs import is_finished, steps_of
 
     try:
         step, steps = steps_of(run)

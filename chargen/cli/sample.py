@@ -16,13 +16,13 @@ from chargen.cli import common
 from chargen.cli.reading import Prompt, PromptFile, prompt_text, read_prompt
 from chargen.config import SampleConfig, fresh_seed, help_of, unescape
 from chargen.errors import ConfigError
-from chargen.storage import read_small_text
+from chargen.storage.files import read_small_text
 
 if TYPE_CHECKING:
-    from chargen.beam import Candidate
-    from chargen.constraints import Constraint
-    from chargen.sampler import Place, Sampler
-    from chargen.writing import Sample
+    from chargen.sampling.beam import Candidate
+    from chargen.sampling.constraints import Constraint
+    from chargen.sampling.decoding import Sample
+    from chargen.sampling.sampler import Place, Sampler
 
     Written = Sample | Candidate
 
@@ -134,7 +134,7 @@ def sample(
         raise ConfigError("logprobs are written with --json only; add it")
     prompt, config = prompt_text(prompt, file), _config(ctx.params)
 
-    from chargen.sampler import load
+    from chargen.sampling.sampler import load
 
     sampler = load(model, device=device, threads=threads, int8=int8)
     rule = _rule(ctx.params, sampler)
@@ -182,7 +182,7 @@ def _rule(options: dict[str, Any], sampler: Sampler) -> Constraint | None:
     if options["beam"]:
         raise ConfigError("--beam goes without --regex, --words and --no-copy; leave one out")
 
-    from chargen import constraints
+    from chargen.sampling import constraints
 
     rules, tokenizer = [], sampler.tokenizer
     if regex is not None:
@@ -191,8 +191,8 @@ def _rule(options: dict[str, Any], sampler: Sampler) -> Constraint | None:
         listed = read_small_text(words).splitlines()
         rules.append(constraints.words_constraint(listed, tokenizer))
     if no_copy is not None:
-        from chargen.constraints.copies import load_index
-        from chargen.runs import find_model
+        from chargen.sampling.constraints.copies import load_index
+        from chargen.storage.runs import find_model
 
         index = load_index(find_model(options["model"]).parent)
         rules.append(constraints.no_copy_constraint(index, no_copy, tokenizer))
@@ -205,7 +205,7 @@ def _likeliest(
     sampler: Sampler, place: Place, config: SampleConfig, count: int, beam: int
 ) -> Iterator[Sequence[tuple[Written, str]]]:
     """Return the likeliest texts that a beam finds."""
-    from chargen.beam import most_likely
+    from chargen.sampling.beam import most_likely
 
     found = most_likely(sampler, place, config, max(beam, count))
     return iter([[(candidate, candidate.text) for candidate in found[:count]]])
@@ -234,7 +234,7 @@ def _finished(written: Iterator[Sequence[tuple[Written, str]]]) -> list[Written]
 
 
 def _stream(prompt: str, written: Iterator[Sequence[tuple[Written, str]]]) -> None:
-    from chargen.output import Output
+    from chargen.display.output import Output
 
     output = Output(sys.stdout)
     output.write(prompt)
@@ -245,7 +245,7 @@ def _stream(prompt: str, written: Iterator[Sequence[tuple[Written, str]]]) -> No
 
 
 def _write_texts(prompt: str, written: Iterator[Sequence[tuple[Written, str]]]) -> None:
-    from chargen.output import Output
+    from chargen.display.output import Output
 
     output = Output(sys.stdout)
     for number, sample in enumerate(_finished(written)):

@@ -16,7 +16,7 @@ from chargen.cli.reading import File, Weighing, given_text, write_lines
 from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
-    from chargen.surprise import Line, Weighed
+    from chargen.evaluation.surprisal import Line, Weighed
 
 DIGITS = 6  # of a fraction
 
@@ -39,7 +39,7 @@ def score(
         raise ConfigError("--json and --csv are two forms; leave one out")
     text = given_text(file)
 
-    from chargen.sampler import load
+    from chargen.sampling.sampler import load
 
     sampler = load(model, device=device, threads=threads, int8=int8)
     weighing = Weighing(sampler, text, quiet=sys.stdout.isatty() and not per_line)
@@ -63,7 +63,7 @@ def _piece_row(piece: Weighed) -> dict[str, Any]:
 
 def _line_rows(pieces: Iterable[Weighed]) -> list[dict[str, Any]]:
     """Return the lines of a text, the oddest first."""
-    from chargen.surprise import by_line
+    from chargen.evaluation.surprisal import by_line
 
     return [_line_row(line) for line in sorted(by_line(pieces), key=lambda line: -line.oddness)]
 
@@ -101,8 +101,8 @@ def _line_table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Yield a line a line of the text, cut at the width of a terminal."""
     from rich.text import Text
 
-    from chargen.console import stdout
-    from chargen.output import visible
+    from chargen.cli.console import stdout
+    from chargen.display.output import visible
 
     console = stdout()
     yield "oddness  bits/char    line  text"

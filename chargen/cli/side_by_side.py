@@ -14,8 +14,8 @@ from chargen.cli.corpus import fetch_missing
 from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
-    from chargen.checkpoint import ModelHeader
-    from chargen.corpus import Corpus
+    from chargen.data.corpus import Corpus
+    from chargen.storage.checkpoint import ModelHeader
 
 MOST_CURVES = 8  # of a chart
 
@@ -48,9 +48,9 @@ def measured_models(
     """
     if models and len(models) > MOST_CURVES:
         raise ConfigError(f"{len(models)} models are named; allowed: up to {MOST_CURVES}")
-    from chargen.checkpoint import read_model_header
-    from chargen.heldout import measured_text
-    from chargen.runs import find_model
+    from chargen.evaluation.heldout import measured_text
+    from chargen.storage.checkpoint import read_model_header
+    from chargen.storage.runs import find_model
 
     if text is not None:
         fetch_missing([text])
@@ -73,8 +73,8 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    from chargen.console import stdout
-    from chargen.output import visible
+    from chargen.cli.console import stdout
+    from chargen.display.output import visible
 
     table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False)
     for column, name in enumerate(names):

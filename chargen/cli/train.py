@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chargen.board import check_board
 from chargen.cli import common, settings
+from chargen.cli.board import check_board
 from chargen.cli.corpus import fetch_missing
 from chargen.config import (
     DEFAULT_TIME,
@@ -32,10 +32,10 @@ from chargen.machine import count_cores, keep_memory, thread_options
 from chargen.machine.torch import need_torch
 
 if TYPE_CHECKING:
-    from chargen.checkpoint import ModelHeader
-    from chargen.job import Job
-    from chargen.team import Team
-    from chargen.transfer import Start
+    from chargen.storage.checkpoint import ModelHeader
+    from chargen.training.fine_tuning import Start
+    from chargen.training.processes import Team
+    from chargen.training.run_state import Job
 
 TEXT, MODEL, RECIPE = common.TEXT, "The model", "The recipe"
 
@@ -145,7 +145,7 @@ def train(
     if not resume and not corpus:
         raise ConfigError("no corpus given; name a file, a folder, - or builtin:pydoc")
     fetch_missing(corpus or [])
-    from chargen.console import waiting
+    from chargen.cli.console import waiting
 
     form = _shown(options)
     with contextlib.ExitStack() as held:
@@ -185,8 +185,8 @@ def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> J
     if config.time is None and config.steps is None and config.epochs is None:
         config = dataclasses.replace(config, time=DEFAULT_TIME)
 
-    from chargen.corpus import encode_corpus, read_text, tokenize
-    from chargen.transfer import grown
+    from chargen.data.corpus import encode_corpus, read_text, tokenize
+    from chargen.training.fine_tuning import grown
 
     values = {f.name: options[f.name] for f in dataclasses.fields(ReadConfig)[1:]}
     values["separator"] = unescape(values["separator"])
@@ -199,10 +199,10 @@ def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> J
     else:
         corpus = tokenize(text, *fracs)
 
-    from chargen.job import new_job
     from chargen.machine.torch import find_device
-    from chargen.runs import clear_run, locked, new_run_folder
-    from chargen.team import find_team
+    from chargen.storage.runs import clear_run, locked, new_run_folder
+    from chargen.training.processes import find_team
+    from chargen.training.run_state import new_job
 
     device = find_device(options["device"])
     team = find_team(device)
@@ -214,7 +214,7 @@ def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> J
         if force:
             clear_run(run)
     if options["copy_index"] and team.leads:
-        from chargen.constraints.copies import build_index, save_index
+        from chargen.sampling.constraints.copies import build_index, save_index
 
         save_index(run, build_index(text.parts(*fracs)[0], text.length))
     keep_memory()
@@ -242,9 +242,9 @@ def _start(options: dict[str, Any]) -> tuple[ModelHeader | None, Start | None]:
     if any(options[name] for name in own):
         raise ConfigError(f"--init-from brings its own model; leave --{', --'.join(own)} out")
 
-    from chargen.checkpoint import file_sha256, load_weights, read_model_header
-    from chargen.runs import find_model
-    from chargen.transfer import Start
+    from chargen.storage.checkpoint import file_sha256, load_weights, read_model_header
+    from chargen.storage.runs import find_model
+    from chargen.training.fine_tuning import Start
 
     path = find_model(options["init_from"])
     header = read_model_header(path)
@@ -252,10 +252,10 @@ def _start(options: dict[str, Any]) -> tuple[ModelHeader | None, Start | None]:
 
 
 def _resumed_job(options: dict[str, Any], budget: TrainConfig, held: ExitStack) -> Job:
-    from chargen.job import resumed_job
     from chargen.machine.torch import find_device
-    from chargen.runs import find_unfinished, locked
-    from chargen.team import find_team
+    from chargen.storage.runs import find_unfinished, locked
+    from chargen.training.processes import find_team
+    from chargen.training.run_state import resumed_job
 
     device = find_device(options["device"])
     run, team = find_unfinished(options["name"]), find_team(device)
@@ -281,10 +281,10 @@ def _shown(options: dict[str, Any]) -> str:
 
 def _follow(job: Job, form: str, board: Path | None) -> None:
     """Train, show what happens, and save and stop at a signal."""
-    from chargen.board import record
-    from chargen.console import show, stderr
-    from chargen.events import Stopped
-    from chargen.trainer import Trainer
+    from chargen.cli.board import record
+    from chargen.cli.console import show, stderr
+    from chargen.training.events import Stopped
+    from chargen.training.trainer import Trainer
 
     signals = Signals()
     trainer = Trainer(job, common.BEGAN, lambda: signals.received is not None)

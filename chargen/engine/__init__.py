@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.checkpoint import ModelHeader, Tensors, load_weights
 from chargen.config import ModelConfig, require
 from chargen.machine.torch import need_torch
+from chargen.storage.checkpoint import ModelHeader, Tensors, load_weights
 
 Logits = NDArray[np.float32]
 State = tuple[NDArray[np.float32], ...]

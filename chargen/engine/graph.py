@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from chargen.checkpoint import Tensors
 from chargen.config import LayerConfig, ModelConfig
 from chargen.engine.nodes import CONTRIB, Graph
 from chargen.engine.steps import LAYERS
+from chargen.storage.checkpoint import Tensors
 
 
 class Native(NamedTuple):

@@ -10,12 +10,12 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from chargen.cache import kept
-from chargen.checkpoint import file_sha256, load_weights
 from chargen.config import ModelConfig
 from chargen.engine import Logits, State
 from chargen.machine import count_cores, thread_options
 from chargen.machine.pace import Pace
+from chargen.storage.cache import kept
+from chargen.storage.checkpoint import file_sha256, load_weights
 
 GRAPH_VERSION = 5  # of the graphs in the cache; raise it whenever engine/graph.py changes them
 

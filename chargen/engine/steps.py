@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chargen.checkpoint import Tensors
 from chargen.engine.nodes import Graph
+from chargen.storage.checkpoint import Tensors
 
 Layer = Callable[[Graph, Tensors, str, list[str], list[str]], str]
 """Takes a graph, the layer's weights, x, and the names of the states before and after."""

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chargen.checkpoint import Tensors
 from chargen.config import ModelConfig
 from chargen.engine import Logits, State
 from chargen.machine.torch import find_device
-from chargen.model import LanguageModel
+from chargen.model.language_model import LanguageModel
+from chargen.storage.checkpoint import Tensors
 
 
 class TorchEngine:

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chargen.cells import Cell, GatedCell, Gates, State
-from chargen.charts import COLOURS, Chart, Series
-from chargen.corpus import WARM, Corpus
+from chargen.data.corpus import WARM, Corpus
+from chargen.display.charts import COLOURS, Chart, Series
 from chargen.inspection.lanes import side_by_side
-from chargen.model import LanguageModel
+from chargen.model.cells import Cell, GatedCell, Gates, State
+from chargen.model.language_model import LanguageModel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

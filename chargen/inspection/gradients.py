@@ -27,10 +27,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chargen.cells import State
-from chargen.corpus import WARM, Corpus
+from chargen.data.corpus import WARM, Corpus
 from chargen.errors import CorpusError
-from chargen.model import LanguageModel
+from chargen.model.cells import State
+from chargen.model.language_model import LanguageModel
 
 PLACES = 128  # steps T whose loss is followed back
 AT_ONCE = 1 << 22  # units of all steps and lanes whose graph is held

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.corpus import WARM, Corpus
+from chargen.data.corpus import WARM, Corpus
 
 STEPS = 20_480  # tokens that are read at most
 LANES = 16

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.corpus import Corpus
+from chargen.data.corpus import Corpus
 from chargen.engine import Engine
 from chargen.errors import CorpusError
-from chargen.filters import log_probabilities
-from chargen.measuring import TWO_SIDED, carried
+from chargen.evaluation.protocols import TWO_SIDED, carried
+from chargen.sampling.filters import log_probabilities
 
 PLACES = 1000
 READ = 1 << 16  # tokens of the text that are read at most

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.config import ModelConfig, TrainConfig
-from chargen.corpus import WARM, Corpus
+from chargen.data.corpus import WARM, Corpus
 from chargen.engine import Engine, make_engine
 from chargen.inspection.features import FEATURES, measure
 from chargen.inspection.lanes import LANES, STEPS, side_by_side
-from chargen.model import LanguageModel
+from chargen.model.language_model import LanguageModel
 
 NUMBERS = 50_000_000  # of activity that are held at most
 LEAST = 0.4  # correlation, below which a unit is not said to follow anything

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chargen.display.output import visible
 from chargen.inspection.neurons import Numbers, Reading
-from chargen.output import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import torch
 
-from chargen.checkpoint import count_weights
 from chargen.config import LayerConfig, ModelConfig, TrainConfig
-from chargen.corpus import Corpus, Lanes, fit_lanes
-from chargen.evaluation import score_lanes
-from chargen.learner import Learner
-from chargen.model import LanguageModel
+from chargen.data.corpus import Corpus, Lanes, fit_lanes
+from chargen.evaluation.nll import score_lanes
+from chargen.model.language_model import LanguageModel
+from chargen.storage.checkpoint import count_weights
+from chargen.training.learner import Learner
 
 WIDTH = 256  # units of the LSTM whose number of weights all cells get
 EMBEDDING = 64

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from chargen.config import SampleConfig
 from chargen.errors import ConfigError
-from chargen.sampler import Place, Sampler
-from chargen.surprise import Weighed, surprises
+from chargen.evaluation.surprisal import Weighed, surprises
+from chargen.sampling.sampler import Place, Sampler
 
 DEFAULTS = SampleConfig(length=200)
 FOLLOW = 256  # pieces that the model writes between two places: 20 ms of reading

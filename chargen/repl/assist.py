@@ -11,8 +11,8 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 
+from chargen.display.output import visible
 from chargen.errors import ConfigError, TokenizerError
-from chargen.output import visible
 from chargen.repl import Session, commands
 from chargen.repl.ghost import Foresight
 from chargen.repl.screen import fitting

@@ -15,10 +15,10 @@ from typing import Any, get_type_hints
 
 from chargen.config import SampleConfig, unescape
 from chargen.errors import ConfigError, StorageError
+from chargen.evaluation.surprisal import Weighed
 from chargen.repl import DEFAULTS, Session
-from chargen.sampler import unseen_words
-from chargen.storage import read_small_text, write_whole
-from chargen.surprise import Weighed
+from chargen.sampling.sampler import unseen_words
+from chargen.storage.files import read_small_text, write_whole
 
 FILE = "FILE"  # an argument that completes to the names of files
 TYPES = get_type_hints(SampleConfig)

@@ -27,14 +27,14 @@ from prompt_toolkit.renderer import print_formatted_text
 from prompt_toolkit.utils import get_cwidth
 
 from chargen.config import SampleConfig
+from chargen.display.output import visible
 from chargen.errors import ChargenError
-from chargen.output import visible
+from chargen.evaluation.surprisal import HEAT, Weighed, by_word
 from chargen.repl import Session, Turns, commands, files
 from chargen.repl.assist import Alternatives, Ghost, is_command, remaining
 from chargen.repl.ghost import Foresight
 from chargen.repl.keys import keys
 from chargen.repl.screen import Fragment, cut, heat_style, style
-from chargen.surprise import HEAT, Weighed, by_word
 
 BATCH = 1 / 30  # seconds of writing between two pictures
 PROMPT = "> "

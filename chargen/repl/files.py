@@ -12,7 +12,7 @@ from pathlib import Path
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
 from chargen.errors import ConfigError, StorageError
-from chargen.storage import cache_folder, make_folder, read_small_text
+from chargen.storage.files import cache_folder, make_folder, read_small_text
 
 
 def history() -> History:

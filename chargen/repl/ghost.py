@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.config import SampleConfig
-from chargen.filters import probabilities
-from chargen.sampler import Place, Sampler
-from chargen.writing import bias
+from chargen.sampling.decoding import bias
+from chargen.sampling.filters import probabilities
+from chargen.sampling.sampler import Place, Sampler
 
 DEFAULTS = SampleConfig()
 

@@ -7,7 +7,7 @@ import os
 from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import get_cwidth
 
-from chargen.surprise import HEAT
+from chargen.evaluation.surprisal import HEAT
 
 Fragment = tuple[str, str]
 """A style and a text."""

@@ -1,0 +1,70 @@
+"""What a text is like, before anything is learned from it."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+import numpy as np
+
+from chargen.config import PRESETS, LayerConfig, ModelConfig
+from chargen.data.corpus import Text
+from chargen.storage.checkpoint import count_weights
+from chargen.tokenizers.char import code_points
+
+CODES = 0x110000  # code points
+RARE = 10  # times: characters seen less often are hardly learned
+EACH = 25  # weights that a character can teach, at most
+
+
+def describe(text: Text) -> dict[str, Any]:
+    """Return the figures of a text, by names for people and programs."""
+    counts, lines, longest, open_line = np.zeros(CODES, np.int64), 0, 0, 0
+    for piece in text.pieces():
+        codes = code_points(str(piece))
+        counts += np.bincount(codes, minlength=CODES)
+        ends = np.flatnonzero(codes == ord("\n"))
+        if len(ends):
+            inner = np.diff(ends, prepend=-1) - 1
+            inner[0] += open_line
+            longest, open_line = max(longest, int(inner.max())), 0
+            open_line = len(codes) - 1 - int(ends[-1])
+        else:
+            open_line += len(codes)
+        lines += len(ends)
+    seen = np.flatnonzero(counts)
+    return {
+        "characters": text.length,
+        "alphabet": len(seen),
+        "rare": int(np.count_nonzero(counts[seen] < RARE)),
+        "rarest": "".join(_shown(chr(c)) for c in seen[np.argsort(counts[seen])][:20]),
+        "control_characters": sum(int(counts[c]) for c in seen if _is_control(chr(c))),
+        "lines": lines + (open_line > 0),
+        "longest_line": max(longest, open_line),
+        "mean_line": round((text.length - lines) / max(1, lines + (open_line > 0)), 1),
+        "feeds": _feeds(text.length, len(seen)),
+        "sha256": text.sha256,
+    }
+
+
+def _feeds(length: int, alphabet: int) -> str:
+    """Return the largest preset that has no more weights than the text can teach."""
+    fitting = [name for name, size in PRESETS.items() if _weights(*size, alphabet) <= EACH * length]
+    if not fitting:
+        return "none: a text of some thousand characters is needed"
+    layers, hidden = PRESETS[fitting[-1]]
+    return (
+        f"up to {fitting[-1]}, {layers} x {hidden}: {_weights(layers, hidden, alphabet):,} weights"
+    )
+
+
+def _weights(layers: int, hidden: int, alphabet: int) -> int:
+    return count_weights(ModelConfig(alphabet + 1, (LayerConfig("lstm", hidden),) * layers))
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) == "Cc" and character not in "\n\t"
+
+
+def _shown(character: str) -> str:
+    return character if character.isprintable() else f"U+{ord(character):04X} "

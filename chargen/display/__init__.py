@@ -1,0 +1,1 @@
+"""What is shown: charts, and generated text made harmless on a terminal."""

@@ -1,0 +1,97 @@
+"""The text that a model is measured on: a file, or the part of its own corpus kept from it."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from chargen.config import ReadConfig
+from chargen.data.corpus import Corpus, Text, encode_corpus, read_text
+from chargen.errors import ChargenError, CheckpointError, CorpusError
+from chargen.storage.checkpoint import ModelHeader, read_resume_header, section
+
+OWN = ("encoding", "newlines", "separator", "field")  # how a corpus was read
+
+
+def read_again(source: dict[str, Any], kind: str) -> Text:
+    """Read a corpus from where it was.
+
+    Args:
+        source: what ``job`` wrote of it.
+        kind: of the tokenizer.
+
+    Raises:
+        CorpusError: it is not there any more, or has changed.
+    """
+    kept = {name: source[name] for name in OWN}
+    text = read_text(ReadConfig(tuple(source["sources"]), kind, **kept))
+    if text.sha256 != source["sha256"]:
+        names = ", ".join(source["sources"])
+        raise CorpusError(f"its corpus ({names}) has changed; bring the old text back")
+    return text
+
+
+def own_corpus(model: Path, header: ModelHeader) -> Corpus:
+    """Return the corpus that a model learned, split and tokenised as it was.
+
+    A model's file names its texts without their folders: these stand in the run's own files,
+    if those are beside it; else the texts are looked for in the working directory.
+
+    Args:
+        model: the model file.
+        header: what it says of itself.
+
+    Raises:
+        CheckpointError: the corpus is not at hand, or has changed.
+    """
+    source, config = section(header.training, "corpus"), section(header.training, "config")
+    with contextlib.suppress(CheckpointError):
+        resumed = read_resume_header(model.parent)["source"]
+        source = resumed if resumed.get("sha256") == source.get("sha256") else source
+    try:
+        text = read_again(source, header.tokenizer.kind)
+        fracs = float(config.get("val_frac", 0)), float(config.get("test_frac", 0))
+    except (ChargenError, KeyError, TypeError, ValueError) as error:  # what a file may claim
+        sources = source.get("sources")
+        names = ", ".join(map(str, sources)) if isinstance(sources, list) else "unknown"
+        why = error if isinstance(error, ChargenError) else "its file does not say how it was read"
+        raise CheckpointError(
+            f"the text that the model learned, {names}, is not at hand ({why}); "
+            "run this in the folder that holds it"
+        ) from None
+    return encode_corpus(text, header.tokenizer, *fracs)
+
+
+def held_out(model: Path, header: ModelHeader) -> Corpus:
+    """Return a model's own corpus; its validation part is what the model never learned from.
+
+    Raises:
+        CheckpointError: the corpus is not at hand, or nothing was held out.
+    """
+    corpus = own_corpus(model, header)
+    if not len(corpus.validation):
+        raise CheckpointError(
+            "nothing of the model's own text was held out (--val-frac 0); name a file to measure"
+        )
+    return corpus
+
+
+def whole_text(file: str, header: ModelHeader, encoding: str | None = None) -> Corpus:
+    """Return a file as a corpus of which all is validation; it stands after a newline.
+
+    Raises:
+        CorpusError: it is missing, empty, binary or not in its encoding.
+    """
+    newlines = section(header.training, "corpus").get("newlines", ReadConfig.newlines)
+    reading = ReadConfig((file,), header.tokenizer.kind, encoding=encoding, newlines=newlines)
+    corpus = encode_corpus(read_text(reading, least=1), header.tokenizer, 1.0)
+    return replace(corpus, train=header.tokenizer.encode("\n"))
+
+
+def measured_text(
+    model: Path, header: ModelHeader, file: str | None, encoding: str | None = None
+) -> Corpus:
+    """Return the text to measure a model on: a file's, or without one the held-out part."""
+    return held_out(model, header) if file is None else whole_text(file, header, encoding)

@@ -1,0 +1,1 @@
+"""The network: cells, language model, summary."""

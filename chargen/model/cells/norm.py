@@ -1,0 +1,213 @@
+"""Back-propagation through time, written by hand for the cells with layer normalisation.
+
+As in ``bptt``: the forward pass keeps what the backward pass needs in one tensor each, the
+backward pass walks the steps once in reverse, and the gradients of weights, gains and biases
+are one operation each over all steps.
+
+Legend of shapes: B lanes (batch), T steps, H hidden units, G blocks of H rows. Time first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chargen.model.cells.bptt import Products, sigmoid_back, tanh, tanh_back
+
+EPSILON = 1e-5  # added to the variance, as torch.nn and ONNX do
+
+
+def layer_norm(a: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+    """Return gain * (a - mean) / sqrt(var + epsilon) + bias over the last axis."""
+    return torch.nn.functional.layer_norm(a, a.shape[-1:], gain, bias, EPSILON)
+
+
+class Normed:
+    """One layer normalisation in all steps: what went in, and its mean and 1 / deviation.
+
+    Args:
+        room: a tensor of the steps' shape, (T, B, N).
+        gain: factor of each unit, (N).
+        bias: what is added to each unit, (N).
+    """
+
+    def __init__(self, room: Tensor, gain: Tensor, bias: Tensor) -> None:
+        self.a, self.gain, self.bias = torch.empty_like(room), gain, bias
+        self.mean, self.scale = (room.new_empty(*room.shape[:2], 1) for _ in range(2))
+
+    def step(self, t: int, a: Tensor) -> Tensor:
+        """Return a (B, N) normalised, and keep it as that of step t."""
+        kept = self.a[t].copy_(a)
+        out, self.mean[t], self.scale[t] = torch.native_layer_norm(
+            kept, self.gain.shape, self.gain, self.bias, EPSILON
+        )
+        return out
+
+    def back(self, t: int, grad: Tensor) -> Tensor:
+        """Return the gradient of what went in at step t, (B, N)."""
+        return self._back(grad, self.a[t], self.mean[t], self.scale[t], [True, False, False])[0]
+
+    def of_weights(self, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients of gain and bias from those of all steps' results (T, B, N)."""
+        back = self._back(grad, self.a, self.mean, self.scale, [False, True, True])
+        return back[1], back[2]
+
+    def _back(
+        self, grad: Tensor, a: Tensor, mean: Tensor, scale: Tensor, mask: list[bool]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        back: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_layer_norm_backward(
+            grad, a, self.gain.shape, mean, scale, self.gain, self.bias, mask
+        )
+        return back
+
+
+def recurrent_products(gates: Tensor, recurrent: Tensor) -> Products:
+    """Return the products W_R h alone: those with an input of width 0."""
+    return Products(gates[..., :0], recurrent[:, :0], recurrent)
+
+
+class NormRNNSteps(torch.autograd.Function):
+    """All steps of a simple recurrent layer with layer normalisation."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, h: Tensor, *weights: Tensor) -> Tensor:
+        """Return all h (T, B, H).
+
+        Args:
+            ctx: keeps what the backward pass needs.
+            x: inputs of all steps, (T, B, I).
+            h: state before the first step, (B, H).
+            weights: W_I, W_R, gain and bias.
+        """
+        of_input, recurrent, gain, bias = weights
+        h_all = h.new_empty(len(x), *h.shape)
+        ctx.products, ctx.normed = Products(x, of_input, recurrent), Normed(h_all, gain, bias)
+        for t, out in enumerate(h_all):
+            h = tanh(ctx.normed.step(t, ctx.products.step(t, h)), out=out)
+        ctx.save_for_backward(h_all)
+        return h_all
+
+    @staticmethod
+    def backward(ctx: Any, grad_h: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients of x, h and the weights."""
+        (h_all,) = ctx.saved_tensors
+        back = torch.empty_like(grad_h)  # of what was normalised
+        dh = torch.zeros_like(h_all[0])
+        for t, (h, grad, after) in reversed(list(enumerate(zip(h_all, grad_h, back, strict=True)))):
+            tanh_back(dh + grad, h, grad_input=after)
+            dh = ctx.products.back(t, ctx.normed.back(t, after))
+        dx, of_input, recurrent = ctx.products.gradients()
+        return dx, dh, of_input, recurrent, *ctx.normed.of_weights(back)
+
+
+class NormLSTMSteps(torch.autograd.Function):
+    """All steps of an LSTM with layer normalisation."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, gates: Tensor, h: Tensor, c: Tensor, recurrent: Tensor, *norms: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return all h (T, B, H) and the last c (B, H).
+
+        Args:
+            ctx: keeps what the backward pass needs.
+            gates: LN(W_I x_t) of all steps, (T, B, 4*H): i, f, g, o.
+            h: state before the first step, (B, H).
+            c: memory before the first step, (B, H).
+            recurrent: W_R, (4*H, H).
+            norms: gain and bias of W_R h, (4*H) each, and of c, (H) each.
+        """
+        acts = h.new_empty(*gates.shape[:2], 4, h.shape[1])  # (T, B, 4, H)
+        h_all, c_all, tanh_c = (h.new_empty(len(gates), *h.shape) for _ in range(3))
+        products = recurrent_products(gates, recurrent)
+        sums, memory = Normed(gates, *norms[:2]), Normed(c_all, *norms[2:])
+        ctx.start, ctx.products, ctx.sums, ctx.memory = c, products, sums, memory
+        rows = zip(gates, acts, c_all, tanh_c, h_all, strict=True)
+        for t, (step, act, after, tanh_after, out) in enumerate(rows):
+            a = (step + sums.step(t, products.step(t, h))).view_as(act)
+            torch.sigmoid(a, out=act)
+            i, f, g, o = act.unbind(1)  # (B, H) each
+            tanh(a[:, 2], out=g)
+            c = torch.addcmul(f * c, i, g, out=after)
+            h = torch.mul(o, tanh(memory.step(t, c), out=tanh_after), out=out)
+        ctx.save_for_backward(acts, c_all, tanh_c)
+        return h_all, c.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad_h: Tensor, grad_c: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients of gates, h, c, recurrent and norms."""
+        acts, c_all, tanh_c = ctx.saved_tensors
+        back, seen = torch.empty_like(acts), torch.empty_like(tanh_c)  # of the sums, of LN(c)
+        dh, dc = torch.zeros_like(grad_c), grad_c
+        rows = zip(acts, (ctx.start, *c_all), tanh_c, grad_h, back, seen, strict=False)
+        for t, (act, before, tanh_after, grad, da, dn) in reversed(list(enumerate(rows))):
+            (i, f, g, o), (di, df, dg, do) = act.unbind(1), da.unbind(1)
+            dh = dh + grad
+            sigmoid_back(dh * tanh_after, o, grad_input=do)
+            tanh_back(dh * o, tanh_after, grad_input=dn)
+            dc = dc + ctx.memory.back(t, dn)
+            sigmoid_back(dc * g, i, grad_input=di)
+            sigmoid_back(dc * before, f, grad_input=df)
+            tanh_back(dc * i, g, grad_input=dg)
+            dc = dc * f
+            dh = ctx.products.back(t, ctx.sums.back(t, da.flatten(1)))
+        gates, (_, _, recurrent) = back.flatten(2), ctx.products.gradients()
+        norms = (*ctx.sums.of_weights(gates), *ctx.memory.of_weights(seen))
+        return gates, dh, dc, recurrent, *norms
+
+
+class NormGRUSteps(torch.autograd.Function):
+    """All steps of a GRU with layer normalisation."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, gates: Tensor, h: Tensor, recurrent: Tensor, gain: Tensor, bias: Tensor
+    ) -> Tensor:
+        """Return all h (T, B, H).
+
+        Args:
+            ctx: keeps what the backward pass needs.
+            gates: LN(W_I x_t) of all steps, (T, B, 3*H): r, z, n.
+            h: state before the first step, (B, H).
+            recurrent: W_R, (3*H, H).
+            gain: of W_R h, (3*H).
+            bias: of W_R h, (3*H).
+        """
+        two, acts = 2 * h.shape[1], torch.empty_like(gates)
+        h_all, v = (h.new_empty(len(gates), *h.shape) for _ in range(2))  # v: LN(W_R h) of n
+        products = recurrent_products(gates, recurrent)
+        pair = Normed(gates[..., :two], gain[:two], bias[:two])  # of both gates
+        single = Normed(gates[..., two:], gain[two:], bias[two:])  # of the candidate
+        ctx.start, ctx.products, ctx.pair, ctx.single = h, products, pair, single
+        for t, (step, act, inner, out) in enumerate(zip(gates, acts, v, h_all, strict=True)):
+            product = products.step(t, h)
+            inner.copy_(single.step(t, product[:, two:]))
+            torch.sigmoid(step[:, :two] + pair.step(t, product[:, :two]), out=act[:, :two])
+            r, z, n = act.chunk(3, dim=1)  # (B, H) each
+            tanh(torch.addcmul(step[:, two:], r, inner), out=n)
+            h = torch.lerp(n, h, z, out=out)  # (1 - z) * n + z * h
+        ctx.save_for_backward(h_all, acts, v)
+        return h_all
+
+    @staticmethod
+    def backward(ctx: Any, grad_h: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients of gates, h, recurrent, gain and bias."""
+        h_all, acts, v = ctx.saved_tensors
+        back, dv, two = torch.empty_like(acts), torch.empty_like(v), 2 * v.shape[2]
+        inner, dh = torch.empty_like(acts[0]), torch.zeros_like(h_all[0])  # inner: of W_R h
+        rows = zip(acts, (ctx.start, *h_all), v, grad_h, back, dv, strict=False)
+        for t, (act, before, seen, grad, da, dn_inner) in reversed(list(enumerate(rows))):
+            (r, z, n), (dr, dz, dn) = act.chunk(3, dim=1), da.chunk(3, dim=1)
+            dh = dh + grad
+            kept = dh * z
+            tanh_back(dh - kept, n, grad_input=dn)
+            sigmoid_back(dh * (before - n), z, grad_input=dz)
+            sigmoid_back(dn * seen, r, grad_input=dr)
+            inner[:, :two] = ctx.pair.back(t, da[:, :two])
+            inner[:, two:] = ctx.single.back(t, torch.mul(dn, r, out=dn_inner))
+            dh = kept + ctx.products.back(t, inner)
+        of_pair, of_single = ctx.pair.of_weights(back[..., :two]), ctx.single.of_weights(dv)
+        norms = (torch.cat(parts) for parts in zip(of_pair, of_single, strict=True))
+        return back, dh, ctx.products.gradients()[2], *norms

@@ -1,0 +1,101 @@
+"""The language model in torch: P(c_t | c_<t) from a stack of recurrent layers.
+
+Legend of shapes: B lanes (batch), T steps, V vocabulary, E embedding, H hidden units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chargen.config import ModelConfig, TrainConfig
+from chargen.model.cells import CELL_CLASSES, Cell, State
+from chargen.storage.checkpoint import Tensors
+
+Dropout = Callable[[Tensor], Tensor]
+"""Takes (B, T, H) and returns it with units dropped."""
+
+
+class LanguageModel(nn.Module):
+    """Embedding, stacked recurrent layers, one linear head on all of their outputs.
+
+    ::
+
+        x_t = embedding[c_t]
+        h^1_t = cell^1(x_t, h^1_{t-1});  h^l_t = cell^l(h^{l-1}_t, h^l_{t-1})
+        logits_t = W_y [h^1_t, ..., h^L_t] + b_y
+        P(c_{t+1} | c_<=t) = softmax(logits_t)
+
+    The head reads every layer (Graves 2013, section 2): lower layers learn faster so. The
+    state is an argument and a result: the tensors of all layers in order, (1, B, H) each.
+    """
+
+    def __init__(self, config: ModelConfig, start: TrainConfig | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.embedding)
+        widths = [config.embedding, *(layer.hidden for layer in config.layers)]
+        self.layers = nn.ModuleList(
+            CELL_CLASSES[layer.kind](inputs, layer.hidden)
+            for layer, inputs in zip(config.layers, widths, strict=False)
+        )
+        self.head = nn.Linear(config.head_inputs, config.vocab_size)
+        self.reset(start or TrainConfig())
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The recurrent layers, bottom first."""
+        return [layer for layer in self.layers if isinstance(layer, Cell)]
+
+    @torch.no_grad()
+    def reset(self, start: TrainConfig) -> None:
+        """Draw new weights from the recipe's seed alone, as the recipe says."""
+        generator = torch.Generator().manual_seed(start.seed)
+        nn.init.normal_(self.embedding.weight, generator=generator)
+        for cell in self.cells:
+            cell.reset(generator, start)
+        nn.init.xavier_uniform_(self.head.weight, generator=generator)
+        nn.init.zeros_(self.head.bias)
+
+    def init_state(self, batch: int) -> State:
+        """Return the state at the beginning of a text, for B lanes."""
+        return tuple(part for cell in self.cells for part in cell.init_state(batch))
+
+    def forward(
+        self, ids: Tensor, state: State, dropout: Dropout | None = None
+    ) -> tuple[Tensor, State]:
+        """Return logits (B, T, V) and the last state for ids (B, T).
+
+        Args:
+            ids: tokens, int64.
+            state: as ``init_state`` or an earlier call returned it.
+            dropout: applied between the layers and before the head, in training.
+        """
+        x = self.embedding(ids)  # (B, T, E)
+        outputs: list[Tensor] = []
+        last: list[Tensor] = []
+        rest = state
+        for cell in self.cells:
+            own, rest = rest[: len(cell.states)], rest[len(cell.states) :]
+            x, own = cell.run(x, own)  # (B, T, H)
+            x = dropout(x) if dropout else x
+            outputs.append(x)
+            last.extend(own)
+        joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
+        return self.head(joined), tuple(last)  # (B, T, V)
+
+    def weights(self) -> Tensors:
+        """Return the weights as numpy arrays under their names in the model file."""
+        return to_arrays(dict(self.named_parameters()))
+
+    def load(self, weights: Tensors) -> None:
+        """Take weights from arrays under their names in the model file."""
+        self.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+
+
+def to_arrays(tensors: dict[str, Tensor]) -> Tensors:
+    """Return copies of tensors as numpy arrays."""
+    return {name: np.array(t.detach().cpu().numpy()) for name, t in tensors.items()}

@@ -1,0 +1,365 @@
+"""Regular expressions as automata, with the syntax and the meaning that Python's ``re`` gives them.
+
+The parser is that of ``re`` itself, and which characters a set holds is asked of ``re``, so that
+a text matches here exactly when ``re.fullmatch`` says so. The tree becomes a nondeterministic
+automaton of linear size (Thompson, 1968); sets of its states, which are the states of the
+deterministic one, are made only where a text leads (so no pattern blows up), and the distance of
+a set to acceptance is the smallest of its members', known from one pass over the small automaton.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import warnings
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chargen.errors import ConfigError
+from chargen.sampling.constraints.automata import (
+    KEPT,
+    NEVER,
+    Alphabet,
+    Automaton,
+    Counts,
+    State,
+    number_classes,
+)
+
+NODES = 20_000  # of an automaton; beyond that a pattern is refused
+LOOKED_AT = 300_000_000  # characters in all: a few seconds; 270 sets in all of Unicode
+LOOKS = re.IGNORECASE | re.ASCII | re.DOTALL  # flags that change what a set holds
+TYPES = re.ASCII | re.UNICODE | re.LOCALE  # of these a group has one
+CATEGORIES = {
+    "CATEGORY_DIGIT": r"\d",
+    "CATEGORY_NOT_DIGIT": r"\D",
+    "CATEGORY_SPACE": r"\s",
+    "CATEGORY_NOT_SPACE": r"\S",
+    "CATEGORY_WORD": r"\w",
+    "CATEGORY_NOT_WORD": r"\W",
+}
+REFUSED = {
+    "ASSERT": "look-around",
+    "ASSERT_NOT": "look-around",
+    "FAILURE": "look-around",  # what (?!) is parsed as
+    "GROUPREF": "a back-reference",
+    "GROUPREF_EXISTS": "a condition on a group",
+    "ATOMIC_GROUP": "an atomic group",
+    "POSSESSIVE_REPEAT": "a possessive repeat",
+    "AT_BOUNDARY": r"\b, which looks around",
+    "AT_NON_BOUNDARY": r"\B, which looks around",
+}
+ALLOWED = "sets, groups, |, repeats, flags and anchors at both ends"
+
+Set = tuple[str, int]  # of characters: a pattern for one of them, and its flags
+
+
+def refuse(pattern: str, reason: str) -> ConfigError:
+    """Return the error that says what is wrong with a pattern."""
+    shown = pattern if len(pattern) <= 80 else pattern[:77] + "..."
+    return ConfigError(f"regex is {shown!r}, which {reason}")
+
+
+class Network:
+    """A nondeterministic automaton, built from its end to its beginning.
+
+    Attributes:
+        reads: of each node the number of the set that it reads, or -1.
+        targets: of each node where it leads, after reading or at once.
+        sets: the distinct sets of characters.
+        at_start, at_end: nodes that are passed only there.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self.reads: list[int] = []
+        self.targets: list[list[int]] = []
+        self.sets: dict[Set, int] = {}
+        self.at_start: set[int] = set()
+        self.at_end: set[int] = set()
+        tree = parse(pattern)
+        self.accept = self._node([])
+        try:
+            self.first = self._sequence(tree, tree.state.flags, self.accept)
+        except RecursionError:
+            raise refuse(pattern, "is nested too deeply") from None
+
+    def _node(self, targets: list[int], read: int = -1) -> int:
+        if len(self.reads) >= NODES:
+            raise refuse(
+                self.pattern,
+                f"needs more than {NODES:,} states; use smaller numbers in its repeats",
+            )
+        self.reads.append(read)
+        self.targets.append(targets)
+        return len(self.reads) - 1
+
+    def _sequence(self, items: Any, flags: int, then: int) -> int:
+        for operator, argument in reversed(list(items)):
+            then = self._item(str(operator), argument, flags, then)
+        return then
+
+    def _item(self, operator: str, argument: Any, flags: int, then: int) -> int:
+        """Return the node at which an item begins that ends at node ``then``."""
+        if operator in ("LITERAL", "NOT_LITERAL", "ANY", "IN"):
+            key = set_text(operator, argument), flags & LOOKS
+            return self._node([then], self.sets.setdefault(key, len(self.sets)))
+        if operator == "BRANCH":
+            return self._node([self._sequence(branch, flags, then) for branch in argument[1]])
+        if operator == "SUBPATTERN":
+            _, added, removed, inner = argument
+            kept = flags & ~TYPES if added & TYPES else flags
+            return self._sequence(inner, (kept | added) & ~removed, then)
+        if operator in ("MAX_REPEAT", "MIN_REPEAT"):
+            return self._repeat(argument, flags, then)
+        if operator == "AT":
+            return self._anchor(str(argument), flags, then)
+        raise refuse(
+            self.pattern, f"has {REFUSED.get(operator, operator.lower())}; allowed: {ALLOWED}"
+        )
+
+    def _repeat(self, repeat: Any, flags: int, then: int) -> int:
+        """Spell a repeat out; what may be left out is nested, so that states have few nodes."""
+        least, most, inner = repeat
+        first = then
+        if str(most) == "MAXREPEAT":
+            first = self._node([])
+            self.targets[first] += [self._sequence(inner, flags, first), then]
+        copies = 0 if str(most) == "MAXREPEAT" else int(most) - least
+        for optional, count in ((True, copies), (False, least)):
+            for _ in range(count):
+                begin = self._sequence(inner, flags, first)
+                if begin == first:  # nothing is repeated
+                    break
+                first = self._node([begin, then]) if optional else begin
+        return first
+
+    def _anchor(self, place: str, flags: int, then: int) -> int:
+        if place in REFUSED:
+            raise refuse(self.pattern, f"has {REFUSED[place]}; allowed: {ALLOWED}")
+        if flags & re.MULTILINE and place in ("AT_BEGINNING", "AT_END"):
+            raise refuse(self.pattern, r"anchors lines; write \n, or drop the flag m")
+        node = self._node([then])
+        (self.at_start if place.startswith("AT_BEGINNING") else self.at_end).add(node)
+        return node
+
+    def closure(self, nodes: Iterable[int], passed: set[int]) -> set[int]:
+        """Return all that is reached without reading, over those anchors that are passed."""
+        seen = set(nodes)
+        waiting = list(seen)
+        shut = (self.at_start | self.at_end) - passed
+        while waiting:
+            node = waiting.pop()
+            if self.reads[node] < 0 and node not in shut:
+                new = [target for target in self.targets[node] if target not in seen]
+                seen.update(new)
+                waiting += new
+        return seen
+
+    def check_ends(self, newline: list[bool]) -> None:
+        """Refuse an anchor of the end before more that could be read there (a last newline)."""
+        behind = self.closure({self.targets[node][0] for node in self.at_end}, self.at_end)
+        if behind & self.at_start or any(
+            self.reads[node] >= 0 and newline[self.reads[node]] for node in behind
+        ):
+            raise refuse(
+                self.pattern, "has more behind the anchor of its end; leave out the anchor"
+            )
+
+
+def parse(pattern: str) -> Any:
+    """Return the tree of a pattern as ``re`` parses it."""
+    parser = importlib.import_module("re._parser")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on what future versions may read differently
+            return parser.parse(pattern)
+    except (re.error, OverflowError) as error:
+        raise refuse(pattern, f"cannot be read: {error}; write it as for Python's re") from None
+    except RecursionError:
+        raise refuse(pattern, "is nested too deeply") from None
+
+
+def set_text(operator: str, argument: Any) -> str:
+    """Return a pattern for one character of a set of the tree."""
+    if operator == "ANY":
+        return "."
+    if operator == "LITERAL":
+        return _escaped(argument)
+    if operator == "NOT_LITERAL":
+        return f"[^{_escaped(argument)}]"
+    return f"[{''.join(_member(str(name), value) for name, value in argument)}]"
+
+
+def _member(name: str, value: Any) -> str:
+    if name == "NEGATE":
+        return "^"
+    if name == "RANGE":
+        return f"{_escaped(value[0])}-{_escaped(value[1])}"
+    return _escaped(value) if name == "LITERAL" else CATEGORIES[str(value)]
+
+
+def _escaped(code: int) -> str:
+    return f"\\U{code:08x}"
+
+
+def members(one: Set, alphabet: Alphabet) -> NDArray[np.int64]:
+    """Return the places in an alphabet of the characters that a set holds."""
+    text, flags = one
+    if (
+        text.startswith("\\U") and not flags & re.IGNORECASE
+    ):  # one escaped character: nothing to ask
+        place = alphabet.find(chr(int(text[2:], 16)))
+        return np.array([place] if place >= 0 else [], np.int64)
+    runs = re.finditer(f"{text}+", alphabet.text, flags)
+    parts = [np.arange(*run.span()) for run in runs]
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def partition(sets: Iterable[Set], alphabet: Alphabet) -> NDArray[np.int64]:
+    """Return classes (A,) of characters that the same sets hold."""
+    classes = np.zeros(len(alphabet.codes), np.int64)
+    single: set[int] = set()
+    for one in sets:
+        places = members(one, alphabet)
+        if len(places) == 1:
+            single.add(int(places[0]))
+        elif len(places):
+            classes *= 2
+            classes[places] += 1
+            classes = number_classes(classes)
+    own = np.arange(len(single)) + len(classes)  # each is a class of its own
+    classes[np.array(sorted(single), np.int64)] = own
+    return number_classes(classes)
+
+
+def held(sets: list[Set], automaton: Automaton) -> NDArray[np.bool_]:
+    """Tell which sets hold which classes (sets, K)."""
+    order = automaton.samples.argsort()  # an alphabet is sorted
+    samples = Alphabet(automaton.alphabet.codes[automaton.samples[order]])
+    holds = np.zeros((len(sets), len(order)), np.bool_)
+    for number, one in enumerate(sets):
+        holds[number, order[members(one, samples)]] = True
+    return holds
+
+
+class Pattern(Automaton):
+    """Texts that match a regular expression as a whole.
+
+    A state is the frozen set of the nodes that read next, and of the accepting one.
+
+    Raises:
+        ConfigError: the pattern cannot be read, is not regular, is too large, or no text of the
+            model's characters matches it.
+    """
+
+    def __init__(self, pattern: str, alphabet: Alphabet) -> None:
+        self._net = Network(pattern)
+        sets = list(self._net.sets)
+        if len(sets) * len(alphabet.codes) > LOOKED_AT:
+            raise refuse(pattern, f"has {len(sets):,} different sets of characters; use fewer")
+        super().__init__(alphabet, partition(sets, alphabet))
+        self._holds = held(sets, self)  # (sets, K)
+        self._net.check_ends([_holds_newline(one) for one in sets])
+        self._filled = [bool(row.any()) for row in self._holds]
+        self._far = self._distances()
+        self._needs: dict[State, Counts] = {}
+        self._steps: dict[tuple[State, int], State] = {}
+        if self.distance(self.start()) >= NEVER:
+            raise refuse(pattern, self._why_nothing())
+
+    def start(self, before: str = "") -> State:
+        """Return the state before the first character."""
+        return self._state({self._net.first}, self._net.at_start)
+
+    def step(self, state: State, kind: int) -> State:
+        """Return the state after a character of a class; None if no text may go on so."""
+        key = state, kind
+        if key not in self._steps:
+            if len(self._steps) > 10 * KEPT:
+                self._steps.clear()
+            reads, targets = self._net.reads, self._net.targets
+            read = [node for node in state if reads[node] >= 0 and self._holds[reads[node], kind]]
+            after = {targets[node][0] for node in read if self._far[targets[node][0]] < NEVER}
+            self._steps[key] = self._state(after, set()) if after else None
+        return self._steps[key]
+
+    def distance(self, state: State) -> int:
+        """Return the fewest characters to a match."""
+        return min((self._far[node] for node in state), default=NEVER)
+
+    def needs(self, state: State) -> Counts:
+        """Return for each class the fewest characters to a match through such a one (K,)."""
+        found = self._needs.get(state)
+        if found is None:
+            if len(self._needs) > KEPT:
+                self._needs.clear()
+            found = self._needs[state] = self._count_needs(state)
+        return found.copy()
+
+    def _count_needs(self, state: State) -> Counts:
+        nearest: dict[int, int] = {}  # of each set that is read next
+        for node in state:
+            read = self._net.reads[node]
+            if read >= 0:
+                far = 1 + self._far[self._net.targets[node][0]]
+                nearest[read] = min(far, nearest.get(read, NEVER))
+        needs = np.full(len(self.samples), NEVER, np.int32)
+        for read, far in nearest.items():
+            np.minimum(needs, far, out=needs, where=self._holds[read])
+        return needs
+
+    def _state(self, nodes: set[int], passed: set[int]) -> State:
+        """Return what matters of all that is reached without reading."""
+        reached = self._net.closure(nodes, passed)
+        reading = {n for n in reached if self._net.reads[n] >= 0 and self._far[n] < NEVER}
+        ends = any(self._far[node] == 0 for node in reached)
+        return frozenset(reading | {self._net.accept} if ends else reading)
+
+    def _distances(self) -> list[int]:
+        """Return how many characters each node needs at least, by a search from the end."""
+        net, far = self._net, [NEVER] * len(self._net.reads)
+        anchors = net.at_start | net.at_end
+        sources: list[list[int]] = [[] for _ in far]
+        for node, targets in enumerate(net.targets):
+            for target in targets:
+                sources[target].append(node)
+        waiting = deque((node, 0) for node in self._ends(sources))
+        while waiting:
+            node, count = waiting.popleft()
+            if count >= far[node]:
+                continue
+            far[node] = count
+            for source in sources[node]:
+                if net.reads[source] >= 0 and self._filled[net.reads[source]]:
+                    waiting.append((source, count + 1))
+                elif net.reads[source] < 0 and source not in anchors:
+                    waiting.appendleft((source, count))
+        return far
+
+    def _ends(self, sources: list[list[int]]) -> set[int]:
+        """Return the nodes at which a text may end: acceptance is reached without reading."""
+        net, seen, waiting = self._net, {self._net.accept}, [self._net.accept]
+        while waiting:
+            for source in sources[waiting.pop()]:
+                if net.reads[source] < 0 and source not in net.at_start and source not in seen:
+                    seen.add(source)
+                    waiting.append(source)
+        return seen
+
+    def _why_nothing(self) -> str:
+        sets = zip(self._net.sets, self._filled, strict=True)
+        lacking = [text for (text, _), filled in sets if not filled]
+        names = [repr(chr(int(text[2:], 16))) for text in sorted(lacking) if text.startswith("\\U")]
+        if not names:
+            return "matches no text that the model can write"
+        more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+        return f"needs characters that the model never saw: {', '.join(names[:10])}{more}"
+
+
+def _holds_newline(one: Set) -> bool:
+    return re.fullmatch(one[0], "\n", one[1]) is not None

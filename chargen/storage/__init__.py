@@ -1,0 +1,1 @@
+"""Files: whole at every instant, cache, checkpoint, runs."""

@@ -1,0 +1,1 @@
+"""Learning a text: run, trainer, learner, optimizer, plan, configuration, diagnostics, events."""

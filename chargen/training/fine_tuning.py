@@ -1,0 +1,58 @@
+"""A trained model as the beginning of another: its tokenizer grown, its weights moved.
+
+Characters keep what was learned about them: rows of the embedding and the head are found by the
+character, never by its number. A character that is new starts as the mean of all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chargen.storage.checkpoint import Tensors
+from chargen.tokenizers import Tokenizer
+from chargen.tokenizers.char import CharTokenizer
+
+BY_TOKEN = ("embedding.weight", "head.weight", "head.bias")
+
+
+@dataclass(frozen=True)
+class Start:
+    """A trained model that another begins from.
+
+    Attributes:
+        tokenizer: what its weights belong to.
+        weights: by their names in the model file.
+        sha256: of its file.
+    """
+
+    tokenizer: Tokenizer
+    weights: Tensors
+    sha256: str
+
+
+def grown(tokenizer: Tokenizer, text: Iterable[Any]) -> Tokenizer:
+    """Return a tokenizer that also covers a text; only the character tokenizer has to grow."""
+    if not isinstance(tokenizer, CharTokenizer):
+        return tokenizer
+    return CharTokenizer.from_text([tokenizer.alphabet, *CharTokenizer.from_text(text).alphabet])
+
+
+def transferred(weights: Tensors, old: Tokenizer, new: Tokenizer) -> Tensors:
+    """Return the weights of a model of the old tokenizer for the new one.
+
+    Args:
+        weights: by their names in the model file.
+        old: the tokenizer that they belong to.
+        new: what ``grown`` made of it.
+    """
+    row_of = {piece: row for row, piece in enumerate(old.pieces)}
+    rows = np.array([row_of.get(piece, -1) for piece in new.pieces])
+    moved = dict(weights)
+    for name in BY_TOKEN:
+        moved[name] = weights[name][rows]
+        moved[name][rows < 0] = weights[name].mean(axis=0, dtype=np.float64)
+    return moved

@@ -1,0 +1,166 @@
+"""One step of learning, and all that must be kept to go on as if never stopped."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from chargen.config import ModelConfig, TrainConfig
+from chargen.errors import CheckpointError
+from chargen.evaluation.nll import token_costs
+from chargen.machine.torch import autocast
+from chargen.model.cells import State
+from chargen.model.language_model import LanguageModel, to_arrays
+from chargen.storage.checkpoint import Tensors
+from chargen.training.optimizer import LockedDropout, dropped_weights, learning_rate, make_optimizer
+from chargen.training.processes import ALONE, Team
+
+
+class Learner:
+    """A model in training: truncated back-propagation through time, a window a step.
+
+    The recurrent state is carried from window to window; its gradient is cut there.
+
+    Attributes:
+        model: the weights that learn.
+        averaged: their exponential moving average, which is what is evaluated and kept.
+        steps: optimizer steps taken.
+        norm: length of the last window's gradient, all weights together, before clipping.
+    """
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        config: TrainConfig,
+        lanes: int,
+        device: torch.device,
+        team: Team = ALONE,
+    ) -> None:
+        self.config, self.device, self.team, self.steps = config, device, team, 0
+        self.norm = 0.0
+        self._own = team.share(lanes)
+        self.model = LanguageModel(model, config).to(device)
+        self.averaged = LanguageModel(model, config).to(device).requires_grad_(False)
+        self.peak = config.peak_learning_rate(model.layers)
+        self._optimizer = make_optimizer(self.model.parameters(), config)
+        self._generator = torch.Generator(device).manual_seed(config.seed)
+        self._dropout = LockedDropout(config.dropout or 0.0, self._generator, lanes, self._own)
+        self._state: State = self.model.init_state(lanes // team.size)
+        named = self.model.named_parameters()
+        self._recurrent = [weight for name, weight in named if name.endswith("weight_hh_l0")]
+        self._wrapped = team.wrap(self.model)
+
+    def learn(
+        self,
+        inputs: NDArray[np.int64],
+        targets: NDArray[np.int64],
+        progress: float,
+        precision: str,
+    ) -> float:
+        """Take one step on a window, (B, T) each, and return its mean loss in nats per token.
+
+        Not a number, and nothing is learned, if the gradient is not finite.
+        In a team every process is given all lanes, learns from its own, and returns their loss.
+
+        Args:
+            inputs: tokens.
+            targets: the tokens that follow them.
+            progress: share of the run that is over, for the learning rate.
+            precision: ``float32`` or ``bfloat16``.
+        """
+        tokens = torch.from_numpy(np.concatenate([inputs, targets[:, -1:]], axis=1)[self._own])
+        rate = self.config.weight_drop or 0.0
+        with dropped_weights(self._recurrent, rate, self._generator):
+            with autocast(self.device, precision):
+                costs, state = token_costs(
+                    self._wrapped, tokens.to(self.device), self._state, self._dropout
+                )
+                loss = costs.mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+        self._state = tuple(part.detach().float() for part in state)
+        self.norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip))
+        if not math.isfinite(self.norm):
+            self._forget()
+            return math.nan  # such a step would spoil the weights
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(progress, self.peak, self.config.warmup)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._average()
+        return float(loss.detach())
+
+    def _forget(self) -> None:
+        """Drop a gradient and a state that are not finite, which would spoil all steps after."""
+        self._optimizer.zero_grad(set_to_none=True)
+        self._state = self.model.init_state(self._state[0].shape[1])
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the averaged weights towards the weights; at first nearly all the way."""
+        self.steps += 1
+        decay = min(self.config.average, self.steps / (self.steps + 10))
+        pairs = zip(self.averaged.parameters(), self.model.parameters(), strict=True)
+        for average, weight in pairs:
+            average.lerp_(weight, 1 - decay if self.config.average else 1.0)
+
+    def begin_with(self, weights: Tensors) -> None:
+        """Start from these weights instead of random ones."""
+        self.model.load(weights)
+        self.averaged.load(weights)
+
+    def tensors(self) -> Tensors:
+        """Return all that continues the learning: weights, averages, moments, state, draws."""
+        named: dict[str, Tensor] = {}
+        named |= {f"weights/{name}": p for name, p in self.model.named_parameters()}
+        named |= {f"average/{name}": p for name, p in self.averaged.named_parameters()}
+        for number, part in enumerate(self._state):
+            named[f"state/{number}"] = self.team.join(part)
+        named["generator"] = self._generator.get_state()
+        for number, moments in self._optimizer.state_dict()["state"].items():
+            named |= {f"optimizer/{number}/{name}": m for name, m in moments.items()}
+        return to_arrays(named)
+
+    def restore(self, tensors: Tensors, steps: int) -> None:
+        """Take back what ``tensors`` returned after this number of steps.
+
+        Raises:
+            CheckpointError: they are not those of such a learner.
+        """
+        self.steps = steps
+        try:
+            self._restore(tensors)
+        except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the resume file does not fit its own model: {error}") from None
+
+    def _restore(self, tensors: Tensors) -> None:
+        self.model.load(_below("weights/", tensors))
+        self.averaged.load(_below("average/", tensors))
+        state = _below("state/", tensors)
+        parts = tuple(
+            torch.from_numpy(state[str(n)])[:, self._own].to(self.device) for n in range(len(state))
+        )
+        if [part.shape for part in parts] != [part.shape for part in self._state]:
+            raise ValueError("its state is another")
+        self._state = parts
+        self._generator.set_state(torch.from_numpy(tensors["generator"]))
+        moments: dict[int, dict[str, Tensor]] = {}
+        weights = [w for group in self._optimizer.param_groups for w in group["params"]]
+        for name, array in _below("optimizer/", tensors).items():
+            number, _, kind = name.partition("/")
+            if array.shape not in ((), weights[int(number)].shape):
+                raise ValueError(f"{kind} of weight {number} has shape {array.shape}")
+            moments.setdefault(int(number), {})[kind] = torch.from_numpy(array)
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _below(prefix: str, tensors: Tensors) -> Tensors:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in tensors.items()
+        if name.startswith(prefix)
+    }
