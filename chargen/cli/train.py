@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import signal
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -309,5 +311,16 @@ class Signals:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received == number:  # torchrun sends SIGTERM on a Ctrl-C that we saw already
-            raise KeyboardInterrupt
+            _leave_at_once(128 + number)
         self.received = number
+
+
+def _leave_at_once(code: int) -> None:
+    """End the process here and now; files are whole at every instant.
+
+    An exception would not do: one that is raised while Python calls back from a destructor is
+    printed and forgotten.
+    """
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # the bar had hidden the cursor
+    os._exit(code)
