@@ -58,7 +58,7 @@ def test_signals_are_remembered_once_and_leave_at_the_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     left: list[int] = []
-    monkeypatch.setattr("chargen.cli.train._leave_at_once", left.append)
+    monkeypatch.setattr(os, "_exit", left.append)
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
     try:
