@@ -19,7 +19,7 @@ import pytest
 from chargen.machine import spinning_set_by
 from chargen.machine.report import Facts, advice, look
 from chargen.machine.torch import INSTALL
-from tests.conftest import HAS_TORCH, Run, write
+from tests.conftest import HAS_TORCH, Run, needs_torch, write
 from tests.processes import run
 from tests.screen import Watched
 
@@ -213,6 +213,7 @@ def test_who_set_how_long_threads_wait() -> None:
 # -- the command ----------------------------------------------------------------------------
 
 
+@needs_torch
 def test_the_report_as_json(chargen: Run) -> None:
     done = chargen("doctor", "--json", "--no-probe")
     assert (done.returncode, done.stderr) == (0, "")
@@ -227,6 +228,7 @@ def test_the_report_as_json(chargen: Run) -> None:
     assert facts["advice"] == advice(facts)
 
 
+@needs_torch
 def test_the_report_in_a_pipe_has_the_speed_too(chargen: Run) -> None:
     write("checkpoints/a/metrics.jsonl", "x" * 1500)
     done = chargen("doctor")
