@@ -16,6 +16,7 @@ PIECES, TRIED = 8, 3  # pieces of work in a window, and in a trial, at least,
 LARGE = 0.5  # unless so many seconds went into fewer
 SLOWER = 1.3  # times the pace of before, or of the median piece: something disturbs
 HOPELESS = 1.5  # times the present pace: a trial that is given up early
+FAR = 4.0  # times that pace: even a first piece tells
 FASTER = 0.9  # of the present pace: worth changing for
 SOON, LATER = 0.1, 10.0  # seconds from one trial to the next where something disturbs
 CALM, LONGEST = 3.0, 300.0  # and where nothing does
@@ -96,6 +97,8 @@ class Pace:
     def _is_tried(self) -> bool:
         """Tell whether a trial has lasted long enough; its first piece only wakes the threads."""
         times = self._times[1:]
+        if self._seconds >= WINDOW and self._times[0] > FAR * self._known[self._present]:
+            return True
         if not times or self._seconds < WINDOW:
             return False
         if statistics.fmean(times) > HOPELESS * self._known[self._present]:
@@ -108,7 +111,7 @@ class Pace:
 
     def _go_on_trying(self) -> None:
         """Note how a trial went; after the last one take the fastest number."""
-        self._known[self.threads] = statistics.fmean(self._times[1:])
+        self._known[self.threads] = statistics.fmean(self._times[1:] or self._times)
         self._begin_window()
         self._trial.pop(0)
         if self._trial:
