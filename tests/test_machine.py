@@ -68,7 +68,7 @@ def test_the_numbers_of_threads_worth_trying(cores: int, options: tuple[int, ...
 def test_threads_wait_with_bounded_spinning_unless_the_user_decides() -> None:
     environment: dict[str, str] = {}
     bound_spinning(environment)
-    assert environment == {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
+    assert environment == {"GOMP_SPINCOUNT": "4000", "KMP_BLOCKTIME": "1"}
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
         environment = {name: "mine"}
         bound_spinning(environment)
