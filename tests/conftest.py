@@ -47,11 +47,11 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as under nohup
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leave out the modules that import torch, themselves or through chargen."""
-    name = collection_path.name
-    if HAS_TORCH or not (name.startswith("test_") and name.endswith(".py")):
+    place = collection_path.relative_to(Path(__file__).parent)
+    if HAS_TORCH or not place.match("test_*.py"):
         return None
     try:
-        importlib.import_module(f"tests.{collection_path.stem}")
+        importlib.import_module(".".join(("tests", *place.with_suffix("").parts)))
     except ModuleNotFoundError as error:
         return True if error.name == "torch" else None
     return None

@@ -44,7 +44,9 @@ def unlimited(tree: ast.AST, starts: bool = False) -> Iterator[str]:
             yield f"{node.lineno}: use reap, which has a limit"
 
 
-@pytest.mark.parametrize("path", sorted(HERE.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted(HERE.rglob("*.py")), ids=lambda path: str(path.relative_to(HERE))
+)
 def test_every_wait_for_a_process_has_a_limit(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert not list(unlimited(tree, starts=path.name == "processes.py"))

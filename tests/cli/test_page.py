@@ -19,7 +19,7 @@ from chargen.display.output import visible
 from chargen.evaluation.surprisal import Guess, Weighed, surprises
 from tests.hashing import hashing
 from tests.processes import run
-from tests.walks import tokenizer
+from tests.sampling.constraints.walks import tokenizer
 
 NASTY = "</script><!-- &lt; <b>\0\r\x1b[31m\t é e\u0301 👩\u200d👧 \u202eabc שלום\n\n$title"
 

@@ -20,7 +20,7 @@ from chargen.sampling.constraints import (
     regex_constraint,
 )
 from chargen.tokenizers import build_tokenizer
-from tests.walks import KINDS, LETTERS, spell, texts, tokenizer, walk
+from tests.sampling.constraints.walks import KINDS, LETTERS, spell, texts, tokenizer, walk
 
 LEAVES = st.sampled_from(
     ["a", "b", "c", "ab", ".", "[ab]", "[^a]", r"\w", r"\d", r"\s", r"\W", "(?i:a)", "(?i:[b-c])",

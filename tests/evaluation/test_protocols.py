@@ -22,7 +22,7 @@ from chargen.model.language_model import LanguageModel
 from chargen.storage.checkpoint import read_model_header
 from chargen.tokenizers import Ids
 from tests.conftest import text_of, write
-from tests.test_model import VOCAB, model_of
+from tests.model.test_language_model import VOCAB, model_of
 
 
 def carried_score(model: LanguageModel, corpus: Corpus) -> Score:

@@ -25,7 +25,7 @@ from chargen.sampling.constraints.copies import (
 )
 from chargen.storage.checkpoint import COPIES
 from chargen.tokenizers import build_tokenizer
-from tests.walks import KINDS, spell, tokenizer, walk
+from tests.sampling.constraints.walks import KINDS, spell, tokenizer, walk
 
 
 def longest_copy(text: str, source: str) -> int:

@@ -15,8 +15,8 @@ from chargen.cli import app
 from chargen.cli.compare import compare
 from chargen.errors import CheckpointError
 from chargen.evaluation.comparison import best_of, differences, learning_curves, read_entry
+from tests.cli.test_info import FOREIGN, save
 from tests.conftest import Run, write
-from tests.test_info import FOREIGN, save
 
 TEXT = {"sources": ["plays.txt"], "sha256": "a" * 64, "floor": {"nats_per_token": 1.75}}
 CURVE = ((10, 5.0, 3.0), (20, 10.0, 2.5), (30, 15.0, 2.25), (40, 20.0, 2.2))

@@ -14,7 +14,7 @@ from chargen.engine.export import to_onnx
 from tests.conftest import Run
 from tests.processes import finish
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PROGRAM = (
     "import sys; sys.modules['chargen'] = None; import runpy; runpy.run_path(sys.argv.pop(1), "
 )

@@ -21,10 +21,10 @@ from chargen.sampling.constraints import (
 )
 from chargen.sampling.constraints.automata import alphabet_of
 from chargen.tokenizers import build_tokenizer
-from tests.test_copies import longest_copy, source
-from tests.test_patterns import PATTERNS
-from tests.test_words import LIST, keeps_to_list
-from tests.walks import KINDS, spell, texts, tokenizer, walk
+from tests.sampling.constraints.test_copies import longest_copy, source
+from tests.sampling.constraints.test_patterns import PATTERNS
+from tests.sampling.constraints.test_wordlist import LIST, keeps_to_list
+from tests.sampling.constraints.walks import KINDS, spell, texts, tokenizer, walk
 
 
 @given(one=PATTERNS, two=PATTERNS)

@@ -199,7 +199,7 @@ def test_what_could_not_be_had_is_no_reason_for_advice() -> None:
 
 
 def test_the_versions_of_torch_are_those_of_the_package() -> None:
-    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     (needed,) = (n for n in project["project"]["dependencies"] if n.startswith("torch"))
     assert f"'{needed}'" in INSTALL
 

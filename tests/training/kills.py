@@ -1,6 +1,6 @@
 """Kills a short run at many moments, and looks at what is left each time.
 
-    python -m tests.kills [SEED]
+    python -m tests.training.kills [SEED]
 
 A parent trains a run that is never stopped. For each moment a forked child trains the same run
 and is killed there by SIGKILL: at a random step, while a file is being written, before it is

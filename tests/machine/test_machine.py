@@ -21,7 +21,7 @@ from chargen.training.facts import facts
 from chargen.training.plan import measure
 from chargen.training.run_state import resumed_job
 from tests.conftest import text_of
-from tests.sitting import CPU, PLAN, begin, sit
+from tests.training.sitting import CPU, PLAN, begin, sit
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from chargen.training.events import Ended, Stopped, Warned
 from chargen.training.plan import Plan
 from chargen.training.run_state import new_job, resumed_job
 from tests.conftest import text_of
-from tests.sitting import CPU, PLAN, begin, give_plan, resume, sit
+from tests.training.sitting import CPU, PLAN, begin, give_plan, resume, sit
 
 # Where bfloat16 does not run, these runs are trained in float32.
 LOW = dataclasses.replace(PLAN, precision="bfloat16" if can_run("bfloat16", CPU) else "float32")

@@ -28,7 +28,7 @@ from chargen.training.facts import facts, shortened
 from chargen.training.plan import Plan
 from chargen.training.trainer import Trainer
 from tests.conftest import text_of
-from tests.sitting import PLAN, begin, resume, sit
+from tests.training.sitting import PLAN, begin, resume, sit
 
 
 def test_a_run_tells_what_happens_and_writes_it_down(

@@ -19,7 +19,7 @@ from chargen.sampling.constraints import (
 )
 from chargen.sampling.constraints.wordlist import words_of
 from chargen.tokenizers import build_tokenizer
-from tests.walks import KINDS, LETTERS, spell, texts, tokenizer, walk
+from tests.sampling.constraints.walks import KINDS, LETTERS, spell, texts, tokenizer, walk
 
 LIST = ["cab's", "ab", "abba", "Ba", "b", "é", "cc", "a-c", "a1", "b'a"]
 WORD = re.compile("[\\w]+(?:['’][\\w]+)*")  # of these letters; in general \w lacks marks

@@ -29,7 +29,7 @@ from chargen.sampling.filters import log_probabilities
 from chargen.sampling.sampler import PROMPT_CHUNK, Place, Sampler, load
 from chargen.tokenizers import build_tokenizer
 from tests.hashing import Hashing, hashing, steps
-from tests.walks import KINDS, tokenizer
+from tests.sampling.constraints.walks import KINDS, tokenizer
 
 texts = st.text("abcAB 1.\n\r\t'é🎉\u2581\u0301日\0") | st.text(st.characters(codec="utf-8"))
 
