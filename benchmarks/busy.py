@@ -25,10 +25,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.session import ALPHABET, sampler, screen_times
-from chargen.config import LayerConfig, ModelConfig
 from chargen.machine import count_cores, processor_name
 from chargen.model.language_model import LanguageModel
-from chargen.storage.checkpoint import ModelHeader, read_metrics, save_model
+from chargen.model.saved import save_model
+from chargen.model.spec import LayerConfig, ModelConfig
+from chargen.storage.checkpoint import read_metrics
 from chargen.tokenizers import build_tokenizer
 
 SPIN = [sys.executable, "-c", "while True: pass"]
@@ -96,8 +97,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         model = Path(name) / "model.safetensors"
         config = ModelConfig(len(ALPHABET) + 1, (LayerConfig("lstm", 512),) * 2)
-        header = ModelHeader(config, build_tokenizer("char", ALPHABET, 0), {})
-        save_model(model, LanguageModel(config).weights(), header)
+        tokenizer = build_tokenizer("char", ALPHABET, 0)
+        save_model(model, LanguageModel(config).weights(), config, tokenizer, {})
         for _ in range(options.times):
             for load, results in enumerate(rounds):
                 with others(load):

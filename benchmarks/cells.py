@@ -14,8 +14,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.quality import find_text, train
-from chargen.config import CELLS, LayerConfig, ModelConfig
-from chargen.storage.checkpoint import count_weights
+from chargen.model.spec import CELLS, LayerConfig, ModelConfig, count_parameters
 from chargen.tokenizers import build_tokenizer
 
 
@@ -24,7 +23,7 @@ def sized(kind: str, vocab_size: int, weights: int) -> ModelConfig:
     depth = 3 if kind.startswith("min") else 1
     layers = (LayerConfig(kind, hidden) for hidden in range(8, 4096, 2))
     models = (ModelConfig(vocab_size, (layer,) * depth) for layer in layers)
-    return min(models, key=lambda model: abs(count_weights(model) - weights))
+    return min(models, key=lambda model: abs(count_parameters(model) - weights))
 
 
 def main() -> None:
@@ -46,7 +45,7 @@ def main() -> None:
         end = train(text, arguments.time, arguments.seed, ["--stack", stack])
         print(
             f"| `{kind}` | {len(model.layers)} x {model.layers[0].hidden} | "
-            f"{count_weights(model):,} | {end['final_val_loss']:.4f} | {end['steps']:,} | "
+            f"{count_parameters(model):,} | {end['final_val_loss']:.4f} | {end['steps']:,} | "
             f"{end['characters_per_second']:,} |",
             flush=True,
         )

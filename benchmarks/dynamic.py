@@ -16,8 +16,7 @@ import torch
 from chargen.evaluation import dynamic as adaptation
 from chargen.evaluation.dynamic import Adapter, Setting
 from chargen.evaluation.heldout import held_out
-from chargen.storage.checkpoint import load_weights, read_model_header
-from chargen.storage.runs import find_model
+from chargen.model.saved import open_model
 
 CASES = (  # segment, ε, rate, decay
     (50, 0.1, 0.0, 0.0),
@@ -42,15 +41,14 @@ def main() -> None:
     parser.add_argument("-m", "--model")
     parser.add_argument("--tokens", type=int, default=16_000)
     options = parser.parse_args()
-    path = find_model(options.model)
-    header = read_model_header(path)
-    corpus = held_out(path, header)
+    saved = open_model(options.model)
+    corpus = held_out(saved)
     ids = np.concatenate([corpus.context[-1:], corpus.validation[: options.tokens]])
     torch.set_num_threads(1)
     print("| segment | ε | rate | decay | nats | second half | tokens/s |\n" + "|---" * 7 + "|")
     for segment, epsilon, rate, decay in CASES:
         adaptation.SEGMENT, adaptation.EPSILON = segment, epsilon
-        adapter = Adapter(header.config, load_weights(path), corpus.train)
+        adapter = Adapter(saved.config, saved.weights(), corpus.train)
         began = time.perf_counter()
         nats = adapter.read(ids, Setting(rate, decay)).nats
         speed = len(nats) / (time.perf_counter() - began)

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from chargen.config import CELLS, ModelConfig, TrainConfig, parse_stack
+from chargen.config import TrainConfig
+from chargen.model.spec import CELLS, ModelConfig, parse_stack
 from chargen.model.summary import training_memory
 from chargen.training.learner import Learner
 

@@ -26,18 +26,12 @@ from hypothesis import strategies as st
 from chargen import load
 from chargen.cli import app
 from chargen.cli.settings import read_settings
-from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
+from chargen.config import ReadConfig, TrainConfig
 from chargen.data.corpus import read_text, tokenize
 from chargen.errors import ChargenError
-from chargen.storage.checkpoint import (
-    ModelHeader,
-    load_weights,
-    read_metrics,
-    read_model_header,
-    save_model,
-    weight_shapes,
-    write_tensors,
-)
+from chargen.model.saved import load_weights, read_model, save_model
+from chargen.model.spec import ModelConfig, parse_stack, weight_shapes
+from chargen.storage.checkpoint import read_metrics, write_tensors
 from chargen.tokenizers import Tokenizer, build_tokenizer, tokenizer_from_json
 from chargen.training.plan import Plan
 
@@ -120,7 +114,7 @@ def small_model() -> bytes:
     draw = np.random.default_rng(1)
     shapes = weight_shapes(config).items()
     weights = {name: draw.random(shape, np.float32) for name, shape in shapes}
-    save_model(Path("small.safetensors"), weights, ModelHeader(config, tokenizer, {}))
+    save_model(Path("small.safetensors"), weights, config, tokenizer, {})
     return Path("small.safetensors").read_bytes()
 
 
@@ -138,7 +132,7 @@ def damaged_models(data: st.DataObject) -> None:
     """A model file with bytes changed, cut or added opens with the old weights or is refused."""
     Path("damaged.safetensors").write_bytes(_changed(data, small_model()))
     with OURS:
-        read_model_header(Path("damaged.safetensors"))
+        read_model(Path("damaged.safetensors"))
         load_weights(Path("damaged.safetensors"))
 
 

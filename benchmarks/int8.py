@@ -26,7 +26,7 @@ from chargen.engine.export import to_onnx
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
 from chargen.machine import processor_name
-from chargen.storage.checkpoint import load_weights, read_model_header
+from chargen.model.saved import load_weights, read_model
 
 Floats = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("--tokens", type=int, default=2048)
     options = parser.parse_args()
-    header, weights = read_model_header(options.model), load_weights(options.model)
+    header, weights = read_model(options.model), load_weights(options.model)
     text = options.text.read_text(encoding="utf-8")[-8 * options.tokens :]
     ids = header.tokenizer.encode(text)[-options.tokens - 1 :].astype(np.int64)
     exact = bits(OnnxEngine(build_graph(weights, header.config), 1), ids)

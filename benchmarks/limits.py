@@ -22,14 +22,14 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.sampling import ALPHABET
-from chargen.config import LayerConfig, ModelConfig, SampleConfig, TrainConfig
+from chargen.config import SampleConfig, TrainConfig
 from chargen.display.output import Output
 from chargen.engine import Engine, State
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
 from chargen.model.language_model import LanguageModel
+from chargen.model.spec import LayerConfig, ModelConfig, count_parameters
 from chargen.sampling.sampler import Sampler
-from chargen.storage.checkpoint import count_weights
 from chargen.tokenizers import build_tokenizer
 
 LENGTH = 200  # characters of a text
@@ -124,7 +124,7 @@ def main() -> None:
         layers, hidden = map(int, size.split("x"))
         config = ModelConfig(len(ALPHABET) + 1, (LayerConfig("lstm", hidden),) * layers)
         weights = LanguageModel(config, TrainConfig(seed=1)).weights()
-        used = count_weights(config) - config.vocab_size * config.embedding  # in each step
+        used = count_parameters(config) - config.vocab_size * config.embedding  # in each step
         for int8 in (False, True):
             engine = OnnxEngine(build_graph(weights, config, int8=int8), 2)
             limit = 1e6 * seconds_of(reading(used * (1 if int8 else 4)), options.seconds)

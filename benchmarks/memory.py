@@ -18,11 +18,11 @@ import time
 
 import torch
 
-from chargen.config import ModelConfig, parse_stack
 from chargen.evaluation.nll import token_costs
 from chargen.machine import count_cores, keep_memory
 from chargen.machine.torch import autocast
 from chargen.model.language_model import LanguageModel
+from chargen.model.spec import ModelConfig, parse_stack
 
 STACKS = (
     "lstm:512",

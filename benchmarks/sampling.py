@@ -21,11 +21,12 @@ from multiprocessing import get_context
 import torch
 from torch import Tensor, nn
 
-from chargen.config import LayerConfig, ModelConfig, SampleConfig, TrainConfig
+from chargen.config import SampleConfig, TrainConfig
 from chargen.display.output import Output
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
 from chargen.model.language_model import LanguageModel
+from chargen.model.spec import LayerConfig, ModelConfig
 from chargen.sampling.sampler import Sampler
 from chargen.tokenizers import build_tokenizer
 

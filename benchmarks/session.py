@@ -21,9 +21,10 @@ from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output.vt100 import Vt100_Output
 
-from chargen.config import LayerConfig, ModelConfig, TrainConfig
+from chargen.config import TrainConfig
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
+from chargen.model.spec import LayerConfig, ModelConfig
 from chargen.repl import Session
 from chargen.repl.assist import GHOST
 from chargen.repl.conversation import PROMPT, Conversation

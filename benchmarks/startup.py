@@ -17,9 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from chargen.config import LayerConfig, ModelConfig
 from chargen.model.language_model import LanguageModel
-from chargen.storage.checkpoint import ModelHeader, save_model
+from chargen.model.saved import save_model
+from chargen.model.spec import LayerConfig, ModelConfig
 from chargen.tokenizers import build_tokenizer
 
 ALPHABET = "\n" + "".join(chr(code) for code in range(32, 96))
@@ -52,7 +52,7 @@ def main() -> None:
         layers = (LayerConfig("lstm", options.hidden),) * options.layers
         config = ModelConfig(tokenizer.vocab_size, layers)
         path = Path(folder) / "model.safetensors"
-        save_model(path, LanguageModel(config).weights(), ModelHeader(config, tokenizer, {}))
+        save_model(path, LanguageModel(config).weights(), config, tokenizer, {})
         environment = {**os.environ, "CHARGEN_CACHE": folder}
         sample = ["sample", "-m", str(path), "-n", "20"]
         first = first_byte(sample, environment)

@@ -23,12 +23,13 @@ import torch
 from rich.console import Console
 
 from chargen.cli.console import show
-from chargen.config import LayerConfig, ReadConfig, TrainConfig
+from chargen.config import ReadConfig, TrainConfig
 from chargen.data.corpus import Lanes, read_text, tokenize
 from chargen.evaluation.nll import token_costs
 from chargen.machine import count_cores, keep_memory
 from chargen.machine.torch import autocast
 from chargen.model.cells import CELL_CLASSES
+from chargen.model.spec import LayerConfig
 from chargen.training.learner import Learner
 from chargen.training.optimizer import LockedDropout
 from chargen.training.run_state import Job, new_job

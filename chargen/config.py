@@ -16,20 +16,6 @@ from chargen.errors import ConfigError
 
 T = TypeVar("T")
 
-CELLS = (
-    "rnn", "rnn-relu", "rnn-norm",
-    "lstm", "lstm-peephole", "lstm-coupled", "lstm-norm",
-    "gru", "gru-before", "gru-norm",
-    "mingru", "minlstm",
-)  # fmt: skip
-PRESETS = {  # layers and hidden units, smaller models first
-    "tiny": (1, 128),
-    "small": (1, 256),
-    "base": (1, 512),
-    "large": (2, 512),
-    "huge": (2, 768),
-    "giant": (2, 1024),
-}
 NEWLINES = ("fold", "keep")
 TOKENIZERS = ("char", "byte", "unigram", "bpe")
 RECURRENT_INITS = ("auto", "orthogonal", "xavier", "identity")
@@ -38,18 +24,6 @@ OPTIMIZERS = ("adamw", "adam", "rmsprop", "sgd")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
-# A learning rate that suits each cell, or else its family, under AdamW, and a factor for the
-# other optimizers.
-LEARNING_RATE = {
-    "rnn": 2e-3,
-    "rnn-norm": 4e-3,
-    "lstm": 8e-3,
-    "gru": 5e-3,
-    "gru-norm": 8e-3,
-    "mingru": 5e-3,
-    "minlstm": 5e-3,
-}
-OPTIMIZER_FACTOR = {"adamw": 1.0, "adam": 1.0, "rmsprop": 0.25, "sgd": 100.0}
 
 DEFAULT_TIME = 300.0  # seconds that a run takes when no budget is given
 
@@ -109,79 +83,6 @@ def _is_encoding(name: str) -> bool:
     except (LookupError, UnicodeError):
         return False
     return True
-
-
-@dataclass(frozen=True)
-class LayerConfig:
-    """One recurrent layer."""
-
-    kind: str = documented("lstm", f"one of {', '.join(CELLS)}; default: lstm")
-    hidden: int = documented(512, "hidden units of a layer (H); default: chosen")
-
-    def __post_init__(self) -> None:
-        require(self.kind in CELLS, "cell", self.kind, ", ".join(CELLS))
-        require(1 <= self.hidden <= 16384, "hidden size", self.hidden, "1 to 16384")
-
-    @property
-    def states(self) -> str:
-        """A letter for each part of the layer's state: its output h, and an LSTM's memory c."""
-        return "hc" if self.kind.startswith("lstm") else "h"
-
-
-def parse_stack(stack: str) -> tuple[LayerConfig, ...]:
-    """Read ``gru:128,lstm:64``, bottom layer first.
-
-    Raises:
-        ConfigError: a part is not ``kind:width``, or its kind or width is not allowed.
-    """
-    parts = [part.strip() for part in stack.split(",")]
-    for part in parts:
-        if not re.fullmatch(r"[a-z-]+:[0-9]{1,6}", part):
-            raise ConfigError(
-                f"stack part {part!r} is not CELL:WIDTH; write for example gru:128,lstm:64"
-            )
-    pairs = (part.split(":") for part in parts)
-    return tuple(LayerConfig(kind, int(width)) for kind, width in pairs)
-
-
-def format_stack(layers: tuple[LayerConfig, ...]) -> str:
-    """Write layers as ``parse_stack`` reads them."""
-    return ",".join(f"{layer.kind}:{layer.hidden}" for layer in layers)
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The architecture: embedding, stacked recurrent layers, a linear head on all of them."""
-
-    vocab_size: int
-    layers: tuple[LayerConfig, ...] = (LayerConfig(),)
-    embedding: int = documented(64, "width of the token embedding; default: chosen")
-
-    def __post_init__(self) -> None:
-        require(1 <= self.vocab_size <= 1 << 20, "vocabulary size", self.vocab_size, "1 to 1048576")
-        require(1 <= self.embedding <= 16384, "embedding", self.embedding, "1 to 16384")
-        require(1 <= len(self.layers) <= 64, "number of layers", len(self.layers), "1 to 64")
-
-    @property
-    def head_inputs(self) -> int:
-        """Width of what the head reads: the outputs of all layers, side by side."""
-        return sum(layer.hidden for layer in self.layers)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data from which ``from_json`` makes the same config."""
-        return {
-            "vocab_size": self.vocab_size,
-            "embedding": self.embedding,
-            "stack": format_stack(self.layers),
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> ModelConfig:
-        """Read what ``to_json`` wrote; raises ConfigError or KeyError on anything else."""
-        vocab_size, embedding = data["vocab_size"], data["embedding"]
-        require(type(vocab_size) is int, "vocabulary size", vocab_size, "a whole number")
-        require(type(embedding) is int, "embedding", embedding, "a whole number")
-        return cls(vocab_size, parse_stack(str(data["stack"])), embedding)
 
 
 @dataclass(frozen=True)
@@ -251,14 +152,6 @@ class TrainConfig:
         require(0 <= self.test_frac <= 0.5, "test-frac", self.test_frac, "0 to 0.5")
         both = self.val_frac + self.test_frac
         require(both < 1, "val-frac and test-frac together", both, "below 1")
-
-    def peak_learning_rate(self, layers: tuple[LayerConfig, ...]) -> float:
-        """Return the learning rate asked for, or the one that suits the touchiest cell."""
-        if self.learning_rate is not None:
-            return self.learning_rate
-        families = {layer.kind: layer.kind.partition("-")[0] for layer in layers}
-        rates = (LEARNING_RATE.get(kind, LEARNING_RATE[f]) for kind, f in families.items())
-        return min(rates) * OPTIMIZER_FACTOR[self.optimizer]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data from which ``TrainConfig(**data)`` makes the same config."""

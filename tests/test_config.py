@@ -4,15 +4,9 @@ import dataclasses
 
 import pytest
 
-from chargen.config import (
-    LayerConfig,
-    ModelConfig,
-    TrainConfig,
-    format_stack,
-    help_of,
-    parse_stack,
-)
+from chargen.config import TrainConfig, help_of
 from chargen.errors import ConfigError
+from chargen.model.spec import LayerConfig, ModelConfig, format_stack, parse_stack
 
 
 def test_a_stack_is_read_bottom_first_and_written_back() -> None:
@@ -30,7 +24,7 @@ def test_a_stack_is_read_bottom_first_and_written_back() -> None:
         ("lstm:-3", "stack part 'lstm:-3' is not CELL:WIDTH"),
         ("lstm:0", "hidden size is 0; allowed: 1 to 16384"),
         ("lstm:99999", "hidden size is 99999; allowed: 1 to 16384"),
-        ("tcn:12", "cell is 'tcn'; allowed: rnn, rnn-relu, rnn-norm, lstm"),
+        ("tcn:12", "cell is 'tcn'; allowed: rnn, rnn-relu, lstm"),
     ],
 )
 def test_a_wrong_stack_is_explained(stack: str, message: str) -> None:
@@ -85,13 +79,6 @@ def test_a_setting_out_of_range_is_named(name: str, value: object, message: str)
     with pytest.raises(ConfigError) as error:
         dataclasses.replace(TrainConfig(), **{name: value})  # type: ignore[arg-type]
     assert str(error.value).startswith(message)
-
-
-def test_the_learning_rate_suits_the_touchiest_cell() -> None:
-    assert TrainConfig().peak_learning_rate(parse_stack("lstm:8")) == 8e-3
-    assert TrainConfig().peak_learning_rate(parse_stack("lstm:8,gru:8")) == 5e-3
-    assert TrainConfig(learning_rate=0.1).peak_learning_rate(parse_stack("rnn:8")) == 0.1
-    assert TrainConfig(optimizer="rmsprop").peak_learning_rate(parse_stack("lstm:8")) == 2e-3
 
 
 def test_every_setting_has_a_help_text() -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from chargen.config import CELLS
 from chargen.model.cells import CELL_CLASSES
+from chargen.model.spec import CELLS
 from tests.conftest import write
 from tests.processes import finish
 from tests.test_layers import ROOMS

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chargen.data.corpus import Corpus
     from chargen.evaluation.dynamic import Adapter
     from chargen.evaluation.report import Report, Row
-    from chargen.storage.checkpoint import ModelHeader
+    from chargen.model.saved import SavedModel
     from chargen.tokenizers import Ids
 
 COLUMNS = ("nats/token", "bits/char", "±", "bits/byte", "perplexity", "accuracy")
@@ -58,20 +58,18 @@ def evaluate(
     from chargen.cli.console import Meter
     from chargen.engine import open_engine
     from chargen.evaluation.report import Wanted, report
-    from chargen.storage.checkpoint import read_model_header
-    from chargen.storage.runs import find_model
+    from chargen.model.saved import open_model
 
-    path = find_model(model)
-    header = read_model_header(path)
-    corpus, learned = _texts(path, header, text, encoding, needed=dynamic or with_ngram)
-    engine = open_engine(path, header, device, threads)
-    adapter = (lambda: _adapter(path, header, learned)) if dynamic else None
+    saved = open_model(model)
+    corpus, learned = _texts(saved, text, encoding, needed=dynamic or with_ngram)
+    engine = open_engine(saved, device, threads)
+    adapter = (lambda: _adapter(saved, learned)) if dynamic else None
     wanted = Wanted(window, temperature_fit, with_ngram, adapter)
     result = report(engine, corpus, learned, wanted, Meter)
     if as_json:
-        print(json.dumps(_json(path, text, corpus, result), indent=2))
+        print(json.dumps(_json(saved.path, text, corpus, result), indent=2))
         return
-    for line in _heading(path, header, text, corpus):
+    for line in _heading(saved, text, corpus):
         print(line)
     _show(result.whole + result.simpler)
     if result.half:
@@ -85,7 +83,7 @@ def evaluate(
 
 
 def _texts(
-    path: Path, header: ModelHeader, text: str | None, encoding: str | None, *, needed: bool
+    saved: SavedModel, text: str | None, encoding: str | None, *, needed: bool
 ) -> tuple[Corpus, Ids | None]:
     """Return what is measured, and what the model was trained on, if that is at hand.
 
@@ -100,9 +98,9 @@ def _texts(
     from chargen.evaluation.report import contains
 
     with waiting("reading the text"):
-        corpus = measured_text(path, header, text, encoding)
+        corpus = measured_text(saved, text, encoding)
         try:
-            learned = own_corpus(path, header).train
+            learned = own_corpus(saved).train
         except CheckpointError as error:
             if needed:
                 raise
@@ -116,32 +114,29 @@ def _texts(
     return corpus, learned
 
 
-def _adapter(path: Path, header: ModelHeader, learned: Ids | None) -> Adapter:
+def _adapter(saved: SavedModel, learned: Ids | None) -> Adapter:
     """Open the model for dynamic evaluation."""
     import torch
 
     from chargen.evaluation.dynamic import Adapter
-    from chargen.storage.checkpoint import load_weights
 
     assert learned is not None
     torch.set_num_threads(1)  # one lane, small products: more threads only wait for each other
-    return Adapter(header.config, load_weights(path), learned)
+    return Adapter(saved.config, saved.weights(), learned)
 
 
 # -- what is shown ------------------------------------------------------------------------
 
 
-def _heading(path: Path, header: ModelHeader, text: str | None, corpus: Corpus) -> list[str]:
-    from chargen.config import format_stack
+def _heading(saved: SavedModel, text: str | None, corpus: Corpus) -> list[str]:
     from chargen.display.output import visible
-    from chargen.storage.checkpoint import section
-    from chargen.storage.runs import model_name
+    from chargen.model.spec import format_stack
 
-    own = ", ".join(map(str, section(header.training, "corpus").get("sources") or ["its text"]))
+    own = ", ".join(map(str, saved.section("corpus").get("sources") or ["its text"]))
     place = f"what was held out of {own}" if text is None else text
-    name, stack = model_name(path), format_stack(header.config.layers)
+    name, stack = saved.name, format_stack(saved.config.layers)
     lines = (
-        f"model  {name}: {stack}, {header.tokenizer.kind} tokenizer",
+        f"model  {name}: {stack}, {saved.tokenizer.kind} tokenizer",
         f"text   {place}: {corpus.validation_characters:,} characters",
     )
     return [*map(visible, lines), ""]

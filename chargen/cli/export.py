@@ -22,8 +22,8 @@ def export(
         raise ChargenError(f"{str(onnx)!r} exists; name another file, or add --force")
 
     from chargen.engine.export import to_onnx
+    from chargen.model.saved import open_model
     from chargen.storage.files import write_whole
-    from chargen.storage.runs import find_model
 
-    write_whole(onnx, to_onnx(find_model(model), int8=int8))
+    write_whole(onnx, to_onnx(open_model(model), int8=int8))
     print(onnx)

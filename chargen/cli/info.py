@@ -14,7 +14,7 @@ from chargen.cli.settings import to_toml
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from chargen.storage.checkpoint import ModelHeader
+    from chargen.model.saved import SavedModel
 
 NAMES = 20  # columns of the names of facts
 SPARKS = 16  # columns of a loss history
@@ -28,33 +28,30 @@ def info(
     ] = False,
 ) -> None:
     """Show what a model is, what it was trained on, and how well it did."""
+    from chargen.model.saved import open_model
     from chargen.model.summary import describe
-    from chargen.storage.checkpoint import read_model_header
-    from chargen.storage.runs import find_model
 
-    path = find_model(model)
-    header = read_model_header(path)
+    saved = open_model(model)
     if as_toml:
-        print(to_toml(_settings(header)), end="")
+        print(to_toml(_settings(saved)), end="")
         return
-    facts = describe(path, header)
+    facts = describe(saved)
     if as_json:
         print(json.dumps(facts, indent=2))
     else:
         _show(facts)
 
 
-def _settings(header: ModelHeader) -> dict[str, Any]:
+def _settings(saved: SavedModel) -> dict[str, Any]:
     """Return the settings that train such a model again."""
     from chargen.errors import CheckpointError
-    from chargen.storage.checkpoint import section
 
-    training, model = header.training, header.config.to_json()
-    corpus, recipe = section(training, "corpus"), section(training, "config")
+    model = saved.config.to_json()
+    corpus, recipe = saved.section("corpus"), saved.section("config")
     if not recipe:
         raise CheckpointError("the model's file does not say by which recipe it was trained")
     return {
-        "tokenizer": header.tokenizer.kind,
+        "tokenizer": saved.tokenizer.kind,
         "vocab_size": model["vocab_size"],
         "encoding": corpus.get("encoding"),
         "newlines": corpus.get("newlines"),

@@ -9,15 +9,16 @@ import typer
 
 from chargen.cli import common, side_by_side
 from chargen.cli.corpus import fetch_missing
-from chargen.config import CELLS, ReadConfig, TrainConfig, format_stack, fresh_seed, help_of
+from chargen.config import ReadConfig, TrainConfig, fresh_seed, help_of
 from chargen.errors import ConfigError
 from chargen.machine.torch import need_torch
+from chargen.model.spec import CELLS, format_stack
 
 if TYPE_CHECKING:
-    from chargen.config import ModelConfig
     from chargen.display.charts import Chart
     from chargen.inspection.gradients import Curve
     from chargen.inspection.trial import Trial
+    from chargen.model.spec import ModelConfig
 
 TRAINING = "Cells trained alike (with --cells)"
 TRIAL_TIME = 60.0  # seconds that a cell is trained when no budget is given
@@ -189,16 +190,14 @@ def _of_models(
     from chargen.cli.console import waiting
     from chargen.inspection.gradients import follow_back
     from chargen.model.language_model import LanguageModel
-    from chargen.storage.checkpoint import load_weights
-    from chargen.storage.runs import model_name
 
     looked = []
-    for path, header, corpus in side_by_side.measured_models(models, text, encoding):
-        model = LanguageModel(header.config)
-        model.load(load_weights(path))
+    for saved, corpus in side_by_side.measured_models(models, text, encoding):
+        model = LanguageModel(saved.config)
+        model.load(saved.weights())
         with waiting("following the loss back"):
             curves = follow_back(model, corpus, steps_back)
-        looked.append(Looked(model_name(path), header.config, curves))
+        looked.append(Looked(saved.name, saved.config, curves))
     return looked
 
 
@@ -223,12 +222,12 @@ def _state(model: Looked, curve: Curve) -> str:
 
 def _facts(model: Looked) -> dict[str, Any]:
     """Return all that is known of a model, for programs."""
-    from chargen.storage.checkpoint import count_weights
+    from chargen.model.spec import count_parameters
 
     facts: dict[str, Any] = {
         "name": model.name,
         "stack": format_stack(model.config.layers),
-        "parameters": count_weights(model.config),
+        "parameters": count_parameters(model.config),
     }
     if model.trial:
         facts["val_loss"] = model.trial.loss
@@ -272,9 +271,9 @@ def _reach(curve: Curve, steps_back: int) -> str:
 
 
 def _trial_row(model: Looked, trial: Trial) -> tuple[str, ...]:
-    from chargen.storage.checkpoint import count_weights
+    from chargen.model.spec import count_parameters
 
-    stack, weights = format_stack(model.config.layers), f"{count_weights(model.config):,}"
+    stack, weights = format_stack(model.config.layers), f"{count_parameters(model.config):,}"
     steps = f"{trial.steps:,}", f"{trial.skipped:,}"
     return stack, weights, f"{trial.loss:.3f}", *steps, _number(trial.largest)
 

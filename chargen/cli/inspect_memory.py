@@ -41,15 +41,14 @@ def memory(
     from chargen.display.output import visible
     from chargen.engine import open_engine
     from chargen.inspection.memory import PARTS, measure_memory
-    from chargen.storage.runs import model_name
 
     measured, units = [], set()
-    for path, header, corpus in side_by_side.measured_models(model, text, encoding):
-        engine = open_engine(path, header, device, threads)
+    for saved, corpus in side_by_side.measured_models(model, text, encoding):
+        engine = open_engine(saved, device, threads)
         with Meter("asking the model", PARTS) as progress:
             found = measure_memory(engine, corpus, longest, progress)
-        measured.append((model_name(path), found))
-        units.add({"char": "characters", "byte": "bytes"}.get(header.tokenizer.kind, "tokens"))
+        measured.append((saved.name, found))
+        units.add({"char": "characters", "byte": "bytes"}.get(saved.tokenizer.kind, "tokens"))
     unit = units.pop() if len(units) == 1 else "tokens"
     chart = _memory_chart(measured, unit)
     if plot:

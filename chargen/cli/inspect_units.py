@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from chargen.inspection.gates import Saturation
     from chargen.inspection.neurons import Comparison, Find, Reading
     from chargen.inspection.passages import Line, Passage
-    from chargen.storage.checkpoint import ModelHeader
+    from chargen.model.saved import SavedModel
 
 BEST = 3  # finds of which a passage is shown
 COLUMNS = ("feature", "unit", "first half", "held-out half", "untrained")
@@ -50,31 +50,30 @@ def neurons(
     the text, much better than any unit of an untrained network does.
     """
     need_torch("chargen inspect neurons")
-    path, header, corpus = _opened(text, encoding, model, plot)
-    given = _unit_places(unit or [], header)
+    saved, corpus = _opened(text, encoding, model, plot)
+    given = _unit_places(unit or [], saved)
 
     from chargen.cli.console import waiting
     from chargen.engine import open_engine
     from chargen.inspection.neurons import compare, find_units, relations
-    from chargen.storage.checkpoint import section
 
     with waiting("reading the text"):
-        engine = open_engine(path, header, "cpu", threads)
-        compared = compare(engine, header.config, section(header.training, "config"), corpus)
+        engine = open_engine(saved, "cpu", threads)
+        compared = compare(engine, saved.config, saved.section("config"), corpus)
     finds = find_units(compared)
     if given:
         finds = [find for place in given for find in relations(compared, place)]
-    shown = _passages(compared.reading, finds, header, given)
+    shown = _passages(compared.reading, finds, saved, given)
     if plot and shown:
         from chargen.display.charts import save_figure
         from chargen.inspection.passages import draw
 
         save_figure(draw(shown), plot)
     if as_json:
-        print(json.dumps(_facts(path, compared.reading, finds, shown, header), indent=2))
+        print(json.dumps(_facts(compared.reading, finds, shown, saved), indent=2))
     else:
         _tell_how(compared)
-        _show(finds, shown, header)
+        _show(finds, shown, saved)
 
 
 def _tell_how(compared: Comparison) -> None:
@@ -90,7 +89,7 @@ def _tell_how(compared: Comparison) -> None:
 
 def _opened(
     text: str | None, encoding: str | None, model: str | None, plot: Path | None
-) -> tuple[Path, ModelHeader, Corpus]:
+) -> tuple[SavedModel, Corpus]:
     """Check what can be checked, and open what is to be read."""
     from chargen.display.charts import check_picture
 
@@ -100,29 +99,29 @@ def _opened(
     return opened
 
 
-def _unit_places(names: list[str], header: ModelHeader) -> list[int]:
+def _unit_places(names: list[str], saved: SavedModel) -> list[int]:
     from chargen.inspection.neurons import unit_names
 
-    known = {name: place for place, name in enumerate(unit_names(header.config))}
+    known = {name: place for place, name in enumerate(unit_names(saved.config))}
     for name in names:
         if name not in known:
             parts = [
                 f"{part}{number}:0 to {part}{number}:{layer.hidden - 1}"
-                for number, layer in enumerate(header.config.layers, 1)
-                for part in layer.states
+                for number, layer in enumerate(saved.config.layers, 1)
+                for part in layer.spec.states
             ]
             raise ConfigError(f"unit is {name!r}; allowed: {', '.join(parts)}")
     return [known[name] for name in names]
 
 
 def _passages(
-    reading: Reading, finds: list[Find], header: ModelHeader, given: list[int]
+    reading: Reading, finds: list[Find], saved: SavedModel, given: list[int]
 ) -> list[tuple[str, Passage]]:
     """Return the passages of the given units, or of the best finds, each with its title."""
     from chargen.inspection.neurons import unit_names
     from chargen.inspection.passages import passage
 
-    names = unit_names(header.config)
+    names = unit_names(saved.config)
     titles = {place: names[place] for place in given}
     for find in () if given else finds:
         words = f"{names[find.unit]} follows {find.feature} ({find.held_out:+.2f})"
@@ -132,17 +131,16 @@ def _passages(
 
 
 def _facts(
-    path: Path,
     reading: Reading,
     finds: list[Find],
     shown: list[tuple[str, Passage]],
-    header: ModelHeader,
+    saved: SavedModel,
 ) -> dict[str, Any]:
     from chargen.inspection.neurons import unit_names
 
-    names = unit_names(header.config)
+    names = unit_names(saved.config)
     return {
-        "model": str(path),
+        "model": str(saved.path),
         "characters": sum(map(len, reading.pieces)),
         "units": len(names),
         "correlations": [
@@ -166,13 +164,13 @@ def _facts(
     }
 
 
-def _show(finds: list[Find], shown: list[tuple[str, Passage]], header: ModelHeader) -> None:
+def _show(finds: list[Find], shown: list[tuple[str, Passage]], saved: SavedModel) -> None:
     from chargen.cli.console import stdout
     from chargen.display.output import Output
     from chargen.inspection.neurons import unit_names
 
     Output(sys.stdout)  # UTF-8, whatever the locale says
-    names, console = unit_names(header.config), stdout()
+    names, console = unit_names(saved.config), stdout()
     if finds:
         rows = [
             (
@@ -239,7 +237,7 @@ def gates(
     A gate below 0.1 is left-saturated, above 0.9 right-saturated (Karpathy et al. 2015).
     """
     need_torch("chargen inspect gates")
-    path, header, corpus = _opened(text, encoding, model, plot)
+    saved, corpus = _opened(text, encoding, model, plot)
 
     import torch
 
@@ -247,11 +245,10 @@ def gates(
     from chargen.inspection.gates import draw, saturation
     from chargen.machine import count_cores
     from chargen.model.language_model import LanguageModel
-    from chargen.storage.checkpoint import load_weights
 
     torch.set_num_threads(threads or count_cores())
-    network = LanguageModel(header.config)
-    network.load(load_weights(path))
+    network = LanguageModel(saved.config)
+    network.load(saved.weights())
     with waiting("reading the text"):
         found = saturation(network, corpus)
     if plot and found:
@@ -261,7 +258,7 @@ def gates(
     if as_json:
         print(json.dumps([_gate_facts(part) for part in found], indent=2))
     else:
-        _show_gates(found, header)
+        _show_gates(found, saved)
 
 
 def _gate_facts(part: Saturation) -> dict[str, Any]:
@@ -276,14 +273,14 @@ def _gate_facts(part: Saturation) -> dict[str, Any]:
     }
 
 
-def _show_gates(found: list[Saturation], header: ModelHeader) -> None:
+def _show_gates(found: list[Saturation], saved: SavedModel) -> None:
     from chargen.display.charts import as_text
     from chargen.display.output import Output
     from chargen.inspection.gates import MEANINGS, MOSTLY, charts
 
     Output(sys.stdout)  # UTF-8, whatever the locale says
     if not found:
-        print(f"{header.config.to_json()['stack']} has no gates")
+        print(f"{saved.config.to_json()['stack']} has no gates")
         return
     rows = [
         (

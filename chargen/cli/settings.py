@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from chargen.config import PRESETS
 from chargen.errors import ConfigError
+from chargen.model.spec import PRESETS
 
 APART = ("corpus", "name", "resume", "force", "config", "quiet", "as_json", "tensorboard")
 """Options of a call, not of a run: they have no place in a file."""

@@ -15,7 +15,7 @@ from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
     from chargen.data.corpus import Corpus
-    from chargen.storage.checkpoint import ModelHeader
+    from chargen.model.saved import SavedModel
 
 MOST_CURVES = 8  # of a chart
 
@@ -40,7 +40,7 @@ Json = Annotated[bool, typer.Option("--json", help="Write one JSON object instea
 
 def measured_models(
     models: list[str] | None, text: str | None, encoding: str | None
-) -> Iterator[tuple[Path, ModelHeader, Corpus]]:
+) -> Iterator[tuple[SavedModel, Corpus]]:
     """Yield the models asked for, each with the text to measure it on.
 
     Raises:
@@ -49,14 +49,13 @@ def measured_models(
     if models and len(models) > MOST_CURVES:
         raise ConfigError(f"{len(models)} models are named; allowed: up to {MOST_CURVES}")
     from chargen.evaluation.heldout import measured_text
-    from chargen.storage.checkpoint import read_model_header
-    from chargen.storage.runs import find_model
+    from chargen.model.saved import open_model
 
     if text is not None:
         fetch_missing([text])
-    paths = [find_model(name) for name in models] if models else [find_model(None)]
-    for path, header in [(path, read_model_header(path)) for path in paths]:
-        yield path, header, measured_text(path, header, text, encoding)
+    names: list[str | None] = [*models] if models else [None]
+    for saved in [open_model(name) for name in names]:
+        yield saved, measured_text(saved, text, encoding)
 
 
 def print_table(

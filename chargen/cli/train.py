@@ -17,24 +17,14 @@ import typer
 from chargen.cli import common, settings
 from chargen.cli.board import check_board
 from chargen.cli.corpus import fetch_missing
-from chargen.config import (
-    DEFAULT_TIME,
-    PRESETS,
-    LayerConfig,
-    ModelConfig,
-    ReadConfig,
-    TrainConfig,
-    fresh_seed,
-    help_of,
-    parse_stack,
-    unescape,
-)
+from chargen.config import DEFAULT_TIME, ReadConfig, TrainConfig, fresh_seed, help_of, unescape
 from chargen.errors import ConfigError
 from chargen.machine import count_cores, keep_memory, thread_options
 from chargen.machine.torch import need_torch
+from chargen.model.spec import PRESETS, LayerConfig, ModelConfig, parse_stack
 
 if TYPE_CHECKING:
-    from chargen.storage.checkpoint import ModelHeader
+    from chargen.model.saved import SavedModel
     from chargen.training.fine_tuning import Start
     from chargen.training.processes import Team
     from chargen.training.run_state import Job
@@ -236,7 +226,7 @@ def _new_job(options: dict[str, Any], config: TrainConfig, held: ExitStack) -> J
     )
 
 
-def _start(options: dict[str, Any]) -> tuple[ModelHeader | None, Start | None]:
+def _start(options: dict[str, Any]) -> tuple[SavedModel | None, Start | None]:
     """Return the model to begin from: what it is, and its weights."""
     if options["init_from"] is None:
         return None, None
@@ -244,13 +234,11 @@ def _start(options: dict[str, Any]) -> tuple[ModelHeader | None, Start | None]:
     if any(options[name] for name in own):
         raise ConfigError(f"--init-from brings its own model; leave --{', --'.join(own)} out")
 
-    from chargen.storage.checkpoint import file_sha256, load_weights, read_model_header
-    from chargen.storage.runs import find_model
+    from chargen.model.saved import open_model
     from chargen.training.fine_tuning import Start
 
-    path = find_model(options["init_from"])
-    header = read_model_header(path)
-    return header, Start(header.tokenizer, load_weights(path), file_sha256(path))
+    saved = open_model(options["init_from"])
+    return saved, Start(saved.tokenizer, saved.weights(), saved.sha256)
 
 
 def _resumed_job(options: dict[str, Any], budget: TrainConfig, held: ExitStack) -> Job:

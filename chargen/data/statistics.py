@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from chargen.config import PRESETS, LayerConfig, ModelConfig
 from chargen.data.corpus import Text
-from chargen.storage.checkpoint import count_weights
+from chargen.model.spec import PRESETS, LayerConfig, ModelConfig, count_parameters
 from chargen.tokenizers.char import code_points
 
 CODES = 0x110000  # code points
@@ -59,7 +58,7 @@ def _feeds(length: int, alphabet: int) -> str:
 
 
 def _weights(layers: int, hidden: int, alphabet: int) -> int:
-    return count_weights(ModelConfig(alphabet + 1, (LayerConfig("lstm", hidden),) * layers))
+    return count_parameters(ModelConfig(alphabet + 1, (LayerConfig("lstm", hidden),) * layers))
 
 
 def _is_control(character: str) -> bool:

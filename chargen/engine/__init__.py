@@ -6,15 +6,16 @@ reference that the onnx engine is held equal to.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.config import ModelConfig, require
+from chargen.config import require
 from chargen.machine.torch import need_torch
-from chargen.storage.checkpoint import ModelHeader, Tensors, load_weights
+from chargen.model.saved import SavedModel
+from chargen.model.spec import ModelConfig
+from chargen.storage.checkpoint import Tensors
 
 Logits = NDArray[np.float32]
 State = tuple[NDArray[np.float32], ...]
@@ -34,13 +35,12 @@ class Engine(Protocol):
 
 
 def open_engine(
-    path: Path, header: ModelHeader, device: str, threads: int | None, *, int8: bool = False
+    saved: SavedModel, device: str, threads: int | None, *, int8: bool = False
 ) -> Engine:
     """Open a model file for generation.
 
     Args:
-        path: the model file.
-        header: what ``read_model_header`` said of it.
+        saved: the model.
         device: ``auto`` and ``cpu`` take the onnx engine (one token at a time, a CPU is as
             fast as a GPU and starts sooner); ``cuda`` and ``mps`` take torch.
         threads: CPU threads; None for all cores.
@@ -54,11 +54,11 @@ def open_engine(
     if device in ("auto", "cpu"):
         from chargen.engine.onnx import cached_engine
 
-        return cached_engine(path, header.config, threads, int8=int8)
+        return cached_engine(saved, threads, int8=int8)
     need_torch(f"device {device!r}")
     from chargen.engine.torch import TorchEngine
 
-    return TorchEngine(load_weights(path), header.config, device)
+    return TorchEngine(saved.weights(), saved.config, device)
 
 
 def make_engine(

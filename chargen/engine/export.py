@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from pathlib import Path
 
 import onnx
 
 from chargen.engine.graph import build_graph
-from chargen.storage.checkpoint import load_weights, read_model_header
+from chargen.model.saved import SavedModel
 from chargen.tokenizers import Tokenizer
 
 
-def to_onnx(path: Path, *, int8: bool = False) -> bytes:
+def to_onnx(saved: SavedModel, *, int8: bool = False) -> bytes:
     """Return a model file as a serialized ONNX graph.
 
     Its input ``ids`` (B, T) and a state (1, B, H) for each part of each layer give ``logits``
@@ -24,10 +23,9 @@ def to_onnx(path: Path, *, int8: bool = False) -> bytes:
     Raises:
         CheckpointError: the file is missing, damaged, or no model of ours.
     """
-    header = read_model_header(path)
-    graph = build_graph(load_weights(path), header.config, int8=int8, unsigned=True)
+    graph = build_graph(saved.weights(), saved.config, int8=int8, unsigned=True)
     model = onnx.load_from_string(graph)
-    onnx.helper.set_model_props(model, {"chargen": json.dumps(vocabulary(header.tokenizer))})
+    onnx.helper.set_model_props(model, {"chargen": json.dumps(vocabulary(saved.tokenizer))})
     return bytes(model.SerializeToString())
 
 

@@ -10,43 +10,16 @@ loop over its step (``engine/steps.py``).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from chargen.config import LayerConfig, ModelConfig
 from chargen.engine.nodes import CONTRIB, Graph
 from chargen.engine.steps import LAYERS
+from chargen.model.spec import LayerConfig, ModelConfig, OnnxOperator
 from chargen.storage.checkpoint import Tensors
-
-
-class Native(NamedTuple):
-    """How a cell is said by one of ONNX's operators.
-
-    Attributes:
-        operator: ONNX's name of the cell.
-        order: our blocks of H rows in the order in which ONNX wants them; a negative number
-            is a block with its sign changed, counted from -1.
-        attributes: settings of the operator.
-    """
-
-    operator: str
-    order: tuple[int, ...]
-    attributes: dict[str, Any] = {}  # noqa: RUF012
-
-
-NATIVE = {
-    "rnn": Native("RNN", (0,)),
-    "rnn-relu": Native("RNN", (0,), {"activations": ["Relu"]}),
-    "lstm": Native("LSTM", (0, 3, 1, 2)),  # i, f, g, o -> i, o, f, g
-    "lstm-peephole": Native("LSTM", (0, 3, 1, 2)),
-    # f, g, o -> i, o, f, g, where ONNX couples f = 1 - i, and 1 - sigma(a) = sigma(-a).
-    "lstm-coupled": Native("LSTM", (-1, 2, 0, 1), {"input_forget": 1}),
-    "gru": Native("GRU", (1, 0, 2), {"linear_before_reset": 1}),  # r, z, n -> z, r, n
-    "gru-before": Native("GRU", (1, 0, 2), {"linear_before_reset": 0}),
-}
 
 
 def build_graph(
@@ -78,14 +51,14 @@ def _layer(g: Graph, layer: LayerConfig, number: int, own: Tensors, x: str) -> s
     """Add one recurrent layer over x (T, B, I) and return its outputs (T, B, H)."""
     states = _state_names(layer, number)
     last = [f"{state}.next" for state in states]
-    native = NATIVE.get(layer.kind)
-    if native and (native.operator == "LSTM" or not g.int8):  # of int8, there is only an LSTM
-        return _native(g, layer, own, x, states, last)
+    operator = layer.spec.operator
+    if operator and (operator.name == "LSTM" or not g.int8):  # of int8, there is only an LSTM
+        return _native(g, operator, layer.hidden, own, x, states, last)
     return LAYERS[layer.kind](g, own, x, states, last)
 
 
 def _state_names(layer: LayerConfig, number: int) -> list[str]:
-    return [f"{part}{number}" for part in layer.states]
+    return [f"{part}{number}" for part in layer.spec.states]
 
 
 def _ends(config: ModelConfig) -> tuple[list[Any], list[Any]]:
@@ -102,21 +75,27 @@ def _ends(config: ModelConfig) -> tuple[list[Any], list[Any]]:
 
 
 def _native(
-    g: Graph, layer: LayerConfig, own: Tensors, x: str, states: list[str], last: list[str]
+    g: Graph,
+    cell: OnnxOperator,
+    hidden: int,
+    own: Tensors,
+    x: str,
+    states: list[str],
+    last: list[str],
 ) -> str:
     """Add a layer that ONNX has over x (T, B, I) and return its outputs (T, B, H)."""
-    cell, zeros = NATIVE[layer.kind], np.zeros_like(own["bias_ih_l0"])
+    zeros = np.zeros_like(own["bias_ih_l0"])
     weights = (own["weight_ih_l0"], own["weight_hh_l0"])  # (G*H, I), (G*H, H)
     biases = (own["bias_ih_l0"], own.get("bias_hh_l0", zeros))
     (w, *w_scale), (r, *r_scale) = (
-        _matrix(g, _blocks(weight, cell.order, layer.hidden)) for weight in weights
+        _matrix(g, _blocks(weight, cell.order, hidden)) for weight in weights
     )
-    bias = np.concatenate([_blocks(bias, cell.order, layer.hidden) for bias in biases])
+    bias = np.concatenate([_blocks(bias, cell.order, hidden) for bias in biases])
     inputs = [x, w, r, g.weight(bias[None]), "", *states]  # "": all lanes have the same length
-    if cell.operator == "LSTM":
+    if cell.name == "LSTM":
         inputs += [_peephole(g, own), *w_scale, *r_scale]
-    attributes = {"hidden_size": layer.hidden, **cell.attributes}
-    operator, domain = ("DynamicQuantizeLSTM", CONTRIB) if g.int8 else (cell.operator, "")
+    attributes = {"hidden_size": hidden, **cell.attributes}
+    operator, domain = ("DynamicQuantizeLSTM", CONTRIB) if g.int8 else (cell.name, "")
     outputs = [g.name("y"), *last]
     (y, *_) = g.nodes_of(operator, inputs, outputs, domain=domain, **attributes)
     return g("Squeeze", y, g.weight(np.array([1])))  # (T, 1, B, H) -> (T, B, H)

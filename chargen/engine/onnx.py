@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import functools
 import time
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from chargen.config import ModelConfig
 from chargen.engine import Logits, State
 from chargen.machine import count_cores, thread_options
 from chargen.machine.pace import Pace
+from chargen.model.saved import SavedModel
 from chargen.storage.cache import kept
-from chargen.storage.checkpoint import file_sha256, load_weights
 
 GRAPH_VERSION = 5  # of the graphs in the cache; raise it whenever engine/graph.py changes them
 
@@ -107,17 +105,15 @@ def saturates() -> bool:
     return bool(np.abs(found / ones.shape[1] - 1).max() > 0.01)
 
 
-def cached_engine(
-    path: Path, config: ModelConfig, threads: int | None, *, int8: bool
-) -> OnnxEngine:
+def cached_engine(saved: SavedModel, threads: int | None, *, int8: bool) -> OnnxEngine:
     """Open a model file through its graph in the cache, building the graph on first use."""
     unsigned = int8 and saturates()
     precision = "uint8" if unsigned else "int8" if int8 else "float32"
-    name = f"graphs/{file_sha256(path)}-{precision}-{GRAPH_VERSION}.onnx"
+    name = f"graphs/{saved.sha256}-{precision}-{GRAPH_VERSION}.onnx"
 
     def build() -> bytes:
         from chargen.engine.graph import build_graph
 
-        return build_graph(load_weights(path), config, int8=int8, unsigned=unsigned)
+        return build_graph(saved.weights(), saved.config, int8=int8, unsigned=unsigned)
 
     return OnnxEngine(kept(name, build), threads)

@@ -28,16 +28,6 @@ def rnn(activation: str) -> Layer:
     return layer
 
 
-def rnn_norm(g: Graph, own: Tensors, x: str, states: list[str], last: list[str]) -> str:
-    """Add an Elman layer with layer normalisation."""
-
-    def step(g: Graph, h: str, u: str) -> list[str]:
-        a = g("Add", u, g.product(h, own["weight_hh_l0"]))
-        return [g("Tanh", g.layer_norm(a, own["gain_ih_l0"], own["bias_ih_l0"]))]
-
-    return g.scan(step, states, last, g.product(x, own["weight_ih_l0"]))
-
-
 def lstm_norm(g: Graph, own: Tensors, x: str, states: list[str], last: list[str]) -> str:
     """Add an LSTM with layer normalisation."""
 
@@ -81,24 +71,6 @@ def gru_before(g: Graph, own: Tensors, x: str, states: list[str], last: list[str
     return g.scan(step, states, last, g.product(x, own["weight_ih_l0"], own["bias_ih_l0"]))
 
 
-def gru_norm(g: Graph, own: Tensors, x: str, states: list[str], last: list[str]) -> str:
-    """Add a GRU with layer normalisation."""
-    two = len(own["bias_ih_l0"]) // 3 * 2
-
-    def normed(g: Graph, x: str, part: str) -> tuple[str, str]:
-        weight, gain, bias = (own[f"{name}_{part}_l0"] for name in ("weight", "gain", "bias"))
-        pair = g.layer_norm(g.product(x, weight[:two]), gain[:two], bias[:two])
-        return pair, g.layer_norm(g.product(x, weight[two:]), gain[two:], bias[two:])
-
-    def step(g: Graph, h: str, u: str) -> list[str]:
-        (ur, uz, un), (pair, vn) = g.split(u, 3), normed(g, h, "hh")
-        vr, vz = g.split(pair, 2)
-        r, z = g("Sigmoid", g("Add", ur, vr)), g("Sigmoid", g("Add", uz, vz))
-        return [_between(g, g("Tanh", g("Add", un, g("Mul", r, vn))), h, z)]
-
-    return g.scan(step, states, last, g("Concat", *normed(g, x, "ih"), axis=-1))
-
-
 def minimal(kind: str) -> Layer:
     """Return minGRU or minLSTM: the loop is h = k * h + b, all else comes before it."""
 
@@ -129,11 +101,9 @@ def _between(g: Graph, new: str, old: str, kept: str) -> str:
 LAYERS: dict[str, Layer] = {
     "rnn": rnn("Tanh"),
     "rnn-relu": rnn("Relu"),
-    "rnn-norm": rnn_norm,
     "lstm-norm": lstm_norm,
     "gru": gru,
     "gru-before": gru_before,
-    "gru-norm": gru_norm,
     "mingru": minimal("mingru"),
     "minlstm": minimal("minlstm"),
 }

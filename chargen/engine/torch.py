@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chargen.config import ModelConfig
 from chargen.engine import Logits, State
 from chargen.machine.torch import find_device
 from chargen.model.language_model import LanguageModel
+from chargen.model.spec import ModelConfig
 from chargen.storage.checkpoint import Tensors
 
 

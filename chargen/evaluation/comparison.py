@@ -9,15 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from chargen.display.charts import Chart, Series
+from chargen.model.saved import read_model
+from chargen.model.spec import count_parameters
 from chargen.model.summary import history, number
-from chargen.storage.checkpoint import (
-    METRICS,
-    MODEL,
-    count_weights,
-    read_metrics,
-    read_model_header,
-    section,
-)
+from chargen.storage.checkpoint import METRICS, MODEL, read_metrics
 from chargen.storage.runs import model_name
 
 MOST = 8  # runs in one comparison: as many as a chart can tell apart
@@ -92,9 +87,9 @@ def read_entry(path: Path) -> Entry:
     Raises:
         CheckpointError: the file is missing, damaged or foreign.
     """
-    header = read_model_header(path)
+    header = read_model(path)
     training, config = header.training, header.config
-    corpus, recipe = section(training, "corpus"), section(training, "config")
+    corpus, recipe = header.section("corpus"), header.section("config")
     own, sources = path.name == MODEL, corpus.get("sources")
     curve = _curve(path.parent, training) if own else _curve(None, training)
     final = number(training.get("final_val_loss"))
@@ -104,7 +99,7 @@ def read_entry(path: Path) -> Entry:
         file=str(path),
         stack=config.to_json()["stack"],
         embedding=config.embedding,
-        parameters=count_weights(config),
+        parameters=count_parameters(config),
         tokenizer=header.tokenizer.kind,
         vocab_size=config.vocab_size,
         corpus=tuple(str(name) for name in sources) if isinstance(sources, list) else (),
@@ -117,9 +112,14 @@ def read_entry(path: Path) -> Entry:
         bits_per_char=_bits(training, curve),
         nats_per_token=number(training.get("best_val_loss")) if final is None else final,
         nats_per_token_fresh_windows=number(training.get("final_window_loss")),
-        floor_nats_per_token=number(section(corpus, "floor").get("nats_per_token")),
+        floor_nats_per_token=number(_floor(corpus).get("nats_per_token")),
         curve=curve,
     )
+
+
+def _floor(corpus: dict[str, Any]) -> dict[str, Any]:
+    found = corpus.get("floor")
+    return found if isinstance(found, dict) else {}
 
 
 def _bits(training: dict[str, Any], curve: tuple[Point, ...]) -> float | None:

@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chargen.config import ModelConfig
 from chargen.evaluation.protocols import Costs, Floats, Progress
 from chargen.model.cells import State
 from chargen.model.language_model import LanguageModel
+from chargen.model.spec import ModelConfig
 from chargen.storage.checkpoint import Tensors
 from chargen.tokenizers import Ids
 

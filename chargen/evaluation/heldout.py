@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from chargen.config import ReadConfig
 from chargen.data.corpus import Corpus, Text, encode_corpus, read_text
 from chargen.errors import ChargenError, CheckpointError, CorpusError
-from chargen.storage.checkpoint import ModelHeader, read_resume_header, section
+from chargen.model.saved import SavedModel
+from chargen.storage.checkpoint import read_resume_header
 
 OWN = ("encoding", "newlines", "separator", "field")  # how a corpus was read
 
@@ -33,25 +33,24 @@ def read_again(source: dict[str, Any], kind: str) -> Text:
     return text
 
 
-def own_corpus(model: Path, header: ModelHeader) -> Corpus:
+def own_corpus(saved: SavedModel) -> Corpus:
     """Return the corpus that a model learned, split and tokenised as it was.
 
     A model's file names its texts without their folders: these stand in the run's own files,
     if those are beside it; else the texts are looked for in the working directory.
 
     Args:
-        model: the model file.
-        header: what it says of itself.
+        saved: the model.
 
     Raises:
         CheckpointError: the corpus is not at hand, or has changed.
     """
-    source, config = section(header.training, "corpus"), section(header.training, "config")
+    source, config = saved.section("corpus"), saved.section("config")
     with contextlib.suppress(CheckpointError):
-        resumed = read_resume_header(model.parent)["source"]
+        resumed = read_resume_header(saved.path.parent)["source"]
         source = resumed if resumed.get("sha256") == source.get("sha256") else source
     try:
-        text = read_again(source, header.tokenizer.kind)
+        text = read_again(source, saved.tokenizer.kind)
         fracs = float(config.get("val_frac", 0)), float(config.get("test_frac", 0))
     except (ChargenError, KeyError, TypeError, ValueError) as error:  # what a file may claim
         sources = source.get("sources")
@@ -61,16 +60,16 @@ def own_corpus(model: Path, header: ModelHeader) -> Corpus:
             f"the text that the model learned, {names}, is not at hand ({why}); "
             "run this in the folder that holds it"
         ) from None
-    return encode_corpus(text, header.tokenizer, *fracs)
+    return encode_corpus(text, saved.tokenizer, *fracs)
 
 
-def held_out(model: Path, header: ModelHeader) -> Corpus:
+def held_out(saved: SavedModel) -> Corpus:
     """Return a model's own corpus; its validation part is what the model never learned from.
 
     Raises:
         CheckpointError: the corpus is not at hand, or nothing was held out.
     """
-    corpus = own_corpus(model, header)
+    corpus = own_corpus(saved)
     if not len(corpus.validation):
         raise CheckpointError(
             "nothing of the model's own text was held out (--val-frac 0); name a file to measure"
@@ -78,20 +77,18 @@ def held_out(model: Path, header: ModelHeader) -> Corpus:
     return corpus
 
 
-def whole_text(file: str, header: ModelHeader, encoding: str | None = None) -> Corpus:
+def whole_text(file: str, saved: SavedModel, encoding: str | None = None) -> Corpus:
     """Return a file as a corpus of which all is validation; it stands after a newline.
 
     Raises:
         CorpusError: it is missing, empty, binary or not in its encoding.
     """
-    newlines = section(header.training, "corpus").get("newlines", ReadConfig.newlines)
-    reading = ReadConfig((file,), header.tokenizer.kind, encoding=encoding, newlines=newlines)
-    corpus = encode_corpus(read_text(reading, least=1), header.tokenizer, 1.0)
-    return replace(corpus, train=header.tokenizer.encode("\n"))
+    newlines = saved.section("corpus").get("newlines", ReadConfig.newlines)
+    reading = ReadConfig((file,), saved.tokenizer.kind, encoding=encoding, newlines=newlines)
+    corpus = encode_corpus(read_text(reading, least=1), saved.tokenizer, 1.0)
+    return replace(corpus, train=saved.tokenizer.encode("\n"))
 
 
-def measured_text(
-    model: Path, header: ModelHeader, file: str | None, encoding: str | None = None
-) -> Corpus:
+def measured_text(saved: SavedModel, file: str | None, encoding: str | None = None) -> Corpus:
     """Return the text to measure a model on: a file's, or without one the held-out part."""
-    return held_out(model, header) if file is None else whole_text(file, header, encoding)
+    return held_out(saved) if file is None else whole_text(file, saved, encoding)

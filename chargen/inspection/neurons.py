@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.config import ModelConfig, TrainConfig
+from chargen.config import TrainConfig
 from chargen.data.corpus import WARM, Corpus
 from chargen.engine import Engine, make_engine
 from chargen.inspection.features import FEATURES, measure
 from chargen.inspection.lanes import LANES, STEPS, side_by_side
 from chargen.model.language_model import LanguageModel
+from chargen.model.spec import ModelConfig
 
 NUMBERS = 50_000_000  # of activity that are held at most
 LEAST = 0.4  # correlation, below which a unit is not said to follow anything
@@ -102,7 +103,7 @@ def unit_names(config: ModelConfig) -> list[str]:
     return [
         f"{part}{number}:{unit}"
         for number, layer in enumerate(config.layers, 1)
-        for part in layer.states
+        for part in layer.spec.states
         for unit in range(layer.hidden)
     ]
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import torch
 
-from chargen.config import LayerConfig, ModelConfig, TrainConfig
+from chargen.config import TrainConfig
 from chargen.data.corpus import Corpus, Lanes, fit_lanes
 from chargen.evaluation.nll import score_lanes
 from chargen.model.language_model import LanguageModel
-from chargen.storage.checkpoint import count_weights
+from chargen.model.spec import LayerConfig, ModelConfig, count_parameters
 from chargen.training.learner import Learner
 
 WIDTH = 256  # units of the LSTM whose number of weights all cells get
@@ -48,10 +48,10 @@ class Trial:
 
 def fitted(kind: str, vocab_size: int) -> ModelConfig:
     """Return a model of one layer with as nearly as can be the weights of LSTM 1 x ``WIDTH``."""
-    wanted = count_weights(_one_layer("lstm", WIDTH, vocab_size))
+    wanted = count_parameters(_one_layer("lstm", WIDTH, vocab_size))
 
     def weights(width: int) -> int:
-        return count_weights(_one_layer(kind, width, vocab_size))
+        return count_parameters(_one_layer(kind, width, vocab_size))
 
     widths = range(1, WIDEST)
     above = bisect.bisect_left(widths, wanted, key=weights)  # they grow with the width

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chargen.config import ModelConfig, TrainConfig
+from chargen.config import TrainConfig
 from chargen.model.cells import CELL_CLASSES, Cell, State
+from chargen.model.spec import ModelConfig
 from chargen.storage.checkpoint import Tensors
 
 Dropout = Callable[[Tensor], Tensor]

@@ -1,6 +1,6 @@
 """What a model consists of, what memory it takes, and what its file says of its training.
 
-Nothing here needs torch: the shapes follow from the architecture, the rest from the header.
+Nothing here needs torch: the shapes follow from the architecture, the rest from the saved.
 """
 
 from __future__ import annotations
@@ -10,37 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from chargen.config import ModelConfig
-from chargen.storage.checkpoint import (
-    METRICS,
-    MODEL,
-    ModelHeader,
-    read_metrics,
-    section,
-    weight_shapes,
-)
+from chargen.model.saved import SavedModel
+from chargen.model.spec import ModelConfig, weight_shapes
+from chargen.storage.checkpoint import METRICS, MODEL, read_metrics
 
 FLOAT = 4  # bytes of a float32
 BYTES = {"float32": 4, "bfloat16": 2}  # of a number in the precision of products
 MOMENTS = {"adamw": 2, "adam": 2, "rmsprop": 1, "sgd": 1}  # numbers an optimizer keeps a weight
-
-# Numbers that a step of training holds for each token and hidden unit when it holds most: in
-# float32 whatever the precision, and in the run's precision. They were fitted to what torch's
-# profiler saw (python -m benchmarks.footprint).
-UNITS = {
-    "rnn": (0, 3),
-    "rnn-relu": (0, 3),
-    "rnn-norm": (4, 2),
-    "lstm": (4, 16),
-    "lstm-peephole": (7, 5),
-    "lstm-coupled": (4, 19),
-    "lstm-norm": (20, 4),
-    "gru": (2, 5),
-    "gru-before": (5, 6),
-    "gru-norm": (17, 4),
-    "mingru": (6, 0),
-    "minlstm": (10, 0),
-}
 
 
 @dataclass(frozen=True)
@@ -116,8 +92,8 @@ def training_memory(
 
     P weights, B lanes, T steps of a window, H hidden units, E embedding, V vocabulary; m the
     moments of the optimizer (AdamW and Adam 2, RMSprop and SGD 1), u and v the numbers a token
-    and unit of ``UNITS``, p the bytes of the precision. 4P are the weights, 4P their average,
-    4Pm the moments; 12P the gradients, with a working copy of the weights and one of their
+    and unit of ``CellSpec.memory``, p the bytes of the precision. 4P are the weights, 4P their
+    average, 4Pm the moments; 12P the gradients, with a working copy of the weights and one of their
     gradients; 8E the embedded tokens and their gradient; 12V the logits, their logarithms of
     probabilities and the gradient.
 
@@ -131,7 +107,7 @@ def training_memory(
     weights = FLOAT * sum(part.parameters for part in parts(config))
     token = 2 * FLOAT * config.embedding + 3 * FLOAT * config.vocab_size
     for layer in config.layers:
-        full, own = UNITS[layer.kind]
+        full, own = layer.spec.memory
         token += layer.hidden * (FLOAT * full + BYTES[precision] * own)
     moments = MOMENTS[optimizer] * weights
     return TrainingMemory(weights, weights, moments, 3 * weights, lanes * window * token)
@@ -139,7 +115,7 @@ def training_memory(
 
 def state_memory(config: ModelConfig) -> int:
     """Return the bytes of the recurrent state of one text: h of every layer, c of an LSTM's."""
-    return FLOAT * sum(len(layer.states) * layer.hidden for layer in config.layers)
+    return FLOAT * sum(len(layer.spec.states) * layer.hidden for layer in config.layers)
 
 
 def readable(count: float) -> str:
@@ -153,22 +129,21 @@ def readable(count: float) -> str:
 # -- the whole ----------------------------------------------------------------------------
 
 
-def describe(path: Path, header: ModelHeader) -> dict[str, Any]:
+def describe(saved: SavedModel) -> dict[str, Any]:
     """Return all that is known of a model; what its file does not say is None.
 
     Args:
-        path: the model file; beside it may stand the run's metrics.
-        header: what it says of itself.
+        saved: the model; beside its file may stand the run's metrics.
     """
-    training, config, every = header.training, header.config, parts(header.config)
-    corpus, recipe, plan = (section(training, name) for name in ("corpus", "config", "plan"))
+    training, config, every = saved.training, saved.config, parts(saved.config)
+    corpus, recipe, plan = (saved.section(name) for name in ("corpus", "config", "plan"))
     return {
-        "file": str(path),
-        "bytes": path.stat().st_size,
+        "file": str(saved.path),
+        "bytes": saved.path.stat().st_size,
         "stack": config.to_json()["stack"],
         "embedding": config.embedding,
         "parameters": sum(part.parameters for part in every),
-        "tokenizer": header.tokenizer.kind,
+        "tokenizer": saved.tokenizer.kind,
         "vocab_size": config.vocab_size,
         "corpus": corpus.get("sources"),
         "corpus_sha256": corpus.get("sha256"),
@@ -192,13 +167,14 @@ def describe(path: Path, header: ModelHeader) -> dict[str, Any]:
         "plan": plan or None,
         "history": history(training),
         "parts": [asdict(part) | {"parameters": part.parameters} for part in every],
-        "memory": _memory(path, config, recipe, plan),
+        "memory": _memory(saved.path, config, recipe, plan),
     }
 
 
 def _floor(corpus: dict[str, Any]) -> dict[str, Any] | None:
     """Return what counting alone reaches and with which order, if that is known."""
-    floor = section(corpus, "floor")
+    floor = corpus.get("floor")
+    floor = floor if isinstance(floor, dict) else {}
     nats = number(floor.get("nats_per_token"))
     return None if nats is None else {"order": floor.get("order"), "nats_per_token": nats}
 

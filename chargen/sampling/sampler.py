@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from chargen.config import SampleConfig, fresh_seed
 from chargen.engine import Engine, State, open_engine
+from chargen.model.saved import open_model
 from chargen.sampling.decoding import Constraint, Drawing, Sample
 from chargen.sampling.filters import Tokens, probabilities
-from chargen.storage.checkpoint import read_model_header
-from chargen.storage.runs import find_model
 from chargen.tokenizers import Tokenizer
 
 PROMPT_CHUNK = 1024  # tokens of a prompt read in one call of the engine
@@ -213,9 +212,8 @@ def load(
         ConfigError: int8 was asked for on a GPU.
         CheckpointError: there is no such model, or its file is damaged.
     """
-    path = find_model(None if model is None else str(model))
-    header = read_model_header(path)
-    return Sampler(header.tokenizer, open_engine(path, header, device, threads, int8=int8))
+    saved = open_model(None if model is None else str(model))
+    return Sampler(saved.tokenizer, open_engine(saved, device, threads, int8=int8))
 
 
 def unseen_words(tokenizer: Tokenizer, text: str) -> str | None:

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +21,8 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from chargen.config import ModelConfig
-from chargen.errors import ChargenError, CheckpointError
+from chargen.errors import CheckpointError
 from chargen.storage.files import sync_folder, write_whole
-from chargen.tokenizers import Tokenizer, tokenizer_from_json
 
 FORMAT = 1
 KEY = "chargen"
@@ -36,89 +32,8 @@ PREVIOUS = "resume.previous.safetensors"
 METRICS = "metrics.jsonl"
 COPIES = "copies.safetensors"  # the index of the training text, if it was asked for
 
-# Each cell: blocks of H rows in its weights (gates and candidate), and the weights it has.
-_INPUT = ("weight_ih_l0", "bias_ih_l0")
-_PLAIN = (*_INPUT, "weight_hh_l0")
-_TORCH = (*_PLAIN, "bias_hh_l0")
-_NORMED = (*_TORCH, "gain_ih_l0", "gain_hh_l0")
-WEIGHTS: dict[str, tuple[int, tuple[str, ...]]] = {
-    "rnn": (1, _TORCH),
-    "rnn-relu": (1, _TORCH),
-    "rnn-norm": (1, (*_PLAIN, "gain_ih_l0")),
-    "lstm": (4, _TORCH),
-    "lstm-peephole": (4, (*_PLAIN, "peephole")),
-    "lstm-coupled": (3, _PLAIN),
-    "lstm-norm": (4, (*_NORMED, "gain_c", "bias_c")),
-    "gru": (3, _TORCH),
-    "gru-before": (3, _PLAIN),
-    "gru-norm": (3, _NORMED),
-    "mingru": (2, _INPUT),
-    "minlstm": (3, _INPUT),
-}
 
 Tensors = dict[str, NDArray[Any]]
-
-
-def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of every weight of a model, as torch.nn names them."""
-    shapes: dict[str, tuple[int, ...]] = {
-        "embedding.weight": (config.vocab_size, config.embedding),
-        "head.weight": (config.vocab_size, config.head_inputs),
-        "head.bias": (config.vocab_size,),
-    }
-    inputs = config.embedding
-    for number, layer in enumerate(config.layers):
-        own = cell_shapes(layer.kind, inputs, layer.hidden)
-        shapes |= {f"layers.{number}.{name}": shape for name, shape in own.items()}
-        inputs = layer.hidden
-    return shapes
-
-
-def count_weights(config: ModelConfig) -> int:
-    """Return the number of weights of a model."""
-    return sum(math.prod(shape) for shape in weight_shapes(config).values())
-
-
-def cell_shapes(kind: str, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of every weight of a cell, as torch.nn names them."""
-    blocks, names = WEIGHTS[kind]
-    rows = blocks * hidden
-    shapes: dict[str, tuple[int, ...]] = {
-        "weight_ih_l0": (rows, inputs),
-        "weight_hh_l0": (rows, hidden),
-        "bias_ih_l0": (rows,),
-        "bias_hh_l0": (rows,),
-        "gain_ih_l0": (rows,),
-        "gain_hh_l0": (rows,),
-        "gain_c": (hidden,),
-        "bias_c": (hidden,),
-        "peephole": (3, hidden),
-    }
-    return {name: shapes[name] for name in names}
-
-
-@dataclass(frozen=True)
-class ModelHeader:
-    """What a model file says about itself: read without reading the weights."""
-
-    config: ModelConfig
-    tokenizer: Tokenizer
-    training: dict[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data for the file's metadata."""
-        return {
-            "kind": "model",
-            "model": self.config.to_json(),
-            "tokenizer": self.tokenizer.to_json(),
-            "training": self.training,
-        }
-
-
-def section(training: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return one group of what a file says of its training; empty if it says nothing."""
-    found = training.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 # -- any file of ours ---------------------------------------------------------------------
@@ -142,7 +57,7 @@ def read_tensors(path: Path, kind: str) -> tuple[Tensors, dict[str, Any]]:
     with _open(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if header.get("checksum") != _checksum(header, tensors):
-        raise _damaged(path, "is damaged: its checksum does not match")
+        raise damaged(path, "is damaged: its checksum does not match")
     return tensors, header
 
 
@@ -156,7 +71,7 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
         header = json.loads(text)
         found, version = header["kind"], header["format"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise _damaged(path, "is damaged: its header cannot be read") from None
+        raise damaged(path, "is damaged: its header cannot be read") from None
     if version != FORMAT:
         raise CheckpointError(
             f"{str(path)!r} has format {version!r}; this chargen reads format {FORMAT}: upgrade it"
@@ -172,13 +87,13 @@ def _open(path: Path) -> Any:
     try:
         return safetensors.safe_open(path, framework="np")
     except safetensors.SafetensorError:
-        raise _damaged(path, "is truncated or not a safetensors file") from None
+        raise damaged(path, "is truncated or not a safetensors file") from None
     except OSError as error:
         message = f"cannot read {str(path)!r}: {error.strerror or error}"
     raise CheckpointError(message)
 
 
-def _damaged(path: Path, how: str) -> CheckpointError:
+def damaged(path: Path, how: str) -> CheckpointError:
     """Return the error that names a damaged file and, for a run's model, what makes it again."""
     again = ""
     if path.name == MODEL and any((path.parent / name).exists() for name in (RESUME, PREVIOUS)):
@@ -200,53 +115,8 @@ def _checksum(header: dict[str, Any], tensors: Tensors) -> str:
     return digest.hexdigest()
 
 
-# -- models -------------------------------------------------------------------------------
-
-
-def save_model(path: Path, weights: Tensors, header: ModelHeader) -> None:
-    """Write a complete model file."""
-    write_tensors(path, weights, header.to_json())
-
-
-def read_model_header(path: Path) -> ModelHeader:
-    """Read what a model is, and check that its tensors have the shapes it claims.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, foreign, or does not fit itself.
-    """
-    data = read_header(path, "model")
-    try:
-        config = ModelConfig.from_json(data["model"])
-        tokenizer = tokenizer_from_json(data["tokenizer"])
-        header = ModelHeader(config, tokenizer, dict(data["training"]))
-    except (ChargenError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _damaged(path, f"is damaged: its header says {error}") from None
-    if config.vocab_size != tokenizer.vocab_size or _shapes(path) != weight_shapes(config):
-        raise _damaged(path, "is damaged: its weights do not fit its description")
-    return header
-
-
-def load_weights(path: Path) -> Tensors:
-    """Read the float32 weights of a model file by name, checked bit for bit."""
-    return read_tensors(path, "model")[0]
-
-
-def is_whole(path: Path) -> bool:
-    """Tell whether a model file is there and opens."""
-    try:
-        load_weights(path)
-    except CheckpointError:
-        return False
-    return True
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file, which names what is made from it in the cache."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each float32 tensor of a file by name; none if one is no float32."""
     with _open(path) as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
         if any(part.get_dtype() != "F32" for part in slices.values()):

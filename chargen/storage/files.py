@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -145,3 +146,9 @@ def cannot_write(path: Path, error: OSError) -> StorageError:
         f"cannot write {str(path)!r}: {error.strerror}; make room or make it writable, "
         "or choose another place with CHARGEN_CHECKPOINTS or CHARGEN_CACHE"
     )
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

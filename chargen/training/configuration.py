@@ -21,10 +21,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from chargen.config import LayerConfig, ModelConfig, TrainConfig
+from chargen.config import TrainConfig
 from chargen.data.corpus import Corpus
 from chargen.machine.torch import can_run, not_available
-from chargen.storage.checkpoint import count_weights
+from chargen.model.spec import LayerConfig, ModelConfig, count_parameters
+from chargen.training.optimizer import peak_learning_rate
 from chargen.training.plan import Costs, Plan, make_plan, measure
 
 # Tokens to be read per recurrent weight; when the text is read several times; by wide models.
@@ -52,7 +53,7 @@ class Trial:
     def weights(self) -> int:
         """Number of weights of the recurrent layers."""
         vocabulary = self.model.vocab_size * (self.model.embedding + self.model.head_inputs + 1)
-        return count_weights(self.model) - vocabulary
+        return count_parameters(self.model) - vocabulary
 
     @property
     def tokens_per_weight(self) -> float:
@@ -144,7 +145,7 @@ def fill(config: TrainConfig, model: ModelConfig, passes: float) -> TrainConfig:
         config,
         dropout=dropout_for(passes) if config.dropout is None else config.dropout,
         weight_drop=weight_drop_for(passes) if config.weight_drop is None else config.weight_drop,
-        learning_rate=config.peak_learning_rate(model.layers),
+        learning_rate=peak_learning_rate(config, model.layers),
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chargen.config import format_stack
-from chargen.storage.checkpoint import count_weights
+from chargen.model.spec import count_parameters, format_stack
+from chargen.training.optimizer import peak_learning_rate
 from chargen.training.plan import Plan
 from chargen.training.run_state import Job
 
@@ -28,8 +28,8 @@ def _chosen(job: Job) -> list[tuple[str, str]]:
     """Return model, recipe and plan."""
     plan, config = job.plan, job.config
     why = {name: f" ({words})" for name, words in job.reasons.items()}
-    model = f"{format_stack(job.model.layers)}, {shortened(count_weights(job.model))} parameters"
-    recipe = f"{config.optimizer} {config.peak_learning_rate(job.model.layers):g}"
+    model = f"{format_stack(job.model.layers)}, {shortened(count_parameters(job.model))} parameters"
+    recipe = f"{config.optimizer} {peak_learning_rate(config, job.model.layers):g}"
     recipe += f", dropout {config.dropout or 0:g}"
     recipe += f", weight drop {config.weight_drop:g}" if config.weight_drop else ""
     steps = f"{plan.steps:,} steps of {plan.lanes} x {plan.window}, {job.device.type}"

@@ -9,14 +9,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from chargen.config import ModelConfig, TrainConfig
+from chargen.config import TrainConfig
 from chargen.errors import CheckpointError
 from chargen.evaluation.nll import token_costs
 from chargen.machine.torch import autocast
 from chargen.model.cells import State
 from chargen.model.language_model import LanguageModel, to_arrays
+from chargen.model.spec import ModelConfig
 from chargen.storage.checkpoint import Tensors
-from chargen.training.optimizer import LockedDropout, dropped_weights, learning_rate, make_optimizer
+from chargen.training.optimizer import (
+    LockedDropout,
+    dropped_weights,
+    learning_rate,
+    make_optimizer,
+    peak_learning_rate,
+)
 from chargen.training.processes import ALONE, Team
 
 
@@ -45,7 +52,7 @@ class Learner:
         self._own = team.share(lanes)
         self.model = LanguageModel(model, config).to(device)
         self.averaged = LanguageModel(model, config).to(device).requires_grad_(False)
-        self.peak = config.peak_learning_rate(model.layers)
+        self.peak = peak_learning_rate(config, model.layers)
         self._optimizer = make_optimizer(self.model.parameters(), config)
         self._generator = torch.Generator(device).manual_seed(config.seed)
         self._dropout = LockedDropout(config.dropout or 0.0, self._generator, lanes, self._own)

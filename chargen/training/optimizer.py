@@ -1,4 +1,4 @@
-"""The recipe of training: how fast to learn, with which optimizer, and what to leave out."""
+"""Learning-rate schedule, optimizer and dropout."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ import torch
 from torch import nn
 
 from chargen.config import TrainConfig
+from chargen.model.spec import LayerConfig
+
+# Learning rates of the table of cells are for AdamW; these factors make them those of the others.
+OPTIMIZER_FACTOR = {"adamw": 1.0, "adam": 1.0, "rmsprop": 0.25, "sgd": 100.0}
+
+
+def peak_learning_rate(config: TrainConfig, layers: tuple[LayerConfig, ...]) -> float:
+    """Return the learning rate asked for, or the one that suits the most sensitive cell."""
+    if config.learning_rate is not None:
+        return config.learning_rate
+    return min(layer.spec.learning_rate for layer in layers) * OPTIMIZER_FACTOR[config.optimizer]
 
 
 def learning_rate(progress: float, peak: float, warmup: float) -> float:

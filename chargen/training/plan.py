@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from chargen.config import PRECISIONS, ModelConfig, TrainConfig, require
+from chargen.config import PRECISIONS, TrainConfig, require
 from chargen.data.corpus import WARM, Corpus, Lanes, fit_lanes
 from chargen.engine import Engine
 from chargen.evaluation.nll import LANES, QUANTISED, SEEN, engine_of, read_singly, score_lanes
@@ -23,6 +23,7 @@ from chargen.evaluation.protocols import SCORED, carried
 from chargen.machine import OtherLoad
 from chargen.machine.torch import autocast, can_run, runnable
 from chargen.model.language_model import LanguageModel
+from chargen.model.spec import ModelConfig
 from chargen.training.learner import Learner
 
 EVALUATION_SHARE = 0.05  # of the time

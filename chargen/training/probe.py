@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from chargen.config import ModelConfig, TrainConfig, parse_stack
+from chargen.config import TrainConfig
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
 from chargen.machine import count_cores
-from chargen.storage.checkpoint import weight_shapes
+from chargen.model.spec import ModelConfig, parse_stack, weight_shapes
 
 SECONDS = 0.25  # for each figure
 VOCABULARY = 65

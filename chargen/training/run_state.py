@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from chargen.config import LayerConfig, ModelConfig, ReadConfig, TrainConfig
+from chargen.config import ReadConfig, TrainConfig
 from chargen.data.corpus import Corpus, Text, encode_corpus
 from chargen.errors import ChargenError, CheckpointError, CorpusError
 from chargen.evaluation.baselines import COUNTED
@@ -17,15 +17,9 @@ from chargen.evaluation.heldout import read_again
 from chargen.evaluation.nll import score_counting
 from chargen.machine import count_cores, thread_options
 from chargen.machine.torch import not_available, runnable
-from chargen.storage.checkpoint import (
-    MODEL,
-    Saved,
-    Tensors,
-    count_weights,
-    is_whole,
-    load_resume,
-    weight_shapes,
-)
+from chargen.model.saved import is_whole
+from chargen.model.spec import LayerConfig, ModelConfig, count_parameters, weight_shapes
+from chargen.storage.checkpoint import MODEL, Saved, Tensors, load_resume
 from chargen.storage.files import writing
 from chargen.storage.runs import STDIN_COPY, is_finished
 from chargen.tokenizers import tokenizer_from_json
@@ -226,7 +220,7 @@ def _fitting_notes(config: TrainConfig, plan: Plan) -> list[str]:
 
 
 def _size_notes(model: ModelConfig, corpus: Corpus) -> list[str]:
-    weights = count_weights(model)
+    weights = count_parameters(model)
     if weights <= TOO_MANY * len(corpus.train):
         return []
     return [

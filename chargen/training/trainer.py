@@ -29,18 +29,9 @@ from chargen.evaluation.nll import engine_of, final_losses, score_lanes
 from chargen.machine import anonymous_memory
 from chargen.machine.pace import Pace
 from chargen.machine.torch import autocast
+from chargen.model.saved import is_whole, load_weights, save_model
 from chargen.sampling.sampler import Sampler
-from chargen.storage.checkpoint import (
-    METRICS,
-    MODEL,
-    ModelHeader,
-    is_whole,
-    load_resume,
-    load_weights,
-    read_metrics,
-    save_model,
-    save_resume,
-)
+from chargen.storage.checkpoint import METRICS, MODEL, load_resume, read_metrics, save_resume
 from chargen.storage.files import append_line, write_whole
 from chargen.training.diagnostics import advice, is_hopeless, label, warning
 from chargen.training.events import Ended, Evaluated, Event, Progressed, Started, Stopped, Warned
@@ -392,8 +383,8 @@ class Trainer:
             "versions": versions(),
             **more,
         }
-        header = ModelHeader(self.job.model, self.job.corpus.tokenizer, training)
-        save_model(self.job.run / MODEL, self.learner.averaged.weights(), header)
+        path, weights = self.job.run / MODEL, self.learner.averaged.weights()
+        save_model(path, weights, self.job.model, self.job.corpus.tokenizer, training)
 
     def _log(self, line: dict[str, Any]) -> None:
         append_line(self.job.run / METRICS, json.dumps(line))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from chargen.cli.common import parse_duration
-from chargen.config import CELLS
+from chargen.model.spec import CELLS
 from tests.conftest import Run, needs_torch, write
 from tests.processes import finish, running
 

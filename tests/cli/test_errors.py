@@ -51,8 +51,8 @@ TRAIN_ERRORS = [
      "leave corpus and --force out"),
     (["x", "--stack", "lstm"], 2, "stack part 'lstm' is not CELL:WIDTH; write for example "
      "gru:128,lstm:64"),
-    (["x", "--cell", "tcn"], 2, "cell is 'tcn'; allowed: rnn, rnn-relu, rnn-norm, lstm, "
-     "lstm-peephole, lstm-coupled, lstm-norm, gru, gru-before, gru-norm, mingru, minlstm"),
+    (["x", "--cell", "tcn"], 2, "cell is 'tcn'; allowed: rnn, rnn-relu, lstm, "
+     "lstm-peephole, lstm-coupled, lstm-norm, gru, gru-before, mingru, minlstm"),
     (["x", "--recurrent-init", "zero"], 2, "recurrent-init is 'zero'; allowed: auto, orthogonal, "
      "xavier, identity"),
     (["x", "--input-init", "one"], 2, "input-init is 'one'; allowed: xavier, orthogonal"),

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from chargen.cli.info import info
-from chargen.config import CELLS, OPTIMIZERS, PRECISIONS, ModelConfig, parse_stack
-from chargen.model.summary import UNITS, describe, parts, readable, state_memory, training_memory
-from chargen.storage.checkpoint import (
-    ModelHeader,
-    cell_shapes,
-    count_weights,
-    read_model_header,
-    save_model,
+from chargen.config import OPTIMIZERS, PRECISIONS
+from chargen.model.saved import read_model, save_model
+from chargen.model.spec import (
+    CELLS,
+    ModelConfig,
+    count_parameters,
+    parse_stack,
     weight_shapes,
 )
+from chargen.model.summary import describe, parts, readable, state_memory, training_memory
 from chargen.tokenizers.byte import ByteTokenizer
 from tests.conftest import Run, write
 
@@ -31,7 +31,7 @@ def save(path: Path, training: dict[str, Any], stack: str = "gru:4") -> Path:
     tokenizer = ByteTokenizer()
     config = ModelConfig(tokenizer.vocab_size, parse_stack(stack), 2)
     weights = {name: np.zeros(s, np.float32) for name, s in weight_shapes(config).items()}
-    save_model(path, weights, ModelHeader(config, tokenizer, training))
+    save_model(path, weights, config, tokenizer, training)
     return path
 
 
@@ -41,8 +41,8 @@ def test_the_parts_are_all_of_the_model(kind: str) -> None:
     embedding, lower, upper, head = parts(config)
     assert [part.name for part in parts(config)] == ["embedding", "layer 1", "layer 2", "head"]
     assert (embedding.parameters, head.parameters) == (11 * 2, 11 * 8 + 11)
-    assert (lower.shapes, upper.shapes) == (cell_shapes(kind, 2, 5), cell_shapes(kind, 5, 3))
-    assert sum(part.parameters for part in parts(config)) == count_weights(config)
+    assert (lower.shapes, upper.shapes) == (CELLS[kind].shapes(2, 5), CELLS[kind].shapes(5, 3))
+    assert sum(part.parameters for part in parts(config)) == count_parameters(config)
 
 
 def test_a_model_of_many_layers_keeps_them_apart() -> None:
@@ -52,7 +52,6 @@ def test_a_model_of_many_layers_keeps_them_apart() -> None:
 
 
 def test_every_cell_recipe_and_precision_has_its_memory() -> None:
-    assert set(UNITS) == set(CELLS)
     config = ModelConfig(11, parse_stack("rnn:5"), 2)
     for optimizer in OPTIMIZERS:
         for precision in set(PRECISIONS) - {"auto"}:
@@ -97,7 +96,7 @@ FOREIGN: list[dict[str, Any]] = [
 @pytest.mark.parametrize("training", FOREIGN)
 def test_a_file_that_says_little_is_shown(training: dict[str, Any]) -> None:
     path = save(Path("model.safetensors"), training)
-    json.dumps(describe(path, read_model_header(path)), allow_nan=False)
+    json.dumps(describe(read_model(path)), allow_nan=False)
     info(str(path))
 
 
@@ -145,4 +144,4 @@ def test_metrics_of_another_file_are_not_this_models() -> None:
     write("metrics.jsonl", '{"event": "end", "peak_memory_bytes": 5}\n')
     for name, measured in (("model.safetensors", 5), ("copy.safetensors", None)):
         path = save(Path(name), {})
-        assert describe(path, read_model_header(path))["memory"]["measured"] == measured
+        assert describe(read_model(path))["memory"]["measured"] == measured

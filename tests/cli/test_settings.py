@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from chargen.cli.settings import read_settings, to_toml
 from chargen.cli.train import candidates
-from chargen.config import PRESETS, format_stack
 from chargen.errors import ConfigError
-from chargen.storage.checkpoint import read_model_header
+from chargen.model.saved import read_model
+from chargen.model.spec import PRESETS, format_stack
 from tests.conftest import Run, write
 
 QUICK = ("--threads", "1", "--steps", "2", "--name", "a", "--force", "-q", "--precision", "float32")
 
 
 def settings_of_run() -> dict[str, Any]:
-    header = read_model_header(Path("checkpoints/a/model.safetensors"))
+    header = read_model(Path("checkpoints/a/model.safetensors"))
     return {**header.training["config"], "stack": format_stack(header.config.layers)}
 
 

@@ -8,17 +8,17 @@ import numpy as np
 import onnx
 import pytest
 
-from chargen.config import CELLS, ModelConfig, parse_stack
 from chargen.engine import make_engine, open_engine
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine, saturates
 from chargen.errors import CheckpointError, ConfigError, DeviceError
 from chargen.machine import count_cores
 from chargen.machine.torch import find_device
-from chargen.storage.checkpoint import ModelHeader, read_model_header, save_model, weight_shapes
+from chargen.model.saved import SavedModel, read_model, save_model
+from chargen.model.spec import CELLS, ModelConfig, parse_stack, weight_shapes
 from chargen.tokenizers import build_tokenizer
 
-STACKS = [*(f"{kind}:12" for kind in CELLS), "gru:12,lstm:7,rnn:9", "gru-norm:7,minlstm:9"]
+STACKS = [*(f"{kind}:12" for kind in CELLS), "gru:12,lstm:7,rnn:9", "lstm-norm:7,minlstm:9"]
 TOKENIZER = build_tokenizer("char", "abcdefghij\n", 0)
 PATH = Path("model.safetensors")
 
@@ -37,11 +37,10 @@ def weights_of(
     return config, {name: weight.astype(np.float32) for name, weight in weights.items()}
 
 
-def saved(stack: str = "lstm:12") -> ModelHeader:
+def saved(stack: str = "lstm:12") -> SavedModel:
     config, weights = weights_of(stack)
-    header = ModelHeader(config, TOKENIZER, {})
-    save_model(PATH, weights, header)
-    return header
+    save_model(PATH, weights, config, TOKENIZER, {})
+    return read_model(PATH)
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -130,15 +129,15 @@ def tensors_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 def test_int8_needs_a_cpu() -> None:
     with pytest.raises(ConfigError, match="device is 'cuda'; allowed: cpu, where int8 runs"):
-        open_engine(PATH, saved(), "cuda", 1, int8=True)
+        open_engine(saved(), "cuda", 1, int8=True)
 
 
 def graphs() -> list[Path]:
     return sorted(Path(os.environ["CHARGEN_CACHE"]).rglob("*.onnx"))
 
 
-def logits_of(header: ModelHeader, *, int8: bool = False) -> list[float]:
-    engine = open_engine(PATH, header, "auto", 1, int8=int8)
+def logits_of(header: SavedModel, *, int8: bool = False) -> list[float]:
+    engine = open_engine(header, "auto", 1, int8=int8)
     assert isinstance(engine, OnnxEngine)
     logits, _ = engine.run(np.array([[1, 2, 3]]), engine.init_state(1))
     return [float(value) for value in logits[0, -1]]
@@ -183,7 +182,7 @@ def test_a_damaged_model_makes_no_graph() -> None:
     data[-5] ^= 1
     PATH.write_bytes(data)
     with pytest.raises(CheckpointError, match="is damaged: its checksum does not match"):
-        logits_of(read_model_header(PATH) or header)
+        logits_of(read_model(PATH) or header)
     assert graphs() == []
 
 

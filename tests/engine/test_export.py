@@ -11,6 +11,7 @@ import pytest
 
 import chargen as package
 from chargen.engine.export import to_onnx
+from chargen.model.saved import read_model
 from tests.conftest import Run
 from tests.processes import finish
 
@@ -23,7 +24,7 @@ PROGRAM += "run_name='__main__')"
 
 @pytest.mark.parametrize("int8", [False, True])
 def test_an_exported_model_computes_the_same(with_model: Path, int8: bool) -> None:
-    session = onnxruntime.InferenceSession(to_onnx(with_model, int8=int8))
+    session = onnxruntime.InferenceSession(to_onnx(read_model(with_model), int8=int8))
     sampler = package.load(int8=int8)
     ids = sampler.tokenizer.encode("The value of").astype(np.int64)[None]
     _, *states = session.get_inputs()

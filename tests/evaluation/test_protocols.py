@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from chargen.config import CELLS, TOKENIZERS, ModelConfig, TrainConfig, parse_stack
+from chargen.config import TOKENIZERS, TrainConfig
 from chargen.data.corpus import Corpus, tokenize
 from chargen.engine import Engine, open_engine
 from chargen.evaluation import protocols as measuring
@@ -19,7 +19,8 @@ from chargen.evaluation.heldout import whole_text
 from chargen.evaluation.nll import engine_of, score_counting, score_lanes, token_costs
 from chargen.evaluation.protocols import Costs, Score, carried, score, tempered, windows
 from chargen.model.language_model import LanguageModel
-from chargen.storage.checkpoint import read_model_header
+from chargen.model.saved import read_model
+from chargen.model.spec import CELLS, ModelConfig, parse_stack
 from chargen.tokenizers import Ids
 from tests.conftest import text_of, write
 from tests.model.test_language_model import VOCAB, model_of
@@ -174,9 +175,9 @@ def test_a_shuffled_text_costs_its_unigram_entropy(with_model: Path, prose: str)
     """No model can know which of some characters in random order comes next."""
     shuffled = np.random.default_rng(1).permutation(list(prose[:8000]))
     write("shuffled.txt", "".join(shuffled))
-    header = read_model_header(with_model)
+    header = read_model(with_model)
     corpus = whole_text("shuffled.txt", header)
-    engine = open_engine(with_model, header, "cpu", 1)
+    engine = open_engine(header, "cpu", 1)
     counts = np.unique(shuffled, return_counts=True)[1] / len(shuffled)
     entropy = -float(counts @ np.log(counts))
     for protocol in (carried, windows):
@@ -194,9 +195,9 @@ def test_temperature_one_changes_nothing_and_a_high_one_makes_all_alike(prose: s
 def test_bytes_and_characters_are_those_of_the_text(with_model: Path) -> None:
     text = "naïve 日本 😀 text " * 30
     write("some.txt", text)
-    header = read_model_header(with_model)
+    header = read_model(with_model)
     corpus = whole_text("some.txt", header)
-    result = score(carried(open_engine(with_model, header, "cpu", 1), corpus), corpus)
+    result = score(carried(open_engine(header, "cpu", 1), corpus), corpus)
     assert (result.tokens, result.characters) == (len(text), len(text))
     assert result.octets == pytest.approx(len(text.encode()))
     nats = result.bits_per_byte * math.log(2) * len(text.encode())

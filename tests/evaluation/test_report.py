@@ -29,7 +29,8 @@ from chargen.evaluation.heldout import own_corpus
 from chargen.evaluation.protocols import Costs, Progress, carried
 from chargen.evaluation.report import Report, Wanted, contains, halves, report
 from chargen.model.language_model import LanguageModel
-from chargen.storage.checkpoint import load_weights, read_metrics, read_model_header
+from chargen.model.saved import load_weights, read_model
+from chargen.storage.checkpoint import read_metrics
 from tests.conftest import Run, text_of, write
 
 # -- baselines ----------------------------------------------------------------------------
@@ -76,13 +77,13 @@ def test_a_very_short_text_is_not_packed(prose: str) -> None:
 @pytest.fixture(scope="module")
 def small(trained: Path) -> tuple[Path, Corpus]:
     path = trained / "small" / "model.safetensors"
-    return path, own_corpus(path, read_model_header(path))
+    return path, own_corpus(read_model(path))
 
 
 @pytest.fixture(scope="module")
 def adapter(small: tuple[Path, Corpus]) -> Adapter:
     path, corpus = small
-    return Adapter(read_model_header(path).config, load_weights(path), corpus.train)
+    return Adapter(read_model(path).config, load_weights(path), corpus.train)
 
 
 def ids_of(corpus: Corpus) -> np.ndarray:
@@ -94,14 +95,14 @@ def test_without_learning_it_is_the_carried_state(
 ) -> None:
     path, corpus = small
     still = adapter.read(ids_of(corpus), Setting(0.0, 0.5))
-    costs = carried(open_engine(path, read_model_header(path), "cpu", 1), corpus)
+    costs = carried(open_engine(read_model(path), "cpu", 1), corpus)
     assert np.abs(still.nats[-len(costs.nats) :] - costs.nats).max() < 1e-4
 
 
 def test_a_step_follows_its_equation(small: tuple[Path, Corpus], adapter: Adapter) -> None:
     path, corpus = small
     ids = corpus.validation[: 2 * SEGMENT + 1].astype(np.int64)
-    model = LanguageModel(read_model_header(path).config)
+    model = LanguageModel(read_model(path).config)
     model.load(load_weights(path))
     tokens = torch.from_numpy(ids)[None]
 
@@ -156,7 +157,7 @@ def silent(name: str, size: int) -> Iterator[Progress]:
 
 def reported(small: tuple[Path, Corpus], adapter: Adapter, corpus: Corpus) -> Report:
     path, own = small
-    engine = open_engine(path, read_model_header(path), "cpu", 1)
+    engine = open_engine(read_model(path), "cpu", 1)
     wanted = Wanted(temperature=True, ngram=True, dynamic=lambda: adapter)
     return report(engine, corpus, own.train, wanted, silent)
 
@@ -258,10 +259,14 @@ def test_eval_of_a_file_elsewhere_leaves_out_what_needs_the_training_text(
 def test_a_file_that_claims_nonsense_of_its_text_is_refused_in_words(
     with_model: Path, claimed: object
 ) -> None:
-    header = read_model_header(with_model)
-    odd = replace(header, training={"corpus": claimed, "config": {"val_frac": "x"}})
+    header = read_model(with_model)
+    odd = replace(
+        header,
+        path=Path("mailed.safetensors"),
+        training={"corpus": claimed, "config": {"val_frac": "x"}},
+    )
     with pytest.raises(CheckpointError, match="is not at hand .its file does not say how it was"):
-        own_corpus(Path("mailed.safetensors"), odd)
+        own_corpus(odd)
 
 
 def test_eval_warns_of_a_text_that_was_learned(with_model: Path, chargen: Run, prose: str) -> None:

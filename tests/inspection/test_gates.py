@@ -11,26 +11,25 @@ import pytest
 import torch
 
 from chargen.cli.inspect_units import gates
-from chargen.config import LayerConfig, ModelConfig, TrainConfig, parse_stack
+from chargen.config import TrainConfig
 from chargen.data.corpus import Corpus, encode_corpus
 from chargen.display.charts import save_figure
 from chargen.inspection.gates import MEANINGS, Saturation, charts, draw, saturation
 from chargen.model.language_model import LanguageModel
-from chargen.storage.checkpoint import ModelHeader, save_model
+from chargen.model.saved import save_model
+from chargen.model.spec import LayerConfig, ModelConfig, parse_stack
 from chargen.tokenizers import build_tokenizer
 from tests.conftest import text_of, write
 
 NAMES = {
     "rnn": (),
     "rnn-relu": (),
-    "rnn-norm": (),
     "lstm": ("input", "forget", "output"),
     "lstm-peephole": ("input", "forget", "output"),
     "lstm-coupled": ("forget", "output"),
     "lstm-norm": ("input", "forget", "output"),
     "gru": ("reset", "update"),
     "gru-before": ("reset", "update"),
-    "gru-norm": ("reset", "update"),
     "mingru": ("kept",),
     "minlstm": ("kept",),
 }
@@ -163,7 +162,7 @@ def test_the_command_shows_each_layers_gates(
 def test_a_model_without_gates_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     corpus = corpus_of("abba cadabra " * 5, "a")
     model = model_of("rnn:5", corpus)
-    header = ModelHeader(model.config, corpus.tokenizer, {})
-    save_model(Path("plain.safetensors"), model.weights(), header)
+    path = Path("plain.safetensors")
+    save_model(path, model.weights(), model.config, corpus.tokenizer, {})
     gates(str(write("a.txt", "abracadabra")), model="plain.safetensors")
     assert capsys.readouterr().out == "rnn:5 has no gates\n"

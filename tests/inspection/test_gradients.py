@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from chargen.config import CELLS, ModelConfig, TrainConfig, parse_stack
+from chargen.config import TrainConfig
 from chargen.data.corpus import Corpus, tokenize
 from chargen.errors import CorpusError
 from chargen.inspection import trial
@@ -25,7 +25,7 @@ from chargen.inspection.gradients import (
 )
 from chargen.inspection.trial import fitted, train_alike
 from chargen.model.language_model import LanguageModel
-from chargen.storage.checkpoint import count_weights
+from chargen.model.spec import CELLS, ModelConfig, count_parameters, parse_stack
 from tests.conftest import Run, text_of, write
 
 VOCAB = 11
@@ -159,8 +159,8 @@ def test_a_text_too_short_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_all_cells_get_as_many_weights(kind: str) -> None:
-    wanted = count_weights(fitted("lstm", 66))
-    assert count_weights(fitted(kind, 66)) == pytest.approx(wanted, rel=0.005)
+    wanted = count_parameters(fitted("lstm", 66))
+    assert count_parameters(fitted(kind, 66)) == pytest.approx(wanted, rel=0.005)
 
 
 def test_the_same_steps_give_the_same_cell_and_it_learns(

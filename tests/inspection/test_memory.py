@@ -19,7 +19,7 @@ from chargen.errors import CorpusError
 from chargen.evaluation.heldout import measured_text
 from chargen.inspection import memory
 from chargen.inspection.memory import Known, Memory, measure_memory
-from chargen.storage.checkpoint import read_model_header
+from chargen.model.saved import read_model
 from tests.conftest import Run, text_of, write
 
 
@@ -68,8 +68,8 @@ def test_lanes_and_chunks_change_nothing(period: Corpus, monkeypatch: pytest.Mon
 
 
 def opened(path: Path) -> tuple[Engine, Corpus]:
-    header = read_model_header(path)
-    return open_engine(path, header, "cpu", 1), measured_text(path, header, None)
+    header = read_model(path)
+    return open_engine(header, "cpu", 1), measured_text(header, None)
 
 
 def test_losses_are_those_of_a_walk_token_by_token(with_model: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from chargen.cli.inspect_units import _passages, _show_passage, neurons
-from chargen.config import CELLS, LayerConfig, ModelConfig, TrainConfig
+from chargen.config import TrainConfig
 from chargen.data.corpus import WARM, Corpus, encode_corpus
 from chargen.display.charts import save_figure
 from chargen.engine import Engine, make_engine
@@ -41,7 +41,8 @@ from chargen.inspection.passages import COLUMNS, LENGTH, Passage, colour, draw, 
 from chargen.inspection.passages import width as columns_of
 from chargen.model.cells import CELL_CLASSES
 from chargen.model.language_model import LanguageModel
-from chargen.storage.checkpoint import ModelHeader, read_model_header
+from chargen.model.saved import SavedModel, read_model
+from chargen.model.spec import CELLS, LayerConfig, ModelConfig
 from chargen.tokenizers import build_tokenizer
 from tests.conftest import run_chargen, text_of, write
 
@@ -217,7 +218,6 @@ def test_units_have_names_for_each_part_of_the_state(kind: str) -> None:
     layers = (LayerConfig(kind, 3), LayerConfig("gru", 2))
     names = unit_names(ModelConfig(9, layers, 4))
     parts = list(CELL_CLASSES[kind](4, 3).states)
-    assert list(layers[0].states) == parts
     assert names == [f"{part}1:{unit}" for part in parts for unit in range(3)] + ["h2:0", "h2:1"]
 
 
@@ -287,7 +287,8 @@ def test_levels_run_from_the_lowest_to_the_highest_activity() -> None:
 def test_a_passage_is_shown_once_for_each_of_the_best_units() -> None:
     corpus = corpus_of("ab")
     layers = (LayerConfig("lstm", 2),)
-    header = ModelHeader(ModelConfig(corpus.tokenizer.vocab_size, layers, 4), corpus.tokenizer, {})
+    config = ModelConfig(corpus.tokenizer.vocab_size, layers, 4)
+    header = SavedModel(Path("a.safetensors"), config, corpus.tokenizer, {})
     reading = Reading(("a",) * 50, np.zeros((50, 4), np.float32))
     units = (("line position", 2), ("capital run", 1), ("bracket depth", 2), ("indentation", 0),
              ("inside quotes", 3))  # fmt: skip
@@ -348,6 +349,6 @@ def test_where_nothing_varies_nothing_is_found(
 
 
 def test_a_unit_that_is_not_there_is_refused(with_model: Path, prose: str) -> None:
-    assert read_model_header(with_model).config.layers[0].hidden == 48
+    assert read_model(with_model).config.layers[0].hidden == 48
     with pytest.raises(ConfigError, match=r"unit is 'c2:5'; allowed: h1:0 to h1:47, c1:0 to c1:47"):
         neurons(str(write("a.txt", prose)), unit=["c2:5"])

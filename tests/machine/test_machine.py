@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from chargen import machine
-from chargen.config import ModelConfig, TrainConfig, parse_stack
+from chargen.config import TrainConfig
 from chargen.data.corpus import tokenize
 from chargen.machine import OtherLoad, bound_spinning, count_cores, thread_options
 from chargen.machine import torch as torch_side
+from chargen.model.spec import ModelConfig, parse_stack
 from chargen.training.events import Ended
 from chargen.training.facts import facts
 from chargen.training.plan import measure

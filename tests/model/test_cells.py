@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from chargen.config import CELLS, TrainConfig
+from chargen.config import TrainConfig
 from chargen.model.cells import CELL_CLASSES, Cell, State
 from chargen.model.cells.scan import scan
+from chargen.model.spec import CELLS
 
 KINDS = list(CELLS)
 B, T, INPUTS, H = 3, 11, 5, 7  # lanes, steps, inputs, hidden units
@@ -99,8 +100,6 @@ WORKED = {
     "mingru": ([0.5, -0.3], [], [0.1, 0.2], [], [-0.1002835712]),
     "minlstm": ([0.5, -0.3, 0.8], [], [0.1, 0.2, -0.4], [], [0.4615292552]),
     # Two units, so that there is something to normalise: h = (0.25, -0.75), c = (-0.5, 1).
-    "rnn-norm": ([0.5, -0.4], [-0.3, 0.6, 0.2, 0.9], [0.1, -0.2], [[1.2, 0.7]],
-                 [0.8617202207, -0.7162946280]),
     "lstm-norm": ([0.5, -0.4, -0.3, 0.7, 0.8, 0.1, 0.2, -0.6],
                   [0.1, 0.4, -0.6, 0.7, 0.3, -0.2, 0.5, 0.9,
                    -0.8, 0.2, 0.6, -0.1, -0.5, 0.4, 0.3, 0.8],
@@ -109,19 +108,13 @@ WORKED = {
                    [1.0, 0.9, 1.1, 0.8, 1.2, 0.7, 1.3, 0.6],
                    [0.6, 1.3, 0.7, 1.2, 0.8, 1.1, 0.9, 1.0], [0.9, 1.4], [0.1, -0.3]],
                   [-0.3122624719, 0.1390058087, 0.2517137488, 0.5880807182]),
-    "gru-norm": ([0.5, -0.4, -0.3, 0.7, 0.8, 0.1],
-                 [0.1, 0.4, -0.6, 0.7, 0.3, -0.2, 0.5, 0.9, -0.8, 0.2, 0.6, -0.1],
-                 [0.1, 0.2, 0.5, -0.1, 0.0, 0.3],
-                 [[0.05, -0.1, 0.2, 0.15, -0.3, 0.1], [1.0, 0.9, 1.1, 0.8, 1.2, 0.7],
-                  [0.6, 1.3, 0.7, 1.2, 0.8, 1.1]],
-                 [0.2881085873, -0.5365791193]),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_equation_worked_by_hand(kind: str) -> None:
     w, r, b, others, expected = WORKED[kind]
-    hidden = 2 if "norm" in kind else 1
+    hidden = 2 if kind == "lstm-norm" else 1
     cell = CELL_CLASSES[kind](1, hidden).double()
     weights = dict(cell.named_parameters())
     values = {"weight_ih_l0": w, "weight_hh_l0": r, "bias_ih_l0": b}

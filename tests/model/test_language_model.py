@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from chargen.config import CELLS, ModelConfig, TrainConfig, parse_stack
+from chargen.config import TrainConfig
 from chargen.evaluation.nll import token_costs
 from chargen.machine.torch import can_run
 from chargen.model.language_model import LanguageModel
+from chargen.model.spec import CELLS, ModelConfig, parse_stack
 from chargen.training.learner import Learner
 from chargen.training.optimizer import LockedDropout, dropped_weights, learning_rate, make_optimizer
 

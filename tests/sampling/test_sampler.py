@@ -15,11 +15,11 @@ import chargen
 from chargen.config import SampleConfig
 from chargen.engine import State
 from chargen.errors import ConfigError
+from chargen.model.saved import load_weights, read_model
 from chargen.sampling.beam import most_likely
 from chargen.sampling.decoding import Sample
 from chargen.sampling.filters import probabilities
 from chargen.sampling.sampler import PROMPT_CHUNK, Sampler
-from chargen.storage.checkpoint import load_weights, read_model_header
 from chargen.tokenizers import Tokenizer, build_tokenizer
 
 # -- writing ------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ def test_a_model_is_loaded_and_writes_by_its_seed(with_model: Path) -> None:
 def test_the_torch_engine_writes_the_same_500_characters(with_model: Path) -> None:
     from chargen.engine.torch import TorchEngine
 
-    header = read_model_header(with_model)
+    header = read_model(with_model)
     reference = Sampler(header.tokenizer, TorchEngine(load_weights(with_model), header.config))
     sampler = chargen.load()
     for seed in (1, 2):

@@ -15,19 +15,15 @@ import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chargen.config import CELLS, ModelConfig, parse_stack
 from chargen.errors import ChargenError, CheckpointError, ConfigError
+from chargen.model.saved import load_weights, read_model, save_model
+from chargen.model.spec import CELLS, ModelConfig, parse_stack, weight_shapes
 from chargen.storage import checkpoint, runs
 from chargen.storage.checkpoint import (
-    ModelHeader,
     load_resume,
-    load_weights,
     read_metrics,
-    read_model_header,
     read_tensors,
-    save_model,
     save_resume,
-    weight_shapes,
     write_tensors,
 )
 from chargen.tokenizers import build_tokenizer
@@ -42,7 +38,7 @@ def saved() -> dict[str, Any]:
     rng = np.random.default_rng(1)
     shapes = weight_shapes(CONFIG).items()
     weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes}
-    save_model(PATH, weights, ModelHeader(CONFIG, TOKENIZER, {"step": 7}))
+    save_model(PATH, weights, CONFIG, TOKENIZER, {"step": 7})
     return weights
 
 
@@ -59,7 +55,7 @@ def test_a_model_comes_back_whole_from_a_file_moved_anywhere() -> None:
     weights = saved()
     Path("elsewhere").mkdir()
     path = PATH.rename("elsewhere/renamed.safetensors")
-    header, again = read_model_header(path), load_weights(path)
+    header, again = read_model(path), load_weights(path)
     assert header.config == CONFIG
     assert header.tokenizer.to_json() == TOKENIZER.to_json()
     assert header.training == {"step": 7}
@@ -115,7 +111,7 @@ def test_a_cut_or_garbled_file_is_a_clear_error(data: st.DataObject) -> None:
     with pytest.raises(CheckpointError):
         load_weights(PATH)
     with contextlib.suppress(CheckpointError):  # the weights' bytes are not in the header
-        read_model_header(PATH)
+        read_model(PATH)
 
 
 class Bomb:
@@ -127,7 +123,7 @@ class Bomb:
 
 def test_a_pickle_is_not_opened() -> None:
     PATH.write_bytes(pickle.dumps(Bomb()))
-    for read in (load_weights, read_model_header):
+    for read in (load_weights, read_model):
         with pytest.raises(CheckpointError, match="is truncated or not a safetensors file"):
             read(PATH)
     assert not Path("exploded").exists()
@@ -176,7 +172,7 @@ def test_a_newer_format_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(checkpoint, "FORMAT", 2)
         saved()
     with pytest.raises(CheckpointError, match="has format 2; this chargen reads format 1"):
-        read_model_header(PATH)
+        read_model(PATH)
 
 
 @pytest.mark.parametrize(
@@ -200,14 +196,14 @@ def test_a_header_that_does_not_fit_is_refused_before_memory_is_taken(
     saved()
     rewrite(change)
     with pytest.raises(CheckpointError, match="'model.safetensors' is damaged: its"):
-        read_model_header(PATH)
+        read_model(PATH)
 
 
 def test_weights_of_another_type_are_refused() -> None:
     weights = saved()
     rewrite({}, {name: array.astype(np.float64) for name, array in weights.items()})
     with pytest.raises(CheckpointError, match="its weights do not fit its description"):
-        read_model_header(PATH)
+        read_model(PATH)
 
 
 # -- resume files -------------------------------------------------------------------------

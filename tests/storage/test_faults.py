@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chargen.storage.checkpoint import load_weights
+from chargen.model.saved import load_weights
 from tests.conftest import Run, needs_torch, write
 from tests.processes import running, wait_for
 

@@ -23,10 +23,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
+from chargen.config import ReadConfig, TrainConfig
 from chargen.data.corpus import read_text, tokenize
 from chargen.machine.torch import can_run
-from chargen.storage.checkpoint import load_resume, load_weights
+from chargen.model.saved import load_weights
+from chargen.model.spec import ModelConfig, parse_stack
+from chargen.storage.checkpoint import load_resume
 from chargen.storage.runs import new_run_folder
 from chargen.training.configuration import Choice
 from chargen.training.plan import Plan

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from chargen.config import ModelConfig, ReadConfig, TrainConfig, parse_stack
+from chargen.config import ReadConfig, TrainConfig
 from chargen.data.corpus import Corpus, read_text, tokenize
+from chargen.model.spec import ModelConfig, parse_stack
 from chargen.storage.runs import new_run_folder
 from chargen.training import run_state as jobs
 from chargen.training.configuration import Choice

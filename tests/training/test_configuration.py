@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from chargen.config import PRESETS, LayerConfig, ModelConfig, TrainConfig, format_stack
+from chargen.config import TrainConfig
 from chargen.data.corpus import tokenize
-from chargen.storage.checkpoint import count_weights
+from chargen.model.spec import PRESETS, LayerConfig, ModelConfig, count_parameters, format_stack
 from chargen.training import configuration as choosing
 from chargen.training.configuration import (
     Choice,
@@ -42,7 +42,7 @@ def choose_on(
     def measure(model: ModelConfig, config: TrainConfig, *rest: Any) -> Costs:
         tried.append(format_stack(model.layers))
         tokens = config.lanes * config.window
-        seconds = count_weights(model) * tokens / rate
+        seconds = count_parameters(model) * tokens / rate
         return Costs("bfloat16", {2: seconds, 1: 2 * seconds}, READING, 1.5)
 
     monkeypatch.setattr(choosing, "measure", measure)
@@ -67,7 +67,7 @@ def test_a_faster_machine_and_a_longer_time_choose_larger_models(
     for rate in (1e8, 1e9, 1e10, 1e11, 1e12, 1e13):
         choice, _ = choose_on(monkeypatch, rate)
         assert choose_on(monkeypatch, rate / 10, time_left=1000.0)[0].model == choice.model
-        sizes.append(count_weights(choice.model))
+        sizes.append(count_parameters(choice.model))
     assert sizes == sorted(sizes)
     assert len(set(sizes)) >= 4
 
@@ -81,14 +81,14 @@ def test_every_choice_reads_enough_and_the_next_would_not(
         number = STACKS.index(choice.model.layers)
         assert needed(choice.model, choice.plan.tokens, length) <= choice.plan.tokens
         larger = ModelConfig(choice.model.vocab_size, STACKS[number + 1], 64)
-        tokens = int(0.95 * 99 * rate / count_weights(larger))  # evaluations take the rest
+        tokens = int(0.95 * 99 * rate / count_parameters(larger))  # evaluations take the rest
         assert tokens < needed(larger, tokens, length)
         assert choice.reasons["model"].endswith(" tokens a weight, one size up gets too few")
 
 
 def needed(model: ModelConfig, tokens: int, length: int) -> float:
     """Return the tokens that a model has to read by the rules as the page states them."""
-    weights = count_weights(model) - model.vocab_size * (64 + model.head_inputs + 1)
+    weights = count_parameters(model) - model.vocab_size * (64 + model.head_inputs + 1)
     if model.layers[0].hidden > 512:
         return 3 * weights
     return (0.3 if tokens >= 3 * 0.9 * length else 0.75) * weights
@@ -145,7 +145,7 @@ def test_what_is_open_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_steps_are_a_budget_as_time_is(monkeypatch: pytest.MonkeyPatch) -> None:
     few, _ = choose_on(monkeypatch, 1e11, time_left=None, steps=100)
     many, _ = choose_on(monkeypatch, 1e11, time_left=None, steps=100_000)
-    assert count_weights(few.model) < count_weights(many.model)
+    assert count_parameters(few.model) < count_parameters(many.model)
     assert many.plan.steps == 100_000
 
 

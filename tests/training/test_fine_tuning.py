@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from chargen.config import ModelConfig, parse_stack
 from chargen.model.language_model import LanguageModel
-from chargen.storage.checkpoint import load_weights, read_model_header
+from chargen.model.saved import load_weights, read_model
+from chargen.model.spec import ModelConfig, parse_stack
 from chargen.tokenizers import build_tokenizer
 from chargen.training.fine_tuning import grown, transferred
 from tests.conftest import Run, write
@@ -76,7 +76,7 @@ def test_training_goes_on_from_a_model(chargen: Run, with_model: Path, prose: st
     done = chargen("train", text, "--init-from", "small", "--name", "on", *options)
     assert done.returncode == 0, done.stderr
     path = with_model.parent.parent / "on/model.safetensors"
-    before, after = read_model_header(with_model), read_model_header(path)
+    before, after = read_model(with_model), read_model(path)
     assert after.config.layers == before.config.layers
     assert after.config.vocab_size > before.config.vocab_size
     assert "Ü".encode() in after.tokenizer.pieces

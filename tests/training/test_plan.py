@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from chargen.config import ModelConfig, TrainConfig, parse_stack
+from chargen.config import TrainConfig
 from chargen.data.corpus import tokenize
+from chargen.model.spec import ModelConfig, parse_stack
 from chargen.training.plan import (
     Costs,
     Plan,

@@ -12,17 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chargen.config import ReadConfig, TrainConfig, parse_stack
+from chargen.config import ReadConfig, TrainConfig
 from chargen.data.corpus import tokenize
 from chargen.errors import CheckpointError
 from chargen.machine.torch import can_run
-from chargen.storage.checkpoint import (
-    load_resume,
-    load_weights,
-    read_metrics,
-    read_model_header,
-    save_resume,
-)
+from chargen.model.saved import load_weights, read_model
+from chargen.model.spec import parse_stack
+from chargen.storage.checkpoint import load_resume, read_metrics, save_resume
 from chargen.storage.runs import new_run_folder
 from chargen.training.events import Ended, Stopped, Warned
 from chargen.training.plan import Plan
@@ -91,7 +87,7 @@ def test_a_time_budget_with_its_recorded_plan_is_the_same_run(
     ended = sit(job)[-1]
     assert isinstance(ended, Ended)
     assert 1 < ended.metrics["seconds"] < 20
-    made = Plan.from_json(read_model_header(ended.model).training["plan"])
+    made = Plan.from_json(read_model(ended.model).training["plan"])
     assert len(made.schedule) > 1  # planned anew, by the speed of this machine
     whole = begin("whole", prose, monkeypatch, plan=made, steps=made.steps)
     sit(whole)

@@ -15,12 +15,8 @@ from chargen.evaluation.nll import FINAL, engine_of, score_lanes
 from chargen.evaluation.protocols import carried, score
 from chargen.machine import anonymous_memory
 from chargen.model.language_model import LanguageModel
-from chargen.storage.checkpoint import (
-    load_resume,
-    load_weights,
-    read_metrics,
-    read_model_header,
-)
+from chargen.model.saved import load_weights, read_model
+from chargen.storage.checkpoint import load_resume, read_metrics
 from chargen.training import run_state as jobs
 from chargen.training import trainer as trainers
 from chargen.training.events import Ended, Evaluated, Progressed, Started, Stopped, Warned
@@ -62,7 +58,7 @@ def test_a_run_tells_what_happens_and_writes_it_down(
     assert last["best_val_loss"] == min(line["val_loss"] for line in lines)
     assert last["final_val_loss"] == pytest.approx(last["best_val_loss"], abs=0.1)
     assert last["peak_memory_bytes"] > 1e7
-    header = read_model_header(ended.model)
+    header = read_model(ended.model)
     for name in ("final_val_loss", "final_window_loss", "final_val_bits_per_char"):
         assert header.training[name] == last[name]
     assert last["final_window_loss"] > last["final_val_loss"]
@@ -89,7 +85,7 @@ def test_a_stopped_run_has_a_model_and_says_how_far_it_came(
     job = begin("run", prose, monkeypatch)
     stopped = sit(job, 3)[-1]
     assert stopped == Stopped(job.run, 3, 24)
-    assert read_model_header(job.run / "model.safetensors").training["step"] == 3
+    assert read_model(job.run / "model.safetensors").training["step"] == 3
 
 
 def test_without_validation_the_latest_average_is_the_model(
@@ -121,7 +117,7 @@ def test_the_best_model_is_kept_when_later_ones_are_worse(
     monkeypatch.setattr("chargen.training.trainer.score_lanes", worse_each_time)
     events = sit(job)
     assert [event.best for event in events if isinstance(event, Evaluated)] == [True, False, False]
-    assert read_model_header(job.run / "model.safetensors").training["best_val_loss"] == 1
+    assert read_model(job.run / "model.safetensors").training["best_val_loss"] == 1
     kept = load_resume(job.run)[0]["average/head.weight"]
     assert not np.array_equal(load_weights(job.run / "model.safetensors")["head.weight"], kept)
 
@@ -245,7 +241,7 @@ def test_a_time_budget_is_kept_when_the_machine_is_slower_than_planned(
     ended = sit(job)[-1]
     assert isinstance(ended, Ended)
     assert 1.0 < time.monotonic() - began < 20
-    header = read_model_header(ended.model)
+    header = read_model(ended.model)
     schedule = header.training["plan"]["schedule"]
     assert len(schedule) == 2
     assert schedule[-1][1] == ended.metrics["steps"] < 100_000
@@ -259,7 +255,7 @@ def test_steps_are_planned_anew_at_an_evaluation(
     ended = sit(job)[-1]
     assert isinstance(ended, Ended)
     assert ended.metrics["steps"] > 40
-    again = Plan.from_json(read_model_header(ended.model).training["plan"])
+    again = Plan.from_json(read_model(ended.model).training["plan"])
     assert again.schedule[1][0] == 20
     assert again.schedule[1][2] == pytest.approx(0.5)
 

@@ -9,24 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chargen.model.cells.base import Cell, GatedCell, Gates, State
-from chargen.model.cells.gru import GRU, BeforeGRU, NormGRU
+from chargen.model.cells.gru import GRU, BeforeGRU
 from chargen.model.cells.lstm import LSTM, CoupledLSTM, NormLSTM, PeepholeLSTM
 from chargen.model.cells.minimal import MinGRU, MinLSTM
-from chargen.model.cells.rnn import RNN, NormRNN, ReluRNN
+from chargen.model.cells.rnn import RNN, ReluRNN
 
-CELL_CLASSES: dict[str, Callable[[int, int], Cell]] = {
-    "rnn": RNN,
-    "rnn-relu": ReluRNN,
-    "rnn-norm": NormRNN,
-    "lstm": LSTM,
-    "lstm-peephole": PeepholeLSTM,
-    "lstm-coupled": CoupledLSTM,
-    "lstm-norm": NormLSTM,
-    "gru": GRU,
-    "gru-before": BeforeGRU,
-    "gru-norm": NormGRU,
-    "mingru": MinGRU,
-    "minlstm": MinLSTM,
-}
+_CLASSES: tuple[type[Cell], ...] = (
+    *(RNN, ReluRNN),
+    *(LSTM, PeepholeLSTM, CoupledLSTM, NormLSTM),
+    *(GRU, BeforeGRU),
+    *(MinGRU, MinLSTM),
+)
+CELL_CLASSES: dict[str, Callable[[int, int], Cell]] = {cell.kind: cell for cell in _CLASSES}
 
 __all__ = ["CELL_CLASSES", "Cell", "GatedCell", "Gates", "State"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from chargen.config import TrainConfig
-from chargen.storage.checkpoint import cell_shapes
+from chargen.model.spec import CELLS
 
 State = tuple[Tensor, ...]
 """A layer's recurrent state: tensors of shape (1, B, H), as torch.nn and ONNX have them."""
@@ -23,21 +23,26 @@ class Cell(nn.Module):
     The weights have torch.nn's names and order: ``weight_ih_l0`` (G*H, I), ``weight_hh_l0``
     (G*H, H) and ``bias_ih_l0`` (G*H), where G is the number of blocks of H rows: gates and
     candidate. torch.nn's own layers have a second bias, ``bias_hh_l0``, and the minimal cells
-    no ``weight_hh_l0``; ``checkpoint.WEIGHTS`` lists the weights of every cell.
+    no ``weight_hh_l0``; ``spec.CELLS`` lists the weights and states of every cell.
 
     Attributes:
-        states: names of the parts of the state, in order.
+        kind: its name in ``spec.CELLS``.
         forget: which block of rows is the forget gate, if there is one.
         recurrent_init: how the recurrent weights start when the recipe says ``auto``.
     """
 
-    states: ClassVar[tuple[str, ...]] = ("h",)
+    kind: ClassVar[str]
     forget: ClassVar[int | None] = None
     recurrent_init: ClassVar[str] = "orthogonal"
     hidden_size: int
     weight_ih_l0: Tensor
     weight_hh_l0: Tensor
     bias_ih_l0: Tensor
+
+    @property
+    def states(self) -> str:
+        """A letter for each part of the state, in order."""
+        return CELLS[self.kind].states
 
     def init_state(self, batch: int) -> State:
         """Return the state at the beginning of a text: zeros, (1, B, H) each."""
@@ -121,12 +126,8 @@ class WrittenCell(Cell):
     Args:
         inputs: width of the input (I).
         hidden: number of hidden units (H).
-
-    Attributes:
-        kind: its name, under which ``checkpoint.WEIGHTS`` lists its weights.
     """
 
-    kind: ClassVar[str]
     bias_hh_l0: Tensor
     gain_ih_l0: Tensor
     gain_hh_l0: Tensor
@@ -134,7 +135,7 @@ class WrittenCell(Cell):
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
         self.hidden_size = hidden
-        for name, shape in cell_shapes(self.kind, inputs, hidden).items():
+        for name, shape in CELLS[self.kind].shapes(inputs, hidden).items():
             self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
 
     def inputs(self, x: Tensor) -> Tensor:

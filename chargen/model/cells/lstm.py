@@ -26,7 +26,8 @@ class LSTM(nn.LSTM, GatedCell, TorchCell):
     at 1 (Jozefowicz et al. 2015), so that memory lasts from the first step of training on.
     """
 
-    states = ("h", "c")
+    kind = "lstm"
+
     forget = 1
 
     def __init__(self, inputs: int, hidden: int) -> None:
@@ -59,7 +60,6 @@ class PeepholeLSTM(GatedCell, WrittenCell):
     """
 
     kind = "lstm-peephole"
-    states = ("h", "c")
     forget = 1
     peephole: Tensor
 
@@ -99,7 +99,6 @@ class CoupledLSTM(GatedCell, WrittenCell):
     """
 
     kind = "lstm-coupled"
-    states = ("h", "c")
     forget = 0
 
     def gated_step(self, x: Tensor, state: State) -> tuple[State, Gates]:
@@ -138,7 +137,6 @@ class NormLSTM(GatedCell, WrittenCell):
     """
 
     kind = "lstm-norm"
-    states = ("h", "c")
     forget = 1
     gain_c: Tensor
     bias_c: Tensor

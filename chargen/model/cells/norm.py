@@ -68,40 +68,6 @@ def recurrent_products(gates: Tensor, recurrent: Tensor) -> Products:
     return Products(gates[..., :0], recurrent[:, :0], recurrent)
 
 
-class NormRNNSteps(torch.autograd.Function):
-    """All steps of a simple recurrent layer with layer normalisation."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, h: Tensor, *weights: Tensor) -> Tensor:
-        """Return all h (T, B, H).
-
-        Args:
-            ctx: keeps what the backward pass needs.
-            x: inputs of all steps, (T, B, I).
-            h: state before the first step, (B, H).
-            weights: W_I, W_R, gain and bias.
-        """
-        of_input, recurrent, gain, bias = weights
-        h_all = h.new_empty(len(x), *h.shape)
-        ctx.products, ctx.normed = Products(x, of_input, recurrent), Normed(h_all, gain, bias)
-        for t, out in enumerate(h_all):
-            h = tanh(ctx.normed.step(t, ctx.products.step(t, h)), out=out)
-        ctx.save_for_backward(h_all)
-        return h_all
-
-    @staticmethod
-    def backward(ctx: Any, grad_h: Tensor) -> tuple[Tensor, ...]:
-        """Return the gradients of x, h and the weights."""
-        (h_all,) = ctx.saved_tensors
-        back = torch.empty_like(grad_h)  # of what was normalised
-        dh = torch.zeros_like(h_all[0])
-        for t, (h, grad, after) in reversed(list(enumerate(zip(h_all, grad_h, back, strict=True)))):
-            tanh_back(dh + grad, h, grad_input=after)
-            dh = ctx.products.back(t, ctx.normed.back(t, after))
-        dx, of_input, recurrent = ctx.products.gradients()
-        return dx, dh, of_input, recurrent, *ctx.normed.of_weights(back)
-
-
 class NormLSTMSteps(torch.autograd.Function):
     """All steps of an LSTM with layer normalisation."""
 
@@ -156,58 +122,3 @@ class NormLSTMSteps(torch.autograd.Function):
         gates, (_, _, recurrent) = back.flatten(2), ctx.products.gradients()
         norms = (*ctx.sums.of_weights(gates), *ctx.memory.of_weights(seen))
         return gates, dh, dc, recurrent, *norms
-
-
-class NormGRUSteps(torch.autograd.Function):
-    """All steps of a GRU with layer normalisation."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, gates: Tensor, h: Tensor, recurrent: Tensor, gain: Tensor, bias: Tensor
-    ) -> Tensor:
-        """Return all h (T, B, H).
-
-        Args:
-            ctx: keeps what the backward pass needs.
-            gates: LN(W_I x_t) of all steps, (T, B, 3*H): r, z, n.
-            h: state before the first step, (B, H).
-            recurrent: W_R, (3*H, H).
-            gain: of W_R h, (3*H).
-            bias: of W_R h, (3*H).
-        """
-        two, acts = 2 * h.shape[1], torch.empty_like(gates)
-        h_all, v = (h.new_empty(len(gates), *h.shape) for _ in range(2))  # v: LN(W_R h) of n
-        products = recurrent_products(gates, recurrent)
-        pair = Normed(gates[..., :two], gain[:two], bias[:two])  # of both gates
-        single = Normed(gates[..., two:], gain[two:], bias[two:])  # of the candidate
-        ctx.start, ctx.products, ctx.pair, ctx.single = h, products, pair, single
-        for t, (step, act, inner, out) in enumerate(zip(gates, acts, v, h_all, strict=True)):
-            product = products.step(t, h)
-            inner.copy_(single.step(t, product[:, two:]))
-            torch.sigmoid(step[:, :two] + pair.step(t, product[:, :two]), out=act[:, :two])
-            r, z, n = act.chunk(3, dim=1)  # (B, H) each
-            tanh(torch.addcmul(step[:, two:], r, inner), out=n)
-            h = torch.lerp(n, h, z, out=out)  # (1 - z) * n + z * h
-        ctx.save_for_backward(h_all, acts, v)
-        return h_all
-
-    @staticmethod
-    def backward(ctx: Any, grad_h: Tensor) -> tuple[Tensor, ...]:
-        """Return the gradients of gates, h, recurrent, gain and bias."""
-        h_all, acts, v = ctx.saved_tensors
-        back, dv, two = torch.empty_like(acts), torch.empty_like(v), 2 * v.shape[2]
-        inner, dh = torch.empty_like(acts[0]), torch.zeros_like(h_all[0])  # inner: of W_R h
-        rows = zip(acts, (ctx.start, *h_all), v, grad_h, back, dv, strict=False)
-        for t, (act, before, seen, grad, da, dn_inner) in reversed(list(enumerate(rows))):
-            (r, z, n), (dr, dz, dn) = act.chunk(3, dim=1), da.chunk(3, dim=1)
-            dh = dh + grad
-            kept = dh * z
-            tanh_back(dh - kept, n, grad_input=dn)
-            sigmoid_back(dh * (before - n), z, grad_input=dz)
-            sigmoid_back(dn * seen, r, grad_input=dr)
-            inner[:, :two] = ctx.pair.back(t, da[:, :two])
-            inner[:, two:] = ctx.single.back(t, torch.mul(dn, r, out=dn_inner))
-            dh = kept + ctx.products.back(t, inner)
-        of_pair, of_single = ctx.pair.of_weights(back[..., :two]), ctx.single.of_weights(dv)
-        norms = (torch.cat(parts) for parts in zip(of_pair, of_single, strict=True))
-        return back, dh, ctx.products.gradients()[2], *norms

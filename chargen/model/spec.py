@@ -1,0 +1,211 @@
+"""Architecture of a model without torch: the table of the cells, layers, shapes of all weights.
+
+All that is particular to a cell, except its equations in ``cells`` and its ONNX loop in
+``engine.steps``, stands in ``CELLS``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from chargen.config import documented, require
+from chargen.errors import ConfigError
+
+Shape = tuple[int, ...]
+
+_INPUT = ("weight_ih_l0", "bias_ih_l0")
+_PLAIN = (*_INPUT, "weight_hh_l0")
+_TORCH = (*_PLAIN, "bias_hh_l0")
+
+
+class OnnxOperator(NamedTuple):
+    """ONNX's own operator for a cell.
+
+    Attributes:
+        name: of the operator.
+        order: our blocks of H rows in the order in which ONNX wants them; a negative number
+            is a block with its sign changed, counted from -1.
+        attributes: settings of the operator.
+    """
+
+    name: str
+    order: tuple[int, ...]
+    attributes: dict[str, Any] = {}  # noqa: RUF012
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """What a cell consists of and what it needs.
+
+    Attributes:
+        blocks: blocks of H rows in its weights (gates and candidate).
+        weights: names of its weights, as torch.nn calls them.
+        learning_rate: peak learning rate that suits it under AdamW.
+        memory: numbers that a step of training holds for each token and hidden unit when it
+            holds most: in float32 whatever the precision, and in the run's precision. Fitted
+            to torch's profiler (``python -m benchmarks.footprint``).
+        states: a letter for each part of its state: the output h, an LSTM's memory cell c.
+        operator: ONNX's operator; None where the ONNX graph loops over the cell's step.
+    """
+
+    blocks: int
+    weights: tuple[str, ...]
+    learning_rate: float
+    memory: tuple[int, int]
+    states: str = "h"
+    operator: OnnxOperator | None = None
+
+    def shapes(self, inputs: int, hidden: int) -> dict[str, Shape]:
+        """Return the shape of each weight by name, for I inputs and H hidden units."""
+        rows = self.blocks * hidden
+        shapes: dict[str, Shape] = {
+            "weight_ih_l0": (rows, inputs),
+            "weight_hh_l0": (rows, hidden),
+            "gain_c": (hidden,),
+            "bias_c": (hidden,),
+            "peephole": (3, hidden),
+        }
+        return {name: shapes.get(name, (rows,)) for name in self.weights}
+
+
+CELLS = {
+    "rnn": CellSpec(1, _TORCH, 2e-3, (0, 3), operator=OnnxOperator("RNN", (0,))),
+    "rnn-relu": CellSpec(
+        1, _TORCH, 2e-3, (0, 3), operator=OnnxOperator("RNN", (0,), {"activations": ["Relu"]})
+    ),
+    # i, f, g, o -> i, o, f, g
+    "lstm": CellSpec(4, _TORCH, 8e-3, (4, 16), "hc", OnnxOperator("LSTM", (0, 3, 1, 2))),
+    "lstm-peephole": CellSpec(
+        *(4, (*_PLAIN, "peephole"), 8e-3, (7, 5), "hc"), OnnxOperator("LSTM", (0, 3, 1, 2))
+    ),
+    # f, g, o -> i, o, f, g, where ONNX couples f = 1 - i, and 1 - sigma(a) = sigma(-a)
+    "lstm-coupled": CellSpec(
+        *(3, _PLAIN, 8e-3, (4, 19), "hc"),
+        OnnxOperator("LSTM", (-1, 2, 0, 1), {"input_forget": 1}),
+    ),
+    "lstm-norm": CellSpec(
+        *(4, (*_TORCH, "gain_ih_l0", "gain_hh_l0", "gain_c", "bias_c"), 8e-3, (20, 4), "hc")
+    ),
+    # r, z, n -> z, r, n
+    "gru": CellSpec(
+        *(3, _TORCH, 5e-3, (2, 5), "h"),
+        OnnxOperator("GRU", (1, 0, 2), {"linear_before_reset": 1}),
+    ),
+    "gru-before": CellSpec(
+        *(3, _PLAIN, 5e-3, (5, 6), "h"),
+        OnnxOperator("GRU", (1, 0, 2), {"linear_before_reset": 0}),
+    ),
+    "mingru": CellSpec(2, _INPUT, 5e-3, (6, 0)),
+    "minlstm": CellSpec(3, _INPUT, 5e-3, (10, 0)),
+}
+
+PRESETS = {  # layers and hidden units, smaller models first
+    "tiny": (1, 128),
+    "small": (1, 256),
+    "base": (1, 512),
+    "large": (2, 512),
+    "huge": (2, 768),
+    "giant": (2, 1024),
+}
+
+
+# -- layers -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """One recurrent layer."""
+
+    kind: str = documented("lstm", f"Recurrent cell: {', '.join(CELLS)}.")
+    hidden: int = documented(512, "Hidden units in each layer.")
+
+    def __post_init__(self) -> None:
+        require(self.kind in CELLS, "cell", self.kind, ", ".join(CELLS))
+        require(1 <= self.hidden <= 16384, "hidden size", self.hidden, "1 to 16384")
+
+    @property
+    def spec(self) -> CellSpec:
+        """The cell's row in the table."""
+        return CELLS[self.kind]
+
+
+def parse_stack(stack: str) -> tuple[LayerConfig, ...]:
+    """Read ``gru:128,lstm:64``, bottom layer first.
+
+    Raises:
+        ConfigError: a part is not ``kind:width``, or its kind or width is not allowed.
+    """
+    parts = [part.strip() for part in stack.split(",")]
+    for part in parts:
+        if not re.fullmatch(r"[a-z-]+:[0-9]{1,6}", part):
+            raise ConfigError(
+                f"stack part {part!r} is not CELL:WIDTH; write for example gru:128,lstm:64"
+            )
+    pairs = (part.split(":") for part in parts)
+    return tuple(LayerConfig(kind, int(width)) for kind, width in pairs)
+
+
+def format_stack(layers: tuple[LayerConfig, ...]) -> str:
+    """Write layers as ``parse_stack`` reads them."""
+    return ",".join(f"{layer.kind}:{layer.hidden}" for layer in layers)
+
+
+# -- models -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The architecture: embedding, stacked recurrent layers, a linear head on all of them."""
+
+    vocab_size: int
+    layers: tuple[LayerConfig, ...] = field(default=(LayerConfig(),))
+    embedding: int = documented(64, "Width of the token embedding.")
+
+    def __post_init__(self) -> None:
+        require(1 <= self.vocab_size <= 1 << 20, "vocabulary size", self.vocab_size, "1 to 1048576")
+        require(1 <= self.embedding <= 16384, "embedding", self.embedding, "1 to 16384")
+        require(1 <= len(self.layers) <= 64, "number of layers", len(self.layers), "1 to 64")
+
+    @property
+    def head_inputs(self) -> int:
+        """Width of what the head reads: the outputs of all layers, side by side."""
+        return sum(layer.hidden for layer in self.layers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data from which ``from_json`` makes the same config."""
+        return {
+            "vocab_size": self.vocab_size,
+            "embedding": self.embedding,
+            "stack": format_stack(self.layers),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ModelConfig:
+        """Read what ``to_json`` wrote; raises ConfigError or KeyError on anything else."""
+        vocab_size, embedding = data["vocab_size"], data["embedding"]
+        require(type(vocab_size) is int, "vocabulary size", vocab_size, "a whole number")
+        require(type(embedding) is int, "embedding", embedding, "a whole number")
+        return cls(vocab_size, parse_stack(str(data["stack"])), embedding)
+
+
+def weight_shapes(config: ModelConfig) -> dict[str, Shape]:
+    """Return the name and shape of every weight of a model, as torch.nn names them."""
+    shapes: dict[str, Shape] = {
+        "embedding.weight": (config.vocab_size, config.embedding),
+        "head.weight": (config.vocab_size, config.head_inputs),
+        "head.bias": (config.vocab_size,),
+    }
+    inputs = config.embedding
+    for number, layer in enumerate(config.layers):
+        own = layer.spec.shapes(inputs, layer.hidden)
+        shapes |= {f"layers.{number}.{name}": shape for name, shape in own.items()}
+        inputs = layer.hidden
+    return shapes
+
+
+def count_parameters(config: ModelConfig) -> int:
+    """Return the number of weights of a model."""
+    return sum(math.prod(shape) for shape in weight_shapes(config).values())
