@@ -39,11 +39,11 @@ def compare(stack: str, vocabulary: int = 66, lanes: int = 32, window: int = 64)
     model = ModelConfig(vocabulary, parse_stack(stack))
     row = f"| `{stack}`, V {vocabulary}, {lanes} x {window} |"
     for precision in PRECISIONS:
-        config = TrainConfig(seed=1, dropout=0.2, lanes=lanes, window=window)
+        config = TrainConfig(seed=1, dropout=0.2, batch_size=lanes, bptt=window)
         learner = Learner(model, config, lanes, torch.device("cpu"))
         ids = np.random.default_rng(1).integers(vocabulary, size=(lanes, window))
         formula = training_memory(
-            model, lanes=lanes, window=window, precision=precision, optimizer="adamw"
+            model, batch_size=lanes, bptt=window, precision=precision, optimizer="adamw"
         )
         kept = formula.weights + formula.averaged + formula.moments
         step = most_allocated(lambda: learner.learn(ids, ids, 0.5, precision))  # noqa: B023
@@ -63,7 +63,7 @@ def main() -> None:
         for stack in (f"{kind}:512", f"{kind}:512,{kind}:512"):
             compare(stack)
     compare("lstm:512", vocabulary=2000)
-    compare("lstm:512", lanes=4, window=16)
+    compare("lstm:512", batch_size=4, bptt=16)
     compare("gru:1024")
 
 

@@ -27,7 +27,7 @@ from chargen import load
 from chargen.cli import app
 from chargen.cli.settings import read_settings
 from chargen.config import ReadConfig, TrainConfig
-from chargen.data.corpus import read_text, tokenize
+from chargen.data.dataset import read_text, tokenize
 from chargen.errors import ChargenError
 from chargen.model.saved import load_weights, read_model, save_model
 from chargen.model.spec import ModelConfig, parse_stack, weight_shapes
@@ -43,7 +43,7 @@ JSON = st.recursive(
 )
 WORDS = """train sample info runs repl corpus stats list cells text.txt small.safetensors
     --steps --hidden --stack --time -n --temp --seed --json --toml --config --preset --dropout
-    --lanes --tokenizer --encoding --field -m --name --val-frac --resume --lr --top-k -p
+    --batch-size --tokenizer --encoding --field -m --name --val-frac --resume --lr --top-k -p
     0 1 -1 nan 1e999 tiny lstm:4 gru:0 ../x é --"""
 OPTIONS = st.sampled_from([*WORDS.split(), "\0", "", "9" * 30])
 OURS = contextlib.suppress(ChargenError)  # what a user would be told in one line

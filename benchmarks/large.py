@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from chargen.config import ReadConfig
-from chargen.data.corpus import read_text, tokenize
+from chargen.data.dataset import read_text, tokenize
 
 UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
 

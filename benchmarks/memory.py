@@ -18,7 +18,7 @@ import time
 
 import torch
 
-from chargen.evaluation.nll import token_costs
+from chargen.evaluation.validation import token_costs
 from chargen.machine import count_cores, keep_memory
 from chargen.machine.torch import autocast
 from chargen.model.language_model import LanguageModel

@@ -52,9 +52,12 @@ def main() -> None:
             part.write_text(text[:size])
             command = [sys.executable, "-m", "chargen", "heat", str(part), "--html", str(page)]
             subprocess.run([*command, "--force", *model], check=True, capture_output=True)
-            count, octets = len(text[:size]), page.stat().st_size
+            count, utf8_bytes = len(text[:size]), page.stat().st_size
             opened = seconds_to_open(browser, page) - empty
-            print(f"| {count:,} | {octets:,} | {octets / count:.1f} | {opened:.2f} |", flush=True)
+            print(
+                f"| {count:,} | {utf8_bytes:,} | {utf8_bytes / count:.1f} | {opened:.2f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

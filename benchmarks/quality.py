@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from chargen.config import ReadConfig
-from chargen.data.corpus import read_text, tokenize
+from chargen.data.dataset import read_text, tokenize
 from chargen.evaluation.baselines import packed
-from chargen.evaluation.nll import score_counting
+from chargen.evaluation.validation import score_ngram
 
 
 def find_text(name: str) -> str:
@@ -59,7 +59,7 @@ def baselines(path: str, test_frac: float) -> dict[str, float]:
     corpus = tokenize(text, 0.1, test_frac)
     packs = packed(corpus.train, corpus)
     return {
-        "counting": score_counting(corpus)[1].nats_per_token,
+        "counting": score_ngram(corpus)[1].nats_per_token,
         **{name: packs[name] / len(corpus.validation) for name in ("xz", "bzip2")},
     }
 
@@ -96,7 +96,7 @@ def main() -> None:
         test = last["final_test_loss"]
         print(
             f"{name:16} {mean(ends, 'final_val_loss'):>{wide}} "
-            f"{mean(ends, 'final_window_loss'):>{wide}} "
+            f"{mean(ends, 'final_stateless_loss'):>{wide}} "
             f"{'' if test is None else f'{test:.4f}':>7} {floors['counting']:8.4f} "
             f"{floors['xz']:7.4f} {floors['bzip2']:7.4f} {last['characters_per_second']:8,} "
             f"{last['command_seconds']:8.1f} {last['peak_memory_bytes'] / 1e6:6.0f} "

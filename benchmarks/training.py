@@ -24,15 +24,15 @@ from rich.console import Console
 
 from chargen.cli.console import show
 from chargen.config import ReadConfig, TrainConfig
-from chargen.data.corpus import Lanes, read_text, tokenize
-from chargen.evaluation.nll import token_costs
+from chargen.data.batches import Batches, read_text, tokenize
+from chargen.evaluation.validation import token_costs
 from chargen.machine import count_cores, keep_memory
 from chargen.machine.torch import autocast
 from chargen.model.cells import CELL_CLASSES
 from chargen.model.spec import LayerConfig
 from chargen.training.learner import Learner
 from chargen.training.optimizer import LockedDropout
-from chargen.training.run_state import Job, new_job
+from chargen.training.run_state import RunState, new_run
 from chargen.training.trainer import Trainer
 
 INPUTS = 64
@@ -97,11 +97,11 @@ def print_cells(size: tuple[int, int, int], rates: dict[str, float], times: int)
         )
 
 
-def make_job(hidden: int, folder: Path) -> Job:
+def make_job(hidden: int, folder: Path) -> RunState:
     """Return a run on a text that Python brings along."""
     reading, config = ReadConfig(("builtin:pydoc",)), TrainConfig(steps=10**6, seed=1)
     text = read_text(reading)
-    job = new_job(
+    job = new_run(
         run=folder,
         reading=reading,
         text=text,
@@ -116,7 +116,7 @@ def make_job(hidden: int, folder: Path) -> Job:
     return job
 
 
-def loop_seconds(job: Job) -> float:
+def loop_seconds(job: RunState) -> float:
     """Return the median time of a step of the trainer, with its bar drawn."""
     moments: list[float] = []
 
@@ -130,15 +130,15 @@ def loop_seconds(job: Job) -> float:
     return statistics.median(b - a for a, b in itertools.pairwise(moments[4:]))
 
 
-def model_seconds(job: Job) -> float:
+def model_seconds(job: RunState) -> float:
     """Return the median time of the model's forward and backward on the same windows."""
-    learner = Learner(job.model, job.config, job.plan.lanes, job.device)
-    rate, count = job.config.dropout or 0.0, job.plan.lanes
+    learner = Learner(job.model, job.config, job.plan.batch_size, job.device)
+    rate, count = job.config.dropout or 0.0, job.plan.batch_size
     dropout = LockedDropout(rate, torch.Generator().manual_seed(1), count, slice(0, count))
-    lanes = Lanes(job.corpus.train, job.plan.lanes, job.plan.window, None, 0.0, 1)
+    lanes = Batches(job.corpus.train, job.plan.batch_size, job.plan.bptt, None, 0.0, 1)
     inputs, targets = (torch.from_numpy(part) for part in lanes.batch(0))
     tokens = torch.cat([inputs, targets[:, -1:]], dim=1)
-    state = learner.model.init_state(job.plan.lanes)
+    state = learner.model.init_state(job.plan.batch_size)
 
     def work() -> None:
         learner.model.zero_grad(set_to_none=True)

@@ -1,7 +1,8 @@
-"""What a model is and how it is trained, as frozen dataclasses.
+"""Settings of reading, training and sampling, as frozen dataclasses.
 
-Each field carries its meaning and unit, which the command line shows as its help;
-the defaults of the command line are the defaults here, written once.
+Each field carries its help, its group and its flags, from which the command line is made;
+the defaults of the command line are the defaults here, written once. What a model consists of
+stands in ``model.spec``.
 """
 
 from __future__ import annotations
@@ -24,24 +25,39 @@ OPTIMIZERS = ("adamw", "adam", "rmsprop", "sgd")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
-
 DEFAULT_TIME = 300.0  # seconds that a run takes when no budget is given
 
 
 def fresh_seed() -> int:
-    """Draw a seed for those who gave none; short enough to be typed again."""
+    """Return a random seed for those who gave none; short enough to be typed again."""
     return random.randrange(1 << 32)
 
 
-def documented(default: T, help: str) -> T:
-    """Declare a dataclass field with its default and its help text."""
-    return field(default=default, metadata={"help": help})
+def documented(
+    default: T,
+    help: str,
+    group: str = "",
+    *flags: str,
+    metavar: str | None = None,
+    escapes: bool = False,
+) -> T:
+    """Declare a dataclass field that the command line offers as an option.
+
+    Args:
+        default: of the field.
+        help: one sentence, with the unit and what turns it off.
+        group: under which the help lists it; none is the first group.
+        flags: its names on the command line, if not that of the field.
+        metavar: what stands for its value in the help; by default one for its type.
+        escapes: whether ``unescape`` is applied to what is typed.
+    """
+    shown = {"help": help, "group": group, "flags": flags}
+    return field(default=default, metadata={**shown, "metavar": metavar, "escapes": escapes})
 
 
 def help_of(config: type, name: str) -> str:
-    """Return the help text of one field of a config class, as a sentence."""
-    text = str(next(f.metadata["help"] for f in fields(config) if f.name == name))
-    return f"{text[0].upper()}{text[1:]}."
+    """Return the help text of one field of a config class."""
+    return str(next(f.metadata["help"] for f in fields(config) if f.name == name))
 
 
 def require(condition: bool, name: str, value: object, allowed: str) -> None:
@@ -55,17 +71,28 @@ def unescape(text: str) -> str:
     return re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), text)
 
 
+# -- reading ------------------------------------------------------------------------------
+
+TEXT = "Text"
+
+
 @dataclass(frozen=True)
 class ReadConfig:
     """Which text is read, and how it is cut into tokens."""
 
-    sources: tuple[str, ...] = documented((), "files, folders, - and built-in texts")
-    tokenizer: str = documented("char", f"one of {', '.join(TOKENIZERS)}; byte reads any file")
-    vocab_size: int = documented(1000, "wanted number of pieces of unigram and bpe")
-    encoding: str | None = documented(None, "of all files; default: UTF-8, or what a mark says")
-    newlines: str = documented("fold", "fold turns CRLF into LF, keep leaves it")
-    separator: str = documented("\n", "text between two files, or two records; \\n is a newline")
-    field: str | None = documented(None, "of .jsonl and .csv files: the field that holds the text")
+    sources: tuple[str, ...] = ()
+    tokenizer: str = documented(
+        "char", f"Tokenizer: {', '.join(TOKENIZERS)}; byte reads any file.", TEXT
+    )
+    vocab_size: int = documented(1000, "Vocabulary size of unigram and bpe.", TEXT)
+    encoding: str | None = documented(
+        None, "Encoding of all files; default: UTF-8, or by the byte-order mark.", TEXT
+    )
+    newlines: str = documented("fold", "Line ends: fold turns CRLF into LF, keep does not.", TEXT)
+    separator: str = documented(
+        "\n", r"Text between two files or records; \n is a newline.", TEXT, escapes=True
+    )
+    field: str | None = documented(None, "Field of .jsonl and .csv files with the text.", TEXT)
 
     def __post_init__(self) -> None:
         require(self.tokenizer in TOKENIZERS, "tokenizer", self.tokenizer, ", ".join(TOKENIZERS))
@@ -85,49 +112,66 @@ def _is_encoding(name: str) -> bool:
     return True
 
 
+# -- training -----------------------------------------------------------------------------
+
+OPTIMIZATION, REGULARIZATION, START = "Optimization", "Regularization", "Initialization"
+
+
 @dataclass(frozen=True)
 class TrainConfig:
-    """The recipe and the budget of one training run."""
+    """Budget, optimization, regularization and initialization of one training run."""
 
-    time: float | None = documented(None, "budget: wall-clock seconds from start to end")
-    steps: int | None = documented(None, "budget: number of optimizer steps")
-    epochs: float | None = documented(None, "budget: passes over the training text")
-    lanes: int = documented(32, "lanes of text read side by side (batch size, B)")
-    window: int = documented(64, "steps of back-propagation through time (T)")
-    optimizer: str = documented("adamw", f"one of {', '.join(OPTIMIZERS)}")
-    learning_rate: float | None = documented(None, "peak learning rate; default by cell")
-    warmup: float = documented(0.05, "share of the run in which the learning rate rises")
-    clip: float = documented(1.0, "largest norm of the gradient")
-    weight_decay: float = documented(0.01, "decay of the weight matrices (adamw only)")
+    time: float | None = documented(
+        None, "Time for everything: 90s, 5m, 1h30m; default: 5m.", metavar="DURATION"
+    )
+    steps: int | None = documented(None, "Number of optimizer steps.")
+    epochs: float | None = documented(None, "Number of epochs.")
+    seed: int = documented(0, "Random seed of weights, dropout and samples; default: random.")
+    val_frac: float = documented(0.1, "Fraction of the text for validation, at its end.", TEXT)
+    test_frac: float = documented(
+        0.0, "Fraction after that for testing, at the end of a run.", TEXT
+    )
+    batch_size: int = documented(32, "Batch size: streams of text read side by side.", OPTIMIZATION)
+    bptt: int = documented(64, "Steps of truncated back-propagation through time.", OPTIMIZATION)
+    optimizer: str = documented("adamw", f"Optimizer: {', '.join(OPTIMIZERS)}.", OPTIMIZATION)
+    learning_rate: float | None = documented(
+        None, "Peak learning rate; default: by cell.", OPTIMIZATION, "--lr", "--learning-rate"
+    )
+    warmup: float = documented(0.05, "Fraction of the run for the warm-up.", OPTIMIZATION)
+    clip: float = documented(1.0, "Clip the norm of the gradient at this value.", OPTIMIZATION)
+    ema: float = documented(
+        0.99, "Decay of the averaged weights (EMA) per step; 0 turns them off.", OPTIMIZATION
+    )
+    precision: str = documented(
+        "auto", f"Precision: {', '.join(PRECISIONS)}; auto takes the faster.", OPTIMIZATION
+    )
+    patience: int = documented(
+        10, "Stop after this many evaluations above the best; 0: never.", OPTIMIZATION
+    )
     dropout: float | None = documented(
-        None, "share of units dropped between layers and before the head; default: by passes"
+        None, "Dropout between layers and before the head; default: by epochs.", REGULARIZATION
     )
     weight_drop: float | None = documented(
-        None, "share of the recurrent weights dropped at a step; default: by passes"
+        None, "Dropout of the recurrent weights; default: by epochs.", REGULARIZATION
     )
-    average: float = documented(0.99, "decay per step of the averaged weights; 0 turns them off")
+    weight_decay: float = documented(
+        0.01, "Weight decay of the matrices (adamw only).", REGULARIZATION
+    )
     recurrent_init: str = documented(
-        "auto",
-        f"one of {', '.join(RECURRENT_INITS)}; auto: identity for rnn-relu, else orthogonal",
+        "auto", f"Recurrent weights: {', '.join(RECURRENT_INITS)}.", START
     )
-    recurrent_scale: float = documented(1.0, "factor on the recurrent weights at the start")
-    input_init: str = documented("xavier", f"one of {', '.join(INPUT_INITS)}")
-    forget_bias: float = documented(1.0, "bias of the forget gates at the start")
-    patience: int = documented(
-        10, "evaluations clearly above the best after which the run ends; 0: never"
-    )
-    precision: str = documented("auto", f"one of {', '.join(PRECISIONS)}; auto takes the faster")
-    seed: int = documented(0, "seed of weights, dropout and draws; default: a random one")
-    val_frac: float = documented(0.1, "share of the text, at its end, kept for validation")
-    test_frac: float = documented(0.0, "share after that, scored once at the end of the run")
+    recurrent_scale: float = documented(1.0, "Factor on the initial recurrent weights.", START)
+    input_init: str = documented("xavier", f"Input weights: {', '.join(INPUT_INITS)}.", START)
+    forget_bias: float = documented(1.0, "Initial bias of the forget gates.", START)
 
     def __post_init__(self) -> None:
         finite = self.time is None or (math.isfinite(self.time) and self.time > 0)
         require(finite, "time", self.time, "more than 0 seconds")
         require(self.steps is None or self.steps > 0, "steps", self.steps, "1 or more")
-        require(self.epochs is None or self.epochs > 0, "epochs", self.epochs, "more than 0")
-        require(1 <= self.lanes <= 4096, "lanes", self.lanes, "1 to 4096")
-        require(1 <= self.window <= 65536, "window", self.window, "1 to 65536")
+        finite = self.epochs is None or (math.isfinite(self.epochs) and self.epochs > 0)
+        require(finite, "epochs", self.epochs, "more than 0")
+        require(1 <= self.batch_size <= 4096, "batch-size", self.batch_size, "1 to 4096")
+        require(1 <= self.bptt <= 65536, "bptt", self.bptt, "1 to 65536")
         require(self.optimizer in OPTIMIZERS, "optimizer", self.optimizer, ", ".join(OPTIMIZERS))
         rate = self.learning_rate
         require(rate is None or 0 < rate < 1e3, "learning rate", rate, "more than 0, below 1000")
@@ -137,7 +181,7 @@ class TrainConfig:
         require(0 <= (self.dropout or 0) < 1, "dropout", self.dropout, "0 to below 1")
         weight_drop = self.weight_drop
         require(0 <= (weight_drop or 0) <= 0.9, "weight-drop", weight_drop, "0 to 0.9")
-        require(0 <= self.average < 1, "average", self.average, "0 to below 1")
+        require(0 <= self.ema < 1, "ema", self.ema, "0 to below 1")
         init, inits = self.recurrent_init, ", ".join(RECURRENT_INITS)
         require(init in RECURRENT_INITS, "recurrent-init", init, inits)
         init, inits = self.input_init, ", ".join(INPUT_INITS)
@@ -158,40 +202,71 @@ class TrainConfig:
         return asdict(self)
 
 
+# -- sampling -----------------------------------------------------------------------------
+
+TRUNCATION, PENALTIES = "Truncation", "Penalties and biases"
+
+
 @dataclass(frozen=True)
 class SampleConfig:
-    """How text is drawn.
+    """Sampling parameters.
 
     Filters act in this order: bias and bans, penalties, DRY, top-k, typical, top-p, min-p,
     temperature. With mirostat only those before top-k, then temperature and mirostat.
     """
 
-    length: int = documented(500, "characters to write, the prompt apart")
-    temperature: float = documented(0.8, "below 1 safer, above 1 wilder, 0 always the likeliest")
-    top_k: int = documented(0, "keep the k likeliest tokens; 0 keeps all")
-    top_p: float = documented(1.0, "keep the likeliest tokens up to this probability; 1 keeps all")
-    min_p: float = documented(0.0, "drop tokens less likely than this share of the likeliest's")
+    length: int = documented(
+        500, "Characters to generate, excluding the prompt.", "", "-n", "--length"
+    )
+    temperature: float = documented(
+        0.8, "Sampling temperature; 0 is greedy decoding.", "", "-t", "--temp", "--temperature"
+    )
+    top_k: int = documented(0, "Keep the k most likely tokens; 0 turns it off.", TRUNCATION)
+    top_p: float = documented(
+        1.0, "Keep the most likely tokens up to this probability.", TRUNCATION
+    )
+    min_p: float = documented(
+        0.0, "Drop tokens below this fraction of the best probability.", TRUNCATION
+    )
     typical: float = documented(
-        1.0, "keep the tokens of most usual surprise up to this probability"
+        1.0, "Keep locally typical tokens up to this probability.", TRUNCATION
     )
-    repeat_last_n: int = documented(64, "tokens that penalties look back on")
-    repeat_penalty: float = documented(1.0, "divides the scores of tokens seen there; 1 is off")
-    presence_penalty: float = documented(0.0, "taken off the score of each token seen there")
-    frequency_penalty: float = documented(0.0, "the same for each time that it was seen")
-    dry_multiplier: float = documented(0.0, "of the penalty on repeated passages; 0 is off")
-    dry_base: float = documented(1.75, "by which it grows with each token of the passage")
-    dry_allowed_length: int = documented(2, "tokens that may be repeated for nothing")
-    dry_penalty_last_n: int = documented(1024, "tokens that it looks back on")
+    mirostat: int = documented(0, "Mirostat version: 0 turns it off, 2.", TRUNCATION)
+    mirostat_lr: float = documented(0.1, "Mirostat learning rate, eta.", TRUNCATION)
+    mirostat_ent: float = documented(
+        5.0, "Mirostat target entropy, tau, in bits per token.", TRUNCATION
+    )
+    repeat_last_n: int = documented(
+        64, "Tokens to look back for penalties; 0 turns them off.", PENALTIES
+    )
+    repeat_penalty: float = documented(
+        1.0, "Divide the logits of repeated tokens; 1 turns it off.", PENALTIES
+    )
+    presence_penalty: float = documented(
+        0.0, "Subtract from the logits of repeated tokens; 0 turns it off.", PENALTIES
+    )
+    frequency_penalty: float = documented(
+        0.0, "Subtract once per repetition; 0 turns it off.", PENALTIES
+    )
+    dry_multiplier: float = documented(
+        0.0, "DRY penalty on repeated passages; 0 turns it off.", PENALTIES
+    )
+    dry_base: float = documented(1.75, "DRY growth per token of the passage.", PENALTIES)
+    dry_allowed_length: int = documented(2, "DRY: longest passage without penalty.", PENALTIES)
+    dry_penalty_last_n: int = documented(1024, "DRY: tokens to look back.", PENALTIES)
     dry_sequence_breakers: tuple[str, ...] = documented(
-        ("\n",), "characters that no repeated passage crosses"
+        ("\n",),
+        "DRY: characters that end a passage.",
+        PENALTIES,
+        "--dry-sequence-breaker",
+        escapes=True,
     )
-    mirostat: int = documented(0, "2 holds the surprise at --mirostat-ent; 0 is off")
-    mirostat_lr: float = documented(0.1, "how fast mirostat corrects itself")
-    mirostat_ent: float = documented(5.0, "surprise that mirostat aims at, in bits a token")
-    logit_bias: tuple[tuple[str, float], ...] = documented((), "added to a character's score")
-    ban: str = documented("", "characters that are never written")
-    stop: tuple[str, ...] = documented((), "texts that end it; they are not written")
-    seed: int | None = documented(None, "seed of the draws; default: a random one, printed")
+    logit_bias: tuple[tuple[str, float], ...] = documented(
+        (), "Add to a character's logit, as in e-2.", PENALTIES, "-l", "--logit-bias", escapes=True
+    )
+    ban: str = documented("", "Characters never to generate.", PENALTIES, escapes=True)
+    stop: tuple[str, ...] = documented((), "Stop at this text, and leave it out.", escapes=True)
+    seed: int | None = documented(None, "Random seed; default: random, and printed.")
 
     def __post_init__(self) -> None:
         require(self.length >= 0, "length", self.length, "0 or more characters")
@@ -203,17 +278,20 @@ class SampleConfig:
             value = getattr(self, name)
             require(0 < value <= 1, name.replace("_", "-"), value, "more than 0, up to 1")
         require(0 <= self.min_p <= 1, "min-p", self.min_p, "0 (off) to 1")
-        require(0 < self.repeat_penalty <= 100, "repeat-penalty", self.repeat_penalty, "0 to 100")
+        penalty = self.repeat_penalty
+        require(0 < penalty <= 100, "repeat-penalty", penalty, "more than 0, up to 100")
         for name in ("presence_penalty", "frequency_penalty", "dry_multiplier"):
             value = getattr(self, name)
             require(abs(value) <= 100, name.replace("_", "-"), value, "-100 to 100")
         require(1 <= self.dry_base <= 100, "dry-base", self.dry_base, "1 to 100")
         require(self.mirostat in (0, 2), "mirostat", self.mirostat, "0 (off), 2")
         require(0 < self.mirostat_lr <= 1, "mirostat-lr", self.mirostat_lr, "more than 0, up to 1")
-        require(0 < self.mirostat_ent <= 100, "mirostat-ent", self.mirostat_ent, "0 to 100")
+        entropy = self.mirostat_ent
+        require(0 < entropy <= 100, "mirostat-ent", entropy, "more than 0, up to 100")
         for text, bias in self.logit_bias:
             require(len(text) == 1, "logit-bias", text, "a character and its bias, such as e-2")
             require(abs(bias) <= 1000, "logit-bias", bias, "-1000 to 1000")
         for text in self.dry_sequence_breakers:
             require(len(text) == 1, "dry-sequence-breaker", text, "a character")
+        require(isinstance(self.stop, tuple), "stop", self.stop, "a tuple of texts")
         require("" not in self.stop, "stop", "", "texts of one character or more")

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from chargen.config import ReadConfig
-from chargen.data.corpus import Text
+from chargen.data.dataset import Text
 from chargen.data.sources import Source
 from tests import small_run
 from tests.processes import run, running, wait_for

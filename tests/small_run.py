@@ -14,12 +14,12 @@ import sys
 from pathlib import Path
 
 from chargen.config import ReadConfig
-from chargen.data.corpus import read_text
+from chargen.data.dataset import read_text
 from tests.processes import finish
 
 TRAIN = (
     *("train", "prose.txt", "--name", "small", "--steps", "60", "--hidden", "48"),
-    *("--lanes", "8", "--window", "32", "--seed", "3", "--precision", "float32"),
+    *("--batch-size", "8", "--bptt", "32", "--seed", "3", "--precision", "float32"),
 )
 
 

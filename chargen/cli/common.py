@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-import os
-import re
 import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, Any
 
 import typer
-from typer.models import OptionInfo
 
-from chargen.config import DEVICES, help_of
+from chargen.cli.options import expanded
+from chargen.config import DEVICES, require
 from chargen.errors import ChargenError, ConfigError
 from chargen.machine import process_age
 from chargen.machine.torch import need_torch
@@ -22,37 +20,31 @@ from chargen.machine.torch import need_torch
 BEGAN = time.monotonic() - process_age()  # when the process began
 debug = False  # --debug: let errors through with their traceback
 
-TEXT = "The text"  # panel of the options that say how a text is read
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
 Model = Annotated[
     str | None,
-    typer.Option("-m", "--model", help="A run's name, its folder or a file; default: newest run."),
+    typer.Option(
+        "-m", "--model", metavar="MODEL", help="Run, its folder or a model file; default: newest."
+    ),
 ]
 Encoding = Annotated[
-    str | None, typer.Option(help="Of the text; default: UTF-8, or what a mark says.")
+    str | None,
+    typer.Option(help="Encoding of the text; default: UTF-8, or by the byte-order mark."),
 ]
-Device = Annotated[str, typer.Option(help=f"One of {', '.join(DEVICES)}.", show_default=True)]
+Device = Annotated[str, typer.Option(metavar="NAME", help=f"Device: {', '.join(DEVICES)}.")]
 Int8 = Annotated[
-    bool, typer.Option("--int8", help="Weights as int8: faster when large, a little coarser.")
+    bool, typer.Option("--int8", help="Quantize the weights to int8: faster, less exact.")
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; default: the fastest number.")]
 
 
-def of(config: type, name: str, panel: str, *flags: str) -> OptionInfo:
-    """Return the option of a config's field: its help is the field's."""
-    return typer.Option(*flags, help=help_of(config, name), rich_help_panel=panel)  # type: ignore[no-any-return]
-
-
-def reported(command: Callable[P, R]) -> Callable[P, R]:
-    """Show a user's error as one line on stderr, and give it its exit code."""
+def reported(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a command of a function: its options, and a user's error as one line on stderr."""
+    command = expanded(function)
 
     @functools.wraps(command)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapper(**given: Any) -> None:
         try:
-            return command(*args, **kwargs)
+            command(**given)
         except ChargenError as error:
             if debug:
                 raise
@@ -85,29 +77,10 @@ def warn(message: str) -> None:
     print(f"chargen: {message}", file=sys.stderr)
 
 
-def as_text(argument: str) -> str:
-    """Return an argument as UTF-8, whatever the locale took its bytes for."""
-    try:
-        return os.fsencode(argument).decode()
-    except UnicodeDecodeError:
-        raise ConfigError(f"{argument!r} is not UTF-8; write it so") from None
-
-
-def check_device(device: str) -> None:
-    """Refuse a device name that no machine has, and a GPU where torch is not installed."""
+def check_machine(device: str, threads: int | None) -> None:
+    """Refuse what no machine has, and a GPU where torch is not installed."""
+    require(threads is None or threads >= 1, "threads", threads, "1 or more")
     if device not in DEVICES:
         raise ConfigError(f"device is {device!r}; allowed: {', '.join(DEVICES)}")
     if device not in ("auto", "cpu"):
         need_torch(f"--device {device}")
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of ``90``, ``90s``, ``2m``, ``1h30m`` or ``1.5h``."""
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
-    number = r"([0-9]+(?:\.[0-9]+)?)"
-    if re.fullmatch(number, text):
-        return float(text)
-    parts = re.findall(number + "([hms])", text)
-    if not parts or "".join(value + unit for value, unit in parts) != text:
-        raise typer.BadParameter(f"{text!r} is no duration; write 90s, 2m, 1h30m or 1.5h")
-    return sum(float(value) * units[unit] for value, unit in parts)

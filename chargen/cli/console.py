@@ -90,7 +90,7 @@ class _Bar:
     def remember(self, event: Event) -> None:
         """Keep the validation loss and the floor, which are shown all the time."""
         if isinstance(event, Started):
-            self._floor = event.floor
+            self._floor = event.ngram_baseline
         if isinstance(event, Evaluated):
             self._val = event.val_loss
 
@@ -197,7 +197,7 @@ def _print_end(event: Ended, console: Console) -> None:
             f"bits per character, perplexity {math.exp(loss):.2f}"
         )
         console.print(Text(words, style="bold"))
-    if (fresh := event.metrics["final_window_loss"]) is not None:
+    if (fresh := event.metrics["final_stateless_loss"]) is not None:
         console.print(f"in fresh windows of 256 tokens {fresh:.4f} nats")
     if (tested := event.metrics["final_test_loss"]) is not None:
         console.print(Text(f"test part {tested:.4f} nats per token", style="bold"))

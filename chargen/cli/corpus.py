@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chargen.cli import common
-from chargen.config import ReadConfig, unescape
+from chargen.config import ReadConfig
 
 if TYPE_CHECKING:
     from chargen.data.catalogue import Entry
@@ -20,29 +21,18 @@ corpus = typer.Typer(help="Look at texts, and fetch published ones.", no_args_is
 @corpus.command(epilog="Example:  chargen corpus stats my.txt")
 @common.reported
 def stats(
+    reading: Annotated[ReadConfig, ("encoding", "newlines", "separator", "field")],
     files: Annotated[list[str], typer.Argument(help="Files, folders, patterns, known texts.")],
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
-    encoding: Annotated[str | None, common.of(ReadConfig, "encoding", common.TEXT)] = None,
-    newlines: Annotated[str, common.of(ReadConfig, "newlines", common.TEXT)] = ReadConfig.newlines,
-    separator: Annotated[str, common.of(ReadConfig, "separator", common.TEXT)] = r"\n",
-    field: Annotated[str | None, common.of(ReadConfig, "field", common.TEXT)] = None,
 ) -> None:
     """Show how large a text is, what it is made of, and what it can teach."""
     fetch_missing(files)
     from chargen.cli.console import waiting
-    from chargen.data.corpus import read_text
+    from chargen.data.dataset import read_text
     from chargen.data.statistics import describe
 
     with waiting("reading the text"):
-        text = read_text(
-            ReadConfig(
-                tuple(files),
-                encoding=encoding,
-                newlines=newlines,
-                separator=unescape(separator),
-                field=field,
-            )
-        )
+        text = read_text(replace(reading, sources=tuple(files)))
         facts = describe(text)
     for note in text.notes:
         common.warn(note)

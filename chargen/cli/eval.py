@@ -14,7 +14,7 @@ from chargen.errors import CheckpointError, ConfigError
 from chargen.machine.torch import need_torch
 
 if TYPE_CHECKING:
-    from chargen.data.corpus import Corpus
+    from chargen.data.dataset import Segment
     from chargen.evaluation.dynamic import Adapter
     from chargen.evaluation.report import Report, Row
     from chargen.model.saved import SavedModel
@@ -50,7 +50,7 @@ def evaluate(
 
     What is tuned is tuned on the first half of the text and reported on the second.
     """
-    common.check_device(device)
+    common.check_machine(device, threads)
     if dynamic:
         need_torch("chargen eval --dynamic")
     if window and (dynamic or with_ngram or temperature_fit):
@@ -61,17 +61,17 @@ def evaluate(
     from chargen.model.saved import open_model
 
     saved = open_model(model)
-    corpus, learned = _texts(saved, text, encoding, needed=dynamic or with_ngram)
+    segment, learned = _texts(saved, text, encoding, needed=dynamic or with_ngram)
     engine = open_engine(saved, device, threads)
     adapter = (lambda: _adapter(saved, learned)) if dynamic else None
     wanted = Wanted(window, temperature_fit, with_ngram, adapter)
-    result = report(engine, corpus, learned, wanted, Meter)
+    result = report(engine, segment, learned, wanted, Meter)
     if as_json:
-        print(json.dumps(_json(saved.path, text, corpus, result), indent=2))
+        print(json.dumps(_json(saved.path, text, segment, result), indent=2))
         return
-    for line in _heading(saved, text, corpus):
+    for line in _heading(saved, text, segment):
         print(line)
-    _show(result.whole + result.simpler)
+    _show(result.whole + result.baselines)
     if result.half:
         print("\nthe second half alone, with what was chosen on the first")
         _show(result.half)
@@ -84,7 +84,7 @@ def evaluate(
 
 def _texts(
     saved: SavedModel, text: str | None, encoding: str | None, *, needed: bool
-) -> tuple[Corpus, Ids | None]:
+) -> tuple[Segment, Ids | None]:
     """Return what is measured, and what the model was trained on, if that is at hand.
 
     Raises:
@@ -93,25 +93,31 @@ def _texts(
     if text is not None:
         fetch_missing([text])
     from chargen.cli.console import waiting
-    from chargen.evaluation.heldout import measured_text, own_corpus
+    from chargen.evaluation.heldout import held_out, own_dataset, whole_text
     from chargen.evaluation.protocols import SCORED
     from chargen.evaluation.report import contains
 
     with waiting("reading the text"):
-        corpus = measured_text(saved, text, encoding)
+        if text is None:
+            dataset = own_dataset(saved)
+            return _limited(held_out(dataset), SCORED), dataset.train
+        segment = whole_text(text, saved, encoding)
         try:
-            learned = own_corpus(saved).train
+            learned = own_dataset(saved).train
         except CheckpointError as error:
             if needed:
                 raise
-            common.warn(f"counting and compressors are left out: {error}")
-            learned = None
-    if text is None and len(corpus.validation) > SCORED:
-        common.warn(f"the first {SCORED:,} of {len(corpus.validation):,} tokens are measured")
-        corpus = corpus.limited(SCORED)
-    if text is not None and learned is not None and contains(learned, corpus.validation):
-        common.warn("this text stands in what the model learned: the figures flatter it")
-    return corpus, learned
+            common.warn(f"n-grams and compressors are left out: {error}")
+            return segment, None
+    if contains(learned, segment.ids):
+        common.warn("this text is part of what the model was trained on: its loss is too low")
+    return segment, learned
+
+
+def _limited(segment: Segment, most: int) -> Segment:
+    if len(segment) > most:
+        common.warn(f"the first {most:,} of {len(segment):,} tokens are measured")
+    return segment.first(most)
 
 
 def _adapter(saved: SavedModel, learned: Ids | None) -> Adapter:
@@ -128,7 +134,7 @@ def _adapter(saved: SavedModel, learned: Ids | None) -> Adapter:
 # -- what is shown ------------------------------------------------------------------------
 
 
-def _heading(saved: SavedModel, text: str | None, corpus: Corpus) -> list[str]:
+def _heading(saved: SavedModel, text: str | None, segment: Segment) -> list[str]:
     from chargen.display.output import visible
     from chargen.model.spec import format_stack
 
@@ -137,7 +143,7 @@ def _heading(saved: SavedModel, text: str | None, corpus: Corpus) -> list[str]:
     name, stack = saved.name, format_stack(saved.config.layers)
     lines = (
         f"model  {name}: {stack}, {saved.tokenizer.kind} tokenizer",
-        f"text   {place}: {corpus.validation_characters:,} characters",
+        f"text   {place}: {segment.characters:,} characters",
     )
     return [*map(visible, lines), ""]
 
@@ -171,18 +177,18 @@ def _footing(result: Report) -> list[str]:
     return ["", *lines] if lines else []
 
 
-def _json(path: Path, text: str | None, corpus: Corpus, result: Report) -> dict[str, Any]:
+def _json(path: Path, text: str | None, segment: Segment, result: Report) -> dict[str, Any]:
     """Return the report by names: the figures that speak for the model stand at the top."""
     first, *more = result.whole
     return {
         "model": str(path),
         "text": text,
         "protocol": first.key,
-        "characters": corpus.validation_characters,
-        "tokens": len(corpus.validation),
-        "bytes": round(first.score.octets),
+        "characters": segment.characters,
+        "tokens": len(segment),
+        "bytes": round(first.score.bytes),
         **first.to_json(),
         **{row.key: row.to_json() for row in more},
-        "baselines": {row.key: row.to_json() for row in result.simpler},
+        "baselines": {row.key: row.to_json() for row in result.baselines},
         "second_half": {row.key: row.to_json() for row in result.half},
     }

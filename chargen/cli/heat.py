@@ -1,4 +1,4 @@
-"""``chargen heat``: a text coloured by how much each character surprises a model."""
+"""``chargen heat``: a text coloured by how much each character score_tokens a model."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chargen.cli import common
-from chargen.cli.reading import File, Weighing, given_text, write_lines
+from chargen.cli.reading import File, Scoring, given_text, write_lines
 from chargen.errors import ChargenError, ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from chargen.evaluation.surprisal import Weighed
+    from chargen.evaluation.surprisal import ScoredToken
 
 Colours = tuple[str, ...]
 
@@ -41,8 +41,8 @@ def heat(
     threads: common.Threads = None,
     int8: common.Int8 = False,
 ) -> None:
-    """Show a text coloured by how much each character surprises a model."""
-    common.check_device(device)
+    """Show a text coloured by how much each character score_tokens a model."""
+    common.check_machine(device, threads)
     _check_page(html, force)
     text = given_text(file)
     if html and len(text) > LARGEST_PAGE:
@@ -54,7 +54,7 @@ def heat(
     from chargen.sampling.sampler import load
 
     sampler = load(model, device=device, threads=threads, int8=int8)
-    weighing = Weighing(
+    weighing = Scoring(
         sampler, text, guesses=GUESSES if html else 0, quiet=sys.stdout.isatty() and not html
     )
     if html:
@@ -83,7 +83,7 @@ def _check_page(html: Path | None, force: bool) -> None:
         raise ChargenError(f"{str(html)!r} exists; name another file, or add --force")
 
 
-def _write_page(html: Path, weighing: Weighing, file: str | None, model: str | None) -> None:
+def _write_page(html: Path, weighing: Scoring, file: str | None, model: str | None) -> None:
     from chargen.cli.page import make_page
     from chargen.storage.files import write_whole
     from chargen.storage.runs import find_model, model_name
@@ -98,7 +98,7 @@ def _write_page(html: Path, weighing: Weighing, file: str | None, model: str | N
 # -- a terminal, a pipe -------------------------------------------------------------------
 
 
-def _show(pieces: Iterable[Weighed]) -> None:
+def _show(pieces: Iterable[ScoredToken]) -> None:
     """Show the text in colours where there are any, otherwise with marks below its lines."""
     from chargen.cli.console import stderr, stdout
     from chargen.display.output import Output
@@ -120,8 +120,8 @@ def _style(level: int, colours: Colours) -> str:
     return f"black on {colours[level - 1]}" if level else ""
 
 
-def _coloured(pieces: Iterable[Weighed], colours: Colours) -> Iterator[Text]:
-    """Yield the lines of a text; a newline is seen where it surprises."""
+def _coloured(pieces: Iterable[ScoredToken], colours: Colours) -> Iterator[Text]:
+    """Yield the lines of a text; a newline is seen where it score_tokens."""
     from rich.text import Text
 
     from chargen.display.output import visible
@@ -149,7 +149,7 @@ def _legend(colours: Colours) -> Text:
     return legend.append(" or more a character")
 
 
-def _marked(pieces: Iterable[Weighed], console: Console) -> Iterator[str]:
+def _marked(pieces: Iterable[ScoredToken], console: Console) -> Iterator[str]:
     """Yield each line of a text and below it a digit a character, folded in a terminal."""
     width = console.width if console.is_terminal else sys.maxsize
     line, marks, used = "", "", 0
@@ -168,7 +168,7 @@ def _marked(pieces: Iterable[Weighed], console: Console) -> Iterator[str]:
         yield from (line, marks)
 
 
-def _characters(pieces: Iterable[Weighed]) -> Iterator[tuple[str, str]]:
+def _characters(pieces: Iterable[ScoredToken]) -> Iterator[tuple[str, str]]:
     """Yield the characters with their marks; a piece of several has one digit."""
     for piece in pieces:
         digit = str(min(9, int(piece.bits_per_character)))
@@ -190,5 +190,5 @@ def _cells(character: str) -> tuple[int, str]:
 
 
 def _raised(marks: str, mark: str) -> str:
-    """Put what surprises in a mark without a cell of its own to the character it stands on."""
+    """Put what score_tokens in a mark without a cell of its own to the character it stands on."""
     return marks[:-1] + max(marks[-1:], mark) if marks.strip() else marks

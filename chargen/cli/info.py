@@ -160,7 +160,7 @@ def _losses(facts: dict[str, Any]) -> list[tuple[str, str]]:
     names = {
         "bits per character": "final_val_bits_per_char",
         "nats per token": "final_val_loss",
-        "  fresh windows": "final_window_loss",
+        "  fresh windows": "final_stateless_loss",
         "  best in training": "best_val_loss",
         "  learned text": "final_train_loss",
         "  test part": "final_test_loss",

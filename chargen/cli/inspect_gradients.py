@@ -9,6 +9,7 @@ import typer
 
 from chargen.cli import common, side_by_side
 from chargen.cli.corpus import fetch_missing
+from chargen.cli.options import parse_duration
 from chargen.config import ReadConfig, TrainConfig, fresh_seed, help_of
 from chargen.errors import ConfigError
 from chargen.machine.torch import need_torch
@@ -61,7 +62,7 @@ def gradients(
     time: Annotated[
         float | None,
         typer.Option(
-            parser=common.parse_duration,
+            parser=parse_duration,
             metavar="DURATION",
             help="Time to train each cell; default: 1m.",
             rich_help_panel=TRAINING,
@@ -160,14 +161,14 @@ def _trained_alike(
     """Train each cell in memory, for the same time from the same seed, and look into it."""
     fetch_missing([text])
     from chargen.cli.console import Meter, clock, waiting
-    from chargen.data.corpus import read_text, tokenize
-    from chargen.inspection.gradients import follow_back, lanes_before
+    from chargen.data.dataset import read_text, tokenize
+    from chargen.inspection.gradients import follow_back, rows_before
     from chargen.inspection.trial import PARTS, train_alike
 
     with waiting("reading the text"):
         read = read_text(ReadConfig((text,), encoding=encoding))
-        corpus = tokenize(read, recipe.val_frac)
-    lanes_before(corpus, steps_back)  # a text too short is told before the training
+        dataset = tokenize(read, recipe.val_frac)
+    rows_before(dataset.validation, steps_back)  # a text too short is told before the training
     for note in read.notes:
         common.warn(note)
     if recipe.time:
@@ -176,9 +177,9 @@ def _trained_alike(
     looked = []
     for kind in kinds:
         with Meter(f"training {kind}", PARTS) as progress:
-            trial = train_alike(kind, corpus, recipe, progress)
+            trial = train_alike(kind, dataset, recipe, progress)
         with waiting("following the loss back"):
-            curves = follow_back(trial.model, corpus, steps_back)
+            curves = follow_back(trial.model, dataset.validation, steps_back)
         looked.append(Looked(kind, trial.config, curves, trial))
     return looked
 
@@ -192,11 +193,11 @@ def _of_models(
     from chargen.model.language_model import LanguageModel
 
     looked = []
-    for saved, corpus in side_by_side.measured_models(models, text, encoding):
+    for saved, segment in side_by_side.measured_models(models, text, encoding):
         model = LanguageModel(saved.config)
         model.load(saved.weights())
         with waiting("following the loss back"):
-            curves = follow_back(model, corpus, steps_back)
+            curves = follow_back(model, segment, steps_back)
         looked.append(Looked(saved.name, saved.config, curves))
     return looked
 

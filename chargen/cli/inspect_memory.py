@@ -31,7 +31,7 @@ def memory(
 
     With a tokenizer of pieces (unigram, bpe), k counts tokens.
     """
-    common.check_device(device)
+    common.check_machine(device, threads)
     from chargen.display import charts
 
     if plot:
@@ -43,10 +43,10 @@ def memory(
     from chargen.inspection.memory import PARTS, measure_memory
 
     measured, units = [], set()
-    for saved, corpus in side_by_side.measured_models(model, text, encoding):
+    for saved, segment in side_by_side.measured_models(model, text, encoding):
         engine = open_engine(saved, device, threads)
         with Meter("asking the model", PARTS) as progress:
-            found = measure_memory(engine, corpus, longest, progress)
+            found = measure_memory(engine, segment, longest, progress)
         measured.append((saved.name, found))
         units.add({"char": "characters", "byte": "bytes"}.get(saved.tokenizer.kind, "tokens"))
     unit = units.pop() if len(units) == 1 else "tokens"

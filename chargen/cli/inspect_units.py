@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from chargen.data.corpus import Corpus
+    from chargen.data.dataset import Segment
     from chargen.inspection.gates import Saturation
     from chargen.inspection.neurons import Comparison, Find, Reading
     from chargen.inspection.passages import Line, Passage
@@ -50,7 +50,7 @@ def neurons(
     the text, much better than any unit of an untrained network does.
     """
     need_torch("chargen inspect neurons")
-    saved, corpus = _opened(text, encoding, model, plot)
+    saved, segment = _opened(text, encoding, model, plot)
     given = _unit_places(unit or [], saved)
 
     from chargen.cli.console import waiting
@@ -59,7 +59,7 @@ def neurons(
 
     with waiting("reading the text"):
         engine = open_engine(saved, "cpu", threads)
-        compared = compare(engine, saved.config, saved.section("config"), corpus)
+        compared = compare(engine, saved.config, saved.section("config"), segment)
     finds = find_units(compared)
     if given:
         finds = [find for place in given for find in relations(compared, place)]
@@ -89,7 +89,7 @@ def _tell_how(compared: Comparison) -> None:
 
 def _opened(
     text: str | None, encoding: str | None, model: str | None, plot: Path | None
-) -> tuple[SavedModel, Corpus]:
+) -> tuple[SavedModel, Segment]:
     """Check what can be checked, and open what is to be read."""
     from chargen.display.charts import check_picture
 
@@ -237,7 +237,7 @@ def gates(
     A gate below 0.1 is left-saturated, above 0.9 right-saturated (Karpathy et al. 2015).
     """
     need_torch("chargen inspect gates")
-    saved, corpus = _opened(text, encoding, model, plot)
+    saved, segment = _opened(text, encoding, model, plot)
 
     import torch
 
@@ -250,7 +250,7 @@ def gates(
     network = LanguageModel(saved.config)
     network.load(saved.weights())
     with waiting("reading the text"):
-        found = saturation(network, corpus)
+        found = saturation(network, segment)
     if plot and found:
         from chargen.display.charts import save_figure
 

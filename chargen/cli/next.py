@@ -52,7 +52,7 @@ def next_characters(
     int8: common.Int8 = False,
 ) -> None:
     """Show which characters a model expects after a text, with their probabilities."""
-    common.check_device(device)
+    common.check_machine(device, threads)
     prompt = prompt_text(prompt, file)
 
     from chargen.sampling.sampler import load
@@ -78,15 +78,15 @@ def _expected(sampler: Sampler, prompt: str, top: int) -> Expected:
     tokenizer, place = sampler.tokenizer, read_prompt(sampler, prompt)
     scores = log_probabilities(place.logits[None])  # (1, V)
     (likeliest,) = best_guesses(tokenizer, scores, top)
-    chances = np.exp(scores[0])
-    unseen = None if tokenizer.unknown_id is None else float(chances[tokenizer.unknown_id])
+    probs = np.exp(scores[0])
+    unseen = None if tokenizer.unknown_id is None else float(probs[tokenizer.unknown_id])
     rest = 1 - sum(guess.probability for guess in likeliest) - (unseen or 0)
     return Expected(
         likeliest,
         tokenizer.vocab_size - len(tokenizer.never_sampled) - len(likeliest),
         max(0.0, rest),
         unseen,
-        float(-(chances * scores[0]).sum() / math.log(2)),
+        float(-(probs * scores[0]).sum() / math.log(2)),
     )
 
 

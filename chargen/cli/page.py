@@ -12,12 +12,12 @@ from pathlib import Path
 from string import Template
 
 from chargen.display.output import visible
-from chargen.evaluation.surprisal import HEAT, Guess, Weighed
+from chargen.evaluation.surprisal import HEAT, Guess, ScoredToken
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 
 
-def make_page(pieces: list[Weighed], title: str) -> str:
+def make_page(pieces: list[ScoredToken], title: str) -> str:
     """Return the page of a text.
 
     Args:
@@ -42,7 +42,7 @@ def _legend() -> str:
     return f"{steps}or more a character"
 
 
-def _marked_up(piece: Weighed) -> str:
+def _marked_up(piece: ScoredToken) -> str:
     classes = [f"h{piece.level}"] * bool(piece.level) + ["n"] * (piece.text == "\n")
     attribute = f' class="{" ".join(classes)}"' if classes else ""
     # In HTML a carriage return is a newline and U+0000 nothing: pictures stand for both.
@@ -51,7 +51,7 @@ def _marked_up(piece: Weighed) -> str:
     return f"{cell}</div><div>" if piece.text == "\n" else cell
 
 
-def _numbers(pieces: list[Weighed]) -> tuple[list[str], list[int]]:
+def _numbers(pieces: list[ScoredToken]) -> tuple[list[str], list[int]]:
     """Return the names of tokens, and of each piece its bits and guesses as integers.
 
     A piece is hundredths of a bit, the number of its guesses, and for each guess its name's place

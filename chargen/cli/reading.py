@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chargen.cli import common
+from chargen.cli.options import as_text
 from chargen.errors import ConfigError, CorpusError
 from chargen.storage.files import read_small_text, small_text
 
 if TYPE_CHECKING:
-    from chargen.evaluation.surprisal import Weighed
-    from chargen.sampling.sampler import Place, Sampler
+    from chargen.evaluation.surprisal import ScoredToken
+    from chargen.sampling.sampler import DecodeState, Sampler
 
 LONG = 5000  # characters, from which on a bar shows how far a text was read
 TOLD = 500  # characters between two movements of the bar
@@ -36,7 +37,7 @@ PromptFile = Annotated[
 def prompt_text(prompt: str, file: str | None) -> str:
     """Return the text to go on from."""
     if file is None:
-        return common.as_text(prompt)
+        return as_text(prompt)
     if prompt:
         raise ConfigError("--prompt and --file both say where to go on from; leave one out")
     return _contents(file)
@@ -48,9 +49,9 @@ def _contents(file: str) -> str:
     return read_small_text(Path(file))
 
 
-def read_prompt(sampler: Sampler, prompt: str) -> Place:
+def read_prompt(sampler: Sampler, prompt: str) -> DecodeState:
     """Read the prompt, with a bar in a terminal if that takes its time."""
-    warn_of_unseen(sampler, prompt)
+    warn_of_unknown(sampler, prompt)
     if len(prompt) < LONG:
         return sampler.read(prompt)
     from chargen.cli.console import Meter
@@ -59,11 +60,11 @@ def read_prompt(sampler: Sampler, prompt: str) -> Place:
         return sampler.read(prompt, progress=progress)
 
 
-def warn_of_unseen(sampler: Sampler, text: str) -> None:
+def warn_of_unknown(sampler: Sampler, text: str) -> None:
     """Tell the user which characters of a text the model never saw."""
-    from chargen.sampling.sampler import unseen_words
+    from chargen.sampling.sampler import unknown_note
 
-    if unseen := unseen_words(sampler.tokenizer, text):
+    if unseen := unknown_note(sampler.tokenizer, text):
         common.warn(unseen)
 
 
@@ -86,7 +87,7 @@ def given_text(file: str | None) -> str:
     return text
 
 
-class Weighing:
+class Scoring:
     """Weighs a text, once, with a bar in a terminal; knows the sum at the end.
 
     Args:
@@ -102,19 +103,19 @@ class Weighing:
     def __init__(
         self, sampler: Sampler, text: str, *, guesses: int = 0, quiet: bool = False
     ) -> None:
-        warn_of_unseen(sampler, text)
+        warn_of_unknown(sampler, text)
         self._sampler, self._text, self._guesses = sampler, text, guesses
         self._bar = not quiet and len(text) >= LONG
         self.bits = 0.0
 
-    def __iter__(self) -> Iterator[Weighed]:
-        from chargen.evaluation.surprisal import surprises
+    def __iter__(self) -> Iterator[ScoredToken]:
+        from chargen.evaluation.surprisal import score_tokens
 
-        for piece in self._metered(surprises(self._sampler, self._text, guesses=self._guesses)):
+        for piece in self._metered(score_tokens(self._sampler, self._text, guesses=self._guesses)):
             self.bits += piece.bits
             yield piece
 
-    def _metered(self, pieces: Iterator[Weighed]) -> Iterator[Weighed]:
+    def _metered(self, pieces: Iterator[ScoredToken]) -> Iterator[ScoredToken]:
         if not self._bar:
             yield from pieces
             return

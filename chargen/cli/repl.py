@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chargen.cli import common
-from chargen.config import SampleConfig, help_of
+from chargen.config import SampleConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,14 +21,11 @@ if TYPE_CHECKING:
 
 
 def repl(
+    config: Annotated[SampleConfig, ("temperature", "seed")],
     model: common.Model = None,
     length: Annotated[
-        int, typer.Option("-n", "--length", help="Characters that the model writes at a time.")
+        int, typer.Option("-n", "--length", help="Characters to generate at a time.")
     ] = 200,
-    temperature: Annotated[
-        float, typer.Option("-t", "--temp", help=help_of(SampleConfig, "temperature"))
-    ] = SampleConfig.temperature,
-    seed: Annotated[int | None, typer.Option(help=help_of(SampleConfig, "seed"))] = None,
     device: common.Device = "auto",
     threads: common.Threads = None,
     int8: common.Int8 = False,
@@ -37,8 +35,8 @@ def repl(
     from chargen.repl import Session
     from chargen.sampling.sampler import load
 
-    common.check_device(device)
-    config = SampleConfig(length=length, temperature=temperature, seed=seed)
+    common.check_machine(device, threads)
+    config = replace(config, length=length)
     session = Session(load(model, device=device, threads=threads, int8=int8), config)
     if _is_terminal():
         from chargen.repl.conversation import Conversation

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chargen.cli import common
-from chargen.cli.reading import File, Weighing, given_text, write_lines
+from chargen.cli.reading import File, Scoring, given_text, write_lines
 from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
-    from chargen.evaluation.surprisal import Line, Weighed
+    from chargen.evaluation.surprisal import Line, ScoredToken
 
 DIGITS = 6  # of a fraction
 
@@ -34,7 +34,7 @@ def score(
     int8: common.Int8 = False,
 ) -> None:
     """Show how probable each character of a text is to a model, or which lines are odd."""
-    common.check_device(device)
+    common.check_machine(device, threads)
     if as_json and as_csv:
         raise ConfigError("--json and --csv are two forms; leave one out")
     text = given_text(file)
@@ -42,7 +42,7 @@ def score(
     from chargen.sampling.sampler import load
 
     sampler = load(model, device=device, threads=threads, int8=int8)
-    weighing = Weighing(sampler, text, quiet=sys.stdout.isatty() and not per_line)
+    weighing = Scoring(sampler, text, quiet=sys.stdout.isatty() and not per_line)
     rows = _line_rows(weighing) if per_line else map(_piece_row, weighing)
     if as_json:
         write_lines(map(json.dumps, rows))
@@ -53,7 +53,7 @@ def score(
     common.warn(weighing.words())
 
 
-def _piece_row(piece: Weighed) -> dict[str, Any]:
+def _piece_row(piece: ScoredToken) -> dict[str, Any]:
     return {
         "text": piece.text,
         "logprob": round(-piece.nats, DIGITS),
@@ -61,17 +61,17 @@ def _piece_row(piece: Weighed) -> dict[str, Any]:
     }
 
 
-def _line_rows(pieces: Iterable[Weighed]) -> list[dict[str, Any]]:
+def _line_rows(pieces: Iterable[ScoredToken]) -> list[dict[str, Any]]:
     """Return the lines of a text, the oddest first."""
     from chargen.evaluation.surprisal import by_line
 
-    return [_line_row(line) for line in sorted(by_line(pieces), key=lambda line: -line.oddness)]
+    return [_line_row(line) for line in sorted(by_line(pieces), key=lambda line: -line.z_score)]
 
 
 def _line_row(line: Line) -> dict[str, Any]:
     return {
         "line": line.number,
-        "oddness": round(line.oddness, DIGITS),
+        "z_score": round(line.z_score, DIGITS),
         "bits_per_char": round(line.bits_per_character, DIGITS),
         "bits": round(line.bits, DIGITS),
         "characters": line.characters,
@@ -105,9 +105,9 @@ def _line_table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     from chargen.display.output import visible
 
     console = stdout()
-    yield "oddness  bits/char    line  text"
+    yield "z_score  bits/char    line  text"
     for row in rows:
-        numbers = f"{row['oddness']:7.2f} {row['bits_per_char']:10.4f} {row['line']:7}  "
+        numbers = f"{row['z_score']:7.2f} {row['bits_per_char']:10.4f} {row['line']:7}  "
         words = Text(numbers + row["text"])
         if console.is_terminal:
             words = Text(visible(words.plain).expandtabs())

@@ -14,7 +14,7 @@ from chargen.cli.corpus import fetch_missing
 from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
-    from chargen.data.corpus import Corpus
+    from chargen.data.dataset import Segment
     from chargen.model.saved import SavedModel
 
 MOST_CURVES = 8  # of a chart
@@ -40,7 +40,7 @@ Json = Annotated[bool, typer.Option("--json", help="Write one JSON object instea
 
 def measured_models(
     models: list[str] | None, text: str | None, encoding: str | None
-) -> Iterator[tuple[SavedModel, Corpus]]:
+) -> Iterator[tuple[SavedModel, Segment]]:
     """Yield the models asked for, each with the text to measure it on.
 
     Raises:
@@ -48,14 +48,14 @@ def measured_models(
     """
     if models and len(models) > MOST_CURVES:
         raise ConfigError(f"{len(models)} models are named; allowed: up to {MOST_CURVES}")
-    from chargen.evaluation.heldout import measured_text
+    from chargen.evaluation.heldout import text_to_score
     from chargen.model.saved import open_model
 
     if text is not None:
         fetch_missing([text])
     names: list[str | None] = [*models] if models else [None]
     for saved in [open_model(name) for name in names]:
-        yield saved, measured_text(saved, text, encoding)
+        yield saved, text_to_score(saved, text, encoding)
 
 
 def print_table(

@@ -111,7 +111,7 @@ def find_sources(names: Iterable[str]) -> tuple[list[Source], list[str]]:
 
 
 def check_field(sources: list[Source], field: str | None) -> list[str]:
-    """Return notes for the user about records that are read without naming a field.
+    """Return notes for the user about records that are read without unknown_nll a field.
 
     Raises:
         CorpusError: a field is named and no source has fields.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chargen.data.corpus import Text
+from chargen.data.dataset import Text
 from chargen.model.spec import PRESETS, LayerConfig, ModelConfig, count_parameters
 from chargen.tokenizers.char import code_points
 

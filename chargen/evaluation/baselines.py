@@ -1,4 +1,4 @@
-"""What a text costs those who know no network: counting, compressors, and plain chance."""
+"""Baselines without a network: n-grams (Kneser-Ney), compressors, chance."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.data.corpus import Corpus
+from chargen.data.dataset import Dataset, Segment
 from chargen.evaluation.ngram import KneserNey
-from chargen.evaluation.protocols import Floats
+from chargen.evaluation.nll import Floats
+from chargen.evaluation.protocols import Score, TokenLosses, score
 from chargen.tokenizers import Ids, Tokenizer
 
 COUNTED = 1 << 21  # tokens that are counted at most
@@ -28,39 +29,50 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def counted(learned: Ids, measured: Corpus) -> list[Floats]:
-    """Return -ln P of each token of a validation part by counting, (N,), for orders 1, 2, ...
+def ngram_losses(learned: Ids, segment: Segment) -> list[Floats]:
+    """Return -ln P of each token of a text under n-grams, (N,), for orders 1, 2, ...
 
     Args:
-        learned: the text that is counted; of a very long one, its end.
-        measured: the text that is scored. Contexts reach back over its beginning.
+        learned: the text whose n-grams are counted; of a very long one, its end.
+        segment: the text that is scored. Contexts reach back over its beginning.
     """
-    model = KneserNey(learned[-COUNTED:].astype(np.int64), measured.tokenizer.vocab_size, LONGEST)
-    before = measured.context[-LONGEST:]
-    ids = np.concatenate([before, measured.validation]).astype(np.int64)
-    return model.costs(ids, len(before))
+    model = KneserNey(learned[-COUNTED:].astype(np.int64), segment.tokenizer.vocab_size, LONGEST)
+    ids = segment.with_context[-len(segment) - LONGEST :]
+    return model.nll(ids, len(ids) - len(segment))
 
 
-def best_order(costs: list[Floats], tokens: slice = slice(None)) -> int:
-    """Return the order, 1 for single tokens, whose costs are lowest."""
-    return 1 + min(range(len(costs)), key=lambda n: float(costs[n][tokens].sum()))
+def best_order(losses: list[Floats], tokens: slice = slice(None)) -> int:
+    """Return the order, 1 for single tokens, whose losses are lowest."""
+    return 1 + min(range(len(losses)), key=lambda n: float(losses[n][tokens].sum()))
 
 
-def uniform(measured: Corpus) -> Floats:
+def score_ngram(dataset: Dataset) -> tuple[int, Score]:
+    """Score the validation part under n-grams.
+
+    Returns:
+        The order that does best, and its score: the baseline that a model has to beat. Of very
+        long texts only the tokens next to the border are counted and scored.
+    """
+    segment = dataset.validation.first(COUNTED)
+    losses = ngram_losses(dataset.train, segment)
+    order = best_order(losses)
+    return order, score(TokenLosses(losses[order - 1]), segment)
+
+
+def uniform(segment: Segment) -> Floats:
     """Return -ln P of each token if all were equally likely, (N,)."""
-    return np.full(len(measured.validation), math.log(measured.tokenizer.vocab_size))
+    return np.full(len(segment), math.log(segment.tokenizer.vocab_size))
 
 
-def packed(learned: Ids, measured: Corpus) -> dict[str, float]:
-    """Return what a text costs each compressor that has seen the learned one before, in nats.
+def packed(learned: Ids, segment: Segment) -> dict[str, float]:
+    """Return the size of a text in nats for each compressor that has seen the learned text.
 
     It is the size of both together less that of the learned text alone; of a very long
     learned text only the end is shown. A very short text gets no figures. Unknown characters
     all stand as U+FFFD, which is a little in the compressors' favour.
     """
-    tokenizer = measured.tokenizer
-    before = _bytes(tokenizer, learned[-PACKED:])
-    text = _bytes(tokenizer, measured.validation)
+    tokenizer = segment.tokenizer
+    before, text = _bytes(tokenizer, learned[-PACKED:]), _bytes(tokenizer, segment.ids)
     if len(text) < PACKABLE:
         return {}
     return {
@@ -73,17 +85,17 @@ def mixed(first: Floats, second: Floats, weight: float) -> Floats:
     """Return -ln(w P1 + (1 - w) P2) of each token, from -ln P1 and -ln P2, (N,)."""
     with np.errstate(divide="ignore"):
         parts = np.log(weight) - first, np.log1p(-weight) - second
-    costs: Floats = -np.logaddexp(*parts)
-    return costs
+    losses: Floats = -np.logaddexp(*parts)
+    return losses
 
 
 def best_weight(first: Floats, second: Floats) -> float:
-    """Return the weight of the first, in hundredths, with which a mixture costs least."""
-    low, high = 0, 100  # the cost is convex in the weight
+    """Return the weight of the first, in hundredths, with the lowest loss of the mixture."""
+    low, high = 0, 100  # the loss is convex in the weight
     while low < high:
         middle = (low + high) // 2
-        costs = [float(mixed(first, second, w / 100).sum()) for w in (middle, middle + 1)]
-        low, high = (low, middle) if costs[0] <= costs[1] else (middle + 1, high)
+        losses = [float(mixed(first, second, w / 100).sum()) for w in (middle, middle + 1)]
+        low, high = (low, middle) if losses[0] <= losses[1] else (middle + 1, high)
     return low / 100
 
 

@@ -111,7 +111,7 @@ def read_entry(path: Path) -> Entry:
         finished=finished,
         bits_per_char=_bits(training, curve),
         nats_per_token=number(training.get("best_val_loss")) if final is None else final,
-        nats_per_token_fresh_windows=number(training.get("final_window_loss")),
+        nats_per_token_fresh_windows=number(training.get("final_stateless_loss")),
         floor_nats_per_token=number(_floor(corpus).get("nats_per_token")),
         curve=curve,
     )

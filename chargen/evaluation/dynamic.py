@@ -22,11 +22,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from chargen.evaluation.protocols import Costs, Floats, Progress
+from chargen.evaluation.nll import Floats
+from chargen.evaluation.protocols import OnProgress, TokenLosses
 from chargen.model.cells import State
 from chargen.model.language_model import LanguageModel
+from chargen.model.loss import token_losses
 from chargen.model.spec import ModelConfig
 from chargen.storage.checkpoint import Tensors
 from chargen.tokenizers import Ids
@@ -74,22 +76,24 @@ class Adapter:
                 square.lerp_(gradient.square(), 1 / count)
         return [square.sqrt() for square in squares]
 
-    def read(self, ids: Ids, setting: Setting, progress: Progress = lambda _: None) -> Costs:
-        """Return what each of ids (N + 1) but the first costs, learning on the way."""
+    def read(
+        self, ids: Ids, setting: Setting, progress: OnProgress = lambda _: None
+    ) -> TokenLosses:
+        """Return the loss of each of ids (N+1) but the first, learning on the way."""
         self.model.load(self._weights)
         mean = sum(float(s.sum()) for s in self.scales) / sum(s.numel() for s in self.scales)
         steps = [setting.rate / (s + EPSILON * mean) for s in self.scales]
         decays = [(setting.decay * s / mean).clamp(max=1) for s in self.scales]
-        weights, costs, hits = list(self.model.parameters()), [], []
-        for nats, right in self._learned(ids):
-            costs.append(nats)
-            hits.append(right)
+        weights, losses, correct = list(self.model.parameters()), [], []
+        for nll, hits in self._learned(ids):
+            losses.append(nll)
+            correct.append(hits)
             rows = zip(weights, self._gradients(), steps, decays, self._trained, strict=True)
             with torch.no_grad():
                 for weight, gradient, step, decay, trained in rows:
                     weight.addcmul_(gradient, step, value=-1).lerp_(trained, decay)
-            progress(len(costs) * SEGMENT)
-        return Costs(np.concatenate(costs), np.concatenate(hits))
+            progress(len(losses) * SEGMENT)
+        return TokenLosses(np.concatenate(losses), np.concatenate(correct))
 
     def _gradients(self) -> list[Tensor]:
         return [w.grad for w in self.model.parameters() if w.grad is not None]
@@ -101,12 +105,11 @@ class Adapter:
         for start in range(0, len(ids) - 1, SEGMENT):
             segment = tokens[:, start : start + SEGMENT + 1]
             self.model.zero_grad(set_to_none=True)
-            logits, state = self.model(segment[:, :-1], state)
-            nats = nn.functional.cross_entropy(logits[0], segment[0, 1:], reduction="none")
-            nats.mean().backward()  # type: ignore[no-untyped-call]
+            losses, logits, state = token_losses(self.model, segment, state)
+            losses.mean().backward()  # type: ignore[no-untyped-call]
             state = tuple(part.detach() for part in state)
             hits = logits[0].argmax(dim=-1) == segment[0, 1:]
-            yield nats.detach().double().numpy(), hits.numpy()
+            yield losses[0].detach().double().numpy(), hits.numpy()
 
 
 def tuning_tokens(ids: Ids) -> int:
@@ -114,14 +117,14 @@ def tuning_tokens(ids: Ids) -> int:
     return (len(RATES) + len(DECAYS) - 1) * min(TUNED_ON, len(ids) - 1)
 
 
-def tune(adapter: Adapter, ids: Ids, progress: Progress = lambda _: None) -> Setting:
+def tune(adapter: Adapter, ids: Ids, progress: OnProgress = lambda _: None) -> Setting:
     """Return the setting that does best on the end of a text: the rate first, then the decay."""
     ids, best = ids[-TUNED_ON - 1 :], Setting()
     losses: dict[Setting, float] = {}
 
     def loss(setting: Setting) -> float:
         if setting not in losses:
-            losses[setting] = float(adapter.read(ids, setting).nats.mean())
+            losses[setting] = float(adapter.read(ids, setting).nll.mean())
             progress(len(losses) * (len(ids) - 1))
         return losses[setting]
 

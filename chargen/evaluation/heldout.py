@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from chargen.config import ReadConfig
-from chargen.data.corpus import Corpus, Text, encode_corpus, read_text
+from chargen.data.dataset import Dataset, Segment, Text, encode_dataset, read_text
 from chargen.errors import ChargenError, CheckpointError, CorpusError
 from chargen.model.saved import SavedModel
 from chargen.storage.checkpoint import read_resume_header
@@ -33,7 +33,7 @@ def read_again(source: dict[str, Any], kind: str) -> Text:
     return text
 
 
-def own_corpus(saved: SavedModel) -> Corpus:
+def own_dataset(saved: SavedModel) -> Dataset:
     """Return the corpus that a model learned, split and tokenised as it was.
 
     A model's file names its texts without their folders: these stand in the run's own files,
@@ -60,35 +60,36 @@ def own_corpus(saved: SavedModel) -> Corpus:
             f"the text that the model learned, {names}, is not at hand ({why}); "
             "run this in the folder that holds it"
         ) from None
-    return encode_corpus(text, saved.tokenizer, *fracs)
+    return encode_dataset(text, saved.tokenizer, *fracs)
 
 
-def held_out(saved: SavedModel) -> Corpus:
-    """Return a model's own corpus; its validation part is what the model never learned from.
+def held_out(dataset: Dataset) -> Segment:
+    """Return the part of a model's own corpus that was held out for validation.
 
     Raises:
-        CheckpointError: the corpus is not at hand, or nothing was held out.
+        CheckpointError: nothing was held out.
     """
-    corpus = own_corpus(saved)
-    if not len(corpus.validation):
+    if not len(dataset.validation):
         raise CheckpointError(
             "nothing of the model's own text was held out (--val-frac 0); name a file to measure"
         )
-    return corpus
+    return dataset.validation
 
 
-def whole_text(file: str, saved: SavedModel, encoding: str | None = None) -> Corpus:
-    """Return a file as a corpus of which all is validation; it stands after a newline.
+def whole_text(file: str, saved: SavedModel, encoding: str | None = None) -> Segment:
+    """Return a file as a text to be scored; it stands after a newline.
 
     Raises:
         CorpusError: it is missing, empty, binary or not in its encoding.
     """
     newlines = saved.section("corpus").get("newlines", ReadConfig.newlines)
     reading = ReadConfig((file,), saved.tokenizer.kind, encoding=encoding, newlines=newlines)
-    corpus = encode_corpus(read_text(reading, least=1), saved.tokenizer, 1.0)
-    return replace(corpus, train=saved.tokenizer.encode("\n"))
+    dataset = encode_dataset(read_text(reading, least=1), saved.tokenizer, 1.0)
+    return replace(dataset.validation, context=saved.tokenizer.encode("\n"))
 
 
-def measured_text(saved: SavedModel, file: str | None, encoding: str | None = None) -> Corpus:
+def text_to_score(saved: SavedModel, file: str | None, encoding: str | None = None) -> Segment:
     """Return the text to measure a model on: a file's, or without one the held-out part."""
-    return held_out(saved) if file is None else whole_text(file, saved, encoding)
+    if file is None:
+        return held_out(own_dataset(saved))
+    return whole_text(file, saved, encoding)

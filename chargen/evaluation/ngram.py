@@ -1,7 +1,7 @@
-"""What counting alone can do: an interpolated modified Kneser-Ney model of the tokens.
+"""N-gram baseline: an interpolated modified Kneser-Ney model of the tokens.
 
-The floor under every neural model of a text: if it is not clearly below this, it has not
-learned more than which tokens follow which.
+A neural model whose loss is not clearly below this one's has learned no more than which tokens
+follow which.
 
 For an n-gram of context h and token c, with a(hc) its count, or in all orders but the highest
 the number of different tokens seen before it (Kneser and Ney 1995),
@@ -100,18 +100,18 @@ class KneserNey:
             for gram, before, number in zip(grams, befores, contexts, strict=False)
         ]
 
-    def costs(self, ids: Ids, first: int) -> list[Floats]:
+    def nll(self, ids: Ids, first: int) -> list[Floats]:
         """Return -ln P of each token from ``first`` on, by the models of order 1, 2, and so on."""
         probability = np.full(len(ids), 1 / self.vocab_size)
         context = np.zeros(len(ids), np.int64)  # number of the context before each token, or -1
-        costs = []
+        losses = []
         for level in self.levels:
             place = _find(level.keys, np.where(context < 0, -1, context * self.vocab_size + ids))
             whole = _mix(level.highest, probability, context, place)
-            costs.append(-np.log(whole[first:]))
+            losses.append(-np.log(whole[first:]))
             probability = _mix(level.lower, probability, context, place)
             context = np.concatenate([[-1], place[:-1]])
-        return costs
+        return losses
 
 
 def _mix(shares: Shares, lower: Floats, context: Ids, place: Ids) -> Floats:

@@ -1,4 +1,4 @@
-"""All figures of a model on a text, beside those of simpler ways to know it.
+"""All figures of a model on a text, beside those of baselines.
 
 What is tuned (a temperature, the adaptation of ``--dynamic``, the weight of a mixture) is tuned
 on the first half of the text and reported on the second.
@@ -11,22 +11,27 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from chargen.data.corpus import Corpus
+from chargen.data.dataset import Segment
 from chargen.engine import Engine
 from chargen.errors import CorpusError
-from chargen.evaluation.baselines import best_order, best_weight, counted, mixed, packed, uniform
+from chargen.evaluation.baselines import (
+    best_order,
+    best_weight,
+    mixed,
+    ngram_losses,
+    packed,
+    uniform,
+)
+from chargen.evaluation.nll import Floats
 from chargen.evaluation.protocols import (
     WINDOW,
-    Costs,
-    Floats,
-    Progress,
+    OnProgress,
     Score,
-    carried,
+    TokenLosses,
     score,
+    stateful,
+    stateless,
     tempered,
-    windows,
 )
 from chargen.tokenizers import Ids
 
@@ -38,7 +43,7 @@ TEMPERATURES = tuple(round(0.7 + 0.02 * n, 2) for n in range(31))
 PROBE = 200  # tokens by which a text is looked for in another
 BLOCK = 1 << 22  # tokens that it is looked for in at once
 
-Meter = Callable[[str, int], AbstractContextManager[Progress]]
+Meter = Callable[[str, int], AbstractContextManager[OnProgress]]
 
 
 @dataclass(frozen=True)
@@ -80,12 +85,12 @@ class Report:
 
     Attributes:
         whole: the model on the whole text; the first row is the one that speaks for it.
-        simpler: simpler ways on the whole text.
+        baselines: n-grams, compressors and chance on the whole text.
         half: the second half: as it is, and by what was tuned on the first.
     """
 
     whole: list[Row]
-    simpler: list[Row]
+    baselines: list[Row]
     half: list[Row]
 
 
@@ -94,9 +99,9 @@ class Wanted:
     """What is to be measured.
 
     Attributes:
-        window: tokens of fresh windows, if these alone.
+        window: tokens of stateless windows, if these alone.
         temperature: also find the best temperature.
-        ngram: also mix with counting.
+        ngram: also mix with n-grams.
         dynamic: opens the model for dynamic evaluation, if that too.
     """
 
@@ -107,13 +112,13 @@ class Wanted:
 
 
 def report(
-    engine: Engine, corpus: Corpus, learned: Ids | None, wanted: Wanted, meter: Meter
+    engine: Engine, segment: Segment, learned: Ids | None, wanted: Wanted, meter: Meter
 ) -> Report:
     """Measure a text.
 
     Args:
         engine: the model.
-        corpus: its validation part is what is measured.
+        segment: what is measured.
         learned: what the model was trained on, if that is at hand.
         wanted: what to measure.
         meter: makes a bar, of a name and a number of parts.
@@ -123,35 +128,37 @@ def report(
     """
     tuned = wanted.temperature or wanted.ngram or wanted.dynamic
     if tuned:
-        halves(corpus)
-    with meter("counting and packing", 2) as progress:
-        counts = [] if learned is None else counted(learned, corpus)
+        halves(segment)
+    with meter("n-grams and compressors", 2) as progress:
+        counts = [] if learned is None else ngram_losses(learned, segment)
         progress(1)
-        others = simpler(corpus, learned, counts)
+        others = baselines(segment, learned, counts)
     if wanted.window:
-        return Report([in_windows(engine, corpus, wanted.window, meter)], others, [])
-    row, costs = in_one_pass(engine, corpus, meter)
-    whole = [row, in_windows(engine, corpus, WINDOW, meter)]
+        return Report([in_windows(engine, segment, wanted.window, meter)], others, [])
+    row, losses = in_one_pass(engine, segment, meter)
+    whole = [row, in_windows(engine, segment, WINDOW, meter)]
     if not tuned:
         return Report(whole, others, [])
-    return Report(whole, others, second_half(engine, corpus, costs, counts, wanted, meter))
+    return Report(whole, others, second_half(engine, segment, losses, counts, wanted, meter))
 
 
 # -- the model ----------------------------------------------------------------------------
 
 
-def in_windows(engine: Engine, corpus: Corpus, width: int, meter: Meter) -> Row:
-    """Measure a text in fresh windows."""
-    with meter("fresh windows", len(corpus.validation)) as progress:
-        costs = windows(engine, corpus, width, progress)
-    return Row("windows", f"fresh windows of {width}", score(costs, corpus), {"window": width})
+def in_windows(engine: Engine, segment: Segment, width: int, meter: Meter) -> Row:
+    """Measure a text in stateless windows."""
+    with meter("stateless windows", len(segment)) as progress:
+        losses = stateless(engine, segment, width, progress)
+    return Row(
+        "stateless", f"stateless, windows of {width}", score(losses, segment), {"window": width}
+    )
 
 
-def in_one_pass(engine: Engine, corpus: Corpus, meter: Meter) -> tuple[Row, Costs]:
-    """Measure a text with the carried state."""
-    with meter("carried state", len(corpus.validation)) as progress:
-        costs = carried(engine, corpus, progress)
-    return Row("carried", "carried state", score(costs, corpus)), costs
+def in_one_pass(engine: Engine, segment: Segment, meter: Meter) -> tuple[Row, TokenLosses]:
+    """Measure a text in one stateful pass."""
+    with meter("stateful pass", len(segment)) as progress:
+        losses = stateful(engine, segment, progress)
+    return Row("stateful", "stateful", score(losses, segment)), losses
 
 
 def contains(learned: Ids, ids: Ids) -> bool:
@@ -162,24 +169,24 @@ def contains(learned: Ids, ids: Ids) -> bool:
     return len(ids) >= PROBE and any(probe in block.tobytes() for block in blocks)
 
 
-# -- simpler ways -------------------------------------------------------------------------
+# -- baselines ----------------------------------------------------------------------------
 
 
-def simpler(corpus: Corpus, learned: Ids | None, counts: list[Floats]) -> list[Row]:
-    """Return the rows of counting, compressors and chance, on the same text.
+def baselines(segment: Segment, learned: Ids | None, counts: list[Floats]) -> list[Row]:
+    """Return the rows of n-grams, compressors and chance, on the same text.
 
     Args:
-        corpus: what is measured.
+        segment: what is measured.
         learned: the training text, if it is at hand.
-        counts: what ``counted`` made of it.
+        counts: what ``ngram_losses`` made of it.
     """
-    chance = Row("uniform", "uniform", score(Costs(uniform(corpus)), corpus))
+    chance = Row("uniform", "uniform", score(TokenLosses(uniform(segment)), segment))
     if learned is None:
         return [chance]
     order = best_order(counts)
-    knows = score(Costs(counts[order - 1]), corpus)
-    single = score(Costs(counts[0]), corpus)
-    sizes = packed(learned, corpus)
+    knows = score(TokenLosses(counts[order - 1]), segment)
+    single = score(TokenLosses(counts[0]), segment)
+    sizes = packed(learned, segment)
     return [
         Row("kneser_ney", f"Kneser-Ney, order {order}", knows, {"order": order}),
         *(Row(name, f"{name} -9", _of(nats, knows)) for name, nats in sizes.items()),
@@ -196,13 +203,13 @@ def _of(nats: float, other: Score) -> Score:
 # -- what is tuned ------------------------------------------------------------------------
 
 
-def halves(corpus: Corpus) -> tuple[slice, slice]:
+def halves(segment: Segment) -> tuple[slice, slice]:
     """Return the tokens to tune on, and those to report on.
 
     Raises:
         CorpusError: the text is too short for both.
     """
-    count = len(corpus.validation)
+    count = len(segment)
     if count < LEAST:
         raise CorpusError(
             f"the text has {count:,} tokens; to tune on one half and report on the other, "
@@ -213,73 +220,76 @@ def halves(corpus: Corpus) -> tuple[slice, slice]:
 
 def second_half(
     engine: Engine,
-    corpus: Corpus,
-    costs: Costs,
+    segment: Segment,
+    losses: TokenLosses,
     counts: list[Floats],
     wanted: Wanted,
     meter: Meter,
 ) -> list[Row]:
     """Return the model as it is, and each thing that was wanted, on the second half."""
-    rows = [Row("carried", "carried state", score(costs, corpus, halves(corpus)[1]))]
+    rows = [Row("stateful", "stateful", score(losses, segment, halves(segment)[1]))]
     if wanted.temperature:
-        rows.append(at_best_temperature(engine, corpus, costs, meter))
+        rows.append(at_best_temperature(engine, segment, losses, meter))
     if wanted.ngram:
-        rows.append(by_counting(corpus, counts))
-        rows.append(mixture("mixture", "mixed with counting", corpus, costs, counts))
+        rows.append(ngram_row(segment, counts))
+        rows.append(mixture("mixture", "mixed with n-grams", segment, losses, counts))
     if wanted.dynamic:
-        row, costs = adapted(corpus, wanted.dynamic(), meter)
+        row, losses = adapted(segment, wanted.dynamic(), meter)
         rows.append(row)
     if wanted.dynamic and wanted.ngram:
-        rows.append(mixture("dynamic_mixture", "dynamic and mixed", corpus, costs, counts))
+        rows.append(mixture("dynamic_mixture", "dynamic and mixed", segment, losses, counts))
     return rows
 
 
-def at_best_temperature(engine: Engine, corpus: Corpus, plain: Costs, meter: Meter) -> Row:
+def at_best_temperature(engine: Engine, segment: Segment, plain: TokenLosses, meter: Meter) -> Row:
     """Divide the logits by the temperature that does best on the first half."""
-    first, second = halves(corpus)
-    with meter("temperatures", len(corpus.validation)) as progress:
-        costs = tempered(engine, corpus, TEMPERATURES, progress)
-    best = int(costs[:, first].sum(axis=1).argmin())
+    first, second = halves(segment)
+    with meter("temperatures", len(segment)) as progress:
+        losses = tempered(engine, segment, TEMPERATURES, progress)
+    best = int(losses[:, first].sum(axis=1).argmin())
     chosen = {"temperature": TEMPERATURES[best]}
-    figures = score(Costs(costs[best], plain.hits), corpus, second)  # the likeliest stays so
+    figures = score(
+        TokenLosses(losses[best], plain.correct), segment, second
+    )  # the likeliest stays so
     return Row("temperature", "best temperature", figures, chosen)
 
 
-def by_counting(corpus: Corpus, counts: list[Floats]) -> Row:
-    """Score the second half by the order that does best on the first."""
-    first, second = halves(corpus)
+def ngram_row(segment: Segment, counts: list[Floats]) -> Row:
+    """Score the second half under the n-gram order that does best on the first."""
+    first, second = halves(segment)
     order = best_order(counts, first)
-    costs = Costs(counts[order - 1])
+    losses = TokenLosses(counts[order - 1])
     name = f"Kneser-Ney, order {order}"
-    return Row("kneser_ney", name, score(costs, corpus, second), {"order": order})
+    return Row("kneser_ney", name, score(losses, segment, second), {"order": order})
 
 
-def mixture(key: str, name: str, corpus: Corpus, costs: Costs, counts: list[Floats]) -> Row:
-    """Mix a model's probabilities with those of counting; order and weight from the first half."""
-    first, second = halves(corpus)
+def mixture(
+    key: str, name: str, segment: Segment, losses: TokenLosses, counts: list[Floats]
+) -> Row:
+    """Mix a model's probabilities with those of n-grams; order and weight from the first half."""
+    first, second = halves(segment)
     tried = []
     for order, count in enumerate(counts, 1):
-        weight = best_weight(costs.nats[first], count[first])
-        nats = mixed(costs.nats, count, weight)
+        weight = best_weight(losses.nll[first], count[first])
+        nats = mixed(losses.nll, count, weight)
         tried.append((float(nats[first].sum()), order, weight, nats))
     _, order, weight, best = min(tried, key=lambda row: row[0])
     chosen: dict[str, float] = {"weight": weight, "order": order}
-    return Row(key, name, score(Costs(best), corpus, second), chosen)
+    return Row(key, name, score(TokenLosses(best), segment, second), chosen)
 
 
-def adapted(corpus: Corpus, adapter: Adapter, meter: Meter) -> tuple[Row, Costs]:
+def adapted(segment: Segment, adapter: Adapter, meter: Meter) -> tuple[Row, TokenLosses]:
     """Let the model go on learning while it reads; how, is chosen on the first half."""
     from chargen.evaluation.dynamic import tune, tuning_tokens  # torch
 
-    first, second = halves(corpus)
-    before, count = corpus.context, len(corpus.validation)
-    ids = np.concatenate([before, corpus.validation])
-    half = ids[: len(before) + first.stop]
+    first, second = halves(segment)
+    ids, count = segment.with_context, len(segment)
+    half = ids[: len(ids) - count + first.stop]
     with meter("tuning dynamic evaluation", tuning_tokens(half)) as progress:
         setting = tune(adapter, half, progress)
     with meter("dynamic evaluation", count) as progress:
         whole = adapter.read(ids, setting, progress)
-    costs = Costs(whole.nats[-count:], None if whole.hits is None else whole.hits[-count:])
-    figures, chosen = score(costs, corpus, second), dict(vars(setting))
-    row = Row("dynamic", "dynamic evaluation", figures, chosen)
-    return row, costs
+    correct = None if whole.correct is None else whole.correct[-count:]
+    losses = TokenLosses(whole.nll[-count:], correct)
+    figures, chosen = score(losses, segment, second), dict(vars(setting))
+    return Row("dynamic", "dynamic evaluation", figures, chosen), losses

@@ -1,4 +1,4 @@
-"""How much each piece of a text surprises a model that has read all before it.
+"""How much each piece of a text score_tokens a model that has read all before it.
 
 Legend of shapes: T tokens read at once, V vocabulary.
 """
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from chargen.evaluation.nll import token_nll
 from chargen.sampling.filters import Scores, log_probabilities
-from chargen.sampling.sampler import PROMPT_CHUNK, Place, Sampler
+from chargen.sampling.sampler import PROMPT_CHUNK, DecodeState, Sampler
 from chargen.tokenizers import Tokenizer
 
 HELD = 1 << 20  # logits held at once
@@ -40,7 +41,7 @@ class Guess:
 
 
 @dataclass(frozen=True)
-class Weighed:
+class ScoredToken:
     """A piece of text, mostly one character, and -log2 of its probability.
 
     Attributes:
@@ -78,14 +79,14 @@ class Line:
         text: without its newline.
         characters: with its newline.
         bits: its surprise, that of its newline included.
-        oddness: by how many standard errors it surprises more than lines of its length do.
+        z_score: by how many standard errors it score_tokens more than lines of its length do.
     """
 
     number: int
     text: str
     characters: int
     bits: float
-    oddness: float
+    z_score: float
 
     @property
     def bits_per_character(self) -> float:
@@ -96,9 +97,9 @@ class Line:
 # -- weighing -----------------------------------------------------------------------------
 
 
-def surprises(
-    sampler: Sampler, text: str, before: Place | None = None, guesses: int = 0
-) -> Iterator[Weighed]:
+def score_tokens(
+    sampler: Sampler, text: str, before: DecodeState | None = None, guesses: int = 0
+) -> Iterator[ScoredToken]:
     """Yield the pieces of a text with their surprise; their texts joined are the text.
 
     A piece is a token, or as many tokens as make whole characters. Memory does not grow with
@@ -121,22 +122,25 @@ def surprises(
         bits += cost
         position += len(decoder.push(token))
         if position > start:
-            yield Weighed(text[start:position], bits, first)
+            yield ScoredToken(text[start:position], bits, first)
             start, bits, first = position, 0.0, None
 
 
 def _tokens(
-    sampler: Sampler, text: str, place: Place, guesses: int
+    sampler: Sampler, text: str, place: DecodeState, guesses: int
 ) -> Iterator[tuple[int, float, tuple[Guess, ...]]]:
     """Yield the tokens of a text, what each costs in bits, and what was likeliest there."""
     tokenizer, state, next_one = sampler.tokenizer, place.state, place.logits[None]  # (1, V)
     for ids in _blocks(tokenizer, text):
         out, state = sampler.engine.run(ids[None], state)  # (1, T, V)
         logits, next_one = np.concatenate([next_one, out[0, :-1]]), out[0, -1:]  # (T, V)
-        scores = log_probabilities(logits)
-        costs = tokenizer.naming(ids) - scores[np.arange(len(ids)), ids]
-        likeliest = best_guesses(tokenizer, scores, guesses) if guesses else [()] * len(ids)
-        yield from zip(ids.tolist(), (costs / math.log(2)).tolist(), likeliest, strict=True)
+        nll = token_nll(logits, ids)[0] + tokenizer.unknown_nll(ids)
+        likeliest = (
+            best_guesses(tokenizer, log_probabilities(logits), guesses)
+            if guesses
+            else [()] * len(ids)
+        )
+        yield from zip(ids.tolist(), (nll / math.log(2)).tolist(), likeliest, strict=True)
 
 
 def _blocks(tokenizer: Tokenizer, text: str) -> Iterator[NDArray[np.int64]]:
@@ -169,10 +173,10 @@ def best_guesses(tokenizer: Tokenizer, scores: Scores, count: int) -> list[tuple
     values = np.take_along_axis(allowed, some, axis=-1)  # the lower id comes first
     order = np.argsort(-values, axis=-1, kind="stable")
     ids = np.take_along_axis(some, order, axis=-1).tolist()  # (T, count)
-    chances = np.exp(np.take_along_axis(values, order, axis=-1)).tolist()
+    probs = np.exp(np.take_along_axis(values, order, axis=-1)).tolist()
     return [
         tuple(Guess(id, _name(tokenizer, id), chance) for id, chance in zip(*row, strict=True))
-        for row in zip(ids, chances, strict=True)
+        for row in zip(ids, probs, strict=True)
     ]
 
 
@@ -183,21 +187,21 @@ def _name(tokenizer: Tokenizer, id: int) -> str:
 # -- larger parts -------------------------------------------------------------------------
 
 
-def by_word(pieces: list[Weighed]) -> list[Weighed]:
+def by_word(pieces: list[ScoredToken]) -> list[ScoredToken]:
     """Join pieces to words, each with the space before it."""
     text = "".join(piece.text for piece in pieces)
     costs = [piece.bits_per_character for piece in pieces for _ in piece.text]
     return [
-        Weighed(word[0], sum(costs[word.start() : word.end()]))
+        ScoredToken(word[0], sum(costs[word.start() : word.end()]))
         for word in re.finditer(r"\s*\S+|\s+$", text)
     ]
 
 
-def by_line(pieces: Iterable[Weighed]) -> list[Line]:
+def by_line(pieces: Iterable[ScoredToken]) -> list[Line]:
     """Join pieces to lines, in their order.
 
     The mean surprise of a line says little where the line is short: one rare character is half of
-    it. So oddness is (bits - n m) / (s sqrt(n)) for a line of n characters, where m is the mean of
+    it. So z_score is (bits - n m) / (s sqrt(n)) for a line of n characters, where m is the mean of
     the whole text a character and s the standard deviation of a character around it.
     """
     lines, texts, bits = list[tuple[str, float]](), list[str](), 0.0

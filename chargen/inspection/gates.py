@@ -3,7 +3,7 @@
 Karpathy, Johnson and Fei-Fei (2015, section 4.2, figure 3): a gate is left-saturated at a step if
 it is below 0.1 and right-saturated if it is above 0.9; each unit has a fraction of steps of both.
 
-Legend of shapes: B lanes, H hidden units.
+Legend of shapes: B streams, H hidden units.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chargen.data.corpus import WARM, Corpus
+from chargen.data.dataset import WARM, Segment
 from chargen.display.charts import COLOURS, Chart, Series
-from chargen.inspection.lanes import side_by_side
+from chargen.inspection.streams import side_by_side
 from chargen.model.cells import Cell, GatedCell, Gates, State
 from chargen.model.language_model import LanguageModel
 
@@ -57,10 +57,10 @@ class Saturation:
 
 
 @torch.no_grad()
-def saturation(model: LanguageModel, corpus: Corpus) -> list[Saturation]:
-    """Read the beginning of a validation part, and count; empty for a model without gates."""
-    lanes = side_by_side(corpus)
-    tokens, there = torch.from_numpy(lanes.tokens), torch.from_numpy(lanes.there)
+def saturation(model: LanguageModel, segment: Segment) -> list[Saturation]:
+    """Read the beginning of a text, and count; empty for a model without gates."""
+    streams = side_by_side(segment)
+    tokens, there = torch.from_numpy(streams.tokens), torch.from_numpy(streams.there)
     state = model.init_state(len(tokens))
     counts: dict[tuple[int, str], Tensor] = {}  # (2, H): left, right
     for step in range(tokens.shape[1]):
@@ -70,12 +70,12 @@ def saturation(model: LanguageModel, corpus: Corpus) -> list[Saturation]:
             for name, gate in layer.items():
                 sides = torch.stack([(gate < LEFT).sum(dim=0), (gate > RIGHT).sum(dim=0)])
                 counts[number, name] = counts.get((number, name), 0) + sides
-    parts = {key: (count.double() / len(lanes.counted)).numpy() for key, count in counts.items()}
+    parts = {key: (count.double() / len(streams.counted)).numpy() for key, count in counts.items()}
     return [Saturation(*key, *part) for key, part in parts.items()]
 
 
 def _step(model: LanguageModel, tokens: Tensor, state: State) -> tuple[State, list[Gates]]:
-    """Read one token in each lane (B,); return the state after it and each layer's gates."""
+    """Read one token in each stream (B,); return the state after it and each layer's gates."""
     x, rest = model.embedding(tokens), state  # (B, E)
     last: list[Tensor] = []
     gates = []

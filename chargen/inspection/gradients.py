@@ -13,7 +13,7 @@ an LSTM the path through the memory multiplies by the forget gate alone, dc_t / 
 where the gates are held (the constant error carousel of Hochreiter and Schmidhuber 1997; the
 gate by Gers et al. 2000).
 
-Legend of shapes: B lanes (places T in the text), S steps, H hidden units.
+Legend of shapes: B rows (places T in the text), S steps, H hidden units.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chargen.data.corpus import WARM, Corpus
+from chargen.data.dataset import WARM, Segment
 from chargen.errors import CorpusError
 from chargen.model.cells import State
 from chargen.model.language_model import LanguageModel
 
 PLACES = 128  # steps T whose loss is followed back
-AT_ONCE = 1 << 22  # units of all steps and lanes whose graph is held
+AT_ONCE = 1 << 22  # units of all steps and rows whose graph is held
 FALLEN = 0.01  # of the first norm: what counts as forgotten
 
 
@@ -90,24 +90,24 @@ class Curve:
         return float(np.exp(slope))
 
 
-def follow_back(model: LanguageModel, corpus: Corpus, steps_back: int) -> list[Curve]:
-    """Return the curves of a model, on the validation part of a corpus.
+def follow_back(model: LanguageModel, segment: Segment, steps_back: int) -> list[Curve]:
+    """Return the curves of a model, on a text.
 
     The mean over the places is arithmetic: the size of what reaches a step, from which training
     learns. (A geometric mean shows the typical place, and hides the few that reach far.)
 
     Args:
         model: on a CPU.
-        corpus: what it reads.
+        segment: what it reads.
         steps_back: the largest k.
 
     Raises:
         CorpusError: the text is too short for so many steps.
     """
-    tokens = torch.from_numpy(lanes_before(corpus, steps_back))
+    tokens = torch.from_numpy(rows_before(segment, steps_back))
     model = copy.deepcopy(model).double().requires_grad_(False)  # a product of many factors
-    lanes = max(1, AT_ONCE // (steps_back * model.config.head_inputs))
-    parts = [_norms(model, batch, steps_back) for batch in torch.split(tokens, lanes)]
+    rows = max(1, AT_ONCE // (steps_back * model.config.head_inputs))
+    parts = [_norms(model, batch, steps_back) for batch in torch.split(tokens, rows)]
     means = (torch.cat(norms, dim=1).mean(dim=1) for norms in zip(*parts, strict=True))
     names = [(n, part) for n, cell in enumerate(model.cells, 1) for part in cell.states]
     return [_curve(*name, mean) for name, mean in zip(names, means, strict=True)]
@@ -126,16 +126,16 @@ def _curve(layer: int, part: str, means: Tensor) -> Curve:
     return Curve(layer, part, first, tuple(means[first:].tolist()))
 
 
-def lanes_before(corpus: Corpus, steps_back: int) -> NDArray[np.int64]:
+def rows_before(segment: Segment, steps_back: int) -> NDArray[np.int64]:
     """Return tokens (B, W + K + 2): the last is the target c_{T+1}, and all there is before it.
 
-    The places T are spread evenly over the validation part; W tokens, up to ``WARM``, fill the
+    The places T are spread evenly over the text; W tokens, up to ``WARM``, fill the
     state before gradients are kept.
 
     Raises:
         CorpusError: the text is too short for K steps.
     """
-    ids = np.concatenate([corpus.context, corpus.validation])
+    ids = segment.with_context
     least = steps_back + 3  # one token to begin from, K + 1 steps, a target
     if len(ids) < least:
         raise CorpusError(
@@ -143,16 +143,16 @@ def lanes_before(corpus: Corpus, steps_back: int) -> NDArray[np.int64]:
             "a longer text, or fewer --steps-back"
         )
     warm = min(WARM, max(1, (len(ids) - least) // 2))
-    first = max(len(corpus.context), warm + steps_back + 1)
+    first = max(len(segment.context), warm + steps_back + 1)
     targets = np.unique(np.linspace(first, len(ids) - 1, PLACES).astype(int))
     places = targets[:, None] + np.arange(-warm - steps_back - 1, 1)  # (B, W + K + 2)
-    return ids[places].astype(np.int64)
+    return ids[places]
 
 
 def state_gradients(model: LanguageModel, tokens: Tensor, state: State) -> list[Tensor]:
     """Return dL_T / ds_{T-k} for all k from 0 on, (K + 1, 1, B, H) for each part s of the state.
 
-    Each lane's own loss is followed back, for the lanes share nothing but the weights.
+    Each row's own loss is followed back, for the rows share nothing but the weights.
 
     Args:
         model: in float64, or else small gradients drown.

@@ -7,7 +7,7 @@ An untrained network still echoes what was a little before; so a unit counts onl
 feature clearly better than the best unit of an untrained network of the same shape does. And it
 must do so again, in the same direction, on the half of the text that it was not chosen on.
 
-Legend of shapes: N steps, U units (each part of each layer's state), F features, B lanes.
+Legend of shapes: N steps, U units (each part of each layer's state), F features, B streams.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.config import TrainConfig
-from chargen.data.corpus import WARM, Corpus
+from chargen.data.dataset import WARM, Segment
 from chargen.engine import Engine, make_engine
 from chargen.inspection.features import FEATURES, measure
-from chargen.inspection.lanes import LANES, STEPS, side_by_side
+from chargen.inspection.streams import STEPS, STREAMS, side_by_side
 from chargen.model.language_model import LanguageModel
 from chargen.model.spec import ModelConfig
 
@@ -111,15 +111,15 @@ def unit_names(config: ModelConfig) -> list[str]:
 # -- reading ------------------------------------------------------------------------------
 
 
-def read_units(engine: Engine, corpus: Corpus, lanes: int = 1) -> Reading:
-    """Read the beginning of a validation part, and note what every unit does.
+def read_units(engine: Engine, segment: Segment, streams: int = 1) -> Reading:
+    """Read the beginning of a text, and note what every unit does.
 
-    Several lanes are several times as fast, but each remembers only the 256 tokens before it:
+    Several streams are several times as fast, but each remembers only the 256 tokens before it:
     enough for an untrained network, too little for one that counts.
     """
     state = engine.init_state(1)
     units = sum(part.shape[2] for part in state)
-    cut = side_by_side(corpus, min(STEPS, max(1, NUMBERS // units)), lanes)
+    cut = side_by_side(segment, min(STEPS, max(1, NUMBERS // units)), streams)
     batch, steps = cut.tokens.shape
     activity = np.empty((batch, steps - WARM, units), np.float32)
     state = engine.init_state(batch)
@@ -129,7 +129,7 @@ def read_units(engine: Engine, corpus: Corpus, lanes: int = 1) -> Reading:
         state = tuple(np.where(there, part, np.float32(0)) for part in state)
         if step >= WARM:
             activity[:, step - WARM] = np.concatenate([part[0] for part in state], axis=1)
-    decoder = corpus.tokenizer.decoder()
+    decoder = segment.tokenizer.decoder()
     pieces = tuple(decoder.push(token) for token in cut.counted.tolist())
     return Reading(pieces, activity.reshape(-1, units))
 
@@ -150,7 +150,7 @@ def untrained(config: ModelConfig, start: dict[str, Any]) -> Engine:
 
 
 def compare(
-    engine: Engine, config: ModelConfig, start: dict[str, Any], corpus: Corpus
+    engine: Engine, config: ModelConfig, start: dict[str, Any], segment: Segment
 ) -> Comparison:
     """Compare the units of a model, and those of an untrained network, with all features.
 
@@ -158,10 +158,10 @@ def compare(
         engine: the model's.
         config: its shape.
         start: settings of its training, by their names in ``TrainConfig``.
-        corpus: its validation part is what is read.
+        segment: what is read.
     """
-    reading = read_units(engine, corpus)
-    echo = read_units(untrained(config, start), corpus, LANES)
+    reading = read_units(engine, segment)
+    echo = read_units(untrained(config, start), segment, STREAMS)
     features = features_of(reading)
     own, twin = correlate(reading, features), correlate(echo, features_of(echo))
     return Comparison(reading, own, twin, varying(features))

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 
 from chargen.config import TrainConfig
-from chargen.data.corpus import Corpus, Lanes, fit_lanes
-from chargen.evaluation.nll import score_lanes
+from chargen.data.batches import Batches, fit_batches
+from chargen.data.dataset import Dataset
+from chargen.evaluation.validation import score_streams
 from chargen.model.language_model import LanguageModel
 from chargen.model.spec import LayerConfig, ModelConfig, count_parameters
 from chargen.training.learner import Learner
@@ -33,7 +34,7 @@ class Trial:
         model: the averaged weights.
         loss: on the validation part, in nats per token.
         steps: optimizer steps taken.
-        skipped: steps not taken, because their gradient was not finite.
+        skipped: steps skipped, because their gradient was not finite.
         largest: the largest finite length of a step's gradient, before clipping; None without
             steps.
     """
@@ -64,35 +65,28 @@ def _one_layer(kind: str, width: int, vocab_size: int) -> ModelConfig:
 
 
 def train_alike(
-    kind: str, corpus: Corpus, recipe: TrainConfig, progress: Callable[[int], None]
+    kind: str, dataset: Dataset, recipe: TrainConfig, progress: Callable[[int], None]
 ) -> Trial:
     """Train one cell on a CPU, in float32, for the time or the steps of the recipe.
 
     Args:
         kind: of the cell.
-        corpus: the text; at least one token is held out.
+        dataset: the text; at least one token is held out.
         recipe: the same for all: its time or its steps, its seed.
         progress: told how many of ``PARTS`` equal parts are over, before each step.
     """
-    config = fitted(kind, corpus.tokenizer.vocab_size)
-    lanes, window = fit_lanes(len(corpus.train), recipe.lanes, recipe.window)
-    batches = Lanes(
-        corpus.train,
-        lanes,
-        window,
-        corpus.tokenizer.unknown_id,
-        corpus.unknown_rate,
-        recipe.seed,
-    )
-    learner = Learner(config, recipe, lanes, torch.device("cpu"))
+    config = fitted(kind, dataset.tokenizer.vocab_size)
+    sizes = fit_batches(len(dataset.train), recipe.batch_size, recipe.bptt)
+    batches = Batches.of(dataset, *sizes, recipe.seed)
+    learner = Learner(config, recipe, sizes[0], torch.device("cpu"))
     began, tried, largest = time.monotonic(), 0, None
     while (share := _share(recipe, tried, time.monotonic() - began)) < 1:
         progress(int(PARTS * share))
-        learner.learn(*batches.batch(tried), share, "float32")
+        learner.learn(batches.batch(tried), share, "float32")
         tried += 1
         if math.isfinite(learner.norm):
             largest = max(largest or 0.0, learner.norm)
-    loss = score_lanes(learner.averaged, corpus, SCORED).nats_per_token
+    loss = score_streams(learner.averaged, dataset.validation, SCORED).nats_per_token
     return Trial(config, learner.averaged, loss, learner.steps, tried - learner.steps, largest)
 
 

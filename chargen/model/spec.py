@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from chargen.config import documented, require
@@ -119,8 +119,8 @@ PRESETS = {  # layers and hidden units, smaller models first
 class LayerConfig:
     """One recurrent layer."""
 
-    kind: str = documented("lstm", f"Recurrent cell: {', '.join(CELLS)}.")
-    hidden: int = documented(512, "Hidden units in each layer.")
+    kind: str = "lstm"
+    hidden: int = 512
 
     def __post_init__(self) -> None:
         require(self.kind in CELLS, "cell", self.kind, ", ".join(CELLS))
@@ -153,6 +153,47 @@ def format_stack(layers: tuple[LayerConfig, ...]) -> str:
     return ",".join(f"{layer.kind}:{layer.hidden}" for layer in layers)
 
 
+MODEL = "Model"
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The architecture as far as it is given; what is None is chosen."""
+
+    stack: str | None = documented(None, "Layers, bottom first, as in gru:128,lstm:64.", MODEL)
+    cell: str | None = documented(None, "Recurrent cell, as `chargen cells` lists them.", MODEL)
+    hidden: int | None = documented(
+        None, "Hidden units per layer.", MODEL, "--hidden", "--hidden-size"
+    )
+    layers: int | None = documented(None, "Number of layers.", MODEL)
+    embedding: int | None = documented(None, "Width of the token embedding.", MODEL)
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("cell", "hidden", "layers") if getattr(self, name) is not None]
+        if self.stack is not None and given:
+            raise ConfigError("--stack says it all; leave --preset, --cell, --hidden, --layers out")
+        layers = self.layers
+        require(layers is None or 1 <= layers <= 64, "number of layers", layers, "1 to 64")
+        width = self.embedding
+        require(width is None or 1 <= width <= 16384, "embedding", width, "1 to 16384")
+        self.stacks()
+
+    def stacks(self) -> tuple[tuple[LayerConfig, ...], ...]:
+        """Return the stacks to choose from, smaller ones first: presets, changed by what is given.
+
+        Raises:
+            ConfigError: a cell or a width is not allowed.
+        """
+        if self.stack is not None:
+            return (parse_stack(self.stack),)
+        cell = LayerConfig.kind if self.cell is None else self.cell
+        stacks = []
+        for layers, hidden in PRESETS.values():
+            layer = LayerConfig(cell, hidden if self.hidden is None else self.hidden)
+            stacks.append((layer,) * (layers if self.layers is None else self.layers))
+        return tuple(dict.fromkeys(stacks))
+
+
 # -- models -------------------------------------------------------------------------------
 
 
@@ -161,8 +202,8 @@ class ModelConfig:
     """The architecture: embedding, stacked recurrent layers, a linear head on all of them."""
 
     vocab_size: int
-    layers: tuple[LayerConfig, ...] = field(default=(LayerConfig(),))
-    embedding: int = documented(64, "Width of the token embedding.")
+    layers: tuple[LayerConfig, ...] = (LayerConfig(),)
+    embedding: int = 64
 
     def __post_init__(self) -> None:
         require(1 <= self.vocab_size <= 1 << 20, "vocabulary size", self.vocab_size, "1 to 1048576")

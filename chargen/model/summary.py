@@ -153,7 +153,7 @@ def describe(saved: SavedModel) -> dict[str, Any]:
         "seed": recipe.get("seed"),
         "best_val_loss": number(training.get("best_val_loss")),
         "final_val_loss": number(training.get("final_val_loss")),
-        "final_window_loss": number(training.get("final_window_loss")),
+        "final_stateless_loss": number(training.get("final_stateless_loss")),
         "final_val_bits_per_char": number(training.get("final_val_bits_per_char")),
         "final_test_loss": number(training.get("final_test_loss")),
         "int8_bits_per_char": number(training.get("int8_bits_per_char")),

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from chargen.config import SampleConfig
 from chargen.errors import ConfigError
-from chargen.evaluation.surprisal import Weighed, surprises
-from chargen.sampling.sampler import Place, Sampler
+from chargen.evaluation.surprisal import ScoredToken, score_tokens
+from chargen.sampling.sampler import DecodeState, Sampler
 
 DEFAULTS = SampleConfig(length=200)
 FOLLOW = 256  # pieces that the model writes between two places: 20 ms of reading
@@ -36,9 +36,9 @@ class Turn:
 
     asked: str
     written: str
-    before: Place | None
-    between: Place
-    after: Place
+    before: DecodeState | None
+    between: DecodeState
+    after: DecodeState
 
     @property
     def text(self) -> str:
@@ -52,7 +52,7 @@ Turns = tuple[Turn, ...]
 class _Trace:
     """Follows what the model writes, so that the place after it is known soon whenever it stops."""
 
-    def __init__(self, sampler: Sampler, place: Place) -> None:
+    def __init__(self, sampler: Sampler, place: DecodeState) -> None:
         self._sampler, self._place = sampler, place
         self._read, self._unread, self.count = list[str](), list[str](), 0
 
@@ -62,7 +62,7 @@ class _Trace:
         if len(self._unread) >= FOLLOW:
             self.place()
 
-    def place(self) -> Place:
+    def place(self) -> DecodeState:
         """Return the place after the text."""
         unread, self._unread = "".join(self._unread), []
         self._read.append(unread)
@@ -110,7 +110,7 @@ class Session:
         return "".join(turn.text for turn in self.turns)
 
     @property
-    def place(self) -> Place | None:
+    def place(self) -> DecodeState | None:
         """Where the text ends; None if there is none."""
         return self.turns[-1].after if self.turns else None
 
@@ -146,7 +146,7 @@ class Session:
         return self._write(self.turns[:-1], last.asked, last.before, last.between)
 
     def _write(
-        self, turns: Turns, asked: str, before: Place | None, between: Place
+        self, turns: Turns, asked: str, before: DecodeState | None, between: DecodeState
     ) -> Iterator[str]:
         """Yield a turn's text; when the settings change it goes on from there with the new ones."""
         trace, drawn = _Trace(self.sampler, between), self._draws
@@ -205,7 +205,7 @@ class Session:
             raise ConfigError(f"there is no branch {name!r}; there are: {names}")
         self._become(self.branches[name])
 
-    def heat(self) -> list[Weighed]:
+    def heat(self) -> list[ScoredToken]:
         """Return the last ``HEATED`` pieces of the last turn, each with its surprise in bits.
 
         Raises:
@@ -213,7 +213,7 @@ class Session:
         """
         last = self._last()
         before = last.before if last.asked else last.between
-        return list(deque(surprises(self.sampler, last.text[-READ:], before), HEATED))
+        return list(deque(score_tokens(self.sampler, last.text[-READ:], before), HEATED))
 
     def _last(self) -> Turn:
         if not self.turns:

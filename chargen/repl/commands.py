@@ -15,9 +15,9 @@ from typing import Any, get_type_hints
 
 from chargen.config import SampleConfig, unescape
 from chargen.errors import ConfigError, StorageError
-from chargen.evaluation.surprisal import Weighed
+from chargen.evaluation.surprisal import ScoredToken
 from chargen.repl import DEFAULTS, Session
-from chargen.sampling.sampler import unseen_words
+from chargen.sampling.sampler import unknown_note
 from chargen.storage.files import read_small_text, write_whole
 
 FILE = "FILE"  # an argument that completes to the names of files
@@ -53,7 +53,7 @@ class Writing:
 class Heat:
     """A text with the surprise of its pieces."""
 
-    pieces: list[Weighed]
+    pieces: list[ScoredToken]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def answer(session: Session, line: str) -> Answer:
     if not line.startswith("/") or line.startswith("//"):
         line = line.removeprefix("/")
         shown = session.continued(line)
-        return Writing(shown, session.go_on(line), unseen_words(session.sampler.tokenizer, line))
+        return Writing(shown, session.go_on(line), unknown_note(session.sampler.tokenizer, line))
     name, _, value = line.partition(" ")
     command = find(name)
     if not command.argument and value.strip():
@@ -324,7 +324,7 @@ def _load(session: Session, value: str) -> Answer:
 
 def rewritten(session: Session, text: str) -> Said:
     """Say that a session has taken a text, and what of it the model never saw."""
-    unseen = unseen_words(session.sampler.tokenizer, text)
+    unseen = unknown_note(session.sampler.tokenizer, text)
     return Said(_where(session, "read").words + (f"\n{unseen}" if unseen else ""))
 
 
@@ -376,7 +376,7 @@ COMMANDS = (
 )
 
 
-def heat_table(pieces: list[Weighed]) -> str:
+def heat_table(pieces: list[ScoredToken]) -> str:
     """Return a line for each word: its surprise in bits, and the word."""
     lines = [f"{word.bits:6.1f}  {word.text!r}" for word in pieces]
     bits = sum(word.bits for word in pieces) / max(1, sum(len(word.text) for word in pieces))

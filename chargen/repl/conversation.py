@@ -29,7 +29,7 @@ from prompt_toolkit.utils import get_cwidth
 from chargen.config import SampleConfig
 from chargen.display.output import visible
 from chargen.errors import ChargenError
-from chargen.evaluation.surprisal import HEAT, Weighed, by_word
+from chargen.evaluation.surprisal import HEAT, ScoredToken, by_word
 from chargen.repl import Session, Turns, commands, files
 from chargen.repl.assist import Alternatives, Ghost, is_command, remaining
 from chargen.repl.ghost import Foresight
@@ -267,7 +267,7 @@ class Conversation:
         """Show words of ours, above the line where the text stands."""
         self._put(cut([("class:said", visible(words))], self._columns()))
 
-    def _show_heat(self, pieces: list[Weighed]) -> None:
+    def _show_heat(self, pieces: list[ScoredToken]) -> None:
         if os.environ.get("NO_COLOR"):
             self.say(commands.heat_table(by_word(pieces)))
             return

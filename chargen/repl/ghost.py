@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from chargen.config import SampleConfig
 from chargen.sampling.decoding import bias
 from chargen.sampling.filters import probabilities
-from chargen.sampling.sampler import Place, Sampler
+from chargen.sampling.sampler import DecodeState, Sampler
 
 DEFAULTS = SampleConfig()
 
@@ -35,16 +35,16 @@ class Foresight:
     """
 
     def __init__(
-        self, sampler: Sampler, before: Place | None, config: SampleConfig = DEFAULTS
+        self, sampler: Sampler, before: DecodeState | None, config: SampleConfig = DEFAULTS
     ) -> None:
         self._sampler, self._lock = sampler, threading.Lock()
         # What begins a text is told by the place after a newline, but reading begins at zero.
-        begin = before or Place(sampler.engine.init_state(1), sampler.read("").logits)
+        begin = before or DecodeState(sampler.engine.init_state(1), sampler.read("").logits)
         self._trail: list[int] = []
         self._places = {0: begin}
         self._bias = bias(sampler.tokenizer, config)  # (V,)
 
-    def read(self, text: str) -> Place:
+    def read(self, text: str) -> DecodeState:
         """Return the place after a line.
 
         Raises:
@@ -87,20 +87,20 @@ class Foresight:
             TokenizerError: the line holds a lone surrogate.
         """
         place = self.read(text)
-        chances = probabilities((place.logits + self._bias)[None])[0]  # (V,)
-        first = np.argsort(-chances, kind="stable")[: min(count, int((chances > 0).sum()))]
+        probs = probabilities((place.logits + self._bias)[None])[0]  # (V,)
+        first = np.argsort(-probs, kind="stable")[: min(count, int((probs > 0).sum()))]
         found: dict[str, float] = {}
-        for words, chance in self._continue(first, chances[first], place):
+        for words, chance in self._continue(first, probs[first], place):
             found[words] = found.get(words, 0.0) + chance
         return sorted(found.items(), key=lambda item: -item[1])
 
     def _continue(
-        self, tokens: NDArray[np.int64], chances: NDArray[np.float64], place: Place
+        self, tokens: NDArray[np.int64], probs: NDArray[np.float64], place: DecodeState
     ) -> list[tuple[str, float]]:
         """Return what follows each of some first tokens (B,) up to the end of a word."""
         decoders = [self._sampler.tokenizer.decoder() for _ in tokens]
         words = [decoder.push(int(t)) for decoder, t in zip(decoders, tokens, strict=True)]
-        odds, going = chances.tolist(), [True] * len(tokens)
+        odds, going = probs.tolist(), [True] * len(tokens)
         state = tuple(np.repeat(part, len(tokens), axis=1) for part in place.state)  # (1, B, H)
         while any(going):
             out, state = self._sampler.engine.run(tokens[:, None], state)  # (B, 1, V)
@@ -114,7 +114,7 @@ class Foresight:
                     odds[lane] *= ahead[lane, token]
         return [(_until(w, "\ufffd"), odd) for w, odd in zip(words, odds, strict=True) if w]
 
-    def _read(self, ids: list[int]) -> Place:
+    def _read(self, ids: list[int]) -> DecodeState:
         """Return the place after some tokens, running only what leaves the trail."""
         if self._trail[: len(ids)] != ids:
             self._leave(_shared(self._trail, ids))
@@ -133,7 +133,7 @@ class Foresight:
             end = start + (STRIDE if start + STRIDE < len(ids) else 1)
             chunk = np.array([ids[start:end]], np.int64)  # (1, T)
             out, state = self._sampler.engine.run(chunk, self._places[start].state)
-            self._places[end] = Place(state, out[0, -1])
+            self._places[end] = DecodeState(state, out[0, -1])
             start = end
 
 

@@ -49,7 +49,7 @@ def _fill(lines: list[list[Fragment]], used: int, style: str, text: str, columns
 
 
 def heat_style(bits: float) -> str:
-    """Return the style of a character that surprises by so many bits."""
+    """Return the style of a character that score_tokens by so many bits."""
     colour = next((c for c, least in reversed(HEAT) if bits >= least), None)
     return f"bg:{colour} #000000" if colour else ""
 

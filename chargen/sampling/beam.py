@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from chargen.config import SampleConfig
 from chargen.sampling.decoding import bias
 from chargen.sampling.filters import Scores, probabilities
-from chargen.sampling.sampler import Place, Sampler
+from chargen.sampling.sampler import DecodeState, Sampler
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Candidate:
 
 
 def most_likely(
-    sampler: Sampler, place: Place, config: SampleConfig, width: int
+    sampler: Sampler, place: DecodeState, config: SampleConfig, width: int
 ) -> list[Candidate]:
     """Return the likeliest continuations of a place that a beam of this width finds, best first.
 

@@ -124,7 +124,7 @@ class Sample:
         return text[:held]
 
 
-class Drawing:
+class Decoder:
     """The settings at work: from logits to tokens.
 
     Args:
@@ -214,8 +214,8 @@ class Drawing:
         most = np.array([sample.mu for sample in samples])
         kept = keep_unsurprising(scores / config.temperature, most)
         drawn = draw(kept, 1.0, uniforms)
-        chances = np.take_along_axis(probabilities(kept), drawn[:, None], axis=-1)[:, 0]
-        for sample, chance in zip(samples, chances.tolist(), strict=True):
+        probs = np.take_along_axis(probabilities(kept), drawn[:, None], axis=-1)[:, 0]
+        for sample, chance in zip(samples, probs.tolist(), strict=True):
             sample.mu -= config.mirostat_lr * (-np.log2(chance) - config.mirostat_ent)
         return drawn
 

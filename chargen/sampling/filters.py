@@ -96,10 +96,10 @@ def keep_typical(scores: Scores, p: float) -> Scores:
 
     Locally typical sampling (Meister et al. 2023).
     """
-    chances = probabilities(scores)
+    probs = probabilities(scores)
     with np.errstate(divide="ignore", invalid="ignore"):
-        surprise = -np.log(chances)
-        entropy = np.nansum(chances * surprise, axis=-1, keepdims=True)
+        surprise = -np.log(probs)
+        entropy = np.nansum(probs * surprise, axis=-1, keepdims=True)
     unusual = np.abs(surprise - entropy)
     return _up_to(scores, np.argsort(unusual, axis=-1, kind="stable"), p)
 
@@ -117,7 +117,7 @@ def keep_min_p(scores: Scores, share: float) -> Scores:
 
 
 def keep_unsurprising(scores: Scores, most: NDArray[np.float64]) -> Scores:
-    """Keep what surprises by at most so many bits in each row (B,), and always the likeliest."""
+    """Keep what score_tokens by at most so many bits in each row (B,), and always the likeliest."""
     with np.errstate(divide="ignore"):
         surprise = -np.log2(probabilities(scores))
     least = surprise.min(axis=-1, keepdims=True)
@@ -126,8 +126,8 @@ def keep_unsurprising(scores: Scores, most: NDArray[np.float64]) -> Scores:
 
 def _up_to(scores: Scores, order: Tokens, p: float) -> Scores:
     """Keep tokens in an order until their probabilities sum to at least p."""
-    chances = np.take_along_axis(probabilities(scores), order, axis=-1)
-    before = chances.cumsum(axis=-1) - chances
+    probs = np.take_along_axis(probabilities(scores), order, axis=-1)
+    before = probs.cumsum(axis=-1) - probs
     return _without(scores, order, before >= p)
 
 
@@ -146,8 +146,8 @@ def _without(scores: Scores, order: Tokens, out: NDArray[np.bool_]) -> Scores:
 def probabilities(scores: Scores) -> Scores:
     """Return the softmax of each row."""
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    chances: Scores = weights / weights.sum(axis=-1, keepdims=True)
-    return chances
+    probs: Scores = weights / weights.sum(axis=-1, keepdims=True)
+    return probs
 
 
 def log_probabilities(scores: NDArray[np.floating[Any]]) -> Scores:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from chargen.config import SampleConfig, fresh_seed
 from chargen.engine import Engine, State, open_engine
 from chargen.model.saved import open_model
-from chargen.sampling.decoding import Constraint, Drawing, Sample
+from chargen.sampling.decoding import Constraint, Decoder, Sample
 from chargen.sampling.filters import Tokens, probabilities
 from chargen.tokenizers import Tokenizer
 
@@ -26,7 +26,7 @@ REMEMBERED = 4096  # tokens before a place that penalties can look back on
 
 
 @dataclass(frozen=True)
-class Place:
+class DecodeState:
     """A place in a text: the state after it, the logits (V,) of what comes next.
 
     Attributes:
@@ -46,11 +46,13 @@ class Sampler:
     Attributes:
         tokenizer: between text and ids.
         engine: runs the network.
+        run: folder of the model's file, if it has one.
     """
 
-    def __init__(self, tokenizer: Tokenizer, engine: Engine) -> None:
+    def __init__(self, tokenizer: Tokenizer, engine: Engine, run: Path | None = None) -> None:
         self.tokenizer = tokenizer
         self.engine = engine
+        self.run = run
 
     def generate(
         self,
@@ -84,9 +86,9 @@ class Sampler:
     def read(
         self,
         text: str,
-        place: Place | None = None,
+        place: DecodeState | None = None,
         progress: Callable[[int], None] = lambda _: None,
-    ) -> Place:
+    ) -> DecodeState:
         """Return the place after a text, read on from another place or from the start.
 
         Args:
@@ -103,13 +105,15 @@ class Sampler:
             logits = out[0, -1]
             progress(start + out.shape[1])
         before = np.concatenate([place.before, ids[-REMEMBERED:]])[-REMEMBERED:]
-        return Place(state, logits, before)
+        return DecodeState(state, logits, before)
 
-    def _beginning(self) -> Place:
-        return Place(self.engine.init_state(1), np.zeros(self.tokenizer.vocab_size, np.float32))
+    def _beginning(self) -> DecodeState:
+        return DecodeState(
+            self.engine.init_state(1), np.zeros(self.tokenizer.vocab_size, np.float32)
+        )
 
     def stream(
-        self, place: Place, config: SampleConfig, constraint: Constraint | None = None
+        self, place: DecodeState, config: SampleConfig, constraint: Constraint | None = None
     ) -> Iterator[str]:
         """Yield the text that follows a place, piece by piece."""
         for ((_, piece),) in self.write(place, config, 1, constraint):
@@ -118,7 +122,7 @@ class Sampler:
 
     def write(
         self,
-        place: Place,
+        place: DecodeState,
         config: SampleConfig,
         count: int,
         constraint: Constraint | None = None,
@@ -142,7 +146,7 @@ class Sampler:
         """
         seed = fresh_seed() if config.seed is None else config.seed
         samples = [Sample(n, self.tokenizer, config, seed) for n in range(count)]
-        drawing = Drawing(self.tokenizer, config, place.before, samples, constraint)
+        drawing = Decoder(self.tokenizer, config, place.before, samples, constraint)
         rows = _Rows(self.engine, place, count)
         yield [(sample, "") for sample in samples]
         while samples := rows.going(samples):
@@ -164,7 +168,7 @@ class _Rows:
         last: tokens (B,) that were drawn and not read yet; nothing is read in vain.
     """
 
-    def __init__(self, engine: Engine, place: Place, count: int) -> None:
+    def __init__(self, engine: Engine, place: DecodeState, count: int) -> None:
         self._engine = engine
         self._state = tuple(np.repeat(part, count, axis=1) for part in place.state)
         self._logits = np.repeat(place.logits[None], count, axis=0)
@@ -187,8 +191,8 @@ class _Rows:
 
 
 def _note(samples: list[Sample], logits: NDArray[np.float32], tokens: Tokens) -> None:
-    chances = probabilities(logits.astype(np.float64))
-    for sample, row, token in zip(samples, chances, tokens.tolist(), strict=True):
+    probs = probabilities(logits.astype(np.float64))
+    for sample, row, token in zip(samples, probs, tokens.tolist(), strict=True):
         if token >= 0:
             sample.logprobs.append(float(np.log(row[token])))
 
@@ -213,12 +217,14 @@ def load(
         CheckpointError: there is no such model, or its file is damaged.
     """
     saved = open_model(None if model is None else str(model))
-    return Sampler(saved.tokenizer, open_engine(saved, device, threads, int8=int8))
+    return Sampler(
+        saved.tokenizer, open_engine(saved, device, threads, int8=int8), saved.path.parent
+    )
 
 
-def unseen_words(tokenizer: Tokenizer, text: str) -> str | None:
+def unknown_note(tokenizer: Tokenizer, text: str) -> str | None:
     """Return a sentence that names the characters of a text that a model never saw, if any."""
-    unseen = tokenizer.unseen(text)
+    unseen = tokenizer.unknown_characters(text)
     if not unseen:
         return None
     names = ", ".join(repr(character) for character in unseen[:10])

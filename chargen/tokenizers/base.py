@@ -40,17 +40,17 @@ class Tokenizer(ABC):
         return len(self.pieces)
 
     @property
-    def unlisted(self) -> int:
+    def unknown_count(self) -> int:
         """Number of code points that only the unknown id stands for.
 
-        Naming one of them costs ln(unlisted) nats on top of -ln P(unknown), so that no
+        Naming one of them costs ln(unknown_count) nats on top of -ln P(unknown), so that no
         tokenizer scores better by knowing less.
         """
         return 1
 
-    def naming(self, ids: Ids) -> NDArray[np.float64]:
+    def unknown_nll(self, ids: Ids) -> NDArray[np.float64]:
         """Return what it costs to say which character each unknown one is, in nats, (N,)."""
-        costs: NDArray[np.float64] = (ids == self.unknown_id) * math.log(self.unlisted)
+        costs: NDArray[np.float64] = (ids == self.unknown_id) * math.log(self.unknown_count)
         return costs
 
     @abstractmethod
@@ -74,7 +74,7 @@ class Tokenizer(ABC):
         """The text of each id that is one in itself, None for parts of characters."""
         return tuple(_whole(piece) for piece in self.pieces)
 
-    def unseen(self, text: str) -> list[str]:
+    def unknown_characters(self, text: str) -> list[str]:
         """Return the characters of a text that are outside the alphabet, each once, sorted."""
         return []
 

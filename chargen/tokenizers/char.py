@@ -21,7 +21,7 @@ def code_points(text: str) -> NDArray[np.uint32]:
 class CharTokenizer(Tokenizer):
     """The alphabet of the training text in code point order; id 0 is every other character.
 
-    Training exercises id 0 by replacing a few characters with it (see ``corpus.Lanes``).
+    Training exercises id 0 by replacing a few characters with it (see ``corpus.Batches``).
     """
 
     kind = "char"
@@ -55,7 +55,7 @@ class CharTokenizer(Tokenizer):
         return cls(alphabet)
 
     @property
-    def unlisted(self) -> int:
+    def unknown_count(self) -> int:
         """Number of code points outside the alphabet."""
         return CODE_POINTS - len(self.alphabet)
 
@@ -64,7 +64,7 @@ class CharTokenizer(Tokenizer):
         ids: Ids = self._id_of[code_points(text)]
         return ids
 
-    def unseen(self, text: str) -> list[str]:
+    def unknown_characters(self, text: str) -> list[str]:
         """Return the characters outside the alphabet, each once, sorted."""
         return sorted(set(text) - set(self.alphabet))
 

@@ -1,4 +1,4 @@
-"""Which model and which recipe: chosen for those who gave no numbers, with the reasons.
+"""Automatic configuration: model and recipe for those who gave no numbers, with the reasons.
 
 Rules from measurements on several texts (``docs/training.md``):
 
@@ -22,17 +22,17 @@ from dataclasses import dataclass, replace
 import torch
 
 from chargen.config import TrainConfig
-from chargen.data.corpus import Corpus
+from chargen.data.dataset import Dataset
 from chargen.machine.torch import can_run, not_available
 from chargen.model.spec import LayerConfig, ModelConfig, count_parameters
 from chargen.training.optimizer import peak_learning_rate
-from chargen.training.plan import Costs, Plan, make_plan, measure
+from chargen.training.plan import Plan, Timing, make_plan, measure
 
 # Tokens to be read per recurrent weight; when the text is read several times; by wide models.
 ENOUGH, ENOUGH_AGAIN, ENOUGH_WIDE = 0.75, 0.3, 3.0
-AGAIN, WIDE = 3.0, 512  # passes over the text; hidden units
+AGAIN, WIDE = 3.0, 512  # epochs; hidden units
 PROBING = 0.1  # of the time may go into measuring
-HOPELESS = 0.5  # of enough: a candidate expected below this is not even measured
+TOO_LARGE = 0.5  # of enough: a candidate expected below this is not even measured
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Trial:
 
     Attributes:
         model: the architecture.
-        costs: what it needs here.
+        timing: what it needs here.
         plan: what the budget allows.
     """
 
     model: ModelConfig
-    costs: Costs
+    timing: Timing
     plan: Plan
 
     @property
@@ -56,12 +56,12 @@ class Trial:
         return count_parameters(self.model) - vocabulary
 
     @property
-    def tokens_per_weight(self) -> float:
+    def tokens_per_parameter(self) -> float:
         """Tokens that it reads within the budget, per recurrent weight."""
         return self.plan.tokens / self.weights
 
-    def share_of_enough(self, length: int) -> float:
-        """Return the tokens that it reads as a share of those that it needs.
+    def fraction_of_enough(self, length: int) -> float:
+        """Return the tokens that it reads as a fraction of those that it needs.
 
         Args:
             length: tokens of the training part.
@@ -69,7 +69,7 @@ class Trial:
         needed = ENOUGH_AGAIN if self.plan.tokens >= AGAIN * length else ENOUGH
         if max(layer.hidden for layer in self.model.layers) > WIDE:
             needed = ENOUGH_WIDE
-        return self.tokens_per_weight / needed
+        return self.tokens_per_parameter / needed
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ def choose(
     *,
     embedding: int | None,
     config: TrainConfig,
-    corpus: Corpus,
+    dataset: Dataset,
     device: torch.device,
     threads: tuple[int, ...],
-    time_left: float | None,
+    ends: float | None,
     processes: int = 1,
 ) -> Choice:
     """Measure candidates on this machine, take one, and fill in the recipe.
@@ -106,57 +106,54 @@ def choose(
         stacks: the candidates, smaller ones first; one alone is taken as it is.
         embedding: width of the token embedding; None for one that suits the vocabulary.
         config: the recipe as far as it is given.
-        corpus: what will be learned.
+        dataset: what will be learned.
         device: where.
         threads: numbers of CPU threads to choose from, the largest first.
-        time_left: seconds left of the time budget when this is called, if there is one.
-        processes: how many share the lanes.
+        ends: the clock (``time.monotonic``) when the time budget is over, if there is one.
+        processes: how many share the batch.
     """
-    began = time.monotonic()
-    ends = None if time_left is None else began + time_left
+    began, time_left = time.monotonic(), _seconds_to(ends)
     trials: list[Trial] = []
-    vocab_size, length = corpus.tokenizer.vocab_size, len(corpus.train)
+    vocab_size, length = dataset.tokenizer.vocab_size, len(dataset.train)
     embedding = embedding_for(vocab_size) if embedding is None else embedding
     for layers in stacks:
         model = ModelConfig(vocab_size, layers, embedding)
-        if trials and _expected(trials[-1], model, length) < HOPELESS:
+        if trials and _expected(trials[-1], model, length) < TOO_LARGE:
             break
-        costs = measure(model, config, corpus, device, threads, processes)
-        left = None if ends is None else ends - time.monotonic()
-        plan = make_plan(costs, config, corpus, left, processes)
-        trials.append(Trial(model, costs, plan))
-        too_few = trials[-1].share_of_enough(length) < 1
+        timing = measure(model, config, dataset, device, threads, processes)
+        plan = make_plan(timing, config, dataset, _seconds_to(ends), processes)
+        trials.append(Trial(model, timing, plan))
+        too_few = trials[-1].fraction_of_enough(length) < 1
         if too_few or (time_left and time.monotonic() - began > PROBING * time_left):
             break
-    chosen = next((t for t in reversed(trials) if t.share_of_enough(length) >= 1), trials[0])
-    left = None if ends is None else ends - time.monotonic()
-    plan = make_plan(chosen.costs, config, corpus, left, processes)
-    passes = plan.tokens / length
-    full = fill(config, chosen.model, passes)
-    reasons = {"model": _why_model(chosen, stacks), "recipe": _why_recipe(config, passes)}
+    chosen = next((t for t in reversed(trials) if t.fraction_of_enough(length) >= 1), trials[0])
+    plan = make_plan(chosen.timing, config, dataset, _seconds_to(ends), processes)
+    epochs = plan.tokens / length
+    full = fill(config, chosen.model, epochs)
+    reasons = {"model": _why_model(chosen, stacks), "recipe": _why_recipe(config, epochs)}
     return Choice(
-        chosen.model, full, plan, {**reasons, "plan": _why_plan(chosen.costs, config, device)}
+        chosen.model, full, plan, {**reasons, "plan": _why_plan(chosen.timing, config, device)}
     )
 
 
-def fill(config: TrainConfig, model: ModelConfig, passes: float) -> TrainConfig:
+def fill(config: TrainConfig, model: ModelConfig, epochs: float) -> TrainConfig:
     """Return the recipe with nothing left open."""
     return replace(
         config,
-        dropout=dropout_for(passes) if config.dropout is None else config.dropout,
-        weight_drop=weight_drop_for(passes) if config.weight_drop is None else config.weight_drop,
+        dropout=dropout_for(epochs) if config.dropout is None else config.dropout,
+        weight_drop=weight_drop_for(epochs) if config.weight_drop is None else config.weight_drop,
         learning_rate=peak_learning_rate(config, model.layers),
     )
 
 
-def dropout_for(passes: float) -> float:
-    """Return the share of units to drop for so many passes over the text."""
-    return round(min(0.65, max(0.1, 0.16 * math.log2(max(1.0, passes)) - 0.19)), 2)
+def dropout_for(epochs: float) -> float:
+    """Return the dropout that suits so many epochs."""
+    return round(min(0.65, max(0.1, 0.16 * math.log2(max(1.0, epochs)) - 0.19)), 2)
 
 
-def weight_drop_for(passes: float) -> float:
-    """Return the share of recurrent weights to drop for so many passes over the text."""
-    return round(min(0.3, max(0.0, 0.1 * math.log2(max(1.0, passes) / 5))), 2)
+def weight_drop_for(epochs: float) -> float:
+    """Return the dropout of recurrent weights that suits so many epochs."""
+    return round(min(0.3, max(0.0, 0.1 * math.log2(max(1.0, epochs) / 5))), 2)
 
 
 def embedding_for(vocab_size: int) -> int:
@@ -164,12 +161,16 @@ def embedding_for(vocab_size: int) -> int:
     return min(512, max(64, 16 * round(4 * math.pow(vocab_size / 100, 0.4))))
 
 
+def _seconds_to(ends: float | None) -> float | None:
+    return None if ends is None else ends - time.monotonic()
+
+
 def _expected(trial: Trial, model: ModelConfig, length: int) -> float:
-    """Return the share of enough of a larger model, the time of a step as its weights."""
-    ratio = Trial(model, trial.costs, trial.plan).weights / trial.weights
+    """Return the fraction of enough of a larger model, the time of a step as its weights."""
+    ratio = Trial(model, trial.timing, trial.plan).weights / trial.weights
     steps = max(1, int(trial.plan.steps / ratio))
-    plan = replace(trial.plan, schedule=((0, steps, 0.0, trial.costs.threads),))
-    return Trial(model, trial.costs, plan).share_of_enough(length)
+    plan = replace(trial.plan, schedule=((0, steps, 0.0, trial.timing.threads),))
+    return Trial(model, trial.timing, plan).fraction_of_enough(length)
 
 
 def _why_model(chosen: Trial, stacks: tuple[tuple[LayerConfig, ...], ...]) -> str:
@@ -177,17 +178,17 @@ def _why_model(chosen: Trial, stacks: tuple[tuple[LayerConfig, ...], ...]) -> st
         return "as given"
     largest = chosen.model.layers == stacks[-1]
     more = "enough for the largest" if largest else "one size up gets too few"
-    return f"{chosen.tokens_per_weight:.1f} tokens a weight, {more}"
+    return f"{chosen.tokens_per_parameter:.1f} tokens per parameter, {more}"
 
 
-def _why_recipe(config: TrainConfig, passes: float) -> str:
+def _why_recipe(config: TrainConfig, epochs: float) -> str:
     given = config.dropout is not None and config.weight_drop is not None
-    return "as given" if given else f"the text is read {passes:.1f} times"
+    return "as given" if given else f"{epochs:.1f} epochs"
 
 
-def _why_plan(costs: Costs, config: TrainConfig, device: torch.device) -> str:
+def _why_plan(timing: Timing, config: TrainConfig, device: torch.device) -> str:
     if config.precision != "float32" and not can_run("bfloat16", device):
         return not_available("bfloat16", device)
-    if costs.speedup is None:
+    if timing.speedup is None:
         return "as given"
-    return f"{max(costs.speedup, 1 / costs.speedup):.1f} times as fast"
+    return f"{max(timing.speedup, 1 / timing.speedup):.1f} times as fast"

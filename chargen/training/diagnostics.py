@@ -1,4 +1,4 @@
-"""What the losses of a run say, in words: warnings while it learns, advice at its end.
+"""Diagnostics of a run by its losses, in words: warnings while it learns, advice at its end.
 
 The signs are those of the textbooks. A model *overfits* when the validation loss rises while
 the training loss falls, or when it knows the text it learned much better than new text; it
@@ -57,7 +57,7 @@ def advice(
     *,
     train_loss: float,
     val_loss: float,
-    floor: float | None,
+    ngram_baseline: float | None,
     dropout: float,
     run: str,
     seconds: float,
@@ -68,8 +68,8 @@ def advice(
         kind: what ``label`` said.
         train_loss: as there.
         val_loss: as there.
-        floor: what counting alone reaches, if that is known.
-        dropout: the share that was dropped.
+        ngram_baseline: loss of the n-gram baseline, if that is known.
+        dropout: of the recipe.
         run: the name of the run.
         seconds: that it took so far.
     """
@@ -79,8 +79,8 @@ def advice(
         "underfitted": f"it can learn more; go on: {more}",
         "fitted": f"more time helps a little, more text more; go on: {more}",
     }[kind]
-    if floor is not None and val_loss > floor:
-        words = f"counting alone reaches {floor:.4f}, so train longer: {more}"
+    if ngram_baseline is not None and val_loss > ngram_baseline:
+        words = f"the n-gram baseline has {ngram_baseline:.4f}, so train longer: {more}"
     return [f"{kind}: {train_loss:.2f} nats on text it learned, {val_loss:.2f} on new text", words]
 
 

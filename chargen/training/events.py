@@ -1,4 +1,4 @@
-"""What happens in a run, as data: the trainer yields these and the console shows them."""
+"""Events of a run, as data: the trainer yields these and the console shows them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Started:
         facts: what was chosen, a pair of name and words each.
         step: steps taken before (more than 0 in a resumed run).
         steps: steps planned in all.
-        floor: what counting alone reaches, in nats per token, if that is known.
+        ngram_baseline: loss of n-grams, in nats per token, if that is known.
     """
 
     run: Path
     facts: tuple[tuple[str, str], ...]
     step: int
     steps: int
-    floor: float | None = None
+    ngram_baseline: float | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Evaluated:
         val_loss: in nats per token; None without a validation part.
         val_bits_per_char: the same in bits per character.
         best: whether this is the lowest so far, and so was written to the model file.
-        sample: what the model writes now.
+        sample: what the model generates now.
     """
 
     step: int

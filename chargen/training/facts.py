@@ -1,43 +1,43 @@
-"""What a run is made of, in words, with the reasons for what was chosen."""
+"""Header of a run: corpus, n-gram baseline, model, recipe and plan, with the reasons."""
 
 from __future__ import annotations
 
 from chargen.model.spec import count_parameters, format_stack
 from chargen.training.optimizer import peak_learning_rate
 from chargen.training.plan import Plan
-from chargen.training.run_state import Job
+from chargen.training.run_state import RunState
 
 
-def facts(job: Job) -> tuple[tuple[str, str], ...]:
-    """Return corpus, floor, model, recipe and plan, a pair of name and words each."""
-    return (*_learned(job), *_chosen(job))
+def facts(run: RunState) -> tuple[tuple[str, str], ...]:
+    """Return corpus, n-gram baseline, model, recipe and plan, a pair of name and words each."""
+    return (*_learned(run), *_chosen(run))
 
 
-def _learned(job: Job) -> list[tuple[str, str]]:
-    """Return what is going to be learned, and what counting alone reaches."""
-    tokenizer, floor = job.corpus.tokenizer, job.source.get("floor")
+def _learned(run: RunState) -> list[tuple[str, str]]:
+    """Return what is going to be learned, and what n-grams reach."""
+    tokenizer, baseline = run.dataset.tokenizer, run.source.get("ngram_baseline")
     words = f"{tokenizer.kind} tokenizer, {tokenizer.vocab_size:,} ids"
-    learned = [("corpus", f"{job.source['characters']:,} characters, {words}")]
-    if floor:
-        words = f"{floor['nats_per_token']:.4f} nats by counting alone"
-        learned.append(("floor", f"{words} (Kneser-Ney, order {floor['order']})"))
+    learned = [("corpus", f"{run.source['characters']:,} characters, {words}")]
+    if baseline:
+        words = f"{baseline['nats_per_token']:.4f} nats (Kneser-Ney, order {baseline['order']})"
+        learned.append(("n-gram", words))
     return learned
 
 
-def _chosen(job: Job) -> list[tuple[str, str]]:
+def _chosen(run: RunState) -> list[tuple[str, str]]:
     """Return model, recipe and plan."""
-    plan, config = job.plan, job.config
-    why = {name: f" ({words})" for name, words in job.reasons.items()}
-    model = f"{format_stack(job.model.layers)}, {shortened(count_parameters(job.model))} parameters"
-    recipe = f"{config.optimizer} {peak_learning_rate(config, job.model.layers):g}"
+    plan, config = run.plan, run.config
+    why = {name: f" ({words})" for name, words in run.reasons.items()}
+    model = f"{format_stack(run.model.layers)}, {shortened(count_parameters(run.model))} parameters"
+    recipe = f"{config.optimizer} {peak_learning_rate(config, run.model.layers):g}"
     recipe += f", dropout {config.dropout or 0:g}"
     recipe += f", weight drop {config.weight_drop:g}" if config.weight_drop else ""
-    steps = f"{plan.steps:,} steps of {plan.lanes} x {plan.window}, {job.device.type}"
+    steps = f"{plan.steps:,} steps of {plan.batch_size} x {plan.bptt}, {run.device.type}"
     precision = f"{plan.precision}{why.get('plan', '')}"
     return [
         ("model", f"{model}{why.get('model', '')}"),
         ("recipe", f"{recipe}{why.get('recipe', '')}"),
-        ("plan", f"{steps}, {precision}, {_threads(plan, job.step)}, seed {config.seed}"),
+        ("plan", f"{steps}, {precision}, {_threads(plan, run.step)}, seed {config.seed}"),
     ]
 
 

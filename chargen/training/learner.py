@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from chargen.config import TrainConfig
 from chargen.errors import CheckpointError
-from chargen.evaluation.nll import token_costs
 from chargen.machine.torch import autocast
 from chargen.model.cells import State
 from chargen.model.language_model import LanguageModel, to_arrays
+from chargen.model.loss import token_losses
 from chargen.model.spec import ModelConfig
 from chargen.storage.checkpoint import Tensors
 from chargen.training.optimizer import (
@@ -24,69 +24,60 @@ from chargen.training.optimizer import (
     make_optimizer,
     peak_learning_rate,
 )
-from chargen.training.processes import ALONE, Team
+from chargen.training.processes import ALONE, ProcessGroup
 
 
 class Learner:
-    """A model in training: truncated back-propagation through time, a window a step.
+    """A model in training: truncated back-propagation through time, a batch a step.
 
-    The recurrent state is carried from window to window; its gradient is cut there.
+    The recurrent state is carried from batch to batch; its gradient is cut there.
 
     Attributes:
         model: the weights that learn.
         averaged: their exponential moving average, which is what is evaluated and kept.
         steps: optimizer steps taken.
-        norm: length of the last window's gradient, all weights together, before clipping.
+        norm: length of the last step's gradient, all weights together, before clipping.
     """
 
     def __init__(
         self,
         model: ModelConfig,
         config: TrainConfig,
-        lanes: int,
+        batch_size: int,
         device: torch.device,
-        team: Team = ALONE,
+        group: ProcessGroup = ALONE,
     ) -> None:
-        self.config, self.device, self.team, self.steps = config, device, team, 0
+        self.config, self.device, self.group, self.steps = config, device, group, 0
         self.norm = 0.0
-        self._own = team.share(lanes)
+        self._own = group.share(batch_size)
         self.model = LanguageModel(model, config).to(device)
         self.averaged = LanguageModel(model, config).to(device).requires_grad_(False)
         self.peak = peak_learning_rate(config, model.layers)
         self._optimizer = make_optimizer(self.model.parameters(), config)
         self._generator = torch.Generator(device).manual_seed(config.seed)
-        self._dropout = LockedDropout(config.dropout or 0.0, self._generator, lanes, self._own)
-        self._state: State = self.model.init_state(lanes // team.size)
+        self._dropout = LockedDropout(config.dropout or 0.0, self._generator, batch_size, self._own)
+        self._state: State = self.model.init_state(batch_size // group.size)
         named = self.model.named_parameters()
         self._recurrent = [weight for name, weight in named if name.endswith("weight_hh_l0")]
-        self._wrapped = team.wrap(self.model)
+        self._wrapped = group.wrap(self.model)
 
-    def learn(
-        self,
-        inputs: NDArray[np.int64],
-        targets: NDArray[np.int64],
-        progress: float,
-        precision: str,
-    ) -> float:
-        """Take one step on a window, (B, T) each, and return its mean loss in nats per token.
+    def learn(self, tokens: NDArray[np.int64], progress: float, precision: str) -> float:
+        """Take one step on a batch and return its mean loss in nats per token.
 
-        Not a number, and nothing is learned, if the gradient is not finite.
-        In a team every process is given all lanes, learns from its own, and returns their loss.
+        Not a number, and nothing is learned, if the gradient is not finite. Of several processes
+        each is given the whole batch, learns from its own rows, and returns their loss.
 
         Args:
-            inputs: tokens.
-            targets: the tokens that follow them.
-            progress: share of the run that is over, for the learning rate.
+            tokens: ids (B, T+1): inputs are all but the last, targets all but the first.
+            progress: fraction of the run that is over, for the learning rate.
             precision: ``float32`` or ``bfloat16``.
         """
-        tokens = torch.from_numpy(np.concatenate([inputs, targets[:, -1:]], axis=1)[self._own])
+        own = torch.from_numpy(tokens[self._own]).to(self.device)
         rate = self.config.weight_drop or 0.0
         with dropped_weights(self._recurrent, rate, self._generator):
             with autocast(self.device, precision):
-                costs, state = token_costs(
-                    self._wrapped, tokens.to(self.device), self._state, self._dropout
-                )
-                loss = costs.mean()
+                losses, _, state = token_losses(self._wrapped, own, self._state, self._dropout)
+                loss = losses.mean()
             loss.backward()  # type: ignore[no-untyped-call]
         self._state = tuple(part.detach().float() for part in state)
         self.norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip))
@@ -109,10 +100,10 @@ class Learner:
     def _average(self) -> None:
         """Move the averaged weights towards the weights; at first nearly all the way."""
         self.steps += 1
-        decay = min(self.config.average, self.steps / (self.steps + 10))
+        decay = min(self.config.ema, self.steps / (self.steps + 10))
         pairs = zip(self.averaged.parameters(), self.model.parameters(), strict=True)
         for average, weight in pairs:
-            average.lerp_(weight, 1 - decay if self.config.average else 1.0)
+            average.lerp_(weight, 1 - decay if self.config.ema else 1.0)
 
     def begin_with(self, weights: Tensors) -> None:
         """Start from these weights instead of random ones."""
@@ -125,7 +116,7 @@ class Learner:
         named |= {f"weights/{name}": p for name, p in self.model.named_parameters()}
         named |= {f"average/{name}": p for name, p in self.averaged.named_parameters()}
         for number, part in enumerate(self._state):
-            named[f"state/{number}"] = self.team.join(part)
+            named[f"state/{number}"] = self.group.all_gather(part)
         named["generator"] = self._generator.get_state()
         for number, moments in self._optimizer.state_dict()["state"].items():
             named |= {f"optimizer/{number}/{name}": m for name, m in moments.items()}

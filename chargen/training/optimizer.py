@@ -26,7 +26,7 @@ def peak_learning_rate(config: TrainConfig, layers: tuple[LayerConfig, ...]) -> 
 
 
 def learning_rate(progress: float, peak: float, warmup: float) -> float:
-    """Return the learning rate at a share of the run: a linear rise, then half a cosine to 0."""
+    """Return the learning rate at a fraction of the run: a linear rise, then half a cosine to 0."""
     if progress < warmup:
         return peak * progress / warmup
     return peak * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
@@ -68,28 +68,30 @@ def _plain(kind: type[Optimizer]) -> type[Optimizer]:
 
 
 class LockedDropout:
-    """Drops the same units at every step of a window (Gal and Ghahramani 2016).
+    """Drops the same units at every step of a batch (Gal and Ghahramani 2016).
 
     The masks come from the run's own generator, so that a resumed run drops the same units.
-    They are drawn for all lanes, so that several processes drop what one would.
+    They are drawn for the whole batch, so that several processes drop what one would.
 
     Args:
         rate: the share to drop.
         generator: what the masks are drawn from.
-        lanes: lanes of the run.
+        batch_size: of the run.
         own: those of this process.
     """
 
-    def __init__(self, rate: float, generator: torch.Generator, lanes: int, own: slice) -> None:
+    def __init__(
+        self, rate: float, generator: torch.Generator, batch_size: int, own: slice
+    ) -> None:
         self.rate = rate
         self._generator = generator
-        self._lanes, self._own = lanes, own
+        self._batch_size, self._own = batch_size, own
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the own lanes' x (B, T, H) with units dropped, the others scaled up."""
+        """Return the own rows' x (B, T, H) with units dropped, the others scaled up."""
         if self.rate == 0:
             return x
-        shape = (self._lanes, 1, x.shape[2])
+        shape = (self._batch_size, 1, x.shape[2])
         chance = torch.rand(shape, generator=self._generator, device=x.device)[self._own]
         mask = (chance >= self.rate).to(x.dtype) / (1 - self.rate)  # (B, 1, H)
         return x * mask

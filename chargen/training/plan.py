@@ -1,4 +1,4 @@
-"""The plan of a run: what follows from the speed of this machine, once, before the first step.
+"""Plan of a run: what follows from the speed of this machine, once, before the first step.
 
 A plan is written into the run's files. Seed and plan together make a run repeatable, and a
 resumed run follows the plan it was begun with.
@@ -13,13 +13,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from chargen.config import PRECISIONS, TrainConfig, require
-from chargen.data.corpus import WARM, Corpus, Lanes, fit_lanes
+from chargen.data.batches import Batches, fit_batches
+from chargen.data.dataset import WARM, Dataset
 from chargen.engine import Engine
-from chargen.evaluation.nll import LANES, QUANTISED, SEEN, engine_of, read_singly, score_lanes
-from chargen.evaluation.protocols import SCORED, carried
+from chargen.evaluation.protocols import SCORED, STREAMS, stateful
+from chargen.evaluation.validation import QUANTISED, SEEN, engine_of, score_streams
 from chargen.machine import OtherLoad
 from chargen.machine.torch import autocast, can_run, runnable
 from chargen.model.language_model import LanguageModel
@@ -32,7 +35,7 @@ RESERVE = 1.05  # times what the end of a run is expected to take
 SAVING = 0.6  # seconds kept for writing the last files and leaving Python
 READ = 128  # tokens that are read to time an engine
 CALM = 0.2  # cores' worth of work that others may do while a machine counts as idle
-LIMITS = {"lanes": 4096, "window": 65536, "evaluate_every": 1 << 62}
+LIMITS = {"batch_size": 4096, "bptt": 65536, "evaluate_every": 1 << 62}
 MOST_THREADS = 4096
 
 
@@ -44,9 +47,9 @@ class Plan:
         precision: ``float32`` or ``bfloat16``.
         threads: numbers of CPU threads to choose from while the run goes on, each with the
             seconds of a step when it was measured; one alone is kept.
-        lanes: lanes of text (B), as many as the corpus fills.
-        window: steps of a window (T), as long as the corpus allows.
-        schedule: quadruples (step, steps in all, share of the run over, CPU threads), each in
+        batch_size: streams of text (B), as many as the dataset fills.
+        bptt: steps of a batch (T), as many as the dataset allows.
+        schedule: quadruples (step, steps in all, fraction of the run over, CPU threads), each in
             force from its step on.
         evaluate_every: steps between two evaluations.
         evaluation_tokens: tokens that an evaluation during training scores; None for all.
@@ -56,8 +59,8 @@ class Plan:
 
     precision: str
     threads: tuple[tuple[int, float], ...]
-    lanes: int
-    window: int
+    batch_size: int
+    bptt: int
     schedule: tuple[tuple[int, int, float, int], ...]
     evaluate_every: int
     evaluation_tokens: int | None
@@ -71,10 +74,10 @@ class Plan:
     @property
     def tokens(self) -> int:
         """Number of tokens read in these steps."""
-        return self.steps * self.lanes * self.window
+        return self.steps * self.batch_size * self.bptt
 
     def progress(self, step: int) -> float:
-        """Return the share of the run that is over at a step: 0 at the start, 1 at the end."""
+        """Return the fraction of the run that is over at a step: 0 at the start, 1 at the end."""
         begin, steps, share, _ = self._part(step)
         return min(1.0, share + (1 - share) * (step - begin) / max(1, steps - begin))
 
@@ -135,23 +138,23 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadingTime:
     """Seconds that a model takes to read a token.
 
     Attributes:
-        lanes: in the lanes of an evaluation.
-        carried: in one pass, many tokens a call.
-        single: one token a call, as when it writes.
+        streams: in the streams of an evaluation.
+        stateful: in one pass, many tokens a call.
+        single: one token a call, as when it generates.
     """
 
-    lanes: float = 0.0
-    carried: float = 0.0
+    streams: float = 0.0
+    stateful: float = 0.0
     single: float = 0.0
 
 
 @dataclass(frozen=True)
-class Costs:
-    """What a model needs on this machine, in seconds, in the faster precision.
+class Timing:
+    """Seconds that a model takes on this machine, in the faster precision.
 
     Attributes:
         precision: ``float32`` or ``bfloat16``.
@@ -162,7 +165,7 @@ class Costs:
 
     precision: str
     steps: dict[int, float]
-    reading: Reading
+    reading: ReadingTime
     speedup: float | None = None
 
     @property
@@ -177,37 +180,37 @@ class Costs:
 
 
 def make_plan(
-    costs: Costs,
+    timing: Timing,
     config: TrainConfig,
-    corpus: Corpus,
+    dataset: Dataset,
     time_left: float | None,
     processes: int = 1,
 ) -> Plan:
-    """Plan a run of a model whose costs are known.
+    """Plan a run of a model whose timing are known.
 
     Args:
-        costs: what ``measure`` found.
+        timing: what ``measure`` found.
         config: the recipe and the budget.
-        corpus: what will be learned.
+        dataset: what will be learned.
         time_left: seconds left of the time budget, if there is one.
-        processes: how many share the lanes.
+        processes: how many share the batch.
     """
-    lanes, window = _lanes(config, corpus, processes)
-    ending = ending_seconds(costs.reading, corpus)
+    batch_size, bptt = _batch(config, dataset, processes)
+    ending = ending_seconds(timing.reading, dataset)
     left = None if time_left is None else time_left - ending
-    steps = budget_steps(config, costs.step, left, len(corpus.train) / (lanes * window))
-    every, limit = _evaluations(steps, costs, len(corpus.validation))
-    schedule = ((0, steps, 0.0, costs.threads),)
-    threads = tuple(costs.steps.items())
-    return Plan(costs.precision, threads, lanes, window, schedule, every, limit, ending)
+    steps = budget_steps(config, timing.step, left, len(dataset.train) / (batch_size * bptt))
+    every, limit = _evaluations(steps, timing, len(dataset.validation))
+    schedule = ((0, steps, 0.0, timing.threads),)
+    threads = tuple(timing.steps.items())
+    return Plan(timing.precision, threads, batch_size, bptt, schedule, every, limit, ending)
 
 
-def ending_seconds(reading: Reading, corpus: Corpus) -> float:
+def ending_seconds(reading: ReadingTime, dataset: Dataset) -> float:
     """Return the seconds that the end of a run takes (``evaluation.final_losses``)."""
-    ends = corpus.limited(SCORED)
-    tokens, seen = len(ends.validation), min(len(ends.validation), SEEN)
-    seconds = reading.carried * (tokens + len(ends.test)) + reading.lanes * (tokens + seen)
-    return SAVING + RESERVE * (seconds + 2 * reading.single * min(tokens, QUANTISED))
+    tokens, test = (min(len(part), SCORED) for part in (dataset.validation, dataset.test))
+    seconds = reading.stateful * (tokens + test)
+    seconds += reading.streams * (tokens + min(tokens, SEEN))
+    return SAVING + RESERVE * (seconds + 2 * reading.single * min(tokens, QUANTISED + WARM))
 
 
 def budget_steps(
@@ -236,38 +239,38 @@ def budget_steps(
     return max(1, min(limits))
 
 
-def _evaluations(steps: int, costs: Costs, tokens: int) -> tuple[int, int | None]:
+def _evaluations(steps: int, timing: Timing, tokens: int) -> tuple[int, int | None]:
     """Return how often to evaluate, and on how many tokens, within the share of the time.
 
     Six evaluations on part of the validation text, or up to ten on all of it; in long runs
     one a minute.
     """
-    most = max(10, int(steps * costs.step / 60))
+    most = max(10, int(steps * timing.step / 60))
     if not tokens:
         return math.ceil(steps / most), None
-    budget = steps * costs.step * EVALUATION_SHARE
-    affordable = max(LANES * 64, int(budget / 6 / costs.reading.lanes))
-    each = min(tokens, affordable) * costs.reading.lanes
+    budget = steps * timing.step * EVALUATION_SHARE
+    affordable = max(STREAMS * 64, int(budget / 6 / timing.reading.streams))
+    each = min(tokens, affordable) * timing.reading.streams
     count = max(2, min(most, int(budget / each)))
     return max(1, math.ceil(steps / count)), affordable if affordable < tokens else None
 
 
-def _lanes(config: TrainConfig, corpus: Corpus, processes: int) -> tuple[int, int]:
-    """Return lanes and window that the text fills, the lanes a multiple of the processes."""
-    lanes, window = fit_lanes(len(corpus.train), config.lanes, config.window)
-    if lanes < config.lanes:
-        lanes = max(processes, lanes // processes * processes)
-    return lanes, window
+def _batch(config: TrainConfig, dataset: Dataset, processes: int) -> tuple[int, int]:
+    """Return batch size and steps that the text fills, the former a multiple of the processes."""
+    batch_size, bptt = fit_batches(len(dataset.train), config.batch_size, config.bptt)
+    if batch_size < config.batch_size:
+        batch_size = max(processes, batch_size // processes * processes)
+    return batch_size, bptt
 
 
 def measure(
     model: ModelConfig,
     config: TrainConfig,
-    corpus: Corpus,
+    dataset: Dataset,
     device: torch.device,
     threads: tuple[int, ...],
     processes: int = 1,
-) -> Costs:
+) -> Timing:
     """Time a few steps and evaluations of a throw-away copy of a model.
 
     The precision is the faster one that runs here; steps are timed with each number of threads.
@@ -276,28 +279,28 @@ def measure(
     Args:
         model: the architecture.
         config: the recipe and the budget.
-        corpus: what will be learned.
+        dataset: what will be learned.
         device: where.
         threads: numbers of CPU threads to choose from, the largest first.
-        processes: how many share the lanes: a step is that of one share.
+        processes: how many share the batch: a step is that of one share.
     """
-    load, (lanes, window) = OtherLoad(), _lanes(config, corpus, processes)
-    lanes //= processes
-    learner, reader = Learner(model, config, lanes, device), Lanes(corpus.train, lanes, window)
+    load, (batch_size, bptt) = OtherLoad(), _batch(config, dataset, processes)
+    learner = Learner(model, config, batch_size // processes, device)
+    tokens = Batches.of(dataset, batch_size // processes, bptt).batch(0)
     torch.set_num_threads(threads[0])
-    seconds = {p: _step_seconds(learner, reader, p) for p in _precisions(config, device)}
+    seconds = {p: _step_seconds(learner, tokens, p) for p in _precisions(config, device)}
     precision = min(seconds, key=lambda p: seconds[p])
     speedup = seconds["float32"] / seconds["bfloat16"] if len(seconds) > 1 else None
     steps = {threads[0]: seconds[precision]}
     for count in threads[1:]:
         torch.set_num_threads(count)
-        steps[count] = _step_seconds(learner, reader, precision)
-    fastest = Costs(precision, steps, Reading()).threads
+        steps[count] = _step_seconds(learner, tokens, precision)
+    fastest = Timing(precision, steps, ReadingTime()).threads
     if fastest == 1 and load.cores() < CALM:
         steps = {1: steps[1]}
     torch.set_num_threads(fastest)
     with autocast(learner.device, precision):
-        return Costs(precision, steps, measure_reading(learner.model, corpus), speedup)
+        return Timing(precision, steps, measure_reading(learner.model, dataset), speedup)
 
 
 def _precisions(config: TrainConfig, device: torch.device) -> list[str]:
@@ -307,48 +310,46 @@ def _precisions(config: TrainConfig, device: torch.device) -> list[str]:
     return [runnable(config.precision, device)]
 
 
-def measure_reading(model: LanguageModel, corpus: Corpus) -> Reading:
+def measure_reading(model: LanguageModel, dataset: Dataset) -> ReadingTime:
     """Time how fast a model reads a little of the validation part.
 
     Args:
         model: as it is now; the caller sets its precision.
-        corpus: the text.
+        dataset: the text.
     """
-    if not len(corpus.validation):
-        return Reading()
-    lanes = _median_seconds(lambda: score_lanes(model, corpus, LANES * 64))
+    if not len(dataset.validation):
+        return ReadingTime()
+    streams = _median_seconds(lambda: score_streams(model, dataset.validation, STREAMS * 64))
     engine = engine_of(model)
-    time_engine(engine, corpus)  # the first time it also allocates
-    return time_engine(engine, corpus, lanes / lanes_read(LANES * 64))
+    time_engine(engine, dataset)  # the first time it also allocates
+    return time_engine(engine, dataset, streams / tokens_read(STREAMS * 64))
 
 
-def lanes_read(tokens: int) -> int:
-    """Return how many tokens are read when so many are scored in lanes, each warmed."""
-    return tokens + LANES * WARM
+def tokens_read(scored: int) -> int:
+    """Return how many tokens are read when so many are scored in streams, each warmed."""
+    return scored + STREAMS * WARM
 
 
-def time_engine(engine: Engine, corpus: Corpus, lanes: float = 0.0) -> Reading:
+def time_engine(engine: Engine, dataset: Dataset, streams: float = 0.0) -> ReadingTime:
     """Time an engine once on a little of the validation part.
 
     Args:
         engine: of the model.
-        corpus: the text.
-        lanes: seconds that a token takes in lanes, known already.
+        dataset: the text.
+        streams: seconds that a token takes in streams, known already.
     """
-    probe = replace(corpus, validation=corpus.validation[:READ])
-    tokens = len(probe.validation) + len(probe.context)
+    probe = dataset.validation.first(READ)
     began = time.perf_counter()
-    carried(engine, probe)
+    stateful(engine, probe)
     between = time.perf_counter()
-    read_singly(engine, probe.validation)
-    single = (time.perf_counter() - between) / len(probe.validation)
-    return Reading(lanes, (between - began) / tokens, single)
+    stateful(engine, replace(probe, context=probe.context[-1:]), most=1)
+    single = (time.perf_counter() - between) / len(probe)
+    return ReadingTime(streams, (between - began) / len(probe.with_context), single)
 
 
-def _step_seconds(learner: Learner, reader: Lanes, precision: str) -> float:
-    inputs, targets = reader.batch(0)
-    learner.learn(inputs, targets, 0.0, precision)  # the first one also allocates
-    return _median_seconds(lambda: learner.learn(inputs, targets, 0.0, precision))
+def _step_seconds(learner: Learner, tokens: NDArray[np.int64], precision: str) -> float:
+    learner.learn(tokens, 0.0, precision)  # the first one also allocates
+    return _median_seconds(lambda: learner.learn(tokens, 0.0, precision))
 
 
 def _median_seconds(work: Callable[[], object]) -> float:

@@ -101,9 +101,11 @@ def _training(precision: str, threads: int) -> float:
     from chargen.training.learner import Learner
 
     config = TrainConfig()
-    learner = Learner(_model(TRAINED), config, config.lanes, torch.device("cpu"))
-    tokens = np.random.default_rng(0).integers(VOCABULARY, size=(config.lanes, config.window))
-    return _rate_with(threads, lambda: learner.learn(tokens, tokens, 0.5, precision)) * tokens.size
+    learner = Learner(_model(TRAINED), config, config.batch_size, torch.device("cpu"))
+    tokens = np.random.default_rng(0).integers(
+        VOCABULARY, size=(config.batch_size, config.bptt + 1)
+    )
+    return _rate_with(threads, lambda: learner.learn(tokens, 0.5, precision)) * tokens.size
 
 
 def _model(stack: str) -> ModelConfig:

@@ -1,7 +1,7 @@
 """Several processes that train one model together, as ``torchrun`` starts them.
 
-Each process reads its share of the lanes and keeps their state; gradients are averaged over
-all (DistributedDataParallel). The first process leads: it decides, shows and writes.
+Each process reads its share of the batch and keeps its state; gradients are averaged over all
+(DistributedDataParallel). Rank 0 is the main process: it decides, shows and writes.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """This process among those that train together; by default it is alone.
 
     Attributes:
-        rank: its number; 0 leads.
+        rank: its number; 0 is the main process.
         size: how many there are.
     """
 
@@ -35,49 +35,50 @@ class Team:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Tell whether this process decides, shows and writes."""
         return self.rank == 0
 
-    def share(self, lanes: int) -> slice:
-        """Return which of all lanes are this process's.
+    def share(self, batch_size: int) -> slice:
+        """Return which rows of the batch are this process's.
 
         Raises:
             ConfigError: they cannot be shared out evenly.
         """
-        if lanes % self.size:
-            raise ConfigError(f"lanes is {lanes}; allowed: multiples of {self.size} processes")
-        each = lanes // self.size
+        if batch_size % self.size:
+            allowed = f"multiples of {self.size} processes"
+            raise ConfigError(f"batch-size is {batch_size}; allowed: {allowed}")
+        each = batch_size // self.size
         return slice(self.rank * each, (self.rank + 1) * each)
 
-    def agree(self, value: T) -> T:
-        """Return the leader's value, plain data, in every process."""
-        return self.led(lambda: value)
+    def broadcast(self, value: T) -> T:
+        """Return the main process's value, plain data, in every process."""
+        return self.on_main(lambda: value)
 
-    def led(self, work: Callable[[], T]) -> T:
-        """Do something in the leader alone; return its result, plain data, in every process."""
+    def on_main(self, work: Callable[[], T]) -> T:
+        """Do something in the main process; return its result, plain data, in every process."""
         if self.size == 1:
             return work()
-        data = json.dumps(work()).encode() if self.leads else b""
+        data = json.dumps(work()).encode() if self.is_main else b""
         size = torch.tensor(len(data))
         dist.broadcast(size, 0)
         text = torch.empty(int(size), dtype=torch.uint8)
-        if self.leads:
+        if self.is_main:
             text = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         dist.broadcast(text, 0)
         result: T = json.loads(text.numpy().tobytes())
         return result
 
-    def exchange(self, loss: float, wishes: tuple[bool, ...]) -> tuple[float, tuple[bool, ...]]:
-        """Return the mean loss of all processes and the leader's wishes, in one message."""
+    def all_reduce(self, loss: float, flags: tuple[bool, ...]) -> tuple[float, tuple[bool, ...]]:
+        """Return the mean loss of all processes and the main process's flags, in one message."""
         if self.size == 1:
-            return loss, wishes
-        own = wishes if self.leads else (False,) * len(wishes)
+            return loss, flags
+        own = flags if self.is_main else (False,) * len(flags)
         message = torch.tensor([loss / self.size, *own], dtype=torch.float64)
         dist.all_reduce(message)
-        return float(message[0]), tuple(bool(wish) for wish in message[1:])
+        return float(message[0]), tuple(bool(flag) for flag in message[1:])
 
-    def join(self, part: Tensor) -> Tensor:
+    def all_gather(self, part: Tensor) -> Tensor:
         """Put the shares of all processes together, (1, B / size, H) -> (1, B, H)."""
         if self.size == 1:
             return part
@@ -85,7 +86,7 @@ class Team:
         dist.all_gather(parts, part.contiguous())
         return torch.cat(parts, dim=1)
 
-    def part(self) -> None:
+    def barrier(self) -> None:
         """Wait until all are here; from now on each is on its own.
 
         While it waits, gloo's threads let go of the tensors that they sent, for which they need
@@ -101,10 +102,10 @@ class Team:
         return nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
 
 
-ALONE = Team()
+ALONE = ProcessGroup()
 
 
-def find_team(device: torch.device) -> Team:
+def find_process_group(device: torch.device) -> ProcessGroup:
     """Join the processes that ``torchrun`` started with this one, if it did."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -114,4 +115,4 @@ def find_team(device: torch.device) -> Team:
     # Gradients travel by nccl on GPUs; what is agreed upon always travels by gloo.
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     atexit.register(dist.destroy_process_group)  # its threads must not outlive Python
-    return Team(dist.get_rank(), size)
+    return ProcessGroup(dist.get_rank(), size)

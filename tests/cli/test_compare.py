@@ -46,7 +46,7 @@ def run(
         "best_val_loss": 1.4,
         "final_val_loss": final,
         "final_val_bits_per_char": bits,
-        "final_window_loss": None if final is None else final + 0.03,
+        "final_stateless_loss": None if final is None else final + 0.03,
     }
     return save(Path(f"checkpoints/{name}/model.safetensors"), said | training, "lstm:8")
 

@@ -56,7 +56,7 @@ def test_every_cell_recipe_and_precision_has_its_memory() -> None:
     for optimizer in OPTIMIZERS:
         for precision in set(PRECISIONS) - {"auto"}:
             memory = training_memory(
-                config, lanes=1, window=1, precision=precision, optimizer=optimizer
+                config, batch_size=1, bptt=1, precision=precision, optimizer=optimizer
             )
             assert memory.total > 0
 
@@ -64,13 +64,13 @@ def test_every_cell_recipe_and_precision_has_its_memory() -> None:
 def test_the_memory_of_training_by_hand() -> None:
     config = ModelConfig(10, parse_stack("lstm:7,mingru:3"), 4)
     weights = 4 * sum(int(np.prod(shape)) for shape in weight_shapes(config).values())
-    memory = training_memory(config, lanes=2, window=5, precision="bfloat16", optimizer="adamw")
+    memory = training_memory(config, batch_size=2, bptt=5, precision="bfloat16", optimizer="adamw")
     kept = (memory.weights, memory.averaged, memory.moments, memory.gradients)
     assert kept == (weights, weights, 2 * weights, 3 * weights)
     numbers = 7 * (4 * 4 + 2 * 16) + 3 * 4 * 6  # of the LSTM and of the minGRU
     assert memory.window == 2 * 5 * (numbers + 8 * 4 + 12 * 10)
     assert memory.total == 7 * weights + memory.window
-    momentum = training_memory(config, lanes=2, window=5, precision="float32", optimizer="sgd")
+    momentum = training_memory(config, batch_size=2, bptt=5, precision="float32", optimizer="sgd")
     assert momentum.moments == weights
     assert momentum.window - memory.window == 2 * 5 * 7 * 2 * 16
 

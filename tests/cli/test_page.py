@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from chargen.cli.page import make_page
 from chargen.display.output import visible
-from chargen.evaluation.surprisal import Guess, Weighed, surprises
+from chargen.evaluation.surprisal import Guess, ScoredToken, score_tokens
 from tests.hashing import hashing
 from tests.processes import run
 from tests.sampling.constraints.walks import tokenizer
@@ -47,8 +47,8 @@ class Parsed(HTMLParser):
             self.data += data
 
 
-def pieces_of(text: str) -> list[Weighed]:
-    return list(surprises(hashing(tokenizer("byte")), text, guesses=5))
+def pieces_of(text: str) -> list[ScoredToken]:
+    return list(score_tokens(hashing(tokenizer("byte")), text, guesses=5))
 
 
 def decoded(page: str) -> list[tuple[int, list[tuple[str, int]]]]:
@@ -63,15 +63,15 @@ def decoded(page: str) -> list[tuple[int, list[tuple[str, int]]]]:
 
 @given(text=st.text(min_size=1) | st.text("<>&\"'/$\0\n\r", min_size=1))
 def test_any_text_stands_on_the_page_whole(text: str) -> None:
-    for pieces in ([Weighed(text, 1.0)], [Weighed(character, 1.0) for character in text]):
+    for pieces in ([ScoredToken(text, 1.0)], [ScoredToken(character, 1.0) for character in text]):
         page = make_page(pieces, f"{text} & co")
         assert Parsed(page).text == visible(text)
 
 
 def test_the_data_are_what_was_weighed() -> None:
     pieces = [
-        Weighed("<", 1.234, (Guess(1, "</script>", 0.5), Guess(2, "\x1b", 0.0004))),
-        Weighed("ab", 9.0, ()),
+        ScoredToken("<", 1.234, (Guess(1, "</script>", 0.5), Guess(2, "\x1b", 0.0004))),
+        ScoredToken("ab", 9.0, ()),
     ]
     page = make_page(pieces, "t")
     assert decoded(page) == [(123, [("</script>", 500), ("␛", 0)]), (900, [])]
@@ -90,10 +90,10 @@ def test_nothing_comes_from_elsewhere() -> None:
 
 
 def test_colours_are_levels_and_a_character_takes_few_bytes() -> None:
-    page = make_page([Weighed("a", bits) for bits in (0, 2, 4, 6, 8)], "t")
+    page = make_page([ScoredToken("a", bits) for bits in (0, 2, 4, 6, 8)], "t")
     classes = re.findall("<i(.*?)>a</i>", page)
     assert classes == ["", *(f' class="h{level}"' for level in (1, 2, 3, 4))]
-    assert '<i class="h1 n">\n</i>' in make_page([Weighed("\n", 2.0)], "t")
+    assert '<i class="h1 n">\n</i>' in make_page([ScoredToken("\n", 2.0)], "t")
     long = make_page(pieces_of("abc Ab " * 300), "t")
     assert (len(long) - len(page)) / 2100 < 60
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from chargen.evaluation.surprisal import by_line, surprises
+from chargen.evaluation.surprisal import by_line, score_tokens
 from chargen.sampling.sampler import load
 from tests.conftest import Run, write
 from tests.processes import finish
@@ -29,7 +29,7 @@ COLOURED = r"\x1b\[(?:\d+;)*48;5;\d+m"
 
 @pytest.fixture
 def bits(with_model: Path) -> list[float]:
-    return [piece.bits for piece in surprises(load(with_model), READ)]
+    return [piece.bits for piece in score_tokens(load(with_model), READ)]
 
 
 def colours(*args: str) -> str:
@@ -72,15 +72,15 @@ def test_score_sorts_lines_the_oddest_first(chargen: Run, with_model: Path) -> N
         json.loads(line)
         for line in chargen("score", "text.txt", "--per-line", "--json").stdout.splitlines()
     ]
-    lines = by_line(surprises(load(with_model), READ))
+    lines = by_line(score_tokens(load(with_model), READ))
     assert [row["line"] for row in rows] == [
-        line.number for line in sorted(lines, key=lambda line: -line.oddness)
+        line.number for line in sorted(lines, key=lambda line: -line.z_score)
     ]
     assert {row["line"]: row["text"] for row in rows} == dict(enumerate(READ.split("\n"), 1))
     for row in rows:
         assert row["bits_per_char"] == pytest.approx(row["bits"] / row["characters"], abs=1e-5)
     table = chargen("score", "text.txt", "--per-line").stdout.splitlines()
-    assert table[0].split() == ["oddness", "bits/char", "line", "text"]
+    assert table[0].split() == ["z_score", "bits/char", "line", "text"]
     assert [int(line.split()[2]) for line in table[1:]] == [row["line"] for row in rows]
 
 

@@ -31,7 +31,9 @@ def test_the_command_line_counts_more_than_a_preset_and_that_more_than_a_file(
 ) -> None:
     text = write("text.txt", prose[:3000])
     write("my.toml", 'hidden = 16\nlanes = 3\nclip = 0.5\nlearning-rate = 1e-3\ntime = "1h"\n')
-    assert chargen("train", text, "--config", "my.toml", "--lanes", "4", *QUICK).returncode == 0
+    assert (
+        chargen("train", text, "--config", "my.toml", "--batch-size", "4", *QUICK).returncode == 0
+    )
     got = settings_of_run()
     assert (got["lanes"], got["clip"], got["learning_rate"]) == (4, 0.5, 0.001)
     assert (got["stack"], got["time"]) == ("lstm:16", 3600.0)

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import Run, needs_torch, start_training, write
 from tests.processes import running, wait_for
 
-QUICK = ("--hidden", "16", "--lanes", "4", "--window", "16", "--threads", "1", "--steps", "12")
+QUICK = ("--hidden", "16", "--batch-size", "4", "--bptt", "16", "--threads", "1", "--steps", "12")
 
 
 # -- training -----------------------------------------------------------------------------

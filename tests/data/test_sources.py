@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from chargen.config import ReadConfig
 from chargen.data import sources
-from chargen.data.corpus import read_text
+from chargen.data.dataset import read_text
 from chargen.data.sources import Source, find_sources, text_pieces
 from chargen.errors import ChargenError, CorpusError, TokenizerError
 from tests.conftest import write

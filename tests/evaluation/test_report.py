@@ -20,13 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from chargen.data.corpus import Corpus, tokenize
+from chargen.data.dataset import Dataset, tokenize
 from chargen.engine import open_engine
 from chargen.errors import CheckpointError, CorpusError
 from chargen.evaluation.baselines import best_weight, mixed, packed
 from chargen.evaluation.dynamic import SEGMENT, Adapter, Setting, tune
-from chargen.evaluation.heldout import own_corpus
-from chargen.evaluation.protocols import Costs, Progress, carried
+from chargen.evaluation.heldout import own_dataset
+from chargen.evaluation.protocols import Progress, TokenLosses, stateful
 from chargen.evaluation.report import Report, Wanted, contains, halves, report
 from chargen.model.language_model import LanguageModel
 from chargen.model.saved import load_weights, read_model
@@ -75,31 +75,31 @@ def test_a_very_short_text_is_not_packed(prose: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def small(trained: Path) -> tuple[Path, Corpus]:
+def small(trained: Path) -> tuple[Path, Dataset]:
     path = trained / "small" / "model.safetensors"
-    return path, own_corpus(read_model(path))
+    return path, own_dataset(read_model(path))
 
 
 @pytest.fixture(scope="module")
-def adapter(small: tuple[Path, Corpus]) -> Adapter:
+def adapter(small: tuple[Path, Dataset]) -> Adapter:
     path, corpus = small
     return Adapter(read_model(path).config, load_weights(path), corpus.train)
 
 
-def ids_of(corpus: Corpus) -> np.ndarray:
+def ids_of(corpus: Dataset) -> np.ndarray:
     return np.concatenate([corpus.context, corpus.validation])
 
 
 def test_without_learning_it_is_the_carried_state(
-    small: tuple[Path, Corpus], adapter: Adapter
+    small: tuple[Path, Dataset], adapter: Adapter
 ) -> None:
     path, corpus = small
     still = adapter.read(ids_of(corpus), Setting(0.0, 0.5))
-    costs = carried(open_engine(read_model(path), "cpu", 1), corpus)
+    costs = stateful(open_engine(read_model(path), "cpu", 1), corpus)
     assert np.abs(still.nats[-len(costs.nats) :] - costs.nats).max() < 1e-4
 
 
-def test_a_step_follows_its_equation(small: tuple[Path, Corpus], adapter: Adapter) -> None:
+def test_a_step_follows_its_equation(small: tuple[Path, Dataset], adapter: Adapter) -> None:
     path, corpus = small
     ids = corpus.validation[: 2 * SEGMENT + 1].astype(np.int64)
     model = LanguageModel(read_model(path).config)
@@ -130,7 +130,7 @@ def test_a_step_follows_its_equation(small: tuple[Path, Corpus], adapter: Adapte
 
 
 def test_what_comes_later_changes_no_earlier_cost(
-    small: tuple[Path, Corpus], adapter: Adapter
+    small: tuple[Path, Dataset], adapter: Adapter
 ) -> None:
     ids = ids_of(small[1])[:600]
     other = ids.copy()
@@ -140,7 +140,7 @@ def test_what_comes_later_changes_no_earlier_cost(
     assert not np.array_equal(first[399:], second[399:])
 
 
-def test_it_learns_what_repeats(small: tuple[Path, Corpus], adapter: Adapter) -> None:
+def test_it_learns_what_repeats(small: tuple[Path, Dataset], adapter: Adapter) -> None:
     ids = np.tile(small[1].validation[:100], 12)
     still, learning = (adapter.read(ids, Setting(rate)).nats[600:] for rate in (0.0, 3e-3))
     assert learning.mean() < still.mean() - 0.3
@@ -155,7 +155,7 @@ def silent(name: str, size: int) -> Iterator[Progress]:
     yield lambda count: None
 
 
-def reported(small: tuple[Path, Corpus], adapter: Adapter, corpus: Corpus) -> Report:
+def reported(small: tuple[Path, Dataset], adapter: Adapter, corpus: Dataset) -> Report:
     path, own = small
     engine = open_engine(read_model(path), "cpu", 1)
     wanted = Wanted(temperature=True, ngram=True, dynamic=lambda: adapter)
@@ -163,7 +163,7 @@ def reported(small: tuple[Path, Corpus], adapter: Adapter, corpus: Corpus) -> Re
 
 
 def test_what_is_tuned_is_tuned_on_the_first_half_alone(
-    small: tuple[Path, Corpus], adapter: Adapter
+    small: tuple[Path, Dataset], adapter: Adapter
 ) -> None:
     corpus = small[1]
     half = len(corpus.validation) // 2
@@ -171,7 +171,7 @@ def test_what_is_tuned_is_tuned_on_the_first_half_alone(
     np.random.default_rng(0).shuffle(shuffled[half:])
     plain = reported(small, adapter, corpus).half
     spoiled = reported(small, adapter, replace(corpus, validation=shuffled)).half
-    names = ["carried", "temperature", "kneser_ney", "mixture", "dynamic", "dynamic_mixture"]
+    names = ["stateful", "temperature", "kneser_ney", "mixture", "dynamic", "dynamic_mixture"]
     assert [row.key for row in plain] == [row.key for row in spoiled] == names
     for one, other in zip(plain, spoiled, strict=True):
         assert one.chosen == other.chosen
@@ -179,17 +179,17 @@ def test_what_is_tuned_is_tuned_on_the_first_half_alone(
 
 
 def test_each_row_of_the_second_half_has_its_tokens(
-    small: tuple[Path, Corpus], adapter: Adapter
+    small: tuple[Path, Dataset], adapter: Adapter
 ) -> None:
     result = reported(small, adapter, small[1])
     assert {row.score.tokens for row in result.half} == {1000}
     assert {row.score.tokens for row in [*result.whole, *result.simpler]} == {2000}
     rows = {row.key: row.score.nats_per_token for row in result.half}
-    assert rows["mixture"] <= min(rows["carried"], rows["kneser_ney"])
+    assert rows["mixture"] <= min(rows["stateful"], rows["kneser_ney"])
     assert rows["dynamic_mixture"] <= rows["dynamic"] + 0.01
 
 
-def test_a_short_text_has_no_halves(small: tuple[Path, Corpus], adapter: Adapter) -> None:
+def test_a_short_text_has_no_halves(small: tuple[Path, Dataset], adapter: Adapter) -> None:
     enough = replace(small[1], validation=small[1].validation[:1000])
     assert halves(enough) == (slice(0, 500), slice(500, 1000))
     short = replace(small[1], validation=small[1].validation[:999])
@@ -197,7 +197,7 @@ def test_a_short_text_has_no_halves(small: tuple[Path, Corpus], adapter: Adapter
         reported(small, adapter, short)
 
 
-def test_a_text_is_found_in_another(small: tuple[Path, Corpus]) -> None:
+def test_a_text_is_found_in_another(small: tuple[Path, Dataset]) -> None:
     corpus = small[1]
     assert contains(corpus.train, corpus.train[100:900])
     assert not contains(corpus.train, corpus.validation)
@@ -213,9 +213,11 @@ def test_eval_says_what_the_run_said(with_model: Path, chargen: Run) -> None:
     facts, ended = json.loads(done.stdout), read_metrics(with_model.parent)[-1]
     assert facts["nats_per_char"] == pytest.approx(ended["final_val_loss"], abs=1e-6)
     assert facts["bits_per_char"] == pytest.approx(ended["final_val_bits_per_char"], abs=1e-6)
-    assert facts["windows"]["nats_per_char"] == pytest.approx(ended["final_window_loss"], abs=1e-6)
+    assert facts["windows"]["nats_per_char"] == pytest.approx(
+        ended["final_stateless_loss"], abs=1e-6
+    )
     assert facts["perplexity"] == pytest.approx(math.exp(ended["final_val_loss"]))
-    assert (facts["protocol"], facts["characters"]) == ("carried", 2000)
+    assert (facts["protocol"], facts["characters"]) == ("stateful", 2000)
     low, high = facts["bits_per_char_interval"]
     assert low < facts["bits_per_char"] < high < low + 1
     assert list(facts["baselines"]) == ["kneser_ney", "xz", "bzip2", "gzip", "unigram", "uniform"]
@@ -232,7 +234,7 @@ def test_eval_shows_a_table_of_eighty_columns(
     assert lines[0] == "model  small: lstm:48, char tokenizer"
     assert lines[1] == "text   what was held out of prose.txt: 2,000 characters"
     assert [line.split("  ")[0] for line in lines[4:8]] == [
-        *("carried state", "fresh windows of 256"),
+        *("stateful state", "fresh windows of 256"),
         *("Kneser-Ney, order 9", "xz -9"),
     ]
     assert "mixed with counting: weight" in lines[-1]
@@ -266,17 +268,17 @@ def test_a_file_that_claims_nonsense_of_its_text_is_refused_in_words(
         training={"corpus": claimed, "config": {"val_frac": "x"}},
     )
     with pytest.raises(CheckpointError, match="is not at hand .its file does not say how it was"):
-        own_corpus(odd)
+        own_dataset(odd)
 
 
 def test_eval_warns_of_a_text_that_was_learned(with_model: Path, chargen: Run, prose: str) -> None:
     write("part.txt", prose[:3000])
-    done = chargen("eval", "part.txt", "--window", "100")
+    done = chargen("eval", "part.txt", "--bptt", "100")
     assert done.returncode == 0
     assert done.stderr == (
         "chargen: this text stands in what the model learned: the figures flatter it\n"
     )
-    assert "fresh windows of 100" in done.stdout and "carried state" not in done.stdout
+    assert "fresh windows of 100" in done.stdout and "stateful state" not in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -285,7 +287,7 @@ def test_eval_warns_of_a_text_that_was_learned(with_model: Path, chargen: Run, p
         (("none.txt",), 1, "'none.txt'"),
         (("empty.txt",), 1, "empty"),
         (("short.txt", "--dynamic"), 1, "the text has 9 tokens; to tune on one half"),
-        (("--window", "9", "--dynamic"), 2, "leave it or the others out"),
+        (("--bptt", "9", "--dynamic"), 2, "leave it or the others out"),
         (("--device", "tpu"), 2, "device is 'tpu'"),
         (("-m", "nobody"), 1, "no model 'nobody'"),
     ],
@@ -301,8 +303,8 @@ def test_eval_refuses_in_one_line(
     assert done.stderr.startswith("chargen: ")
 
 
-def test_costs_without_guesses_have_no_accuracy(small: tuple[Path, Corpus]) -> None:
+def test_costs_without_guesses_have_no_accuracy(small: tuple[Path, Dataset]) -> None:
     from chargen.evaluation.protocols import score
 
     corpus = small[1]
-    assert score(Costs(np.ones(len(corpus.validation))), corpus).accuracy is None
+    assert score(TokenLosses(np.ones(len(corpus.validation))), corpus).accuracy is None

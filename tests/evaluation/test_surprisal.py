@@ -12,21 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chargen import repl
-from chargen.data.corpus import Corpus
+from chargen.data.dataset import Dataset
 from chargen.engine import State
 from chargen.errors import TokenizerError
 from chargen.evaluation import surprisal as surprise
-from chargen.evaluation.protocols import carried, score
+from chargen.evaluation.protocols import score, stateful
 from chargen.evaluation.surprisal import (
-    Weighed,
+    ScoredToken,
     best_guesses,
     by_line,
     by_word,
-    surprises,
+    score_tokens,
 )
 from chargen.repl import Session
 from chargen.sampling.filters import log_probabilities
-from chargen.sampling.sampler import PROMPT_CHUNK, Place, Sampler, load
+from chargen.sampling.sampler import PROMPT_CHUNK, DecodeState, Sampler, load
 from chargen.tokenizers import build_tokenizer
 from tests.hashing import Hashing, hashing, steps
 from tests.sampling.constraints.walks import KINDS, tokenizer
@@ -34,13 +34,13 @@ from tests.sampling.constraints.walks import KINDS, tokenizer
 texts = st.text("abcAB 1.\n\r\t'é🎉\u2581\u0301日\0") | st.text(st.characters(codec="utf-8"))
 
 
-def bits_by_hand(sampler: Sampler, text: str, before: Place | None) -> float:
+def bits_by_hand(sampler: Sampler, text: str, before: DecodeState | None) -> float:
     """Read a token at a time from the logits before it."""
     place, known, bits = before or sampler.read(""), sampler.tokenizer, 0.0
     logits, state = place.logits.astype(np.float64), place.state
     for token in known.encode(text).tolist():
         bits += float(np.log2(np.exp(logits).sum()) - logits[token] / np.log(2))
-        bits += math.log2(known.unlisted) if token == known.unknown_id else 0
+        bits += math.log2(known.unknown_count) if token == known.unknown_id else 0
         out, state = sampler.engine.run(np.array([[token]]), state)
         logits = out[0, 0].astype(np.float64)
     return bits
@@ -50,7 +50,7 @@ def bits_by_hand(sampler: Sampler, text: str, before: Place | None) -> float:
 def test_surprise_is_minus_log2_p_of_each_character(before: str) -> None:
     sampler, text = hashing(), "bad é cab\n"
     place = sampler.read(before) if before else None
-    weighed = list(surprises(sampler, text, place))
+    weighed = list(score_tokens(sampler, text, place))
     assert [w.text for w in weighed] == list(text)
     sums = [bits_by_hand(sampler, text[:end], place) for end in range(len(text) + 1)]
     assert [w.bits for w in weighed] == pytest.approx(np.diff(sums), rel=1e-5)
@@ -61,16 +61,18 @@ def test_a_text_begins_after_a_newline() -> None:
     sampler = hashing()
     logits = sampler.read("\n").logits.astype(np.float64)
     p = np.exp(logits) / np.exp(logits).sum()
-    (first, *_) = surprises(sampler, "ab")
+    (first, *_) = score_tokens(sampler, "ab")
     assert first.bits == pytest.approx(-math.log2(p[sampler.tokenizer.encode("a")[0]]))
-    assert list(surprises(sampler, "ab")) == list(surprises(sampler, "ab", sampler.read("\n")))
+    assert list(score_tokens(sampler, "ab")) == list(
+        score_tokens(sampler, "ab", sampler.read("\n"))
+    )
 
 
 @settings(deadline=None, max_examples=60)
 @given(text=texts, kind=st.sampled_from(KINDS))
 def test_pieces_join_to_the_text_and_bits_to_its_cost(text: str, kind: str) -> None:
     sampler = hashing(tokenizer(kind))
-    weighed = list(surprises(sampler, text))
+    weighed = list(score_tokens(sampler, text))
     assert "".join(w.text for w in weighed) == text
     assert all(w.text and w.bits >= 0 for w in weighed)
     assert sum(w.bits for w in weighed) == pytest.approx(bits_by_hand(sampler, text, None))
@@ -85,15 +87,15 @@ def test_the_sum_is_what_an_evaluation_says(kind: str) -> None:
     sampler, text = hashing(tokenizer(kind)), "abba\ncab é日 a1.\n" * 30
     known = sampler.tokenizer
     train, validation = known.encode("\n"), known.encode(text)
-    corpus = Corpus(known, train, validation, len(text), 0.0)
-    told = score(carried(sampler.engine, corpus), corpus)
-    bits = sum(w.bits for w in surprises(sampler, text))
+    corpus = Dataset(known, train, validation, len(text), 0.0)
+    told = score(stateful(sampler.engine, corpus), corpus)
+    bits = sum(w.bits for w in score_tokens(sampler, text))
     assert bits / len(text) == pytest.approx(told.bits_per_char)
 
 
 def test_a_lone_surrogate_is_refused() -> None:
     with pytest.raises(TokenizerError, match="lone surrogate U\\+DC80 at character 1"):
-        list(surprises(hashing(), "a\udc80"))
+        list(score_tokens(hashing(), "a\udc80"))
 
 
 # -- long texts ---------------------------------------------------------------------------
@@ -104,10 +106,10 @@ def test_any_chunks_give_the_same_values(
     trained: Path, prose: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sampler = load(trained / "small" / "model.safetensors", threads=1)
-    whole = list(surprises(sampler, prose[:600], guesses=3))
+    whole = list(score_tokens(sampler, prose[:600], guesses=3))
     monkeypatch.setattr("chargen.evaluation.surprisal.PROMPT_CHUNK", chunk)
     monkeypatch.setattr(surprise, "PART", 50)
-    cut = list(surprises(sampler, prose[:600], guesses=3))
+    cut = list(score_tokens(sampler, prose[:600], guesses=3))
     assert [w.text for w in cut] == [w.text for w in whole]
     np.testing.assert_allclose([w.bits for w in cut], [w.bits for w in whole], rtol=0, atol=1e-6)
 
@@ -115,14 +117,14 @@ def test_any_chunks_give_the_same_values(
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 def test_parts_do_not_change_tokens(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sampler, text = hashing(tokenizer(kind)), "abba cc. a'b\ncab's ba\n\nabc Ab a1.\n" * 3
-    whole = list(surprises(sampler, text))
+    whole = list(score_tokens(sampler, text))
     monkeypatch.setattr(surprise, "PART", 14)
-    assert list(surprises(sampler, text)) == whole
+    assert list(score_tokens(sampler, text)) == whole
 
 
 def test_a_long_text_is_read_as_its_pieces_are_wanted() -> None:
     sampler = hashing()
-    pieces = surprises(sampler, "abcdefgh" * 100_000)
+    pieces = score_tokens(sampler, "abcdefgh" * 100_000)
     next(pieces)
     assert steps(sampler) <= PROMPT_CHUNK + 1
 
@@ -137,7 +139,7 @@ def test_with_many_tokens_fewer_are_read_at_once(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(surprise, "HELD", 100)
     known = hashing().tokenizer
-    list(surprises(Sampler(known, Watched(known.vocab_size)), "abc" * 50))
+    list(score_tokens(Sampler(known, Watched(known.vocab_size)), "abc" * 50))
     assert max(widths) * known.vocab_size <= 100
     assert sum(widths) == 151  # the newline before it
 
@@ -148,7 +150,7 @@ def test_the_session_shows_the_end_of_a_long_turn(monkeypatch: pytest.MonkeyPatc
     session = Session(hashing())
     session.rewrite("abcdefgh" * 20)
     assert "".join(w.text for w in session.heat()) == "efghabcdefgh"
-    assert session.heat() == list(surprises(session.sampler, "abcdefgh" * 5))[-12:]
+    assert session.heat() == list(score_tokens(session.sampler, "abcdefgh" * 5))[-12:]
 
 
 # -- guesses ------------------------------------------------------------------------------
@@ -178,14 +180,14 @@ def test_of_equal_guesses_the_lower_id_is_first() -> None:
 
 def test_guesses_belong_to_the_place_before_the_piece() -> None:
     sampler: Sampler = hashing(tokenizer("byte"))
-    weighed = list(surprises(sampler, "aéb", guesses=4))
+    weighed = list(score_tokens(sampler, "aéb", guesses=4))
     assert [w.text for w in weighed] == ["a", "é", "b"]
     for number, piece in enumerate(weighed):
         logits = sampler.read("aéb"[:number], sampler.read("")).logits[None]
         assert (piece.guesses,) == tuple(
             best_guesses(sampler.tokenizer, log_probabilities(logits), 4)
         )
-    assert not next(surprises(sampler, "a")).guesses
+    assert not next(score_tokens(sampler, "a")).guesses
 
 
 # -- larger parts -------------------------------------------------------------------------
@@ -193,7 +195,7 @@ def test_guesses_belong_to_the_place_before_the_piece() -> None:
 
 def test_lines_know_how_odd_they_are() -> None:
     pieces = [
-        Weighed(c, b) for c, b in zip("ab\n\ncde\nf", (1, 2, 3, 9, 1, 1, 2, 1, 4), strict=True)
+        ScoredToken(c, b) for c, b in zip("ab\n\ncde\nf", (1, 2, 3, 9, 1, 1, 2, 1, 4), strict=True)
     ]
     lines = by_line(pieces)
     assert [(line.number, line.text, line.characters, line.bits) for line in lines] == [
@@ -203,19 +205,19 @@ def test_lines_know_how_odd_they_are() -> None:
     mean, deviation = statistics.fmean(costs), statistics.pstdev(costs)
     for line in lines:
         excess = line.bits - line.characters * mean
-        assert line.oddness == pytest.approx(excess / deviation / math.sqrt(line.characters))
+        assert line.z_score == pytest.approx(excess / deviation / math.sqrt(line.characters))
     assert by_line([]) == []
-    assert by_line([Weighed("a", 1.0)])[0].oddness == 0
+    assert by_line([ScoredToken("a", 1.0)])[0].z_score == 0
 
 
 def test_a_strange_line_is_odder_than_a_short_one_of_the_same_mean() -> None:
-    usual = [Weighed(c, 2.0 + (n % 3)) for n, c in enumerate("hello there, you\n" * 50)]
-    short, strange = [Weighed("Q", 8.0), Weighed("\n", 2.0)], [Weighed("Z", 5.0)] * 30
+    usual = [ScoredToken(c, 2.0 + (n % 3)) for n, c in enumerate("hello there, you\n" * 50)]
+    short, strange = [ScoredToken("Q", 8.0), ScoredToken("\n", 2.0)], [ScoredToken("Z", 5.0)] * 30
     lines = by_line([*usual, *short, *strange])
-    assert max(lines, key=lambda line: line.oddness).text == "Z" * 30
+    assert max(lines, key=lambda line: line.z_score).text == "Z" * 30
 
 
 def test_heat_has_four_steps_above_none() -> None:
-    assert [Weighed("ab", 2 * bits).level for bits in (0, 1.9, 2, 4, 6, 8, 30)] == [
+    assert [ScoredToken("ab", 2 * bits).level for bits in (0, 1.9, 2, 4, 6, 8, 30)] == [
         0, 0, 1, 2, 3, 4, 4,
     ]  # fmt: skip

@@ -12,7 +12,7 @@ import torch
 
 from chargen.cli.inspect_units import gates
 from chargen.config import TrainConfig
-from chargen.data.corpus import Corpus, encode_corpus
+from chargen.data.dataset import Dataset, encode_dataset
 from chargen.display.charts import save_figure
 from chargen.inspection.gates import MEANINGS, Saturation, charts, draw, saturation
 from chargen.model.language_model import LanguageModel
@@ -35,12 +35,12 @@ NAMES = {
 }
 
 
-def corpus_of(text: str, context: str) -> Corpus:
+def corpus_of(text: str, context: str) -> Dataset:
     coder = build_tokenizer("char", [text + context], 300)
-    return replace(encode_corpus(text_of(text), coder, 1.0), train=coder.encode(context))
+    return replace(encode_dataset(text_of(text), coder, 1.0), train=coder.encode(context))
 
 
-def model_of(stack: str, corpus: Corpus) -> LanguageModel:
+def model_of(stack: str, corpus: Dataset) -> LanguageModel:
     layers = parse_stack(stack)
     model = LanguageModel(ModelConfig(corpus.tokenizer.vocab_size, layers, 8), TrainConfig(seed=1))
     with torch.no_grad():

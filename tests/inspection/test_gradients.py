@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from chargen.config import TrainConfig
-from chargen.data.corpus import Corpus, tokenize
+from chargen.data.dataset import Dataset, tokenize
 from chargen.errors import CorpusError
 from chargen.inspection import trial
 from chargen.inspection.gradients import (
@@ -134,10 +134,10 @@ def test_reach_and_factor_of_a_known_curve() -> None:
     assert odd.reach is odd.factor is None
 
 
-def corpus_of(length: int, validation: int) -> Corpus:
+def corpus_of(length: int, validation: int) -> Dataset:
     ids = np.arange(length + validation) % 7
     tokenizer = tokenize(text_of("abcdefg" * 9), 0.1).tokenizer
-    return Corpus(tokenizer, ids[:length], ids[length:], validation, 0.0)
+    return Dataset(tokenizer, ids[:length], ids[length:], validation, 0.0)
 
 
 @pytest.mark.parametrize(("length", "validation"), [(500, 900), (3, 40), (300, 1), (0, 12)])

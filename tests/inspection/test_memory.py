@@ -12,11 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from chargen.cli import inspect_memory
-from chargen.data.corpus import Corpus, tokenize
+from chargen.data.dataset import Dataset, tokenize
 from chargen.display import charts
 from chargen.engine import Engine, Logits, State, open_engine
 from chargen.errors import CorpusError
-from chargen.evaluation.heldout import measured_text
+from chargen.evaluation.heldout import text_to_score
 from chargen.inspection import memory
 from chargen.inspection.memory import Known, Memory, measure_memory
 from chargen.model.saved import read_model
@@ -43,12 +43,12 @@ class Copier:
 
 
 @pytest.fixture
-def period() -> Corpus:
+def period() -> Dataset:
     """A text that repeats every six characters."""
     return tokenize(text_of("abcdef" * 300), 0.2)
 
 
-def test_a_model_that_looks_six_back_needs_six(period: Corpus) -> None:
+def test_a_model_that_looks_six_back_needs_six(period: Dataset) -> None:
     size = period.tokenizer.vocab_size
     found = measure_memory(Copier(size, 6), period, 64)
     assert [known.k for known in found.known] == [1, 2, 4, 8, 16, 32, 64]
@@ -61,15 +61,15 @@ def test_a_model_that_looks_six_back_needs_six(period: Corpus) -> None:
         assert known.either_side == pytest.approx(0, abs=1e-6)
 
 
-def test_lanes_and_chunks_change_nothing(period: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lanes_and_chunks_change_nothing(period: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = measure_memory(Copier(period.tokenizer.vocab_size, 6), period, 16)
     monkeypatch.setattr(memory, "CHUNK", 1)
     assert measure_memory(Copier(period.tokenizer.vocab_size, 6), period, 16) == whole
 
 
-def opened(path: Path) -> tuple[Engine, Corpus]:
+def opened(path: Path) -> tuple[Engine, Dataset]:
     header = read_model(path)
-    return open_engine(header, "cpu", 1), measured_text(header, None)
+    return open_engine(header, "cpu", 1), text_to_score(header, None)
 
 
 def test_losses_are_those_of_a_walk_token_by_token(with_model: Path) -> None:
@@ -85,17 +85,17 @@ def test_losses_are_those_of_a_walk_token_by_token(with_model: Path) -> None:
         assert cost == pytest.approx(-math.log(odds[ids[place]] / odds.sum()), abs=1e-4)
 
 
-def test_what_is_unknown_costs_its_name(period: Corpus) -> None:
+def test_what_is_unknown_costs_its_name(period: Dataset) -> None:
     unknown = replace(
         period, validation=np.full_like(period.validation, period.tokenizer.unknown_id)
     )
     engine = Copier(period.tokenizer.vocab_size, 1)
-    extra = math.log(period.tokenizer.unlisted)
+    extra = math.log(period.tokenizer.unknown_count)
     found = measure_memory(engine, unknown, 1)
     assert found.nats == pytest.approx(-math.log(0.9) + extra, abs=0.1)
 
 
-def test_short_texts_have_short_memories(period: Corpus) -> None:
+def test_short_texts_have_short_memories(period: Dataset) -> None:
     engine = Copier(period.tokenizer.vocab_size, 6)
     short = replace(period, train=period.train[:1], validation=period.validation[:9])
     assert [known.k for known in measure_memory(engine, short, 64).known] == [1, 2, 4]

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from chargen.cli.inspect_units import _passages, _show_passage, neurons
 from chargen.config import TrainConfig
-from chargen.data.corpus import WARM, Corpus, encode_corpus
+from chargen.data.dataset import WARM, Dataset, encode_dataset
 from chargen.display.charts import save_figure
 from chargen.engine import Engine, make_engine
 from chargen.errors import ConfigError
@@ -82,10 +82,10 @@ def test_a_feature_knows_nothing_of_what_comes(text: str, length: int) -> None:
 # -- lanes --------------------------------------------------------------------------------
 
 
-def corpus_of(text: str, tokenizer: str = "char", context: str = "\n") -> Corpus:
+def corpus_of(text: str, tokenizer: str = "char", context: str = "\n") -> Dataset:
     read = text_of(text, tokenizer)
     coder = build_tokenizer(tokenizer, [text + context], 300)
-    return replace(encode_corpus(read, coder, 1.0), train=coder.encode(context))
+    return replace(encode_dataset(read, coder, 1.0), train=coder.encode(context))
 
 
 @pytest.mark.parametrize("length", [1, 30, 1500, 5000, 30000])
@@ -105,11 +105,11 @@ def test_lanes_hold_the_text_in_order_with_what_comes_before(length: int) -> Non
 # -- finding ------------------------------------------------------------------------------
 
 
-def searched(engine: Engine, config: ModelConfig, corpus: Corpus) -> list[Find]:
+def searched(engine: Engine, config: ModelConfig, corpus: Dataset) -> list[Find]:
     return find_units(compare(engine, config, {}, corpus))
 
 
-def model_of(kind: str, corpus: Corpus, seed: int) -> LanguageModel:
+def model_of(kind: str, corpus: Dataset, seed: int) -> LanguageModel:
     config = ModelConfig(corpus.tokenizer.vocab_size, (LayerConfig(kind, 40),), 16)
     return LanguageModel(config, TrainConfig(seed=seed))
 
@@ -124,7 +124,7 @@ def test_an_untrained_model_shows_nothing(kind: str, seed: int, prose: str) -> N
 
 
 @torch.no_grad()
-def built_by_hand(corpus: Corpus) -> LanguageModel:
+def built_by_hand(corpus: Dataset) -> LanguageModel:
     """Return an untrained LSTM but for units 5 (counts a line's characters) and 9 (brackets).
 
     The first numbers of the embedding say whether a token is a newline, and what it does to the

@@ -13,16 +13,16 @@ import torch
 
 from chargen import machine
 from chargen.config import TrainConfig
-from chargen.data.corpus import tokenize
+from chargen.data.dataset import tokenize
 from chargen.machine import OtherLoad, bound_spinning, count_cores, thread_options
 from chargen.machine import torch as torch_side
 from chargen.model.spec import ModelConfig, parse_stack
 from chargen.training.events import Ended
 from chargen.training.facts import facts
 from chargen.training.plan import measure
-from chargen.training.run_state import resumed_job
+from chargen.training.run_state import resumed_run
 from tests.conftest import text_of
-from tests.training.sitting import CPU, PLAN, begin, sit
+from tests.training.session import CPU, PLAN, begin, sit
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_run_from_a_better_machine_goes_on_in_float32_and_says_so(
     sit(job, 3)
     better = dataclasses.replace(job.plan, precision="bfloat16", threads=((64, 0.1), (1, 0.2)))
     save_plan(job.run, better)
-    moved = resumed_job(job.run, TrainConfig(), CPU)
+    moved = resumed_run(job.run, TrainConfig(), CPU)
     assert moved.plan.precision == "float32"
     cores = count_cores()
     assert moved.plan.threads_at(3) == cores
@@ -180,7 +180,7 @@ def test_threads_that_are_given_on_resuming_are_taken(
 ) -> None:
     job = begin("run", prose, monkeypatch)
     sit(job, 3)
-    taken = resumed_job(job.run, TrainConfig(), CPU, threads=(2,))
+    taken = resumed_run(job.run, TrainConfig(), CPU, threads=(2,))
     assert taken.plan.threads_at(3) == 2
     assert taken.plan.threads_at(2) == 1
     assert taken.notes == ()

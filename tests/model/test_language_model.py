@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from chargen.config import TrainConfig
-from chargen.evaluation.nll import token_costs
+from chargen.evaluation.validation import token_costs
 from chargen.machine.torch import can_run
 from chargen.model.language_model import LanguageModel
 from chargen.model.spec import CELLS, ModelConfig, parse_stack
@@ -144,7 +144,7 @@ def test_without_a_share_no_weight_is_touched_or_drawn() -> None:
     ("name", "kind"), [("adamw", "AdamW"), ("adam", "Adam"), ("rmsprop", "RMSprop"), ("sgd", "SGD")]
 )
 def test_each_optimizer_lowers_the_loss(name: str, kind: str) -> None:
-    config = TrainConfig(optimizer=name, seed=1, average=0, dropout=0)
+    config = TrainConfig(optimizer=name, seed=1, ema=0, dropout=0)
     learner = Learner(ModelConfig(VOCAB, parse_stack("lstm:16"), 5), config, 4, torch.device("cpu"))
     tokens = np.tile(np.arange(9), (4, 1))
     losses = [learner.learn(tokens[:, :-1], tokens[:, 1:], 0.05, "float32") for _ in range(30)]
@@ -172,7 +172,7 @@ def learner_of(**options: float) -> Learner:
 
 
 def test_a_step_is_truncated_back_propagation_with_carried_state() -> None:
-    learner = learner_of(dropout=0, average=0, clip=1e9)
+    learner = learner_of(dropout=0, ema=0, clip=1e9)
     torch.manual_seed(0)
     tokens = torch.randint(VOCAB, (3, 9)).numpy()
     twin = model_of("lstm:6")
@@ -216,7 +216,7 @@ def test_gradients_are_clipped() -> None:
     tokens = np.tile(np.arange(9), (3, 1))
     steps = {}
     for clip in (1e-9, 1e9):
-        learner = learner_of(dropout=0, average=0, clip=clip)
+        learner = learner_of(dropout=0, ema=0, clip=clip)
         sgd = torch.optim.SGD(learner.model.parameters(), lr=1.0)
         learner._optimizer = sgd
         before = learner.model.weights()["head.weight"]
@@ -227,7 +227,7 @@ def test_gradients_are_clipped() -> None:
 
 def test_the_average_follows_the_weights() -> None:
     tokens = np.tile(np.arange(9), (3, 1))
-    learner, plain = learner_of(average=0.5), learner_of(average=0)
+    learner, plain = learner_of(ema=0.5), learner_of(ema=0)
     start = learner.model.weights()["head.weight"]
     for each in (learner, plain):
         each.learn(tokens[:, :-1], tokens[:, 1:], 0.0, "float32")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from chargen.config import SampleConfig
 from chargen.errors import ChargenError
-from chargen.evaluation.surprisal import Weighed
+from chargen.evaluation.surprisal import ScoredToken
 from chargen.repl import DEFAULTS, FOLLOW, READ, Session, commands
 from chargen.repl.commands import COMMANDS, Heat, Leave, Said, Writing, answer, is_live
 from tests.conftest import Run, write
@@ -297,7 +297,7 @@ def test_heat_is_of_the_last_turn() -> None:
         heat = answer(ours, "/heat")
         assert isinstance(heat, Heat)
         assert "".join(piece.text for piece in heat.pieces) == ours.turns[-1].text
-    table = commands.heat_table([Weighed("ab", 3.0), Weighed(" c", 1.0)])
+    table = commands.heat_table([ScoredToken("ab", 3.0), ScoredToken(" c", 1.0)])
     assert table.splitlines() == ["  bits  word", "   3.0  'ab'", "   1.0  ' c'", TOTAL]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chargen.config import SampleConfig
 from chargen.errors import TokenizerError
-from chargen.evaluation.surprisal import surprises
+from chargen.evaluation.surprisal import score_tokens
 from chargen.repl.ghost import STRIDE, Foresight
 from chargen.sampling.sampler import Sampler, load
 from chargen.tokenizers import build_tokenizer
@@ -132,12 +132,12 @@ def test_a_lone_surrogate_is_refused_and_nothing_lost() -> None:
 
 def test_alternatives_are_words_with_their_probabilities(model: Sampler) -> None:
     found = Foresight(model, None).alternatives("The ")
-    chances = [chance for _, chance in found]
+    probs = [chance for _, chance in found]
     assert len(found) == 8
-    assert chances == sorted(chances, reverse=True)
-    assert 0 < chances[-1] <= chances[0] < 1
+    assert probs == sorted(probs, reverse=True)
+    assert 0 < probs[-1] <= probs[0] < 1
     for words, chance in found:
-        weighed = surprises(model, words, model.read("The "))
+        weighed = score_tokens(model, words, model.read("The "))
         # The unknown character is never written, so that all others are a little likelier.
         assert 2 ** -sum(w.bits for w in weighed) == pytest.approx(chance, rel=0.05)
         assert not words.strip().isalnum() or " " not in words.strip()

@@ -60,7 +60,7 @@ def moon(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "moon.txt").write_text("\n".join(draws.choice(lines) for _ in range(300)))
     done = run_chargen(
         *("train", "moon.txt", "--name", "moon", "--steps", "120", "--hidden", "48"),
-        *("--lanes", "8", "--window", "32", "--seed", "3", "--precision", "float32"),
+        *("--batch-size", "8", "--bptt", "32", "--seed", "3", "--precision", "float32"),
         *("--threads", "1"),
         cwd=folder,
     )

@@ -101,7 +101,7 @@ def test_min_p_keeps_what_is_near_the_likeliest(share: float, answer: list[int])
 
 
 def test_typical_keeps_what_surprises_as_usual() -> None:
-    # entropy 1.28 nats; surprises 2.30, 0.92, 1.61, 1.20: nearest 3 (.08), 2 (.33), 1 (.36)
+    # entropy 1.28 nats; score_tokens 2.30, 0.92, 1.61, 1.20: nearest 3 (.08), 2 (.33), 1 (.36)
     answers = {0.2: [3], 0.31: [2, 3], 0.49: [2, 3], 0.51: [1, 2, 3], 0.95: [0, 1, 2, 3]}
     for p, answer in answers.items():
         assert kept(keep_typical(ROW, p)) == answer

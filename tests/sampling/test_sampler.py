@@ -179,8 +179,8 @@ def test_mirostat_holds_the_surprise() -> None:
     for aim in (1.0, 2.0, 3.0):
         config = SampleConfig(2000, 1.0, mirostat=2, mirostat_ent=aim, seed=1)
         ((sample, _),), *_ = sampler.write(sampler.read("0"), config, 1, logprobs=True)
-        chances = np.exp(sample.logprobs)
-        means.append(float(-np.log2(chances).mean()))
+        probs = np.exp(sample.logprobs)
+        means.append(float(-np.log2(probs).mean()))
     assert means == sorted(means)
     assert means[0] < 2.4 < means[2] < 4.2
 

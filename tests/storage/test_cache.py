@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chargen.data.corpus import encode_corpus, tokenize
+from chargen.data.dataset import encode_dataset, tokenize
 from chargen.errors import CorpusError
 from chargen.storage.cache import cached_ids, kept
 from chargen.storage.files import cache_folder
@@ -90,11 +90,11 @@ def test_without_a_cache_the_ids_are_in_memory(monkeypatch: pytest.MonkeyPatch) 
 def test_a_corpus_is_found_again_by_its_text_and_tokenizer() -> None:
     first = tokenize(text_of("some text to be learned " * 9), 0.1)
     count = len(files())
-    again = encode_corpus(text_of("some text to be learned " * 9), first.tokenizer, 0.1)
+    again = encode_dataset(text_of("some text to be learned " * 9), first.tokenizer, 0.1)
     assert (again.train.tolist(), again.unknown_rate) == (first.train.tolist(), first.unknown_rate)
     assert len(files()) == count
-    encode_corpus(text_of("some text to be learned " * 9), first.tokenizer, 0.2)
-    encode_corpus(text_of("another text to be learned" * 9), first.tokenizer, 0.1)
+    encode_dataset(text_of("some text to be learned " * 9), first.tokenizer, 0.2)
+    encode_dataset(text_of("another text to be learned" * 9), first.tokenizer, 0.1)
     assert len(files()) == count + 4
 
 
@@ -104,7 +104,7 @@ def test_ids_take_no_more_room_than_they_need(letters: str, size: int) -> None:
 
 
 def test_long_lines_are_cut_for_subwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chargen.data.corpus.LONGEST_LINE", 100)
+    monkeypatch.setattr("chargen.data.dataset.LONGEST_LINE", 100)
     content = ("a very long line of words " * 40 + "\n") * 3
     corpus = tokenize(text_of(content, "bpe"), 0.0)
     assert corpus.tokenizer.decode(corpus.train.tolist()) == content

@@ -15,7 +15,18 @@ from chargen.model.saved import load_weights
 from tests.conftest import Run, needs_torch, write
 from tests.processes import running, wait_for
 
-TRAIN = ("train", "text.txt", "--hidden", "32", "--lanes", "4", "--threads", "1", "--name", "a")
+TRAIN = (
+    "train",
+    "text.txt",
+    "--hidden",
+    "32",
+    "--batch-size",
+    "4",
+    "--threads",
+    "1",
+    "--name",
+    "a",
+)
 
 
 @pytest.fixture

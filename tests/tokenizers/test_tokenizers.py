@@ -48,7 +48,7 @@ def test_char_brings_back_every_text_of_its_alphabet(text: str) -> None:
     built = build_tokenizer("char", text, 0)
     assert built.decode(built.encode(text).tolist()) == text
     assert built.vocab_size == len(set(text)) + 1
-    assert built.unseen(text) == []
+    assert built.unknown_characters(text) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -92,15 +92,15 @@ def test_char_ids_follow_code_points_and_leave_zero_for_the_unknown() -> None:
     built = build_tokenizer("char", "banana\n", 0)
     assert built.encode("\nabnz\U0010ffff").tolist() == [1, 2, 3, 4, 0, 0]
     assert built.pieces == ("\ufffd".encode(), b"\n", b"a", b"b", b"n")
-    assert built.unseen("bazza!") == ["!", "z"]
+    assert built.unknown_characters("bazza!") == ["!", "z"]
     assert built.never_sampled == (0,)
     assert built.decode([3, 0]) == "b\ufffd"
 
 
 def test_unknown_characters_cost_the_choice_among_all_the_others() -> None:
-    assert build_tokenizer("char", "abc", 0).unlisted == 1_112_064 - 3
-    assert tokenizer("byte").unlisted == 1
-    assert tokenizer("bpe").unlisted == 1
+    assert build_tokenizer("char", "abc", 0).unknown_count == 1_112_064 - 3
+    assert tokenizer("byte").unknown_count == 1
+    assert tokenizer("bpe").unknown_count == 1
 
 
 def test_byte_ids_are_the_bytes() -> None:

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from chargen.config import ReadConfig, TrainConfig
-from chargen.data.corpus import read_text, tokenize
+from chargen.data.dataset import read_text, tokenize
 from chargen.machine.torch import can_run
 from chargen.model.saved import load_weights
 from chargen.model.spec import ModelConfig, parse_stack
@@ -32,7 +32,7 @@ from chargen.storage.checkpoint import load_resume
 from chargen.storage.runs import new_run_folder
 from chargen.training.configuration import Choice
 from chargen.training.plan import Plan
-from chargen.training.run_state import Job, new_job, resumed_job
+from chargen.training.run_state import RunState, new_run, resumed_run
 from chargen.training.trainer import Trainer
 from tests.processes import reap
 
@@ -43,7 +43,7 @@ PRECISION = "bfloat16" if can_run("bfloat16", CPU) else "float32"
 PLAN = Plan(PRECISION, ((1, 0.0),), 4, 16, ((0, STEPS, 0.0, 1),), 8, None, 0.1)
 
 
-def begin(name: str) -> Job:
+def begin(name: str) -> RunState:
     """Make a run of a mixed stack with everything on: dropout, weight drop, averages, subwords."""
     from chargen.training import run_state as jobs
 
@@ -56,7 +56,7 @@ def begin(name: str) -> Job:
     model = ModelConfig(corpus.tokenizer.vocab_size, stack, 6)
     given = Choice(model, config, PLAN, {})
     setattr(jobs, "choose", lambda *_, **__: given)  # noqa: B010 (nothing is measured)
-    job = new_job(
+    job = new_run(
         run=new_run_folder(name, ("text.txt",), force=False),
         reading=text.config,
         text=text,
@@ -71,7 +71,7 @@ def begin(name: str) -> Job:
     return job
 
 
-def train(job: Job, before_step: Callable[[int], None] = lambda step: None) -> None:
+def train(job: RunState, before_step: Callable[[int], None] = lambda step: None) -> None:
     """Train to the end, saving after every third step."""
     from chargen.training import trainer as trainers
 
@@ -167,7 +167,7 @@ def verdict(name: str, whole: dict[str, Any]) -> str:
         and not (run / "resume.previous.safetensors").exists()
     ):
         return "ok (nothing was saved yet)"
-    train(resumed_job(run, TrainConfig(), CPU))
+    train(resumed_run(run, TrainConfig(), CPU))
     tensors = load_resume(run)[0]
     wrong = [key for key in whole if not np.array_equal(whole[key], tensors[key])]
     return f"differs in {wrong[:3]}" if wrong else "ok"

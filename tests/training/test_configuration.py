@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from chargen.config import TrainConfig
-from chargen.data.corpus import tokenize
+from chargen.data.dataset import tokenize
 from chargen.model.spec import PRESETS, LayerConfig, ModelConfig, count_parameters, format_stack
 from chargen.training import configuration as choosing
 from chargen.training.configuration import (
@@ -19,7 +19,7 @@ from chargen.training.configuration import (
     embedding_for,
     weight_drop_for,
 )
-from chargen.training.plan import Costs, Reading
+from chargen.training.plan import Reading, Timing
 from tests.conftest import text_of
 
 STACKS = tuple((LayerConfig("lstm", hidden),) * layers for layers, hidden in PRESETS.values())
@@ -39,11 +39,11 @@ def choose_on(
     """Choose on a machine that does this many weights times tokens a second."""
     tried = []
 
-    def measure(model: ModelConfig, config: TrainConfig, *rest: Any) -> Costs:
+    def measure(model: ModelConfig, config: TrainConfig, *rest: Any) -> Timing:
         tried.append(format_stack(model.layers))
-        tokens = config.lanes * config.window
+        tokens = config.batch_size * config.bptt
         seconds = count_parameters(model) * tokens / rate
-        return Costs("bfloat16", {2: seconds, 1: 2 * seconds}, READING, 1.5)
+        return Timing("bfloat16", {2: seconds, 1: 2 * seconds}, READING, 1.5)
 
     monkeypatch.setattr(choosing, "measure", measure)
     monkeypatch.setattr(choosing, "can_run", lambda *_: True)
@@ -134,7 +134,7 @@ def test_what_is_given_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_open_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
     choice, _ = choose_on(monkeypatch, 1e11, length=100_000)
-    passes = choice.plan.steps * choice.plan.lanes * choice.plan.window / 90_000
+    passes = choice.plan.steps * choice.plan.batch_size * choice.plan.bptt / 90_000
     assert choice.config.dropout == dropout_for(passes)
     assert choice.config.weight_drop == weight_drop_for(passes)
     assert choice.config.learning_rate == 8e-3

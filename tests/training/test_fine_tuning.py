@@ -45,8 +45,8 @@ def test_old_characters_keep_their_logits_to_the_bit() -> None:
     rows = [new.pieces.index(piece) for piece in old.pieces]
     after = np.ascontiguousarray(grown_logits[:, rows])
     assert np.array_equal(before, after)
-    chances = [np.exp(logits) for logits in (before, after)]
-    assert np.array_equal(*(part / part.sum(axis=1, keepdims=True) for part in chances))
+    probs = [np.exp(logits) for logits in (before, after)]
+    assert np.array_equal(*(part / part.sum(axis=1, keepdims=True) for part in probs))
 
 
 def test_new_characters_start_as_the_mean() -> None:
@@ -72,7 +72,7 @@ def test_a_text_that_brings_nothing_new_changes_nothing() -> None:
 
 def test_training_goes_on_from_a_model(chargen: Run, with_model: Path, prose: str) -> None:
     text = write("text.txt", "Ünheimlich! " + prose[:6000])
-    options = ("--threads", "1", "--steps", "12", "--precision", "float32", "--lanes", "8")
+    options = ("--threads", "1", "--steps", "12", "--precision", "float32", "--batch-size", "8")
     done = chargen("train", text, "--init-from", "small", "--name", "on", *options)
     assert done.returncode == 0, done.stderr
     path = with_model.parent.parent / "on/model.safetensors"

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from chargen.config import TrainConfig
-from chargen.data.corpus import tokenize
+from chargen.data.dataset import tokenize
 from chargen.model.spec import ModelConfig, parse_stack
 from chargen.training.plan import (
-    Costs,
     Plan,
     Reading,
+    Timing,
     _evaluations,
     budget_steps,
     make_plan,
@@ -76,13 +76,13 @@ def test_the_tightest_budget_counts(
 @pytest.mark.parametrize(
     ("steps", "costs", "tokens"),
     [
-        (2000, Costs("float32", {2: 0.05}, Reading(5e-6, 3e-5)), 111_540),
-        (300, Costs("float32", {2: 0.05}, Reading(5e-6, 3e-5)), 111_540),
-        (600_000, Costs("float32", {2: 0.05}, Reading(5e-6, 3e-5)), 111_540),
-        (100_000, Costs("float32", {2: 0.05}, Reading(5e-6, 3e-5)), 50_000_000),
+        (2000, Timing("float32", {2: 0.05}, Reading(5e-6, 3e-5)), 111_540),
+        (300, Timing("float32", {2: 0.05}, Reading(5e-6, 3e-5)), 111_540),
+        (600_000, Timing("float32", {2: 0.05}, Reading(5e-6, 3e-5)), 111_540),
+        (100_000, Timing("float32", {2: 0.05}, Reading(5e-6, 3e-5)), 50_000_000),
     ],
 )
-def test_evaluations_take_a_twentieth_of_the_time(steps: int, costs: Costs, tokens: int) -> None:
+def test_evaluations_take_a_twentieth_of_the_time(steps: int, costs: Timing, tokens: int) -> None:
     every, limit = _evaluations(steps, costs, tokens)
     count = steps // every
     scored = min(tokens, limit or tokens)
@@ -92,7 +92,7 @@ def test_evaluations_take_a_twentieth_of_the_time(steps: int, costs: Costs, toke
 
 
 def test_a_text_without_validation_is_still_looked_at() -> None:
-    every, limit = _evaluations(100, Costs("float32", {2: 0.01}, Reading()), 0)
+    every, limit = _evaluations(100, Timing("float32", {2: 0.01}, Reading()), 0)
     assert (every, limit) == (10, None)
 
 
@@ -104,6 +104,6 @@ def test_a_plan_is_measured_on_this_machine(prose: str, val_frac: float) -> None
     costs = measure(model, config, corpus, torch.device("cpu"), (1,))
     plan = make_plan(costs, config, corpus, 3.0)
     assert plan.precision in ("float32", "bfloat16")
-    assert (plan.lanes, plan.window, plan.threads_at(0)) == (len(corpus.train) // 128, 64, 1)
+    assert (plan.batch_size, plan.bptt, plan.threads_at(0)) == (len(corpus.train) // 128, 64, 1)
     assert 10 < plan.steps < 100_000
     assert 0.3 <= plan.ending < 1.5

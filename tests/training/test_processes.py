@@ -15,12 +15,23 @@ import torch
 
 from chargen.errors import ConfigError
 from chargen.storage.checkpoint import load_resume, read_metrics
-from chargen.training.processes import ALONE, Team
+from chargen.training.processes import ALONE, ProcessGroup
 from tests.conftest import Run, write
 from tests.processes import run
 
 OPTIONS = (
-    *("--seed", "3", "--precision", "float32", "--threads", "1", "--lanes", "8", "--window", "16"),
+    *(
+        "--seed",
+        "3",
+        "--precision",
+        "float32",
+        "--threads",
+        "1",
+        "--batch-size",
+        "8",
+        "--bptt",
+        "16",
+    ),
     *("--stack", "lstm:24,gru-before:16", "--dropout", "0.3", "--weight-drop", "0.2"),
 )
 RUN = Path("checkpoints")
@@ -68,11 +79,11 @@ def test_alone_nothing_is_sent() -> None:
 
 
 def test_lanes_are_shared_out_evenly() -> None:
-    assert [Team(rank, 4).share(12) for rank in range(4)] == [
+    assert [ProcessGroup(rank, 4).share(12) for rank in range(4)] == [
         slice(0, 3),
         slice(3, 6),
         slice(6, 9),
         slice(9, 12),
     ]
     with pytest.raises(ConfigError, match="lanes is 10; allowed: multiples of 4 processes"):
-        Team(0, 4).share(10)
+        ProcessGroup(0, 4).share(10)

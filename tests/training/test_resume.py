@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from chargen.config import ReadConfig, TrainConfig
-from chargen.data.corpus import tokenize
+from chargen.data.dataset import tokenize
 from chargen.errors import CheckpointError
 from chargen.machine.torch import can_run
 from chargen.model.saved import load_weights, read_model
@@ -22,9 +22,9 @@ from chargen.storage.checkpoint import load_resume, read_metrics, save_resume
 from chargen.storage.runs import new_run_folder
 from chargen.training.events import Ended, Stopped, Warned
 from chargen.training.plan import Plan
-from chargen.training.run_state import new_job, resumed_job
+from chargen.training.run_state import new_run, resumed_run
 from tests.conftest import text_of
-from tests.training.sitting import CPU, PLAN, begin, give_plan, resume, sit
+from tests.training.session import CPU, PLAN, begin, give_plan, resume, sit
 
 # Where bfloat16 does not run, these runs are trained in float32.
 LOW = dataclasses.replace(PLAN, precision="bfloat16" if can_run("bfloat16", CPU) else "float32")
@@ -132,16 +132,16 @@ def test_a_finished_run_is_extended_by_a_budget_only(
         "run 'run' is finished after 24 steps; "
         "extend it: chargen train --resume --name run --time 5m"
     )
-    longer = resumed_job(job.run, TrainConfig(steps=6), CPU)
+    longer = resumed_run(job.run, TrainConfig(steps=6), CPU)
     assert longer.plan.steps == 30
     assert longer.plan.progress(24) == 0
     ended = sit(longer)[-1]
     assert isinstance(ended, Ended)
     assert ended.metrics["steps"] == 30
-    timed = resumed_job(job.run, TrainConfig(time=100.0), CPU)
+    timed = resumed_run(job.run, TrainConfig(time=100.0), CPU)
     assert timed.config.time == pytest.approx(100 + timed.record.seconds)
     assert timed.plan.steps > 30
-    passes = resumed_job(job.run, TrainConfig(epochs=2), CPU)
+    passes = resumed_run(job.run, TrainConfig(epochs=2), CPU)
     assert passes.plan.steps == 30 + round(2 * 2700 / 64 + 0.5)
 
 
@@ -217,7 +217,7 @@ def test_a_text_from_standard_input_is_kept_for_resuming(
 ) -> None:
     give_plan(monkeypatch, PLAN)
     text = text_of(prose[:3000])
-    job = new_job(
+    job = new_run(
         run=new_run_folder("run", ("-",), force=False),
         reading=ReadConfig(("-",)),
         text=text,

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chargen.data.corpus import tokenize
+from chargen.data.dataset import tokenize
 from chargen.errors import TrainingError
-from chargen.evaluation.nll import FINAL, engine_of, score_lanes
-from chargen.evaluation.protocols import carried, score
+from chargen.evaluation.protocols import score, stateful
+from chargen.evaluation.validation import FINAL, engine_of, score_streams
 from chargen.machine import anonymous_memory
 from chargen.model.language_model import LanguageModel
 from chargen.model.saved import load_weights, read_model
@@ -24,7 +24,7 @@ from chargen.training.facts import facts, shortened
 from chargen.training.plan import Plan
 from chargen.training.trainer import Trainer
 from tests.conftest import text_of
-from tests.training.sitting import PLAN, begin, resume, sit
+from tests.training.session import PLAN, begin, resume, sit
 
 
 def test_a_run_tells_what_happens_and_writes_it_down(
@@ -49,7 +49,7 @@ def test_a_run_tells_what_happens_and_writes_it_down(
     assert set(last) == {
         *("event", "steps", "best_val_loss", "final_val_loss", "seconds"),
         *("characters_per_second", "peak_memory_bytes"),
-        *("final_window_loss", "final_val_bits_per_char", "final_train_loss", "fit"),
+        *("final_stateless_loss", "final_val_bits_per_char", "final_train_loss", "fit"),
         "int8_bits_per_char",
         "int8_margin",
         "final_test_loss",
@@ -59,9 +59,9 @@ def test_a_run_tells_what_happens_and_writes_it_down(
     assert last["final_val_loss"] == pytest.approx(last["best_val_loss"], abs=0.1)
     assert last["peak_memory_bytes"] > 1e7
     header = read_model(ended.model)
-    for name in ("final_val_loss", "final_window_loss", "final_val_bits_per_char"):
+    for name in ("final_val_loss", "final_stateless_loss", "final_val_bits_per_char"):
         assert header.training[name] == last[name]
-    assert last["final_window_loss"] > last["final_val_loss"]
+    assert last["final_stateless_loss"] > last["final_val_loss"]
     assert header.training["corpus"]["sources"] == ["text.txt"]
     assert header.training["history"][-1][0] == header.training["step"] == 24
     assert sorted(path.name for path in job.run.iterdir()) == [
@@ -96,7 +96,7 @@ def test_without_validation_the_latest_average_is_the_model(
     assert isinstance(ended, Ended)
     assert ended.metrics["best_val_loss"] is None
     assert ended.metrics["final_val_loss"] is None
-    assert ended.metrics["final_window_loss"] is None
+    assert ended.metrics["final_stateless_loss"] is None
     assert ended.metrics["final_val_bits_per_char"] is None
     weights, kept = load_weights(ended.model), load_resume(job.run)[0]
     for name, array in weights.items():
@@ -111,10 +111,10 @@ def test_the_best_model_is_kept_when_later_ones_are_worse(
 
     def worse_each_time(*args: Any) -> Any:
         calls.append(1)
-        score = score_lanes(*args)
+        score = score_streams(*args)
         return dataclasses.replace(score, nats=score.tokens * len(calls))
 
-    monkeypatch.setattr("chargen.training.trainer.score_lanes", worse_each_time)
+    monkeypatch.setattr("chargen.training.trainer.score_streams", worse_each_time)
     events = sit(job)
     assert [event.best for event in events if isinstance(event, Evaluated)] == [True, False, False]
     assert read_model(job.run / "model.safetensors").training["best_val_loss"] == 1
@@ -126,12 +126,12 @@ def test_a_run_that_can_only_get_worse_ends_and_says_why(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def rising(*args: Any) -> Any:
-        score = score_lanes(*args)
+        score = score_streams(*args)
         calls.append(1)
         return dataclasses.replace(score, nats=score.tokens * 1.1 ** len(calls))
 
     calls: list[int] = []
-    monkeypatch.setattr("chargen.training.trainer.score_lanes", rising)
+    monkeypatch.setattr("chargen.training.trainer.score_streams", rising)
     plan = dataclasses.replace(PLAN, schedule=((0, 100, 0.0, 1),), evaluate_every=4)
     events = sit(begin("run", prose, monkeypatch, plan=plan, steps=100, patience=4))
     words = [event.words for event in events if isinstance(event, Warned)]
@@ -153,7 +153,7 @@ def test_a_test_part_is_scored_at_the_end(prose: str, monkeypatch: pytest.Monkey
     model = LanguageModel(job.model)
     model.load(load_weights(ended.model))
     tested = job.corpus.for_testing()
-    expected = score(carried(engine_of(model), tested), tested)
+    expected = score(stateful(engine_of(model), tested), tested)
     assert ended.metrics["final_test_loss"] == pytest.approx(expected.nats_per_token, abs=1e-6)
     seen = ended.metrics["final_train_loss"]
     assert seen == pytest.approx(ended.metrics["final_val_loss"], abs=0.5)

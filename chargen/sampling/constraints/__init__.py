@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from chargen.sampling.constraints.automata import (
     alphabet_of,
 )
 from chargen.sampling.constraints.automata import State as Inner
-from chargen.sampling.constraints.copies import CopyIndex, NoCopy
+from chargen.sampling.constraints.copies import CopyIndex, NoCopy, load_index
 from chargen.sampling.constraints.patterns import Pattern
 from chargen.sampling.constraints.wordlist import WordList
 from chargen.tokenizers import Tokenizer
@@ -342,3 +343,35 @@ def both(*constraints: Constraint) -> Constraint:
     if len(constraints) == 1:
         return constraints[0]
     return _Joint(constraints)
+
+
+def make_constraint(
+    tokenizer: Tokenizer,
+    *,
+    regex: str | None = None,
+    words: Iterable[str] | None = None,
+    no_copy: int | None = None,
+    run: Path | None = None,
+) -> Constraint:
+    """Return the constraint that all of the given rules hold; at least one is given.
+
+    Args:
+        tokenizer: of the model.
+        regex: pattern of the whole text.
+        words: lines of a list; the text has no other words.
+        no_copy: never so many characters in a row from the training text.
+        run: folder of the run, whose index of the training text ``no_copy`` needs.
+
+    Raises:
+        ConfigError: a rule cannot be read, or nothing that the model can write keeps all.
+        CheckpointError: the index is damaged.
+    """
+    rules = []
+    if regex is not None:
+        rules.append(regex_constraint(regex, tokenizer))
+    if words is not None:
+        rules.append(words_constraint(words, tokenizer))
+    if no_copy is not None:
+        index = load_index(run or Path())
+        rules.append(no_copy_constraint(index, no_copy, tokenizer))
+    return both(*rules)

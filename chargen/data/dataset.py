@@ -1,7 +1,7 @@
-"""From texts to ids: splitting, tokenising once, and the lanes that training reads.
+"""Texts and their ids: reading in pieces, splitting, tokenising once.
 
-A text is read in pieces and its ids are memory-mapped from the cache, so that memory does not
-grow with the text. Legend of shapes: B lanes (batch), T steps, N tokens of the training text.
+Ids are memory-mapped from the cache, so that memory does not grow with the text. Legend of
+shapes: N tokens of a part, C tokens before it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from chargen.tokenizers.base import to_utf8
 from chargen.tokenizers.byte import ByteTokenizer
 
 SMALLEST = 20  # characters, or bytes, below which there is nothing to learn
-WARM = 256  # characters of context before a validation lane
+WARM = 256  # characters of context before a part that is scored
 LONGEST_LINE = 1 << 20  # characters
 LAYOUT = 2  # of what the cache keeps of a text; raise it whenever that changes
 PARTS = ("train", "validation", "test")
@@ -64,66 +64,71 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """A tokenised corpus.
+class Segment:
+    """A piece of text to be scored.
 
     Attributes:
-        train: ids of the training part (N).
-        validation: ids of the part kept for validation; may be empty.
-        validation_characters: characters of that part, for bits per character.
+        tokenizer: of its ids.
+        ids: its tokens (N,).
+        context: the last tokens before it (C,), on which a state is warmed.
+        characters: how many it has, for bits per character.
+        bytes: its size in UTF-8; 0 where it is not known.
+    """
+
+    tokenizer: Tokenizer
+    ids: Ids
+    context: Ids
+    characters: int
+    bytes: int = 0
+
+    def __len__(self) -> int:
+        """Return the number of tokens."""
+        return len(self.ids)
+
+    @property
+    def characters_per_token(self) -> float:
+        """Mean number of characters that a token stands for."""
+        return self.characters / len(self.ids) if len(self.ids) else 1.0
+
+    @property
+    def with_context(self) -> NDArray[np.int64]:
+        """The ids from the context on, (C + N,) in int64."""
+        ids: NDArray[np.int64] = np.concatenate([self.context, self.ids]).astype(np.int64)
+        return ids
+
+    def first(self, count: int) -> Segment:
+        """Return the segment cut to this many tokens at most."""
+        ids = self.ids[:count]
+        share = len(ids) / max(1, len(self.ids))
+        characters, size = round(self.characters * share), round(self.bytes * share)
+        return replace(self, ids=ids, characters=characters, bytes=size)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A tokenised corpus: a training part, and two parts that are scored.
+
+    Attributes:
+        tokenizer: of all ids.
+        train: ids of the training part (N,).
+        validation: what is held out for validation; may be empty.
+        test: what comes after that, by which nothing is chosen; mostly empty.
         unknown_rate: probability with which training hides a character (0 if none is unknown).
-        test: ids of the part after that, which nothing is chosen by; mostly empty.
-        test_characters: characters of that part.
         notes: what a user should know about how it is kept, a sentence each.
-        validation_bytes: the validation part's size in UTF-8; 0 where it is not known.
     """
 
     tokenizer: Tokenizer
     train: Ids
-    validation: Ids
-    validation_characters: int
-    unknown_rate: float
-    test: Ids = field(default_factory=lambda: np.zeros(0, np.uint8))
-    test_characters: int = 0
+    validation: Segment
+    test: Segment
+    unknown_rate: float = 0.0
     notes: tuple[str, ...] = ()
-    validation_bytes: int = 0
 
-    @property
-    def characters_per_token(self) -> float:
-        """Characters that a token stands for, on average over the validation part."""
-        return self.validation_characters / len(self.validation) if len(self.validation) else 1.0
-
-    def limited(self, count: int) -> Corpus:
-        """Return the corpus with so many tokens at most of validation and test part each."""
-        validation, test = self.validation[:count], self.test[:count]
-        shares = [
-            len(part) / max(1, len(whole))
-            for part, whole in ((validation, self.validation), (test, self.test))
-        ]
-        return replace(
-            self,
-            validation=validation,
-            validation_characters=round(self.validation_characters * shares[0]),
-            validation_bytes=round(self.validation_bytes * shares[0]),
-            test=test,
-            test_characters=round(self.test_characters * shares[1]),
-        )
-
-    def for_testing(self) -> Corpus:
-        """Return the corpus with the test part in place of the validation part."""
-        before = np.concatenate([self.train[-WARM:], self.validation])
-        return replace(
-            self,
-            train=before,
-            validation=self.test,
-            validation_characters=self.test_characters,
-            validation_bytes=0,
-        )
-
-    @property
-    def context(self) -> Ids:
-        """The last ids before the validation part."""
-        return self.train[-WARM:]
+    def end_of_train(self, count: int) -> Segment:
+        """Return the last tokens of the training part, to be scored; characters are estimated."""
+        ids, before = self.train[-count:], self.train[:-count]
+        characters = round(len(ids) * self.validation.characters_per_token)
+        return Segment(self.tokenizer, ids, before[-WARM:], characters)
 
 
 # -- reading ------------------------------------------------------------------------------
@@ -196,16 +201,16 @@ def _cut(pieces: Iterator[Piece], borders: list[int]) -> list[Iterator[Piece]]:
 # -- tokenising ---------------------------------------------------------------------------
 
 
-def tokenize(text: Text, val_frac: float, test_frac: float = 0.0) -> Corpus:
+def tokenize(text: Text, val_frac: float, test_frac: float = 0.0) -> Dataset:
     """Split a text, learn the tokenizer from the training part, and encode all parts."""
     train, *_ = text.parts(val_frac, test_frac)
     tokenizer = build_tokenizer(text.config.tokenizer, train, text.config.vocab_size)
-    return encode_corpus(text, tokenizer, val_frac, test_frac)
+    return encode_dataset(text, tokenizer, val_frac, test_frac)
 
 
-def encode_corpus(
+def encode_dataset(
     text: Text, tokenizer: Tokenizer, val_frac: float, test_frac: float = 0.0
-) -> Corpus:
+) -> Dataset:
     """Split a text and encode all parts with a tokenizer that exists already; once, then cached."""
     parts = text.sha256, tokenizer.to_json(), val_frac, test_frac, LAYOUT
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -217,16 +222,18 @@ def encode_corpus(
 
     ids, facts = cached_ids(key, dtype, encode)
     ends = np.cumsum([facts.get(f"{name}_tokens", 0) for name in PARTS])
-    train, validation, test = np.split(ids[: ends[-1]], ends[:-1])
-    return Corpus(
-        tokenizer=tokenizer,
-        train=train,
-        validation=validation,
-        validation_characters=facts.get("validation_characters", 0),
+    train, *held_out = np.split(ids[: ends[-1]], ends[:-1])
+    before, segments = train, list[Segment]()
+    for name, own in zip(PARTS[1:], held_out, strict=True):
+        sizes = (facts.get(f"{name}_{unit}", 0) for unit in ("characters", "bytes"))
+        segments.append(Segment(tokenizer, own, before[-WARM:], *sizes))
+        before = np.concatenate([before[-WARM:], own[-WARM:]])
+    return Dataset(
+        tokenizer,
+        train,
+        validation=segments[0],
+        test=segments[1],
         unknown_rate=0.0 if tokenizer.unknown_id is None else facts.get("unknown_rate", 0.0),
-        test=test,
-        test_characters=facts.get("test_characters", 0),
-        validation_bytes=facts.get("validation_bytes", 0),
         notes=(f"{facts['not_kept']} (the ids stay in memory)",) if "not_kept" in facts else (),
     )
 
@@ -235,17 +242,17 @@ def _encoded(
     name: str, part: Iterator[Piece], tokenizer: Tokenizer, dtype: np.dtype[Any]
 ) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Yield the ids of a part piece by piece, and with each what is known so far."""
-    tokens, characters, octets = 0, 0, 0
+    tokens, characters, size = 0, 0, 0
     counts = np.zeros(tokenizer.vocab_size, np.int64)  # of ids
     whole = part if tokenizer.kind in ("char", "byte") else _lines(part)
     for piece in whole:
         ids = _encode(tokenizer, piece).astype(dtype)
         tokens, characters = tokens + len(ids), characters + count_characters(piece)
-        octets += len(piece if isinstance(piece, bytes) else to_utf8(piece))
+        size += len(piece if isinstance(piece, bytes) else to_utf8(piece))
         facts: dict[str, Any] = {
             f"{name}_tokens": tokens,
             f"{name}_characters": characters,
-            f"{name}_bytes": octets,
+            f"{name}_bytes": size,
         }
         if name == "train" and tokenizer.unknown_id is not None:
             counts += np.bincount(ids, minlength=len(counts))
@@ -288,47 +295,3 @@ def _unknown_rate(counts: NDArray[np.int64]) -> float:
     """
     once = float(np.count_nonzero(counts == 1)) / max(1, int(counts.sum()))
     return min(max(once, 1 / 5000), 1 / 100)
-
-
-# -- lanes --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Lanes:
-    """The training text as B lanes read side by side, in windows of T steps.
-
-    The text is a ring. Lane b begins at N*b/B; each step reads the next T tokens of every
-    lane, so that the recurrent state carried from one window to the next always belongs to
-    the text just before. After one pass a lane has reached the beginning of the next one
-    and simply reads on: nothing is left out at the end, and the step number is the whole
-    position.
-    """
-
-    ids: Ids
-    lanes: int
-    window: int
-    unknown_id: int | None = None
-    unknown_rate: float = 0.0
-    seed: int = 0
-
-    @property
-    def steps_per_epoch(self) -> float:
-        """Steps in which every token is read once."""
-        return len(self.ids) / (self.lanes * self.window)
-
-    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return inputs (B, T) and targets (B, T), the inputs one token on."""
-        count = len(self.ids)
-        starts = np.arange(self.lanes) * count // self.lanes + step * self.window  # (B,)
-        places = (starts[:, None] + np.arange(self.window + 1)) % count  # (B, T + 1)
-        tokens = self.ids[places].astype(np.int64)
-        if self.unknown_id is not None and self.unknown_rate:
-            chance = np.random.default_rng([self.seed, step]).random(tokens.shape)
-            tokens[chance < self.unknown_rate] = self.unknown_id
-        return tokens[:, :-1], tokens[:, 1:]
-
-
-def fit_lanes(count: int, lanes: int, window: int) -> tuple[int, int]:
-    """Shrink lanes, then the window, until a text of ``count`` tokens fills them."""
-    lanes = max(1, min(lanes, count // (2 * window)))
-    return lanes, max(1, min(window, count - 1))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chargen.config import ReadConfig
 from chargen.data import corpus as corpora_module
-from chargen.data.corpus import Lanes, Text, count_characters, fit_lanes, read_text, tokenize
+from chargen.data.batches import Batches, Text, count_characters, fit_batches, read_text, tokenize
 from chargen.data.sources import folded
 from chargen.errors import ConfigError, CorpusError
 from tests.conftest import content_of, text_of
@@ -248,11 +248,11 @@ def test_hidden_characters_are_as_many_as_good_and_turing_expect(text: str, rate
 # -- lanes --------------------------------------------------------------------------------
 
 
-@given(count=st.integers(2, 300), lanes=st.integers(1, 9), window=st.integers(1, 20))
+@given(count=st.integers(2, 300), batch_size=st.integers(1, 9), window=st.integers(1, 20))
 def test_lanes_read_on_where_they_stopped_and_miss_nothing(
     count: int, lanes: int, window: int
 ) -> None:
-    reader = Lanes(np.arange(count, dtype=np.uint32), lanes, window)
+    reader = Batches(np.arange(count, dtype=np.uint32), lanes, window)
     steps = int(np.ceil(reader.steps_per_epoch)) + 1
     batches = [reader.batch(step) for step in range(steps)]
     inputs = np.concatenate([inputs for inputs, _ in batches], axis=1)
@@ -266,7 +266,7 @@ def test_lanes_read_on_where_they_stopped_and_miss_nothing(
 
 def test_a_few_characters_are_hidden_by_seed_and_step() -> None:
     ids = np.full(1000, 5, np.uint32)
-    reader = Lanes(ids, 20, 50, unknown_id=0, unknown_rate=0.1, seed=7)
+    reader = Batches(ids, 20, 50, unknown_id=0, unknown_rate=0.1, seed=7)
     inputs, targets = reader.batch(3)
     assert 60 < np.count_nonzero(inputs == 0) < 140  # 1000 draws at 0.1: 4 sigma is 38
     assert np.array_equal(inputs[:, 1:], targets[:, :-1])
@@ -290,4 +290,4 @@ def test_a_few_characters_are_hidden_by_seed_and_step() -> None:
 def test_a_small_text_gets_fewer_lanes_then_shorter_windows(
     count: int, fitted: tuple[int, int]
 ) -> None:
-    assert fit_lanes(count, 32, 64) == fitted
+    assert fit_batches(count, 32, 64) == fitted

@@ -1,0 +1,144 @@
+"""Losses of a model in training: while it learns, and at the end of the run.
+
+While it learns, the text is read in 32 streams side by side, each warmed on the 256 tokens before
+it, which is quick. At the end it is read once more in both protocols of ``protocols``, by the
+engine that will read it ever after.
+
+Legend of shapes: B streams, T steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from chargen.data.dataset import WARM, Dataset, Segment
+from chargen.engine import Engine, make_engine
+from chargen.evaluation.protocols import (
+    SCORED,
+    STREAMS,
+    Score,
+    TokenLosses,
+    half_interval,
+    score,
+    stateful,
+    stateless,
+)
+from chargen.model.language_model import LanguageModel
+from chargen.model.loss import token_losses
+from chargen.tokenizers import Ids
+
+FINAL = (
+    *("final_val_loss", "final_val_bits_per_char", "final_stateless_loss"),
+    *("final_train_loss", "final_test_loss", "int8_bits_per_char", "int8_margin"),
+)
+QUANTISED = 2048  # tokens on which the cost of int8 weights is measured
+SEEN = 1 << 17  # tokens of the training part that are scored at most
+CHUNK = 1 << 22  # logits, or numbers in a layer, held at once
+
+
+def score_streams(model: LanguageModel, segment: Segment, limit: int | None = None) -> Score:
+    """Score a text in 32 warmed streams.
+
+    Args:
+        model: the model, on its device; the caller sets the precision.
+        segment: what to score.
+        limit: score about this many tokens only, spread evenly over the text.
+    """
+    ids = segment.with_context
+    first = len(ids) - len(segment)
+    stride = -(-len(segment) // STREAMS)
+    length = stride if limit is None else max(1, min(stride, limit // STREAMS))
+    warm = min(WARM, first - 1)
+    starts = np.arange(first, len(ids), stride)  # (B,) the first target of each stream
+    places = starts[:, None] + np.arange(-1 - warm, length)  # (B, warm + length + 1)
+    scored = places < len(ids)
+    scored[:, : warm + 1] = False
+    nll = _stream_losses(model, ids[np.minimum(places, len(ids) - 1)])  # (B, warm + length)
+    losses = np.zeros(len(segment))
+    tokens = places[:, 1:][scored[:, 1:]] - first
+    losses[tokens] = nll[scored[:, 1:]]
+    return score(TokenLosses(losses), segment, tokens)
+
+
+@torch.no_grad()
+def _stream_losses(model: LanguageModel, tokens: Ids) -> NDArray[np.float64]:
+    """Return -ln P of each of tokens (B, T+1) but the first, (B, T)."""
+    device, (batch, count) = model.head.weight.device, tokens.shape
+    state, parts = model.init_state(batch), []
+    widest = max(model.config.vocab_size, *(4 * cell.hidden_size for cell in model.cells))
+    chunk = max(1, CHUNK // (batch * widest))
+    for start in range(0, count - 1, chunk):
+        window = torch.from_numpy(tokens[:, start : start + chunk + 1]).to(device)
+        losses, _, state = token_losses(model, window, state)
+        parts.append(losses.double().cpu().numpy())
+    return np.concatenate(parts, axis=1)
+
+
+def score_seen(model: LanguageModel, dataset: Dataset) -> Score:
+    """Score the end of the training part, as much as there is for validation, in streams."""
+    count = min(len(dataset.validation), len(dataset.train) // 2, SEEN)
+    return score_streams(model, dataset.end_of_train(max(1, count)))
+
+
+def final_losses(
+    model: LanguageModel,
+    dataset: Dataset,
+    threads: int | None = None,
+    overdue: Callable[[], bool] = lambda: False,
+) -> dict[str, float | None]:
+    """Return what the end of a run tells, by the names in ``metrics.jsonl``.
+
+    All in nats per token but for ``final_val_bits_per_char``: the validation part stateful and
+    stateless, as much of the training part, and the test part; of each part ``SCORED`` tokens
+    at most. And what int8 weights cost, in bits per character.
+
+    Args:
+        model: the weights to judge.
+        dataset: the text and its parts.
+        threads: CPU threads; None finds the fastest number.
+        overdue: tells whether the time is over; what the end can do without is None then.
+    """
+    losses: dict[str, float | None] = dict.fromkeys(FINAL)
+    engine, validation = engine_of(model, threads), dataset.validation.first(SCORED)
+    test = dataset.test.first(SCORED)
+    if len(test):
+        losses["final_test_loss"] = score(stateful(engine, test), test).nats_per_token
+    if len(validation):
+        whole = score(stateful(engine, validation), validation)
+        losses["final_val_loss"] = whole.nats_per_token
+        losses["final_val_bits_per_char"] = whole.bits_per_char
+        if not overdue():
+            losses["final_train_loss"] = score_seen(model, dataset).nats_per_token
+        if not overdue():
+            losses["int8_bits_per_char"], losses["int8_margin"] = cost_of_int8(model, validation)
+        if not overdue():
+            windows = stateless(engine, validation)
+            losses["final_stateless_loss"] = score(windows, validation).nats_per_token
+    return losses
+
+
+def engine_of(model: LanguageModel, threads: int | None = None) -> Engine:
+    """Return an engine that runs a model as it is now."""
+    device = model.head.weight.device.type
+    return make_engine(model.weights(), model.config, device, threads)
+
+
+def cost_of_int8(model: LanguageModel, segment: Segment) -> tuple[float, float | None]:
+    """Return how many bits per character more the int8 engine needs than the float32 one.
+
+    Both read the beginning of a text a token at a time, as they do when they generate. The second
+    number is half of its 95 % interval, where there is enough text.
+    """
+    segment, weights = segment.first(QUANTISED), model.weights()
+    exact, coarse = (
+        stateful(make_engine(weights, model.config, "cpu", int8=int8), segment, most=1).nll
+        for int8 in (False, True)
+    )
+    nats, characters = coarse - exact, np.full(len(exact), segment.characters_per_token)
+    bits = float(nats.sum()) / float(characters.sum()) / math.log(2)
+    return bits, half_interval(nats, characters)

@@ -1,0 +1,238 @@
+"""Beginning a run: the text is read, what is open is chosen, the run's folder is locked."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from chargen.config import DEFAULT_TIME, ReadConfig, TrainConfig
+from chargen.data.dataset import Dataset, Text, encode_dataset, read_text, tokenize
+from chargen.errors import ConfigError
+from chargen.evaluation.baselines import COUNTED, score_ngram
+from chargen.machine import count_cores, keep_memory, thread_options
+from chargen.machine.torch import find_device
+from chargen.model.saved import SavedModel, open_model
+from chargen.model.spec import ModelConfig, ModelOptions, count_parameters
+from chargen.storage.files import writing
+from chargen.storage.runs import STDIN_COPY, clear_run, locked, new_run_folder
+from chargen.training.configuration import Choice, choose
+from chargen.training.fine_tuning import grown, transferred
+from chargen.training.plan import Plan
+from chargen.training.processes import ProcessGroup, find_process_group
+from chargen.training.run_state import RunState
+
+NGRAM_TOKEN = 2.5e-6  # seconds that the n-gram baseline takes for a token, roughly
+NGRAM_SHARE = 0.05  # of the time may go into it
+TOO_MANY = 100  # weights for a token of the text
+
+
+@contextlib.contextmanager
+def start_run(
+    reading: ReadConfig,
+    options: ModelOptions | None = None,
+    config: TrainConfig | None = None,
+    *,
+    name: str | None = None,
+    force: bool = False,
+    init_from: str | None = None,
+    copy_index: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+    began: float | None = None,
+) -> Iterator[RunState]:
+    """Make a new run, whose folder belongs to this process while the context is open.
+
+    Args:
+        reading: which text, and how it is read.
+        options: the architecture as far as it is given; the rest is chosen.
+        config: the recipe and the budget; without a budget, five minutes.
+        name: of the run; None makes one of the corpus and the date.
+        force: begin a run of this name anew.
+        init_from: a trained model to begin from.
+        copy_index: keep an index of the text, which ``no_copy`` needs.
+        device: where to compute.
+        threads: CPU threads; None finds the fastest number.
+        began: the clock (``time.monotonic``) from which the time budget counts; None is now.
+
+    Raises:
+        ConfigError: a setting is out of its range, or two contradict each other.
+        CorpusError: the text is missing, unreadable or too short.
+        CheckpointError: the name is in use, or the model to begin from is damaged.
+        DeviceError: there is no such device.
+    """
+    began = time.monotonic() if began is None else began
+    options, recipe = options or ModelOptions(), with_budget(config or TrainConfig())
+    base = _base(init_from, options)
+    reading = replace(reading, tokenizer=base.tokenizer.kind) if base else reading
+    text = read_text(reading)
+    dataset = _tokenized(text, base, recipe)
+    torch_device = find_device(device)
+    group = find_process_group(torch_device)
+    recipe = replace(recipe, seed=group.broadcast(recipe.seed))
+    with new_run(name, reading.sources, group, force=force) as folder:
+        if copy_index and group.is_main:
+            _save_copy_index(folder, text, recipe)
+        keep_memory()
+        reading = _keep_stdin(reading, text, folder)
+        baseline = group.on_main(lambda: _ngram_baseline(dataset, recipe.time))
+        choice = choose(
+            (base.config.layers,) if base else options.stacks(),
+            embedding=base.config.embedding if base else options.embedding,
+            config=recipe,
+            dataset=dataset,
+            device=torch_device,
+            threads=thread_choice(threads, group),
+            ends=None if recipe.time is None else began + recipe.time,
+            processes=group.size,
+        )
+        model, recipe, plan, reasons = _broadcast(choice, group)
+        source = {**_describe(reading, text, dataset), "ngram_baseline": baseline}
+        yield RunState(
+            *(folder, model, recipe, dataset, source, plan, torch_device),
+            reasons=reasons,
+            group=group,
+            weights=_base_weights(base, dataset, source),
+            notes=_notes(reading, text, dataset, model, choice),
+        )
+
+
+def with_budget(config: TrainConfig) -> TrainConfig:
+    """Return the recipe with the default time, if it has no budget."""
+    given = config.time, config.steps, config.epochs
+    return replace(config, time=DEFAULT_TIME) if given == (None,) * 3 else config
+
+
+@contextlib.contextmanager
+def new_run(
+    name: str | None, sources: tuple[str, ...], group: ProcessGroup, *, force: bool
+) -> Iterator[Path]:
+    """Make the folder of a new run and lock it."""
+    folder = Path(group.on_main(lambda: str(new_run_folder(name, sources, force=force))))
+    with locked(folder) if group.is_main else contextlib.nullcontext():
+        if force and group.is_main:
+            clear_run(folder)
+        yield folder
+
+
+def thread_choice(given: int | None, group: ProcessGroup) -> tuple[int, ...]:
+    """Return the numbers of CPU threads to choose from: as given, or what the cores allow."""
+    if given:
+        return (given,)
+    each = max(1, count_cores() // group.size)
+    return thread_options(each) if group.size == 1 else (each,)
+
+
+# -- the text -----------------------------------------------------------------------------
+
+
+def _tokenized(text: Text, base: SavedModel | None, config: TrainConfig) -> Dataset:
+    """Return the text in the tokens of its own tokenizer, or of the model to begin from."""
+    fractions = config.val_frac, config.test_frac
+    if base is None:
+        return tokenize(text, *fractions)
+    tokenizer = grown(base.tokenizer, text.parts(*fractions)[0])
+    return encode_dataset(text, tokenizer, *fractions)
+
+
+def _keep_stdin(reading: ReadConfig, text: Text, folder: Path) -> ReadConfig:
+    """Keep what came through standard input, so that the run can resume."""
+    if "-" not in reading.sources:
+        return reading
+    with writing(folder / STDIN_COPY) as file:
+        for piece in text.pieces():
+            file.write(piece if isinstance(piece, bytes) else piece.encode())
+    return replace(reading, sources=(str(folder / STDIN_COPY),), encoding="utf-8", field=None)
+
+
+def _save_copy_index(folder: Path, text: Text, config: TrainConfig) -> None:
+    from chargen.sampling.constraints.copies import build_index, save_index
+
+    train, *_ = text.parts(config.val_frac, config.test_frac)
+    save_index(folder, build_index(train, text.length))
+
+
+def _ngram_baseline(dataset: Dataset, budget: float | None) -> dict[str, float] | None:
+    """Return what n-grams reach, if there is time for them."""
+    expected = NGRAM_TOKEN * min(COUNTED, len(dataset.train))
+    if not len(dataset.validation) or (budget and expected > NGRAM_SHARE * budget):
+        return None
+    order, score = score_ngram(dataset)
+    return {"order": order, "nats_per_token": score.nats_per_token}
+
+
+def _describe(reading: ReadConfig, text: Text, dataset: Dataset) -> dict[str, Any]:
+    """Return by which place and checksum the corpus is found again, and its size."""
+    places = [s if s.startswith("builtin:") else str(Path(s).absolute()) for s in reading.sources]
+    return {
+        "sources": places,
+        "encoding": reading.encoding,
+        "newlines": reading.newlines,
+        "separator": reading.separator,
+        "field": reading.field,
+        "sha256": text.sha256,
+        "characters": text.length,
+        "train_tokens": len(dataset.train),
+        "validation_tokens": len(dataset.validation),
+    }
+
+
+# -- the model ----------------------------------------------------------------------------
+
+
+def _base(init_from: str | None, options: ModelOptions) -> SavedModel | None:
+    """Return the model to begin from, if one is given."""
+    if init_from is None:
+        return None
+    if any(value is not None for value in vars(options).values()):
+        names = ", --".join(vars(options))
+        raise ConfigError(f"--init-from brings its own model; leave --{names} out")
+    return open_model(init_from)
+
+
+def _base_weights(base: SavedModel | None, dataset: Dataset, source: dict[str, Any]) -> Any:
+    """Return the weights to begin with, and note in the source where they come from."""
+    if base is None:
+        return None
+    source["init_from"] = base.sha256
+    return transferred(base.weights(), base.tokenizer, dataset.tokenizer)
+
+
+def _broadcast(
+    choice: Choice, group: ProcessGroup
+) -> tuple[ModelConfig, TrainConfig, Plan, dict[str, str]]:
+    """Return what the main process has chosen."""
+    model, config, plan, reasons = group.broadcast(
+        (choice.model.to_json(), choice.config.to_json(), choice.plan.to_json(), choice.reasons)
+    )
+    return ModelConfig.from_json(model), TrainConfig(**config), Plan.from_json(plan), reasons
+
+
+# -- notes --------------------------------------------------------------------------------
+
+
+def _notes(
+    reading: ReadConfig, text: Text, dataset: Dataset, model: ModelConfig, choice: Choice
+) -> tuple[str, ...]:
+    """Return what a user should know before the run begins."""
+    notes = [*text.notes, *dataset.notes]
+    plan, config, weights = choice.plan, choice.config, count_parameters(model)
+    if (plan.batch_size, plan.bptt) != (config.batch_size, config.bptt):
+        notes.append(
+            f"the text is small: batch size {plan.batch_size}, bptt {plan.bptt} "
+            f"(instead of {config.batch_size} and {config.bptt})"
+        )
+    if weights > TOO_MANY * len(dataset.train):
+        notes.append(
+            f"the text is small for this model ({len(dataset.train):,} tokens for {weights:,} "
+            "parameters): it may learn the text by heart and little else"
+        )
+    if reading.tokenizer not in ("char", "byte") and model.vocab_size != reading.vocab_size:
+        notes.append(
+            f"the vocabulary has {model.vocab_size:,} pieces instead of {reading.vocab_size:,}: "
+            "as many as the text needs or fills"
+        )
+    return tuple(notes)
