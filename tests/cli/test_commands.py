@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chargen.cli.common import parse_duration
+from chargen.cli.options import parse_duration
 from chargen.model.spec import CELLS
 from tests.conftest import Run, needs_torch, write
 from tests.processes import finish, running

@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chargen.cli.settings import read_settings, to_toml
-from chargen.cli.train import candidates
 from chargen.errors import ConfigError
 from chargen.model.saved import read_model
-from chargen.model.spec import PRESETS, format_stack
+from chargen.model.spec import PRESETS, ModelOptions, format_stack
 from tests.conftest import Run, write
 
 QUICK = ("--threads", "1", "--steps", "2", "--name", "a", "--force", "-q", "--precision", "float32")
@@ -35,13 +34,13 @@ def test_the_command_line_counts_more_than_a_preset_and_that_more_than_a_file(
         chargen("train", text, "--config", "my.toml", "--batch-size", "4", *QUICK).returncode == 0
     )
     got = settings_of_run()
-    assert (got["lanes"], got["clip"], got["learning_rate"]) == (4, 0.5, 0.001)
+    assert (got["batch_size"], got["clip"], got["learning_rate"]) == (4, 0.5, 0.001)
     assert (got["stack"], got["time"]) == ("lstm:16", 3600.0)
     preset = ("--preset", "tiny", "--config", "my.toml", "--cell", "gru")
     done = chargen("train", text, *preset, *QUICK)
     assert done.returncode == 0, done.stderr
     assert settings_of_run()["stack"] == "gru:128"
-    assert settings_of_run()["lanes"] == 3
+    assert settings_of_run()["batch_size"] == 3
     write("named.toml", 'preset = "tiny"\nhidden = 8\n')
     assert chargen("train", text, "--config", "named.toml", *QUICK).returncode == 0
     assert settings_of_run()["stack"] == "lstm:8"
@@ -92,7 +91,7 @@ def test_a_missing_file_is_refused(chargen: Run) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from(["cell", "lanes", "learning_rate", "newlines", "seed"]),
+        st.sampled_from(["cell", "batch_size", "learning_rate", "newlines", "seed"]),
         st.none() | st.integers() | st.floats(allow_nan=False) | st.sampled_from(["gru", "a-b"]),
     )
 )
@@ -100,9 +99,6 @@ def test_settings_that_are_written_can_be_read(settings: dict[str, Any]) -> None
     path = write("round.toml", to_toml(settings))
     wanted = {name: str(value) for name, value in settings.items() if value is not None}
     assert read_settings(path, list(settings)) == wanted
-
-
-OPEN = dict.fromkeys(("stack", "cell", "hidden", "layers"))
 
 
 @pytest.mark.parametrize(
@@ -116,12 +112,12 @@ OPEN = dict.fromkeys(("stack", "cell", "hidden", "layers"))
     ],
 )
 def test_candidates_keep_what_was_asked_for(options: dict[str, Any], stacks: list[str]) -> None:
-    assert [format_stack(layers) for layers in candidates({**OPEN, **options})] == stacks
+    assert [format_stack(layers) for layers in ModelOptions(**options).stacks()] == stacks
 
 
 def test_a_stack_leaves_nothing_to_other_options() -> None:
     with pytest.raises(ConfigError, match="--stack says it all; leave --preset, --cell"):
-        candidates({**OPEN, "stack": "gru:3", "cell": "gru", "layers": 2})
+        ModelOptions(stack="gru:3", cell="gru", layers=2)
 
 
 def test_events_can_be_read_by_programs(chargen: Run, prose: str) -> None:

@@ -24,15 +24,15 @@ import numpy as np
 import torch
 
 from chargen.config import ReadConfig, TrainConfig
-from chargen.data.dataset import read_text, tokenize
+from chargen.data.dataset import Dataset
 from chargen.machine.torch import can_run
 from chargen.model.saved import load_weights
 from chargen.model.spec import ModelConfig, parse_stack
-from chargen.storage.checkpoint import load_resume
-from chargen.storage.runs import new_run_folder
+from chargen.storage.checkpoint import METRICS, load_resume
 from chargen.training.configuration import Choice
 from chargen.training.plan import Plan
-from chargen.training.run_state import RunState, new_run, resumed_run
+from chargen.training.resume import resumed_run
+from chargen.training.run_state import RunState
 from chargen.training.trainer import Trainer
 from tests.processes import reap
 
@@ -45,38 +45,27 @@ PLAN = Plan(PRECISION, ((1, 0.0),), 4, 16, ((0, STEPS, 0.0, 1),), 8, None, 0.1)
 
 def begin(name: str) -> RunState:
     """Make a run of a mixed stack with everything on: dropout, weight drop, averages, subwords."""
-    from chargen.training import run_state as jobs
+    from chargen.training import start
 
     config = TrainConfig(steps=STEPS, seed=5, dropout=0.2, weight_drop=0.1)
-    stack, text = (
-        parse_stack("lstm:8,gru-before:6"),
-        read_text(ReadConfig(("text.txt",), "bpe", 300)),
-    )
-    corpus = tokenize(text, 0.1)
-    model = ModelConfig(corpus.tokenizer.vocab_size, stack, 6)
-    given = Choice(model, config, PLAN, {})
-    setattr(jobs, "choose", lambda *_, **__: given)  # noqa: B010 (nothing is measured)
-    job = new_run(
-        run=new_run_folder(name, ("text.txt",), force=False),
-        reading=text.config,
-        text=text,
-        corpus=corpus,
-        stacks=(stack,),
-        embedding=6,
-        config=config,
-        device=CPU,
-        threads=(1,),
-        seconds_used=0.0,
-    )
-    return job
+    reading, layers = ReadConfig(("text.txt",), "bpe", 300), parse_stack("lstm:8,gru-before:6")
+
+    def given(*_: object, dataset: Dataset, **__: object) -> Choice:  # nothing is measured
+        model = ModelConfig(dataset.tokenizer.vocab_size, layers, 6)
+        return Choice(model, config, PLAN, {})
+
+    setattr(start, "choose", given)  # noqa: B010
+    with start.start_run(reading, config=config, name=name, device="cpu", threads=1) as run:
+        (run.folder / METRICS).touch()  # else the folder goes when the context ends
+        return run
 
 
-def train(job: RunState, before_step: Callable[[int], None] = lambda step: None) -> None:
+def train(run: RunState, before_step: Callable[[int], None] = lambda step: None) -> None:
     """Train to the end, saving after every third step."""
     from chargen.training import trainer as trainers
 
-    trainers.SAVE_EVERY = 0.0 if job.step % 3 == 0 else 60.0
-    trainer = Trainer(job, time.monotonic(), lambda: False)
+    trainers.SAVE_EVERY = 0.0 if run.step % 3 == 0 else 60.0
+    trainer = Trainer(run, time.monotonic(), lambda: False)
     learn = trainer.learner.learn
 
     def learning(*batch: Any) -> float:
@@ -150,9 +139,9 @@ def killed(kind: str, count: int, name: str) -> bool:
         if kind == "step":
             train(begin(name), lambda step: die() if step == count else None)
         else:
-            job = begin(name)
+            run = begin(name)
             arm(kind, count)
-            train(job)
+            train(run)
         os._exit(0)
     return os.WIFSIGNALED(reap(child, 30))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,12 +20,12 @@ from chargen.training.configuration import (
     embedding_for,
     weight_drop_for,
 )
-from chargen.training.plan import Reading, Timing
+from chargen.training.plan import ReadingTime, Timing
 from tests.conftest import text_of
 
 STACKS = tuple((LayerConfig("lstm", hidden),) * layers for layers, hidden in PRESETS.values())
 
-READING = Reading(1e-6, 1e-6, 1e-5)
+READING = ReadingTime(1e-6, 1e-6, 1e-5)
 
 
 def choose_on(
@@ -47,15 +48,15 @@ def choose_on(
 
     monkeypatch.setattr(choosing, "measure", measure)
     monkeypatch.setattr(choosing, "can_run", lambda *_: True)
-    corpus = tokenize(text_of("ab cd ef gh\n" * (length // 12)), 0.1)
+    dataset = tokenize(text_of("ab cd ef gh\n" * (length // 12)), 0.1)
     choice = choose(
         stacks,
         embedding=64,
         config=TrainConfig(time=time_left, **options),
-        corpus=corpus,
+        dataset=dataset,
         device=torch.device("cpu"),
         threads=(2, 1),
-        time_left=time_left,
+        ends=None if time_left is None else time.monotonic() + time_left,
     )
     return choice, tried
 
@@ -83,7 +84,7 @@ def test_every_choice_reads_enough_and_the_next_would_not(
         larger = ModelConfig(choice.model.vocab_size, STACKS[number + 1], 64)
         tokens = int(0.95 * 99 * rate / count_parameters(larger))  # evaluations take the rest
         assert tokens < needed(larger, tokens, length)
-        assert choice.reasons["model"].endswith(" tokens a weight, one size up gets too few")
+        assert choice.reasons["model"].endswith(" tokens per parameter, one size up gets too few")
 
 
 def needed(model: ModelConfig, tokens: int, length: int) -> float:
@@ -134,11 +135,11 @@ def test_what_is_given_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_open_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
     choice, _ = choose_on(monkeypatch, 1e11, length=100_000)
-    passes = choice.plan.steps * choice.plan.batch_size * choice.plan.bptt / 90_000
-    assert choice.config.dropout == dropout_for(passes)
-    assert choice.config.weight_drop == weight_drop_for(passes)
+    epochs = choice.plan.steps * choice.plan.batch_size * choice.plan.bptt / 90_000
+    assert choice.config.dropout == dropout_for(epochs)
+    assert choice.config.weight_drop == weight_drop_for(epochs)
     assert choice.config.learning_rate == 8e-3
-    assert choice.reasons["recipe"] == f"the text is read {passes:.1f} times"
+    assert choice.reasons["recipe"] == f"{epochs:.1f} epochs"
     assert choice.reasons["plan"] == "1.5 times as fast"
 
 
@@ -151,7 +152,7 @@ def test_steps_are_a_budget_as_time_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("share_for", [dropout_for, weight_drop_for])
 def test_more_is_dropped_the_more_passes_there_are(share_for: Callable[[float], float]) -> None:
-    shares = [share_for(passes) for passes in (0.1, 1, 3, 6, 12, 25, 50, 1e6)]
+    shares = [share_for(epochs) for epochs in (0.1, 1, 3, 6, 12, 25, 50, 1e6)]
     assert shares == sorted(shares)
     assert shares[0] == shares[1] < shares[3 if share_for is dropout_for else 4] < shares[5]
     assert 0 <= shares[0] < shares[-1] < 0.8

@@ -68,17 +68,23 @@ def test_each_fit_has_its_label(losses: Evaluations, train: float, val: float, k
 
 
 @pytest.mark.parametrize(
-    ("kind", "floor", "words"),
+    ("kind", "baseline", "words"),
     [
         ("fitted", None, "more time helps a little, more text more; go on: chargen train --res"),
         ("underfitted", 1.6, "it can learn more; go on: chargen train --resume --name a --time 2m"),
         ("overfitted", None, "more text helps most, then more --dropout than 0.3"),
-        ("fitted", 1.4, "counting alone reaches 1.4000, so train longer: chargen train --resume"),
+        ("fitted", 1.4, "the n-gram baseline has 1.4000, so train longer: chargen train --resume"),
     ],
 )
-def test_advice_names_the_next_command(kind: str, floor: float | None, words: str) -> None:
+def test_advice_names_the_next_command(kind: str, baseline: float | None, words: str) -> None:
     lines = advice(
-        kind, train_loss=1.2, val_loss=1.5, floor=floor, dropout=0.3, run="a", seconds=130
+        kind,
+        train_loss=1.2,
+        val_loss=1.5,
+        ngram_baseline=baseline,
+        dropout=0.3,
+        run="a",
+        seconds=130,
     )
     assert lines[0] == f"{kind}: 1.20 nats on text it learned, 1.50 on new text"
     assert lines[1].startswith(words)

@@ -8,7 +8,7 @@ from chargen.data.dataset import tokenize
 from chargen.model.spec import ModelConfig, parse_stack
 from chargen.training.plan import (
     Plan,
-    Reading,
+    ReadingTime,
     Timing,
     _evaluations,
     budget_steps,
@@ -74,25 +74,25 @@ def test_the_tightest_budget_counts(
 
 
 @pytest.mark.parametrize(
-    ("steps", "costs", "tokens"),
+    ("steps", "timing", "tokens"),
     [
-        (2000, Timing("float32", {2: 0.05}, Reading(5e-6, 3e-5)), 111_540),
-        (300, Timing("float32", {2: 0.05}, Reading(5e-6, 3e-5)), 111_540),
-        (600_000, Timing("float32", {2: 0.05}, Reading(5e-6, 3e-5)), 111_540),
-        (100_000, Timing("float32", {2: 0.05}, Reading(5e-6, 3e-5)), 50_000_000),
+        (2000, Timing("float32", {2: 0.05}, ReadingTime(5e-6, 3e-5)), 111_540),
+        (300, Timing("float32", {2: 0.05}, ReadingTime(5e-6, 3e-5)), 111_540),
+        (600_000, Timing("float32", {2: 0.05}, ReadingTime(5e-6, 3e-5)), 111_540),
+        (100_000, Timing("float32", {2: 0.05}, ReadingTime(5e-6, 3e-5)), 50_000_000),
     ],
 )
-def test_evaluations_take_a_twentieth_of_the_time(steps: int, costs: Timing, tokens: int) -> None:
-    every, limit = _evaluations(steps, costs, tokens)
+def test_evaluations_take_a_twentieth_of_the_time(steps: int, timing: Timing, tokens: int) -> None:
+    every, limit = _evaluations(steps, timing, tokens)
     count = steps // every
     scored = min(tokens, limit or tokens)
     assert count >= 5
-    assert count * scored * costs.reading.lanes <= 0.055 * steps * costs.step
-    assert every * costs.step <= 61 or count <= 11
+    assert count * scored * timing.reading.streams <= 0.055 * steps * timing.step
+    assert every * timing.step <= 61 or count <= 11
 
 
 def test_a_text_without_validation_is_still_looked_at() -> None:
-    every, limit = _evaluations(100, Timing("float32", {2: 0.01}, Reading()), 0)
+    every, limit = _evaluations(100, Timing("float32", {2: 0.01}, ReadingTime()), 0)
     assert (every, limit) == (10, None)
 
 
@@ -101,8 +101,8 @@ def test_a_plan_is_measured_on_this_machine(prose: str, val_frac: float) -> None
     corpus = tokenize(text_of(prose[:3000]), val_frac)
     model = ModelConfig(corpus.tokenizer.vocab_size, parse_stack("lstm:8"), 4)
     config = TrainConfig(time=3.0, val_frac=val_frac)
-    costs = measure(model, config, corpus, torch.device("cpu"), (1,))
-    plan = make_plan(costs, config, corpus, 3.0)
+    timing = measure(model, config, corpus, torch.device("cpu"), (1,))
+    plan = make_plan(timing, config, corpus, 3.0)
     assert plan.precision in ("float32", "bfloat16")
     assert (plan.batch_size, plan.bptt, plan.threads_at(0)) == (len(corpus.train) // 128, 64, 1)
     assert 10 < plan.steps < 100_000

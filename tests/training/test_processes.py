@@ -70,20 +70,20 @@ def test_two_processes_learn_what_one_does_and_go_on(chargen: Run, prose: str) -
 
 def test_alone_nothing_is_sent() -> None:
     value = [1, {"a": None}]
-    assert ALONE.agree(value) is value
-    assert ALONE.led(lambda: 3) == 3
-    assert ALONE.leads
+    assert ALONE.broadcast(value) is value
+    assert ALONE.on_main(lambda: 3) == 3
+    assert ALONE.is_main
     part = torch.ones(1, 2, 3)
-    assert ALONE.join(part) is part
-    assert ALONE.exchange(2.0, (True, False)) == (2.0, (True, False))
+    assert ALONE.all_gather(part) is part
+    assert ALONE.all_reduce(2.0, (True, False)) == (2.0, (True, False))
 
 
-def test_lanes_are_shared_out_evenly() -> None:
+def test_batches_are_shared_out_evenly() -> None:
     assert [ProcessGroup(rank, 4).share(12) for rank in range(4)] == [
         slice(0, 3),
         slice(3, 6),
         slice(6, 9),
         slice(9, 12),
     ]
-    with pytest.raises(ConfigError, match="lanes is 10; allowed: multiples of 4 processes"):
+    with pytest.raises(ConfigError, match="batch-size is 10; allowed: multiples of 4 processes"):
         ProcessGroup(0, 4).share(10)

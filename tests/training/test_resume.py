@@ -13,16 +13,15 @@ import numpy as np
 import pytest
 
 from chargen.config import ReadConfig, TrainConfig
-from chargen.data.dataset import tokenize
 from chargen.errors import CheckpointError
 from chargen.machine.torch import can_run
 from chargen.model.saved import load_weights, read_model
-from chargen.model.spec import parse_stack
+from chargen.model.spec import ModelOptions
 from chargen.storage.checkpoint import load_resume, read_metrics, save_resume
-from chargen.storage.runs import new_run_folder
+from chargen.training import start
 from chargen.training.events import Ended, Stopped, Warned
 from chargen.training.plan import Plan
-from chargen.training.run_state import new_run, resumed_run
+from chargen.training.resume import resumed_run
 from tests.conftest import text_of
 from tests.training.session import CPU, PLAN, begin, give_plan, resume, sit
 
@@ -30,7 +29,7 @@ from tests.training.session import CPU, PLAN, begin, give_plan, resume, sit
 LOW = dataclasses.replace(PLAN, precision="bfloat16" if can_run("bfloat16", CPU) else "float32")
 CASES: list[dict[str, Any]] = [
     {},
-    {"stack": "gru-before:10,lstm-peephole:7,lstm-norm:5,mingru:6", "average": 0.9},
+    {"stack": "gru-before:10,lstm-peephole:7,lstm-norm:5,mingru:6", "ema": 0.9},
     {"tokenizer": "bpe", "optimizer": "rmsprop"},
     {"tokenizer": "byte", "plan": LOW},
     {
@@ -53,21 +52,21 @@ def test_stopped_and_resumed_equals_never_stopped(
 ) -> None:
     whole = begin("whole", prose, monkeypatch, **options)
     sit(whole)
-    job = begin("parts", prose, monkeypatch, **options)
+    run = begin("parts", prose, monkeypatch, **options)
     for stop in stops:
-        assert isinstance(sit(job, stop)[-1], Stopped)
-        job = resume(job.run)
-    assert isinstance(sit(job)[-1], Ended)
-    for name, array in load_weights(whole.run / "model.safetensors").items():
-        assert np.array_equal(load_weights(job.run / "model.safetensors")[name], array), name
-    first, second = load_resume(whole.run)[0], load_resume(job.run)[0]
+        assert isinstance(sit(run, stop)[-1], Stopped)
+        run = resume(run.folder)
+    assert isinstance(sit(run)[-1], Ended)
+    for name, array in load_weights(whole.folder / "model.safetensors").items():
+        assert np.array_equal(load_weights(run.folder / "model.safetensors")[name], array), name
+    first, second = load_resume(whole.folder)[0], load_resume(run.folder)[0]
     assert first.keys() == second.keys()
     for name, array in first.items():
         assert np.array_equal(array, second[name]), name
     drop = ("seconds", "characters_per_second", "peak_memory_bytes")
     ours, theirs = (
         [{k: v for k, v in line.items() if k not in drop} for line in read_metrics(run)]
-        for run in (whole.run, job.run)
+        for run in (whole.folder, run.folder)
     )
     assert ours == theirs
 
@@ -80,18 +79,18 @@ def test_a_time_budget_with_its_recorded_plan_is_the_same_run(
     if clock != "steady":
         monkeypatch.setattr(time, "time", lambda: next(jumps))
     plan = dataclasses.replace(PLAN, schedule=((0, 60, 0.0, 1),), evaluate_every=10)
-    job = begin("parts", prose, monkeypatch, plan=plan, steps=None, time=3.0)
+    run = begin("parts", prose, monkeypatch, plan=plan, steps=None, time=3.0)
     for stop in (7, 4, 15):
-        assert isinstance(sit(job, stop)[-1], Stopped)
-        job = resume(job.run)
-    ended = sit(job)[-1]
+        assert isinstance(sit(run, stop)[-1], Stopped)
+        run = resume(run.folder)
+    ended = sit(run)[-1]
     assert isinstance(ended, Ended)
     assert 1 < ended.metrics["seconds"] < 20
     made = Plan.from_json(read_model(ended.model).training["plan"])
     assert len(made.schedule) > 1  # planned anew, by the speed of this machine
     whole = begin("whole", prose, monkeypatch, plan=made, steps=made.steps)
     sit(whole)
-    first, second = load_resume(whole.run).tensors, load_resume(job.run).tensors
+    first, second = load_resume(whole.folder).tensors, load_resume(run.folder).tensors
     for name, array in first.items():
         assert np.array_equal(array, second[name]), name
 
@@ -99,116 +98,116 @@ def test_a_time_budget_with_its_recorded_plan_is_the_same_run(
 def test_a_run_killed_before_its_end_was_written_ends_when_resumed(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = begin("run", prose, monkeypatch)
-    sit(job)
-    metrics = job.run / "metrics.jsonl"
-    last = read_metrics(job.run)[-1]
+    run = begin("run", prose, monkeypatch)
+    sit(run)
+    metrics = run.folder / "metrics.jsonl"
+    last = read_metrics(run.folder)[-1]
     metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:-1]))
-    sit(resume(job.run))
-    assert read_metrics(job.run)[-1]["final_val_loss"] == last["final_val_loss"]
-    assert len(read_metrics(job.run)) == 4
+    sit(resume(run.folder))
+    assert read_metrics(run.folder)[-1]["final_val_loss"] == last["final_val_loss"]
+    assert len(read_metrics(run.folder)) == 4
 
 
 def test_metrics_after_the_resumed_step_are_cut(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = begin("run", prose, monkeypatch)
-    sit(job, 10)
-    with (job.run / "metrics.jsonl").open("a") as file:
+    run = begin("run", prose, monkeypatch)
+    sit(run, 10)
+    with (run.folder / "metrics.jsonl").open("a") as file:
         file.write('{"event": "evaluation", "step": 16}\n{"event": "ev')
-    sit(resume(job.run))
-    assert [line.get("step") for line in read_metrics(job.run)] == [8, 16, 24, None]
-    assert "train_loss" in read_metrics(job.run)[1]
+    sit(resume(run.folder))
+    assert [line.get("step") for line in read_metrics(run.folder)] == [8, 16, 24, None]
+    assert "train_loss" in read_metrics(run.folder)[1]
 
 
 def test_a_finished_run_is_extended_by_a_budget_only(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = begin("run", prose, monkeypatch)
-    sit(job)
+    run = begin("run", prose, monkeypatch)
+    sit(run)
     with pytest.raises(CheckpointError) as error:
-        resume(job.run)
+        resume(run.folder)
     assert str(error.value) == (
         "run 'run' is finished after 24 steps; "
         "extend it: chargen train --resume --name run --time 5m"
     )
-    longer = resumed_run(job.run, TrainConfig(steps=6), CPU)
+    longer = resumed_run(run.folder, TrainConfig(steps=6), CPU)
     assert longer.plan.steps == 30
     assert longer.plan.progress(24) == 0
     ended = sit(longer)[-1]
     assert isinstance(ended, Ended)
     assert ended.metrics["steps"] == 30
-    timed = resumed_run(job.run, TrainConfig(time=100.0), CPU)
-    assert timed.config.time == pytest.approx(100 + timed.record.seconds)
+    timed = resumed_run(run.folder, TrainConfig(time=100.0), CPU)
+    assert timed.config.time == pytest.approx(100 + timed.progress.seconds)
     assert timed.plan.steps > 30
-    passes = resumed_run(job.run, TrainConfig(epochs=2), CPU)
+    passes = resumed_run(run.folder, TrainConfig(epochs=2), CPU)
     assert passes.plan.steps == 30 + round(2 * 2700 / 64 + 0.5)
 
 
 def test_a_changed_corpus_is_noticed(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = begin("run", prose, monkeypatch)
-    sit(job, 3)
+    run = begin("run", prose, monkeypatch)
+    sit(run, 3)
     Path("text.txt").write_text(prose[:2999])
     with pytest.raises(CheckpointError, match=r"cannot resume: its corpus \(.*text.txt\) has chan"):
-        resume(job.run)
+        resume(run.folder)
 
 
 def test_a_damaged_resume_file_is_named(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = begin("run", prose, monkeypatch)
-    sit(job, 3)
-    tensors, header, _ = load_resume(job.run)
+    run = begin("run", prose, monkeypatch)
+    sit(run, 3)
+    tensors, header, _ = load_resume(run.folder)
     changes: list[dict[str, Any]] = [
         {"plan": {}},
-        *({"plan": {**header["plan"], name: 10**9}} for name in ("lanes", "window", "threads")),
-        {"plan": {**header["plan"], "lanes": 3}},
+        *({"plan": {**header["plan"], name: 10**9}} for name in ("batch_size", "bptt", "threads")),
+        {"plan": {**header["plan"], "batch_size": 3}},
         {"plan": {**header["plan"], "schedule": []}},
         {"plan": {**header["plan"], "schedule": [[0, 24, 2.0]]}},
         {"model": {**header["model"], "stack": "lstm:16384"}},
-        {"config": {"lanes": 0}},
-        {"record": 3},
+        {"config": {"batch_size": 0}},
+        {"progress": 3},
         {"model": {}},
     ]
     for change in changes:
-        save_resume(job.run, tensors, {**header, **change})
+        save_resume(run.folder, tensors, {**header, **change})
         with pytest.raises(CheckpointError, match="the resume file of run 'run' is damaged"):
-            resume(job.run)
+            resume(run.folder)
 
 
 def test_tensors_that_do_not_fit_are_refused(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = begin("run", prose, monkeypatch)
-    sit(job, 3)
-    tensors, header, _ = load_resume(job.run)
+    run = begin("run", prose, monkeypatch)
+    sit(run, 3)
+    tensors, header, _ = load_resume(run.folder)
     wrong = np.zeros((2, 2), np.float32)
     for name in ("generator", "optimizer/0/exp_avg", "optimizer/99/exp_avg", "state/0"):
-        save_resume(job.run, {**tensors, name: wrong}, header)
+        save_resume(run.folder, {**tensors, name: wrong}, header)
         with pytest.raises(
             CheckpointError, match=r"resume file (of run 'run' is damaged|does not)"
         ):
-            sit(resume(job.run))
-    save_resume(job.run, {k: v for k, v in tensors.items() if k != "state/1"}, header)
+            sit(resume(run.folder))
+    save_resume(run.folder, {k: v for k, v in tensors.items() if k != "state/1"}, header)
     with pytest.raises(CheckpointError, match="does not fit its own model"):
-        sit(resume(job.run))
+        sit(resume(run.folder))
 
 
 def test_a_lost_model_is_made_again(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = begin("run", prose, monkeypatch)
-    sit(job, 10)
-    model = job.run / "model.safetensors"
+    run = begin("run", prose, monkeypatch)
+    sit(run, 10)
+    model = run.folder / "model.safetensors"
     for damage in (b"", model.read_bytes()[:-1]):
         model.write_bytes(damage)
         with pytest.raises(CheckpointError, match="chargen train --resume --name run --time 10s"):
             load_weights(model)
-        events = sit(resume(job.run), 1)
+        events = sit(resume(run.folder), 1)
         assert [event for event in events if isinstance(event, Warned)] == [
             Warned("model.safetensors was lost or damaged: made again from the averages last saved")
         ]
-        averages = load_resume(job.run).tensors
+        averages = load_resume(run.folder).tensors
         for name, weight in load_weights(model).items():
             assert np.isfinite(weight).all()
             assert weight.shape == averages[f"average/{name}"].shape
-    sit(resume(job.run))
+    sit(resume(run.folder))
     model.unlink()
-    assert isinstance(sit(resume(job.run))[-1], Ended)  # finished, and still to be mended
+    assert isinstance(sit(resume(run.folder))[-1], Ended)  # finished, and still to be mended
     assert load_weights(model)
 
 
@@ -217,18 +216,9 @@ def test_a_text_from_standard_input_is_kept_for_resuming(
 ) -> None:
     give_plan(monkeypatch, PLAN)
     text = text_of(prose[:3000])
-    job = new_run(
-        run=new_run_folder("run", ("-",), force=False),
-        reading=ReadConfig(("-",)),
-        text=text,
-        corpus=tokenize(text, 0.1),
-        stacks=(parse_stack("lstm:8"),),
-        embedding=4,
-        config=TrainConfig(steps=24),
-        device=CPU,
-        threads=(1,),
-        seconds_used=0.0,
-    )
-    sit(job, 3)
-    assert (job.run / "corpus.txt").read_text() == prose[:3000]
-    assert json.dumps(resume(job.run).source["sources"]).endswith('corpus.txt"]')
+    monkeypatch.setattr(start, "read_text", lambda _: text)
+    options, config = ModelOptions(stack="lstm:8", embedding=4), TrainConfig(steps=24)
+    with start.start_run(ReadConfig(("-",)), options, config, name="run", threads=1) as run:
+        sit(run, 3)
+    assert (run.folder / "corpus.txt").read_text() == prose[:3000]
+    assert json.dumps(resume(run.folder).source["sources"]).endswith('corpus.txt"]')

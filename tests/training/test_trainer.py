@@ -17,7 +17,7 @@ from chargen.machine import anonymous_memory
 from chargen.model.language_model import LanguageModel
 from chargen.model.saved import load_weights, read_model
 from chargen.storage.checkpoint import load_resume, read_metrics
-from chargen.training import run_state as jobs
+from chargen.training import start
 from chargen.training import trainer as trainers
 from chargen.training.events import Ended, Evaluated, Progressed, Started, Stopped, Warned
 from chargen.training.facts import facts, shortened
@@ -30,14 +30,14 @@ from tests.training.session import PLAN, begin, resume, sit
 def test_a_run_tells_what_happens_and_writes_it_down(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = begin("run", prose, monkeypatch)
-    events = sit(job)
+    run = begin("run", prose, monkeypatch)
+    events = sit(run)
     assert isinstance(events[0], Started)
     evaluations = [event for event in events if isinstance(event, Evaluated)]
     assert [event.step for event in evaluations] == [8, 16, 24]
     ended = events[-1]
     assert isinstance(ended, Ended)
-    *lines, last = read_metrics(job.run)
+    *lines, last = read_metrics(run.folder)
     assert [line["event"] for line in lines] == ["evaluation"] * 3
     for line, event in zip(lines, evaluations, strict=True):
         assert line["step"] == event.step
@@ -64,16 +64,16 @@ def test_a_run_tells_what_happens_and_writes_it_down(
     assert last["final_stateless_loss"] > last["final_val_loss"]
     assert header.training["corpus"]["sources"] == ["text.txt"]
     assert header.training["history"][-1][0] == header.training["step"] == 24
-    assert sorted(path.name for path in job.run.iterdir()) == [
-        *("metrics.jsonl", "model.safetensors"),
+    assert sorted(path.name for path in run.folder.iterdir()) == [
+        *(".lock", "metrics.jsonl", "model.safetensors"),
         *("resume.previous.safetensors", "resume.safetensors"),
     ]
 
 
 def test_training_lowers_the_loss(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = dataclasses.replace(PLAN, schedule=((0, 80, 0.0, 1),))
-    job = begin("run", prose, monkeypatch, plan=plan, steps=80, dropout=0.0)
-    losses = [event.val_loss for event in sit(job) if isinstance(event, Evaluated)]
+    run = begin("run", prose, monkeypatch, plan=plan, steps=80, dropout=0.0)
+    losses = [event.val_loss for event in sit(run) if isinstance(event, Evaluated)]
     assert losses[0] is not None
     assert losses[-1] is not None
     assert losses[-1] < losses[0] - 0.5
@@ -82,23 +82,23 @@ def test_training_lowers_the_loss(prose: str, monkeypatch: pytest.MonkeyPatch) -
 def test_a_stopped_run_has_a_model_and_says_how_far_it_came(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = begin("run", prose, monkeypatch)
-    stopped = sit(job, 3)[-1]
-    assert stopped == Stopped(job.run, 3, 24)
-    assert read_model(job.run / "model.safetensors").training["step"] == 3
+    run = begin("run", prose, monkeypatch)
+    stopped = sit(run, 3)[-1]
+    assert stopped == Stopped(run.folder, 3, 24)
+    assert read_model(run.folder / "model.safetensors").training["step"] == 3
 
 
 def test_without_validation_the_latest_average_is_the_model(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = begin("run", prose, monkeypatch, val_frac=0.0)
-    ended = sit(job)[-1]
+    run = begin("run", prose, monkeypatch, val_frac=0.0)
+    ended = sit(run)[-1]
     assert isinstance(ended, Ended)
     assert ended.metrics["best_val_loss"] is None
     assert ended.metrics["final_val_loss"] is None
     assert ended.metrics["final_stateless_loss"] is None
     assert ended.metrics["final_val_bits_per_char"] is None
-    weights, kept = load_weights(ended.model), load_resume(job.run)[0]
+    weights, kept = load_weights(ended.model), load_resume(run.folder)[0]
     for name, array in weights.items():
         assert np.array_equal(array, kept[f"average/{name}"])
 
@@ -106,7 +106,7 @@ def test_without_validation_the_latest_average_is_the_model(
 def test_the_best_model_is_kept_when_later_ones_are_worse(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = begin("run", prose, monkeypatch)
+    run = begin("run", prose, monkeypatch)
     calls: list[int] = []
 
     def worse_each_time(*args: Any) -> Any:
@@ -115,11 +115,11 @@ def test_the_best_model_is_kept_when_later_ones_are_worse(
         return dataclasses.replace(score, nats=score.tokens * len(calls))
 
     monkeypatch.setattr("chargen.training.trainer.score_streams", worse_each_time)
-    events = sit(job)
+    events = sit(run)
     assert [event.best for event in events if isinstance(event, Evaluated)] == [True, False, False]
-    assert read_model(job.run / "model.safetensors").training["best_val_loss"] == 1
-    kept = load_resume(job.run)[0]["average/head.weight"]
-    assert not np.array_equal(load_weights(job.run / "model.safetensors")["head.weight"], kept)
+    assert read_model(run.folder / "model.safetensors").training["best_val_loss"] == 1
+    kept = load_resume(run.folder)[0]["average/head.weight"]
+    assert not np.array_equal(load_weights(run.folder / "model.safetensors")["head.weight"], kept)
 
 
 def test_a_run_that_can_only_get_worse_ends_and_says_why(
@@ -146,13 +146,13 @@ def test_a_run_that_can_only_get_worse_ends_and_says_why(
 
 
 def test_a_test_part_is_scored_at_the_end(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = begin("run", prose, monkeypatch, test_frac=0.2)
-    assert len(job.corpus.test) == 600
-    ended = sit(job)[-1]
+    run = begin("run", prose, monkeypatch, test_frac=0.2)
+    assert len(run.dataset.test) == 600
+    ended = sit(run)[-1]
     assert isinstance(ended, Ended)
-    model = LanguageModel(job.model)
+    model = LanguageModel(run.model)
     model.load(load_weights(ended.model))
-    tested = job.corpus.for_testing()
+    tested = run.dataset.test
     expected = score(stateful(engine_of(model), tested), tested)
     assert ended.metrics["final_test_loss"] == pytest.approx(expected.nats_per_token, abs=1e-6)
     seen = ended.metrics["final_train_loss"]
@@ -186,9 +186,9 @@ def explode_at(monkeypatch: pytest.MonkeyPatch, trainer: Trainer, steps: set[int
 def test_an_exploding_loss_is_rolled_back_with_half_the_rate(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = begin("run", prose, monkeypatch, learning_rate=0.004)
-    sit(job, 10)
-    trainer = Trainer(resume(job.run), time.monotonic(), lambda: False)
+    run = begin("run", prose, monkeypatch, learning_rate=0.004)
+    sit(run, 10)
+    trainer = Trainer(resume(run.folder), time.monotonic(), lambda: False)
     explode_at(monkeypatch, trainer, {15, 20})
     events = list(trainer.events())
     words = [event.words for event in events if isinstance(event, Warned)]
@@ -196,23 +196,23 @@ def test_an_exploding_loss_is_rolled_back_with_half_the_rate(
         "the loss exploded: back to step 10, learning rate 0.002",
         "the loss exploded: back to step 10, learning rate 0.001",
     ]
-    header = load_resume(job.run)[1]
-    assert (header["step"], header["record"]["rollbacks"]) == (24, 2)
+    header = load_resume(run.folder)[1]
+    assert (header["step"], header["progress"]["rollbacks"]) == (24, 2)
     assert header["config"]["learning_rate"] == 0.001
-    assert [line.get("step") for line in read_metrics(job.run)] == [8, 16, 24, None]
+    assert [line.get("step") for line in read_metrics(run.folder)] == [8, 16, 24, None]
 
 
 def test_after_three_explosions_the_run_gives_up_in_words(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = begin("run", prose, monkeypatch)
-    trainer = Trainer(job, time.monotonic(), lambda: False)
+    run = begin("run", prose, monkeypatch)
+    trainer = Trainer(run, time.monotonic(), lambda: False)
     monkeypatch.setattr(trainer.learner, "learn", lambda *_: float("inf"))
     with pytest.raises(TrainingError) as error:
         list(trainer.events())
     assert str(error.value) == (
         "the loss exploded 4 times, at last at step 1; train again with a lower "
-        "--learning-rate than 0.0005 (the model file is from before)"
+        "--learning-rate than 0.0005"
     )
 
 
@@ -222,23 +222,23 @@ def test_a_gradient_that_is_not_finite_spoils_nothing(
     learner = Trainer(begin("run", prose, monkeypatch), time.monotonic(), lambda: False).learner
     before = learner.tensors()
     hook = learner.model.head.bias.register_hook(lambda gradient: gradient * float("inf"))
-    tokens = np.ones((4, 16), np.int64)
-    assert np.isnan(learner.learn(tokens, tokens, 0.5, "float32"))
+    tokens = np.ones((4, 17), np.int64)
+    assert np.isnan(learner.learn(tokens, 0.5, "float32"))
     after = learner.tensors()
     assert learner.steps == 0
     for name in (name for name in before if name.startswith(("weights/", "average/"))):
         assert np.array_equal(before[name], after[name])
     hook.remove()
-    assert np.isfinite(learner.learn(tokens, tokens, 0.5, "float32"))  # as after a roll-back
+    assert np.isfinite(learner.learn(tokens, 0.5, "float32"))  # as after a roll-back
 
 
 def test_a_time_budget_is_kept_when_the_machine_is_slower_than_planned(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = dataclasses.replace(PLAN, schedule=((0, 100_000, 0.0, 1),), evaluate_every=10_000)
-    job = begin("run", prose, monkeypatch, plan=plan, steps=None, time=2.0)
+    run = begin("run", prose, monkeypatch, plan=plan, steps=None, time=2.0)
     began = time.monotonic()
-    ended = sit(job)[-1]
+    ended = sit(run)[-1]
     assert isinstance(ended, Ended)
     assert 1.0 < time.monotonic() - began < 20
     header = read_model(ended.model)
@@ -251,8 +251,8 @@ def test_steps_are_planned_anew_at_an_evaluation(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = dataclasses.replace(PLAN, schedule=((0, 40, 0.0, 1),), evaluate_every=20)
-    job = begin("run", prose, monkeypatch, plan=plan, steps=None, time=4.0)
-    ended = sit(job)[-1]
+    run = begin("run", prose, monkeypatch, plan=plan, steps=None, time=4.0)
+    ended = sit(run)[-1]
     assert isinstance(ended, Ended)
     assert ended.metrics["steps"] > 40
     again = Plan.from_json(read_model(ended.model).training["plan"])
@@ -275,24 +275,26 @@ def test_progress_is_reported_between_evaluations(
 
 def test_work_is_saved_between_evaluations(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainers, "SAVE_EVERY", 0.0)
-    job = begin("run", prose, monkeypatch)
-    trainer = Trainer(job, time.monotonic(), lambda: False)
+    run = begin("run", prose, monkeypatch)
+    trainer = Trainer(run, time.monotonic(), lambda: False)
     events = trainer.events()
     while trainer.learner.steps < 8:
         next(events)
-    assert load_resume(job.run)[1]["step"] == 7  # the evaluation after step 8 comes before saving
+    assert (
+        load_resume(run.folder)[1]["step"] == 7
+    )  # the evaluation after step 8 comes before saving
 
 
 # -- resuming -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("budget", "there"), [(None, True), (60.0, True), (1e-3, False)])
-def test_the_floor_is_measured_when_there_is_time(
+def test_the_ngram_baseline_is_measured_when_there_is_time(
     budget: float | None, there: bool, prose: str
 ) -> None:
     corpus = tokenize(text_of(prose), 0.1)
-    assert (jobs._floor(corpus, budget) is not None) == there
-    assert jobs._floor(tokenize(text_of(prose), 0.0), None) is None
+    assert (start._ngram_baseline(corpus, budget) is not None) == there
+    assert start._ngram_baseline(tokenize(text_of(prose), 0.0), None) is None
 
 
 @pytest.mark.parametrize(
@@ -311,9 +313,9 @@ def test_numbers_are_shortened(count: int, words: str) -> None:
 
 
 def test_a_run_says_what_was_chosen_and_why(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = begin("run", prose, monkeypatch, weight_drop=0.1)
-    told = dict(facts(job))
-    assert list(told) == ["corpus", "floor", "model", "recipe", "plan"]
+    run = begin("run", prose, monkeypatch, weight_drop=0.1)
+    told = dict(facts(run))
+    assert list(told) == ["corpus", "n-gram", "model", "recipe", "plan"]
     assert told["corpus"] == "3,000 characters, char tokenizer, 54 ids"
     assert told["model"] == "lstm:12, 2.0K parameters (as given)"
     assert told["recipe"] == "adamw 0.008, dropout 0.2, weight drop 0.1"
@@ -323,8 +325,8 @@ def test_a_run_says_what_was_chosen_and_why(prose: str, monkeypatch: pytest.Monk
 def test_when_the_time_is_over_the_end_is_short(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = begin("run", prose, monkeypatch, steps=None, time=1e-3)
-    ended = sit(job)[-1]
+    run = begin("run", prose, monkeypatch, steps=None, time=1e-3)
+    ended = sit(run)[-1]
     assert isinstance(ended, Ended)
     losses = {name: ended.metrics[name] for name in FINAL}
     assert losses.pop("final_val_loss") > 0
