@@ -22,11 +22,11 @@ ROOMS = [
 TORCH_FREE = {
     *("training/diagnostics.py", "training/events.py", "training/facts.py"),
     *("training/fine_tuning.py", "training/__init__.py", "model/summary.py", "model/__init__.py"),
-    *("inspection/__init__.py", "inspection/features.py", "inspection/lanes.py"),
+    *("inspection/__init__.py", "inspection/features.py", "inspection/streams.py"),
     *("inspection/memory.py", "inspection/neurons.py", "inspection/passages.py"),
 }
 TORCH = {"training", "inspection", "model"}
-TORCH_FILES = {"evaluation/nll.py", "evaluation/dynamic.py", "engine/torch.py", "machine/torch.py"}
+TORCH_FILES = {"evaluation/validation.py", "evaluation/dynamic.py", "engine/torch.py", "machine/torch.py"}
 
 
 def modules() -> list[Path]:

@@ -38,7 +38,7 @@ def _row(run: Path) -> tuple[str, str, str, str, str]:
     try:
         step, steps = steps_of(run)
         header = read_resume_header(run)
-        best = header["record"]["best"]
+        best = header["progress"]["best"]
         finished = is_finished(run, step, steps)
         state = "finished" if finished else f"{step / steps:.0%}, resumable"
         loss = "-" if best is None else f"{best:.4f}"

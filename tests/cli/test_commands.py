@@ -77,7 +77,7 @@ def test_durations_are_read(text: str, seconds: float) -> None:
 def test_no_durations_are_refused(text: str, chargen: Run) -> None:
     done = chargen("train", "x", f"--time={text}")
     assert done.returncode == 2
-    assert "is no duration; write 90s, 2m, 1h30m or 1.5h" in " ".join(done.stderr.split()).replace(
+    assert "is not a valid duration; write 90s, 2m, 1h30m or 1.5h" in " ".join(done.stderr.split()).replace(
         "│ │ ", ""
     )
 

@@ -29,7 +29,7 @@ def test_the_command_line_counts_more_than_a_preset_and_that_more_than_a_file(
     chargen: Run, prose: str
 ) -> None:
     text = write("text.txt", prose[:3000])
-    write("my.toml", 'hidden = 16\nlanes = 3\nclip = 0.5\nlearning-rate = 1e-3\ntime = "1h"\n')
+    write("my.toml", 'hidden = 16\nbatch-size = 3\nclip = 0.5\nlearning-rate = 1e-3\ntime = "1h"\n')
     assert (
         chargen("train", text, "--config", "my.toml", "--batch-size", "4", *QUICK).returncode == 0
     )
@@ -63,7 +63,7 @@ def test_a_run_prints_settings_that_train_it_again(chargen: Run, prose: str) -> 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("hiden = 3", "says hiden = 3; allowed: average, cell, clip"),
+        ("hiden = 3", "says hiden = 3; allowed: batch-size, bptt, cell, clip"),
         ("corpus = 'a'", "says corpus = 'a'; allowed"),
         ("hidden = [3]", "says hidden = [3]; allowed"),
         ("hidden = true", "says hidden = True; allowed"),

@@ -27,7 +27,7 @@ def test_a_run_is_told_line_by_line_in_a_pipe(chargen: Run, prose: str) -> None:
     lines = done.stderr.splitlines()
     assert re.fullmatch(r"chargen: \d+ CRLF line ends read as LF \(--newlines keep .*\)", lines[0])
     assert re.fullmatch(r"training my-text-\d{4}-\d\d-\d\d", lines[1])
-    facts = ["corpus", "floor", "model", "recipe", "plan"]
+    facts = ["corpus", "n-gram", "model", "recipe", "plan"]
     assert [line.split()[0] for line in lines[2:7]] == facts
     assert re.search(r"  \d\.\d{4} nats by counting alone \(Kneser-Ney, order \d\)$", lines[3])
     assert lines[6].endswith(", seed 1")
@@ -50,7 +50,7 @@ def test_quiet_says_nothing_and_a_small_text_is_fitted(chargen: Run) -> None:
     quiet = chargen("train", "small.txt", "--name", "a", "-q", *QUICK)
     assert quiet.returncode == 0
     small, smaller = quiet.stderr.splitlines()
-    assert small == "chargen: the text is small: lanes 1, window 16 (instead of 4 and 16)"
+    assert small == "chargen: the text is small: batch size 1, bptt 16 (instead of 4 and 16)"
     told = r"chargen: the text is small for this model \(54 tokens for [\d,]{5} parameters\): .*"
     assert re.fullmatch(told, smaller)
     assert chargen("sample", "-m", "a", "--seed", "1", "-n", "5").returncode == 0
