@@ -1,32 +1,235 @@
-"""chargen learns a text with a recurrent network and writes in its voice.
+"""chargen learns a text with a recurrent network and generates text in its voice.
 
 From Python::
 
     import chargen
 
-    for piece in chargen.load("shakespeare").generate("ROMEO:", length=200):
+    model = chargen.train("my.txt", name="mine", time=60).finish()
+    for piece in model.generate("Once upon", length=200):
         print(piece, end="")
+
+    model = chargen.load("mine")
+    model.score("Once upon a time").bits_per_char
+    model.next("Once upon a ", top=3)
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from chargen.machine import bound_spinning
 
 if TYPE_CHECKING:
-    from chargen.sampling.sampler import load
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from chargen.evaluation.surprisal import Guess, ScoredText
+    from chargen.sampling.sampler import Generated, Sampler
+    from chargen.tokenizers import Tokenizer
+    from chargen.training.events import Event
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["Model", "Training", "__version__", "load", "train"]
 
 bound_spinning()  # must come before torch is imported
 
+# Imports stand inside of the functions, so that ``chargen --help`` stays instant.
 
-def __getattr__(name: str) -> object:
-    """Import ``load`` on first use, so that ``chargen --help`` stays instant."""
-    if name == "load":
-        from chargen.sampling.sampler import load
 
-        return load
-    raise AttributeError(f"module 'chargen' has no attribute {name!r}")
+class Model:
+    """A trained model: generates text, scores text, predicts the next character.
+
+    Attributes:
+        sampler: the engine and the tokenizer at work.
+    """
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.sampler = sampler
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer, between text and ids."""
+        return self.sampler.tokenizer
+
+    def generate(self, prompt: str = "", **settings: Any) -> Iterator[str]:
+        """Yield the text that follows a prompt, piece by piece.
+
+        Args:
+            prompt: where to go on from; empty starts after a newline.
+            settings: ``regex``, ``words``, ``no_copy`` as of ``chargen sample``, and fields of
+                ``SampleConfig``: ``length`` in characters, ``temperature``, ``top_k``, ``seed``
+                and so on.
+
+        Raises:
+            ConfigError: a setting is unknown or out of its range.
+            TokenizerError: the prompt holds a lone surrogate.
+        """
+        return self.sampler.generate(prompt, **settings)
+
+    def generate_batch(
+        self, prompt: str = "", num_samples: int = 1, **settings: Any
+    ) -> list[Generated]:
+        """Generate several texts in one batch.
+
+        Args:
+            prompt: where all begin.
+            num_samples: how many.
+            settings: as of ``generate``; also ``beam``, the width of a beam search, and
+                ``logprobs=True`` for the log probability of each token in nats.
+
+        Raises:
+            ConfigError: a setting is unknown or out of its range.
+        """
+        return self.sampler.generate_batch(prompt, num_samples, **settings)
+
+    def score(self, text: str) -> ScoredText:
+        """Score a text: the surprisal of each token, and means in bits and nats.
+
+        Raises:
+            ConfigError: the text is empty.
+            TokenizerError: the text holds a lone surrogate.
+        """
+        from chargen.evaluation.surprisal import score_text
+
+        return score_text(self.sampler, text)
+
+    def next(self, prompt: str = "", top: int = 10) -> tuple[Guess, ...]:
+        """Return the most likely next tokens after a prompt, with their probabilities."""
+        from chargen.evaluation.surprisal import next_tokens
+
+        return next_tokens(self.sampler, prompt, top)
+
+
+def load(
+    model: str | Path | None = None,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    int8: bool = False,
+) -> Model:
+    """Open a trained model.
+
+    Args:
+        model: a run's name, its folder or a ``.safetensors`` file; None takes the newest run.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        threads: CPU threads; None finds the fastest number.
+        int8: weight matrices as int8: a quarter of the size, and faster when large.
+
+    Raises:
+        ConfigError: int8 was asked for on a GPU.
+        CheckpointError: there is no such model, or its file is damaged.
+        DeviceError: there is no such device.
+    """
+    from chargen.sampling.sampler import load as load_sampler
+
+    return Model(load_sampler(model, device=device, threads=threads, int8=int8))
+
+
+class Training:
+    """A run in training: an iterator of its events, which ends with the finished model.
+
+    The text is read and the machine measured when the first event is asked for. A run that is
+    left before its end is saved, and ``chargen.train(resume=True, name=...)`` goes on with it.
+    """
+
+    def __init__(self, events: Iterator[Event]) -> None:
+        self._events = events
+        self._folder: Path | None = None
+        self._ended = False
+
+    def __iter__(self) -> Training:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> Event:
+        """Train until something happens, and return it."""
+        from chargen.training.events import Ended, Started
+
+        event = next(self._events)
+        if isinstance(event, Started):
+            self._folder = event.run
+        self._ended = self._ended or isinstance(event, Ended)
+        return event
+
+    @property
+    def model(self) -> Model:
+        """The best model so far; the finished one after the last event.
+
+        Raises:
+            CheckpointError: there was no evaluation yet.
+        """
+        return load(self._folder)
+
+    def finish(self, *, quiet: bool = False) -> Model:
+        """Train to the end and return the model; progress is shown as on the command line."""
+        from chargen.cli.console import show, stderr
+
+        for _ in show(self, stderr(), "quiet" if quiet else "words"):
+            pass
+        return self.model
+
+
+def train(
+    corpus: str | Path | Sequence[str | Path] | None = None,
+    *,
+    name: str | None = None,
+    time: float | None = None,
+    resume: bool = False,
+    force: bool = False,
+    preset: str | None = None,
+    init_from: str | None = None,
+    copy_index: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+    **settings: Any,
+) -> Training:
+    """Train a model on a text, as ``chargen train`` does.
+
+    Args:
+        corpus: files, folders or built-in texts.
+        name: of the run; None makes one of the corpus and the date.
+        time: seconds for everything; without any budget, 300.
+        resume: go on with the run of this name, or the newest unfinished one.
+        force: overwrite a run of this name.
+        preset: size of the model, such as ``small``.
+        init_from: a model to fine-tune.
+        copy_index: keep what ``no_copy`` of ``generate`` needs.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        threads: CPU threads; None finds the fastest number.
+        settings: other options of ``chargen train``: fields of ``ReadConfig`` (``tokenizer``),
+            ``ModelOptions`` (``hidden``, ``layers``, ``cell``) and ``TrainConfig`` (``steps``,
+            ``seed``, ``dropout``).
+
+    Raises:
+        ConfigError: a setting is unknown or out of its range, or two contradict each other.
+    """
+    from chargen.config import ReadConfig, TrainConfig, fresh_seed, from_settings
+    from chargen.errors import ConfigError
+    from chargen.model.spec import ModelOptions
+    from chargen.training.resume import resume_run
+    from chargen.training.start import start_run
+    from chargen.training.trainer import session
+
+    settings = {"seed": fresh_seed(), "time": time, **settings}
+    reading, options, recipe = from_settings(settings, ReadConfig, ModelOptions, TrainConfig)
+    machine: dict[str, Any] = {"device": device, "threads": threads}
+    if resume:
+        if corpus is not None or force:
+            raise ConfigError("resume goes on with a run's own corpus; leave corpus and force out")
+        return Training(session(resume_run(name, recipe, **machine)))
+    sources = [corpus] if isinstance(corpus, str | os.PathLike) else corpus
+    if not sources:
+        raise ConfigError("no corpus given; name a file, a folder or builtin:pydoc")
+    opening = start_run(
+        replace(reading, sources=tuple(map(str, sources))),
+        options.with_preset(preset),
+        recipe,
+        name=name,
+        force=force,
+        init_from=init_from,
+        copy_index=copy_index,
+        **machine,
+    )
+    return Training(session(opening))

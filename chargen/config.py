@@ -7,15 +7,18 @@ stands in ``model.spec``.
 
 from __future__ import annotations
 
+import difflib
 import math
 import random
 import re
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from chargen.errors import ConfigError
 
 T = TypeVar("T")
+KINDS = ((float, "a number"), (int, "a whole number"), (str, "a text"))
 
 NEWLINES = ("fold", "keep")
 TOKENIZERS = ("char", "byte", "unigram", "bpe")
@@ -66,6 +69,36 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
         raise ConfigError(f"{name} is {value!r}; allowed: {allowed}")
 
 
+def check_types(config: Any) -> None:
+    """Refuse values of the wrong type, which only Python code can give, in our own words."""
+    for name, kind in get_type_hints(type(config)).items():
+        value, kinds = getattr(config, name), get_args(kind) or (kind,)
+        allowed = next((words for own, words in KINDS if own in kinds), "")
+        if not allowed or get_origin(kind) is tuple or (value is None and NoneType in kinds):
+            continue
+        numbers = (int, float) if float in kinds else (*(k for k in kinds if k is not NoneType),)
+        fits = isinstance(value, numbers) and not isinstance(value, bool)
+        require(fits, name.replace("_", "-"), value, allowed)
+
+
+def from_settings(settings: dict[str, Any], *configs: type) -> list[Any]:
+    """Return a config of each class from settings by name; a setting belongs to one of them.
+
+    Raises:
+        ConfigError: a setting is unknown, of the wrong type, or out of its range.
+    """
+    known = {f.name: config for config in configs for f in fields(config) if f.metadata}
+    for name in settings:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            meant = f"; did you mean {near[0]}?" if near else f"; allowed: {', '.join(known)}"
+            raise ConfigError(f"{name} is not a setting{meant}")
+    return [
+        config(**{name: value for name, value in settings.items() if known[name] is config})
+        for config in configs
+    ]
+
+
 def unescape(text: str) -> str:
     r"""Return a text with ``\n``, ``\t`` and ``\\`` in place of what shells cannot type."""
     return re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), text)
@@ -95,6 +128,7 @@ class ReadConfig:
     field: str | None = documented(None, "Field of .jsonl and .csv files with the text.", TEXT)
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(self.tokenizer in TOKENIZERS, "tokenizer", self.tokenizer, ", ".join(TOKENIZERS))
         require(self.vocab_size >= 1, "vocab-size", self.vocab_size, "1 or more")
         require(self.newlines in NEWLINES, "newlines", self.newlines, ", ".join(NEWLINES))
@@ -165,6 +199,7 @@ class TrainConfig:
     forget_bias: float = documented(1.0, "Initial bias of the forget gates.", START)
 
     def __post_init__(self) -> None:
+        check_types(self)
         finite = self.time is None or (math.isfinite(self.time) and self.time > 0)
         require(finite, "time", self.time, "more than 0 seconds")
         require(self.steps is None or self.steps > 0, "steps", self.steps, "1 or more")
@@ -269,6 +304,7 @@ class SampleConfig:
     seed: int | None = documented(None, "Random seed; default: random, and printed.")
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(self.length >= 0, "length", self.length, "0 or more characters")
         require(0 <= self.temperature <= 100, "temperature", self.temperature, "0 to 100")
         for name in ("top_k", "repeat_last_n", "dry_allowed_length", "dry_penalty_last_n"):

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from chargen.config import documented, require
+from chargen.config import check_types, documented, require
 from chargen.errors import ConfigError
 
 Shape = tuple[int, ...]
@@ -169,6 +169,7 @@ class ModelOptions:
     embedding: int | None = documented(None, "Width of the token embedding.", MODEL)
 
     def __post_init__(self) -> None:
+        check_types(self)
         given = [name for name in ("cell", "hidden", "layers") if getattr(self, name) is not None]
         if self.stack is not None and given:
             raise ConfigError("--stack says it all; leave --preset, --cell, --hidden, --layers out")
@@ -177,6 +178,19 @@ class ModelOptions:
         width = self.embedding
         require(width is None or 1 <= width <= 16384, "embedding", width, "1 to 16384")
         self.stacks()
+
+    def with_preset(self, preset: str | None) -> ModelOptions:
+        """Return the options with the layers and hidden units of a preset where none are given.
+
+        Raises:
+            ConfigError: there is no such preset, or a stack is given too.
+        """
+        if preset is None:
+            return self
+        require(preset in PRESETS, "preset", preset, ", ".join(PRESETS))
+        layers, hidden = PRESETS[preset]
+        own = {name: value for name, value in vars(self).items() if value is not None}
+        return ModelOptions(**{"layers": layers, "hidden": hidden, **own})
 
     def stacks(self) -> tuple[tuple[LayerConfig, ...], ...]:
         """Return the stacks to choose from, smaller ones first: presets, changed by what is given.

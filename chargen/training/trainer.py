@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -322,6 +323,28 @@ class Trainer:
         if self.group.is_main:
             self.files.cut_metrics(self.step)
         yield Warned(f"the loss exploded: back to step {self.step:,}, learning rate {rate:g}")
+
+
+def session(
+    opening: AbstractContextManager[RunState],
+    began: float | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Open a run and train it; a session that is left before its end is saved.
+
+    Args:
+        opening: what ``start_run`` or ``resume_run`` returned.
+        began: the clock (``time.monotonic``) from which the time budget counts; None is now.
+        stop: asked before each step; True saves and ends the session.
+    """
+    began = time.monotonic() if began is None else began
+    with opening as run:
+        trainer = Trainer(run, began, stop)
+        try:
+            yield from trainer.events()
+        except GeneratorExit:
+            trainer.save()
+            raise
 
 
 def _pace(run: RunState) -> Pace:
