@@ -1,4 +1,4 @@
-"""What the commands share: errors as one line, options that several have."""
+"""Parts that all commands share: errors as one line, common options."""
 
 from __future__ import annotations
 

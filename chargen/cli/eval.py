@@ -1,4 +1,4 @@
-"""``chargen eval``: how well a model knows a text."""
+"""``chargen eval``: the loss of a model on a text."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from chargen.cli import common, side_by_side
 from chargen.cli.corpus import fetch_missing
+from chargen.config import require
 from chargen.errors import CheckpointError, ConfigError
 from chargen.machine.torch import need_torch
 
@@ -25,36 +26,40 @@ COLUMNS = ("nats/token", "bits/char", "±", "bits/byte", "perplexity", "accuracy
 
 def evaluate(
     text: Annotated[
-        str | None, typer.Argument(help="A text; default: what was held out of the model's own.")
+        str | None,
+        typer.Argument(help="Text file; default: the held-out part of the model's own corpus."),
     ] = None,
     model: common.Model = None,
     window: Annotated[
         int | None,
-        typer.Option(min=1, help="Fresh windows of so many tokens, the state not carried."),
+        typer.Option(help="Evaluate stateless, in windows of N tokens only."),
     ] = None,
     dynamic: Annotated[
-        bool, typer.Option("--dynamic", help="Also let the model learn from what it has read.")
+        bool,
+        typer.Option("--dynamic", help="Add dynamic evaluation: the model learns while it reads."),
     ] = False,
     with_ngram: Annotated[
-        bool, typer.Option("--with-ngram", help="Also mix in what counting n-grams says.")
+        bool, typer.Option("--with-ngram", help="Add a mixture with the n-gram baseline.")
     ] = False,
     temperature_fit: Annotated[
-        bool, typer.Option("--temperature-fit", help="Also find the best temperature.")
+        bool, typer.Option("--temperature-fit", help="Add the best temperature.")
     ] = False,
     encoding: common.Encoding = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
     device: common.Device = "auto",
     threads: common.Threads = None,
 ) -> None:
-    """Measure how well a model knows a text, beside counting, compressors and chance.
+    """Measure the loss of a model on a text, beside n-grams, compressors and chance.
 
-    What is tuned is tuned on the first half of the text and reported on the second.
+    Temperature, dynamic evaluation and mixtures are tuned on the first half of the text and
+    reported on the second.
     """
     common.check_machine(device, threads)
     if dynamic:
         need_torch("chargen eval --dynamic")
     if window and (dynamic or with_ngram or temperature_fit):
-        raise ConfigError("--window measures fresh windows alone; leave it or the others out")
+        raise ConfigError("--window measures stateless windows alone; leave it or the others out")
+    require(window is None or window >= 1, "window", window, "1 or more tokens")
     from chargen.cli.console import Meter
     from chargen.engine import open_engine
     from chargen.evaluation.report import Wanted, report
@@ -85,7 +90,7 @@ def evaluate(
 def _texts(
     saved: SavedModel, text: str | None, encoding: str | None, *, needed: bool
 ) -> tuple[Segment, Ids | None]:
-    """Return what is measured, and what the model was trained on, if that is at hand.
+    """Return the text to measure, and the training text, if that is at hand.
 
     Raises:
         CheckpointError: the training text is needed and not at hand.
@@ -127,11 +132,11 @@ def _adapter(saved: SavedModel, learned: Ids | None) -> Adapter:
     from chargen.evaluation.dynamic import Adapter
 
     assert learned is not None
-    torch.set_num_threads(1)  # one lane, small products: more threads only wait for each other
+    torch.set_num_threads(1)  # batch size 1, small products: more threads only wait for each other
     return Adapter(saved.config, saved.weights(), learned)
 
 
-# -- what is shown ------------------------------------------------------------------------
+# -- output -------------------------------------------------------------------------------
 
 
 def _heading(saved: SavedModel, text: str | None, segment: Segment) -> list[str]:

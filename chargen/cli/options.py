@@ -25,7 +25,7 @@ METAVARS = {int: "N", float: "X", bool: "", Path: "FILE"}  # of options that nam
 
 
 def expanded(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command whose parameters of a config class are options, one a field.
+    """Return a command in which each parameter of a config class becomes one option per field.
 
     The command is called with the config made of them; a field without an option keeps its
     default. ``Annotated[Config, ("a", "b")]`` offers these fields only. Options that name no
@@ -50,7 +50,7 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
 
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-    del wrapper.__wrapped__  # whose signature would be taken for this one's
+    del wrapper.__wrapped__  # inspect would take its signature instead
     return wrapper
 
 

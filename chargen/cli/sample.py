@@ -1,4 +1,4 @@
-"""``chargen sample``: write texts."""
+"""``chargen sample``: generate text."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def sample(
     if beam is None:
         written = sampler.write(place, config, num_samples, rule, logprobs=logprobs)
     else:
-        written = _likeliest(sampler, place, config, num_samples, beam)
+        written = _beam_search(sampler, place, config, num_samples, beam)
     if as_json:
         common_part = {"prompt": prompt, "seed": config.seed if beam is None else None}
         _write_json(sampler, common_part, written, logprobs)
@@ -131,10 +131,10 @@ def _rule(
     return rule
 
 
-def _likeliest(
+def _beam_search(
     sampler: Sampler, place: DecodeState, config: SampleConfig, count: int, beam: int
 ) -> Iterator[Sequence[tuple[Written, str]]]:
-    """Return the likeliest texts that a beam finds."""
+    """Return the most likely texts that a beam search finds."""
     from chargen.sampling.beam import most_likely
 
     found = most_likely(sampler, place, config, max(beam, count))

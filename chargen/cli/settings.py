@@ -93,7 +93,8 @@ def to_toml(settings: dict[str, Any]) -> str:
 Preset = Annotated[
     str | None,
     typer.Option(
-        help=f"Size of the model: {', '.join(PRESETS)}; default: chosen.",
+        metavar="SIZE",
+        help=f"Model size: {', '.join(PRESETS)}; default: automatic.",
         callback=_use_preset,
         is_eager=True,
     ),

@@ -59,7 +59,8 @@ class Text:
 
         The last ``test_frac`` is for testing, ``val_frac`` before that for validation.
         """
-        borders = [int((1 - share) * self.length) for share in (val_frac + test_frac, test_frac)]
+        held_out = (val_frac + test_frac, test_frac)
+        borders = [int((1 - fraction) * self.length) for fraction in held_out]
         return _cut(self.pieces(), borders)
 
 
@@ -99,8 +100,8 @@ class Segment:
     def first(self, count: int) -> Segment:
         """Return the segment cut to this many tokens at most."""
         ids = self.ids[:count]
-        share = len(ids) / max(1, len(self.ids))
-        characters, size = round(self.characters * share), round(self.bytes * share)
+        fraction = len(ids) / max(1, len(self.ids))
+        characters, size = round(self.characters * fraction), round(self.bytes * fraction)
         return replace(self, ids=ids, characters=characters, bytes=size)
 
 
@@ -111,8 +112,8 @@ class Dataset:
     Attributes:
         tokenizer: of all ids.
         train: ids of the training part (N,).
-        validation: what is held out for validation; may be empty.
-        test: what comes after that, by which nothing is chosen; mostly empty.
+        validation: held out; may be empty.
+        test: after that; nothing is chosen by it; mostly empty.
         unknown_rate: probability with which training hides a character (0 if none is unknown).
         notes: what a user should know about how it is kept, a sentence each.
     """
@@ -288,9 +289,9 @@ def _encode(tokenizer: Tokenizer, content: Piece) -> Ids:
 
 
 def _unknown_rate(counts: NDArray[np.int64]) -> float:
-    """Return how often a character may be expected that training never saw.
+    """Return the probability of a character that is not in the training part.
 
-    Good and Turing's estimate: the share of characters seen exactly once; kept between
+    Good and Turing's estimate: the fraction of characters seen exactly once; kept between
     1 in 5,000, so that the unknown id is learned at all, and 1 in 100.
     """
     once = float(np.count_nonzero(counts == 1)) / max(1, int(counts.sum()))

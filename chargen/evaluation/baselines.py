@@ -33,7 +33,7 @@ def ngram_losses(learned: Ids, segment: Segment) -> list[Floats]:
     """Return -ln P of each token of a text under n-grams, (N,), for orders 1, 2, ...
 
     Args:
-        learned: the text whose n-grams are counted; of a very long one, its end.
+        learned: the text that the n-grams are counted in; of a very long one, its end.
         segment: the text that is scored. Contexts reach back over its beginning.
     """
     model = KneserNey(learned[-COUNTED:].astype(np.int64), segment.tokenizer.vocab_size, LONGEST)
@@ -42,7 +42,7 @@ def ngram_losses(learned: Ids, segment: Segment) -> list[Floats]:
 
 
 def best_order(losses: list[Floats], tokens: slice = slice(None)) -> int:
-    """Return the order, 1 for single tokens, whose losses are lowest."""
+    """Return the order with the lowest loss; 1 is single tokens."""
     return 1 + min(range(len(losses)), key=lambda n: float(losses[n][tokens].sum()))
 
 

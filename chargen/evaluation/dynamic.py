@@ -55,7 +55,7 @@ class Adapter:
     Args:
         config: the architecture.
         weights: as they were trained.
-        learned: the training text, from whose end the scale of gradients is estimated.
+        learned: the training text; the scale of gradients is estimated on its end.
 
     Attributes:
         scales: s, one tensor a weight.

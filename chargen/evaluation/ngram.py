@@ -1,7 +1,7 @@
 """N-gram baseline: an interpolated modified Kneser-Ney model of the tokens.
 
-A neural model whose loss is not clearly below this one's has learned no more than which tokens
-follow which.
+A neural model with a loss that is not clearly lower has learned no more than which tokens follow
+which.
 
 For an n-gram of context h and token c, with a(hc) its count, or in all orders but the highest
 the number of different tokens seen before it (Kneser and Ney 1995),
@@ -149,7 +149,7 @@ def _shares(context: Ids, counts: Ids, contexts: int) -> Shares:
 
 
 def discounts(counts: Ids) -> Floats:
-    """Return what is taken from counts of 0, 1, 2, and 3 or more."""
+    """Return the discounts of counts of 0, 1, 2, and 3 or more."""
     n1, n2, n3, n4 = (int(np.count_nonzero(counts == k)) for k in (1, 2, 3, 4))
     if 0 in (n1, n2, n3):
         return np.array([0, 0.5, 0.5, 0.5])  # too few to estimate

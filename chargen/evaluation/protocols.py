@@ -1,6 +1,6 @@
-"""What a text costs a model, token by token, in two protocols.
+"""Protocols of evaluation: the loss of a model on a text, token by token.
 
-*Stateful*: one pass from beginning to end, the recurrent state carried all along. *Stateless*:
+*Stateful*: one pass from beginning to end, which never resets the recurrent state. *Stateless*:
 windows of 256 tokens, each from the initial state and one token before it, as transformers with
 such a window are scored (nanoGPT's protocol, its windows laid side by side); for comparison with
 published figures.
@@ -149,7 +149,7 @@ def score(
 ) -> Score:
     """Sum the losses of a text, or of some of its tokens.
 
-    An unknown character costs ln(``Tokenizer.unknown_count``) on top of -ln P(unknown).
+    An unknown character adds ln(``Tokenizer.unknown_count``) on top of -ln P(unknown).
 
     Args:
         losses: of all tokens of the text.

@@ -38,7 +38,7 @@ from chargen.tokenizers import Ids
 if TYPE_CHECKING:
     from chargen.evaluation.dynamic import Adapter
 
-LEAST = 1000  # tokens of a text on whose halves something is tuned and reported
+LEAST = 1000  # tokens of a text of which one half tunes, and the other is reported
 TEMPERATURES = tuple(round(0.7 + 0.02 * n, 2) for n in range(31))
 PROBE = 200  # tokens by which a text is looked for in another
 BLOCK = 1 << 22  # tokens that it is looked for in at once
@@ -200,7 +200,7 @@ def _of(nats: float, other: Score) -> Score:
     return replace(other, nats=nats, accuracy=None, margin=None)
 
 
-# -- what is tuned ------------------------------------------------------------------------
+# -- tuning -------------------------------------------------------------------------------
 
 
 def halves(segment: Segment) -> tuple[slice, slice]:
@@ -248,9 +248,8 @@ def at_best_temperature(engine: Engine, segment: Segment, plain: TokenLosses, me
         losses = tempered(engine, segment, TEMPERATURES, progress)
     best = int(losses[:, first].sum(axis=1).argmin())
     chosen = {"temperature": TEMPERATURES[best]}
-    figures = score(
-        TokenLosses(losses[best], plain.correct), segment, second
-    )  # the likeliest stays so
+    # The most likely token stays the same at any temperature.
+    figures = score(TokenLosses(losses[best], plain.correct), segment, second)
     return Row("temperature", "best temperature", figures, chosen)
 
 

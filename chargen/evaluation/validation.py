@@ -36,7 +36,7 @@ FINAL = (
     *("final_val_loss", "final_val_bits_per_char", "final_stateless_loss"),
     *("final_train_loss", "final_test_loss", "int8_bits_per_char", "int8_margin"),
 )
-QUANTISED = 2048  # tokens on which the cost of int8 weights is measured
+QUANTISED = 2048  # tokens on which int8 weights are measured
 SEEN = 1 << 17  # tokens of the training part that are scored at most
 CHUNK = 1 << 22  # logits, or numbers in a layer, held at once
 
@@ -95,7 +95,7 @@ def final_losses(
 
     All in nats per token but for ``final_val_bits_per_char``: the validation part stateful and
     stateless, as much of the training part, and the test part; of each part ``SCORED`` tokens
-    at most. And what int8 weights cost, in bits per character.
+    at most. And how much int8 weights add, in bits per character.
 
     Args:
         model: the weights to judge.
@@ -115,7 +115,7 @@ def final_losses(
         if not overdue():
             losses["final_train_loss"] = score_seen(model, dataset).nats_per_token
         if not overdue():
-            losses["int8_bits_per_char"], losses["int8_margin"] = cost_of_int8(model, validation)
+            losses["int8_bits_per_char"], losses["int8_margin"] = loss_of_int8(model, validation)
         if not overdue():
             windows = stateless(engine, validation)
             losses["final_stateless_loss"] = score(windows, validation).nats_per_token
@@ -128,7 +128,7 @@ def engine_of(model: LanguageModel, threads: int | None = None) -> Engine:
     return make_engine(model.weights(), model.config, device, threads)
 
 
-def cost_of_int8(model: LanguageModel, segment: Segment) -> tuple[float, float | None]:
+def loss_of_int8(model: LanguageModel, segment: Segment) -> tuple[float, float | None]:
     """Return how many bits per character more the int8 engine needs than the float32 one.
 
     Both read the beginning of a text a token at a time, as they do when they generate. The second

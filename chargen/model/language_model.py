@@ -1,6 +1,6 @@
 """The language model in torch: P(c_t | c_<t) from a stack of recurrent layers.
 
-Legend of shapes: B lanes (batch), T steps, V vocabulary, E embedding, H hidden units.
+Legend of shapes: B batch size, T steps, V vocabulary, E embedding, H hidden units.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class LanguageModel(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def init_state(self, batch: int) -> State:
-        """Return the state at the beginning of a text, for B lanes."""
+        """Return the state at the beginning of a text, for a batch of B."""
         return tuple(part for cell in self.cells for part in cell.init_state(batch))
 
     def forward(

@@ -47,7 +47,7 @@ class SavedModel:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Checksum of the file, which names in the cache what is made from it."""
+        """Checksum of the file; it names what the cache keeps of it."""
         return file_sha256(self.path)
 
     def weights(self) -> Tensors:

@@ -193,7 +193,7 @@ class ModelOptions:
         return ModelOptions(**{"layers": layers, "hidden": hidden, **own})
 
     def stacks(self) -> tuple[tuple[LayerConfig, ...], ...]:
-        """Return the stacks to choose from, smaller ones first: presets, changed by what is given.
+        """Return the stacks to choose from, smaller ones first: the presets with the given values.
 
         Raises:
             ConfigError: a cell or a width is not allowed.

@@ -14,7 +14,7 @@ def facts(run: RunState) -> tuple[tuple[str, str], ...]:
 
 
 def _learned(run: RunState) -> list[tuple[str, str]]:
-    """Return what is going to be learned, and what n-grams reach."""
+    """Return the corpus and the n-gram baseline."""
     tokenizer, baseline = run.dataset.tokenizer, run.source.get("ngram_baseline")
     words = f"{tokenizer.kind} tokenizer, {tokenizer.vocab_size:,} ids"
     learned = [("corpus", f"{run.source['characters']:,} characters, {words}")]

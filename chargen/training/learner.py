@@ -1,4 +1,4 @@
-"""One step of learning, and all that must be kept to go on as if never stopped."""
+"""Optimizer step on a batch, and all tensors that continue the learning after a stop."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Learner:
 
     Attributes:
         model: the weights that learn.
-        averaged: their exponential moving average, which is what is evaluated and kept.
+        averaged: their exponential moving average, which is evaluated and saved.
         steps: optimizer steps taken.
         norm: length of the last step's gradient, all weights together, before clipping.
     """

@@ -71,11 +71,11 @@ class LockedDropout:
     """Drops the same units at every step of a batch (Gal and Ghahramani 2016).
 
     The masks come from the run's own generator, so that a resumed run drops the same units.
-    They are drawn for the whole batch, so that several processes drop what one would.
+    They are sampled for the whole batch, so that several processes drop what one would.
 
     Args:
-        rate: the share to drop.
-        generator: what the masks are drawn from.
+        rate: probability of dropping a unit.
+        generator: random generator of the masks.
         batch_size: of the run.
         own: those of this process.
     """
@@ -101,15 +101,15 @@ class LockedDropout:
 def dropped_weights(
     weights: Iterable[nn.Parameter], rate: float, generator: torch.Generator
 ) -> Iterator[None]:
-    """Leave out a share of weights inside: DropConnect (Wan et al. 2013; Merity et al. 2018).
+    """Drop weights inside of the context: DropConnect (Wan et al. 2013; Merity et al. 2018).
 
     The others are scaled up to keep the mean. Gradients computed inside become those of the
     whole weights, which are put back at the end.
 
     Args:
         weights: the recurrent matrices.
-        rate: the share to drop; whole 256ths are.
-        generator: what is dropped is drawn from.
+        rate: probability of dropping a weight, in whole 256ths.
+        generator: random generator of the masks.
     """
     kept = []
     for weight in weights if rate else ():
@@ -126,7 +126,7 @@ def dropped_weights(
 
 
 def _factors(weight: torch.Tensor, rate: float, generator: torch.Generator) -> torch.Tensor:
-    """Return 0 for what is dropped, and for the rest what keeps the mean; a byte decides each."""
+    """Return 0 for dropped weights, for others the factor that keeps the mean; a byte each."""
     words = torch.empty(weight.numel() // 8 + 1, dtype=torch.int64, device=weight.device)
     words.random_(-(1 << 63), None, generator=generator)
     chance = words.view(torch.uint8)[: weight.numel()].view_as(weight)

@@ -53,7 +53,7 @@ class Plan:
             force from its step on.
         evaluate_every: steps between two evaluations.
         evaluation_tokens: tokens that an evaluation during training scores; None for all.
-        ending: seconds that the end of the run is expected to take: two passes over the
+        ending: seconds that the end of the run is expected to take: reading twice the
             validation part and one over as much of the training part.
     """
 
@@ -78,8 +78,8 @@ class Plan:
 
     def progress(self, step: int) -> float:
         """Return the fraction of the run that is over at a step: 0 at the start, 1 at the end."""
-        begin, steps, share, _ = self._part(step)
-        return min(1.0, share + (1 - share) * (step - begin) / max(1, steps - begin))
+        begin, steps, fraction, _ = self._part(step)
+        return min(1.0, fraction + (1 - fraction) * (step - begin) / max(1, steps - begin))
 
     def threads_at(self, step: int) -> int:
         """Return the CPU threads in force at a step."""
@@ -91,7 +91,7 @@ class Plan:
     def replanned(self, step: int, steps: int) -> Plan:
         """Return the plan with another number of steps in all, from this step on.
 
-        The share goes on from where it is and reaches 1 at the new end, so that the learning
+        The fraction goes on from where it is and reaches 1 at the new end, so that the learning
         rate never jumps.
         """
         return self._from(step, steps, self.progress(step), self.threads_at(step))
@@ -125,8 +125,8 @@ class Plan:
             require(isinstance(value, int) and 1 <= value <= most, name, value, f"1 to {most}")
         require(plan.precision in PRECISIONS[1:], "precision", plan.precision, PRECISIONS[-1])
         for part in plan.schedule:
-            step, steps, share, threads = part
-            fits = all(isinstance(n, int) for n in (step, steps, threads)) and 0 <= share <= 1
+            step, steps, fraction, threads = part
+            fits = all(isinstance(n, int) for n in (step, steps, threads)) and 0 <= fraction <= 1
             fits = fits and 0 <= step <= steps and 1 <= threads <= MOST_THREADS
             require(fits, "schedule", part, "steps in order")
         require(len(plan.schedule) > 0, "schedule", (), "one part at least")
@@ -186,7 +186,7 @@ def make_plan(
     time_left: float | None,
     processes: int = 1,
 ) -> Plan:
-    """Plan a run of a model whose timing are known.
+    """Plan a run of a model from its timing.
 
     Args:
         timing: what ``measure`` found.
@@ -240,7 +240,7 @@ def budget_steps(
 
 
 def _evaluations(steps: int, timing: Timing, tokens: int) -> tuple[int, int | None]:
-    """Return how often to evaluate, and on how many tokens, within the share of the time.
+    """Return how often to evaluate, and on how many tokens, within the fraction of the time.
 
     Six evaluations on part of the validation text, or up to ten on all of it; in long runs
     one a minute.
@@ -282,7 +282,7 @@ def measure(
         dataset: what will be learned.
         device: where.
         threads: numbers of CPU threads to choose from, the largest first.
-        processes: how many share the batch: a step is that of one share.
+        processes: how many share the batch: a step is that of one process.
     """
     load, (batch_size, bptt) = OtherLoad(), _batch(config, dataset, processes)
     learner = Learner(model, config, batch_size // processes, device)

@@ -1,6 +1,6 @@
 """Several processes that train one model together, as ``torchrun`` starts them.
 
-Each process reads its share of the batch and keeps its state; gradients are averaged over all
+Each process reads its own rows of the batch and keeps their state; gradients are averaged over all
 (DistributedDataParallel). Rank 0 is the main process: it decides, shows and writes.
 """
 
@@ -79,7 +79,7 @@ class ProcessGroup:
         return float(message[0]), tuple(bool(flag) for flag in message[1:])
 
     def all_gather(self, part: Tensor) -> Tensor:
-        """Put the shares of all processes together, (1, B / size, H) -> (1, B, H)."""
+        """Concatenate the rows of all processes, (1, B / size, H) -> (1, B, H)."""
         if self.size == 1:
             return part
         parts = [torch.empty_like(part) for _ in range(self.size)]
@@ -112,7 +112,7 @@ def find_process_group(device: torch.device) -> ProcessGroup:
         return ALONE
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    # Gradients travel by nccl on GPUs; what is agreed upon always travels by gloo.
+    # Gradients travel by nccl on GPUs, everything else by gloo.
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     atexit.register(dist.destroy_process_group)  # its threads must not outlive Python
     return ProcessGroup(dist.get_rank(), size)

@@ -1,4 +1,4 @@
-"""Resuming a run: its files are read and checked, and its plan fitted to this machine."""
+"""Resuming: reads and checks the files of a run, and fits its plan to this machine."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def resume_run(
     device: str = "auto",
     threads: int | None = None,
 ) -> Iterator[RunState]:
-    """Take up a run, whose folder belongs to this process while the context is open.
+    """Resume a run; its folder is locked for this process while the context is open.
 
     Args:
         name: of the run; None takes the newest unfinished one.
-        budget: what comes on top of what is done; None goes on to the planned end.
+        budget: more time, steps or epochs; None goes on to the planned end.
         device: where to compute.
         threads: CPU threads; None keeps to the run's plan.
 
@@ -63,11 +63,11 @@ def resumed_run(
     group: ProcessGroup = ALONE,
     threads: tuple[int, ...] | None = None,
 ) -> RunState:
-    """Return a run as its files have it; a budget, if one is given, comes on top.
+    """Return a run from its files; a budget, if one is given, is added.
 
     Args:
         folder: of the run.
-        budget: what comes on top.
+        budget: more time, steps or epochs.
         device: where to compute.
         group: the processes that train together.
         threads: numbers of CPU threads to choose from; None for those of the run.
@@ -100,7 +100,7 @@ def resumed_run(
 
 
 def _check(saved: Saved, model: ModelConfig, plan: Plan) -> None:
-    """Refuse a file whose tensors are not those of its model, before memory is taken for one."""
+    """Refuse tensors that do not fit the model, before memory is allocated for it."""
     shapes = {name: array.shape for name, array in saved.tensors.items()}
     for name, shape in weight_shapes(model).items():
         if not shapes[f"weights/{name}"] == shapes[f"average/{name}"] == shape:

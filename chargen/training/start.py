@@ -1,4 +1,4 @@
-"""Beginning a run: the text is read, what is open is chosen, the run's folder is locked."""
+"""Start of a run: reads the text, chooses what is not given, locks the folder of the run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def start_run(
     threads: int | None = None,
     began: float | None = None,
 ) -> Iterator[RunState]:
-    """Make a new run, whose folder belongs to this process while the context is open.
+    """Make a new run; its folder is locked for this process while the context is open.
 
     Args:
         reading: which text, and how it is read.

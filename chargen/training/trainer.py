@@ -1,7 +1,7 @@
 """Training loop of a run: steps, evaluations, files; it yields events and prints nothing.
 
 What decides the result is in three places: the recipe and the plan (both written into the
-files) and the learner (whose tensors are). Saving and showing change nothing, so a run that
+files) and the learner (its tensors are saved). Saving and showing change nothing, so a run that
 is stopped at any step and resumed ends with the same weights as one that never stopped.
 """
 
@@ -36,9 +36,9 @@ from chargen.training.run_state import Progress, RunState
 
 SAMPLE_LENGTH = 160  # characters of the sample at each evaluation
 SHOW_EVERY = 0.1  # seconds between two progress events
-SAVE_EVERY = 60.0  # seconds of work that a crash may cost at most
+SAVE_EVERY = 60.0  # seconds of work that a crash loses at most
 SAVE_SHARE = 0.02  # of the time may go into saving
-ROLLBACKS = 3  # times that a run whose loss explodes begins again from its last state
+ROLLBACKS = 3  # times that a run goes back to its last state when the loss explodes
 EXPLODED = 3.0  # times the loss of a model that knows nothing
 REPLAN = 0.02  # a change of the remaining steps that is worth planning anew
 
