@@ -149,9 +149,7 @@ def in_windows(engine: Engine, segment: Segment, width: int, meter: Meter) -> Ro
     """Measure a text in stateless windows."""
     with meter("stateless windows", len(segment)) as progress:
         losses = stateless(engine, segment, width, progress)
-    return Row(
-        "stateless", f"stateless, windows of {width}", score(losses, segment), {"window": width}
-    )
+    return Row("stateless", f"stateless, window {width}", score(losses, segment), {"window": width})
 
 
 def in_one_pass(engine: Engine, segment: Segment, meter: Meter) -> tuple[Row, TokenLosses]:

@@ -1,4 +1,4 @@
-"""Kneser-Ney against its equations, one n-gram at a time."""
+"""Kneser-Ney model against its equations, one n-gram at a time."""
 
 from __future__ import annotations
 
@@ -60,23 +60,24 @@ class Slow:
 def test_it_is_the_equation() -> None:
     learned, other = text(400, 1), text(60, 2)
     slow, fast = Slow(learned), KneserNey(np.array(learned), V, ORDER)
-    costs = fast.costs(np.array(other), ORDER - 1)[-1]
-    for place, cost in enumerate(costs, ORDER - 1):
+    losses = fast.nll(np.array(other), ORDER - 1)[-1]
+    for place, nll in enumerate(losses, ORDER - 1):
         context = tuple(other[place - ORDER + 1 : place])
-        assert math.exp(-cost) == pytest.approx(slow.probability(context, other[place]), abs=1e-12)
+        assert math.exp(-nll) == pytest.approx(slow.probability(context, other[place]), abs=1e-12)
 
 
 def test_probabilities_add_up_to_one_after_any_context() -> None:
     model = KneserNey(np.array(text(300, 3)), V, ORDER)
     for context in ([0, 1, 2], [4, 4, 4], [3, 0, 3], [2]):
         texts = [np.array([*context, token]) for token in range(V)]
-        costs = [model.costs(ids, len(context))[-1][0] for ids in texts]
-        assert sum(np.exp(-np.array(costs))) == pytest.approx(1, abs=1e-12)
+        losses = [model.nll(ids, len(context))[-1][0] for ids in texts]
+        assert sum(np.exp(-np.array(losses))) == pytest.approx(1, abs=1e-12)
 
 
-def test_longer_contexts_help_and_order_1_is_nearly_the_share_of_each_token() -> None:
+def test_longer_contexts_help_and_order_1_is_nearly_the_frequency_of_each_token() -> None:
     learned, other = text(5000, 4), text(2000, 5)
-    means = [c.mean() for c in KneserNey(np.array(learned), V, 3).costs(np.array(other), 10)]
+    model = KneserNey(np.array(learned), V, 3)
+    means = [losses.mean() for losses in model.nll(np.array(other), 10)]
     assert means[0] == pytest.approx(math.log(V), abs=0.01)  # all tokens are equally frequent
     entropy = -sum(p * math.log(p) for p in (0.7, 0.2, 0.1))
     assert means[1] == pytest.approx(entropy, abs=0.02)
@@ -84,9 +85,9 @@ def test_longer_contexts_help_and_order_1_is_nearly_the_share_of_each_token() ->
 
 @pytest.mark.parametrize("ids", [[0], [0, 0], [0, 1, 0, 1, 0, 1], list(range(5))])
 def test_tiny_texts_give_probabilities(ids: list[int]) -> None:
-    for costs in KneserNey(np.array(ids), V, ORDER).costs(np.array([0, 1, 2, 3, 4, 4, 4]), 0):
-        assert np.isfinite(costs).all()
-        assert (costs >= 0).all()
+    for losses in KneserNey(np.array(ids), V, ORDER).nll(np.array([0, 1, 2, 3, 4, 4, 4]), 0):
+        assert np.isfinite(losses).all()
+        assert (losses >= 0).all()
 
 
 def test_discounts_are_chen_and_goodmans() -> None:
@@ -100,6 +101,6 @@ def test_tinyshakespeare_at_order_7(corpora: Path) -> None:
     text = np.frombuffer((corpora / "tinyshakespeare.txt").read_bytes(), np.uint8)
     alphabet, ids = np.unique(text, return_inverse=True)
     ids, cut = ids.astype(np.int64), int(0.9 * len(text))
-    costs = KneserNey(ids[:cut], len(alphabet), 9).costs(ids, cut)
-    assert costs[6].mean() == pytest.approx(1.5165, abs=0.0005)
-    assert min(range(9), key=lambda n: costs[n].mean()) == 6
+    losses = KneserNey(ids[:cut], len(alphabet), 9).nll(ids, cut)
+    assert losses[6].mean() == pytest.approx(1.5165, abs=0.0005)
+    assert min(range(9), key=lambda n: losses[n].mean()) == 6

@@ -1,4 +1,4 @@
-"""All figures of a model on a text: simpler ways beside it, and what is tuned on one half."""
+"""All figures of a model on a text, beside those of baselines; what is tuned on one half."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from chargen.data.dataset import Dataset, tokenize
+from chargen.data.dataset import Dataset, Segment, tokenize
 from chargen.engine import open_engine
 from chargen.errors import CheckpointError, CorpusError
 from chargen.evaluation.baselines import best_weight, mixed, packed
 from chargen.evaluation.dynamic import SEGMENT, Adapter, Setting, tune
 from chargen.evaluation.heldout import own_dataset
-from chargen.evaluation.protocols import Progress, TokenLosses, stateful
+from chargen.evaluation.protocols import OnProgress, TokenLosses, score, stateful
 from chargen.evaluation.report import Report, Wanted, contains, halves, report
 from chargen.model.language_model import LanguageModel
 from chargen.model.saved import load_weights, read_model
@@ -35,40 +35,40 @@ from tests.conftest import Run, text_of, write
 
 # -- baselines ----------------------------------------------------------------------------
 
-COSTS = st.lists(st.tuples(*(st.floats(1e-3, 20),) * 2), min_size=1, max_size=30)
+LOSSES = st.lists(st.tuples(*(st.floats(1e-3, 20),) * 2), min_size=1, max_size=30)
 
 
-@given(COSTS, st.floats(0, 1))
+@given(LOSSES, st.floats(0, 1))
 def test_a_mixture_is_one_of_probabilities(pairs: list[tuple[float, float]], w: float) -> None:
-    first, second = (np.array(costs) for costs in zip(*pairs, strict=True))
+    first, second = (np.array(losses) for losses in zip(*pairs, strict=True))
     expected = -np.log(w * np.exp(-first) + (1 - w) * np.exp(-second))
     assert mixed(first, second, w) == pytest.approx(expected, rel=1e-6)
 
 
-@given(COSTS)
+@given(LOSSES)
 def test_the_best_weight_is_the_best_of_all_hundredths(pairs: list[tuple[float, float]]) -> None:
-    first, second = (np.array(costs) for costs in zip(*pairs, strict=True))
-    costs = [float(mixed(first, second, w / 100).sum()) for w in range(101)]
+    first, second = (np.array(losses) for losses in zip(*pairs, strict=True))
+    losses = [float(mixed(first, second, w / 100).sum()) for w in range(101)]
     found = mixed(first, second, best_weight(first, second)).sum()
-    assert found == pytest.approx(min(costs), abs=1e-9)
+    assert found == pytest.approx(min(losses), abs=1e-9)
 
 
 def test_compressors_have_seen_the_training_text(prose: str) -> None:
     text = "".join(character for character in prose if character in prose[:16000])
-    corpus = tokenize(text_of(text), 0.1)
+    dataset = tokenize(text_of(text), 0.1)
     both, before = text.encode(), text[: int(0.9 * len(text))].encode()
     sizes = {
         "xz": len(lzma.compress(both, preset=9)) - len(lzma.compress(before, preset=9)),
         "bzip2": len(bz2.compress(both)) - len(bz2.compress(before)),
         "gzip": len(zlib.compress(both, 9)) - len(zlib.compress(before, 9)),
     }
-    nats = packed(corpus.train, corpus)
-    assert {name: round(cost / math.log(2) / 8) for name, cost in nats.items()} == sizes
+    nats = packed(dataset.train, dataset.validation)
+    assert {name: round(size / math.log(2) / 8) for name, size in nats.items()} == sizes
 
 
 def test_a_very_short_text_is_not_packed(prose: str) -> None:
-    corpus = tokenize(text_of(prose[:10_500]), 0.09)
-    assert not packed(corpus.train, corpus)
+    dataset = tokenize(text_of(prose[:10_500]), 0.09)
+    assert not packed(dataset.train, dataset.validation)
 
 
 # -- dynamic evaluation -------------------------------------------------------------------
@@ -82,26 +82,22 @@ def small(trained: Path) -> tuple[Path, Dataset]:
 
 @pytest.fixture(scope="module")
 def adapter(small: tuple[Path, Dataset]) -> Adapter:
-    path, corpus = small
-    return Adapter(read_model(path).config, load_weights(path), corpus.train)
+    path, dataset = small
+    return Adapter(read_model(path).config, load_weights(path), dataset.train)
 
 
-def ids_of(corpus: Dataset) -> np.ndarray:
-    return np.concatenate([corpus.context, corpus.validation])
-
-
-def test_without_learning_it_is_the_carried_state(
+def test_without_learning_it_is_the_stateful_pass(
     small: tuple[Path, Dataset], adapter: Adapter
 ) -> None:
-    path, corpus = small
-    still = adapter.read(ids_of(corpus), Setting(0.0, 0.5))
-    costs = stateful(open_engine(read_model(path), "cpu", 1), corpus)
-    assert np.abs(still.nats[-len(costs.nats) :] - costs.nats).max() < 1e-4
+    path, dataset = small
+    still = adapter.read(dataset.validation.with_context, Setting(0.0, 0.5))
+    losses = stateful(open_engine(read_model(path), "cpu", 1), dataset.validation).nll
+    assert np.abs(still.nll[-len(losses) :] - losses).max() < 1e-4
 
 
 def test_a_step_follows_its_equation(small: tuple[Path, Dataset], adapter: Adapter) -> None:
-    path, corpus = small
-    ids = corpus.validation[: 2 * SEGMENT + 1].astype(np.int64)
+    path, dataset = small
+    ids = dataset.validation.ids[: 2 * SEGMENT + 1].astype(np.int64)
     model = LanguageModel(read_model(path).config)
     model.load(load_weights(path))
     tokens = torch.from_numpy(ids)[None]
@@ -125,24 +121,24 @@ def test_a_step_follows_its_equation(small: tuple[Path, Dataset], adapter: Adapt
             weight.sub_(0.01 * weight.grad / (scale + mean / 10))
             weight.add_((0.02 * scale / mean).clamp(max=1) * (trained - weight))
     gradient(SEGMENT, last)
-    costs = adapter.read(ids, Setting(0.01, 0.02))
-    assert costs.nats == pytest.approx(np.concatenate(losses), abs=1e-4)
+    found = adapter.read(ids, Setting(0.01, 0.02))
+    assert found.nll == pytest.approx(np.concatenate(losses), abs=1e-4)
 
 
-def test_what_comes_later_changes_no_earlier_cost(
+def test_what_comes_later_changes_no_earlier_loss(
     small: tuple[Path, Dataset], adapter: Adapter
 ) -> None:
-    ids = ids_of(small[1])[:600]
+    ids = small[1].validation.with_context[:600]
     other = ids.copy()
     other[400:] = np.roll(other[400:], 1)
-    first, second = (adapter.read(tokens, Setting()).nats for tokens in (ids, other))
+    first, second = (adapter.read(tokens, Setting()).nll for tokens in (ids, other))
     assert np.array_equal(first[:399], second[:399])
     assert not np.array_equal(first[399:], second[399:])
 
 
 def test_it_learns_what_repeats(small: tuple[Path, Dataset], adapter: Adapter) -> None:
-    ids = np.tile(small[1].validation[:100], 12)
-    still, learning = (adapter.read(ids, Setting(rate)).nats[600:] for rate in (0.0, 3e-3))
+    ids = np.tile(small[1].validation.ids[:100], 12)
+    still, learning = (adapter.read(ids, Setting(rate)).nll[600:] for rate in (0.0, 3e-3))
     assert learning.mean() < still.mean() - 0.3
     assert tune(adapter, ids).rate > 0
 
@@ -151,26 +147,25 @@ def test_it_learns_what_repeats(small: tuple[Path, Dataset], adapter: Adapter) -
 
 
 @contextlib.contextmanager
-def silent(name: str, size: int) -> Iterator[Progress]:
+def silent(name: str, size: int) -> Iterator[OnProgress]:
     yield lambda count: None
 
 
-def reported(small: tuple[Path, Dataset], adapter: Adapter, corpus: Dataset) -> Report:
+def reported(small: tuple[Path, Dataset], adapter: Adapter, segment: Segment) -> Report:
     path, own = small
     engine = open_engine(read_model(path), "cpu", 1)
     wanted = Wanted(temperature=True, ngram=True, dynamic=lambda: adapter)
-    return report(engine, corpus, own.train, wanted, silent)
+    return report(engine, segment, own.train, wanted, silent)
 
 
 def test_what_is_tuned_is_tuned_on_the_first_half_alone(
     small: tuple[Path, Dataset], adapter: Adapter
 ) -> None:
-    corpus = small[1]
-    half = len(corpus.validation) // 2
-    shuffled = corpus.validation.copy()
+    segment = small[1].validation
+    half, shuffled = len(segment) // 2, segment.ids.copy()
     np.random.default_rng(0).shuffle(shuffled[half:])
-    plain = reported(small, adapter, corpus).half
-    spoiled = reported(small, adapter, replace(corpus, validation=shuffled)).half
+    plain = reported(small, adapter, segment).half
+    spoiled = reported(small, adapter, replace(segment, ids=shuffled)).half
     names = ["stateful", "temperature", "kneser_ney", "mixture", "dynamic", "dynamic_mixture"]
     assert [row.key for row in plain] == [row.key for row in spoiled] == names
     for one, other in zip(plain, spoiled, strict=True):
@@ -181,27 +176,27 @@ def test_what_is_tuned_is_tuned_on_the_first_half_alone(
 def test_each_row_of_the_second_half_has_its_tokens(
     small: tuple[Path, Dataset], adapter: Adapter
 ) -> None:
-    result = reported(small, adapter, small[1])
+    result = reported(small, adapter, small[1].validation)
     assert {row.score.tokens for row in result.half} == {1000}
-    assert {row.score.tokens for row in [*result.whole, *result.simpler]} == {2000}
+    assert {row.score.tokens for row in [*result.whole, *result.baselines]} == {2000}
     rows = {row.key: row.score.nats_per_token for row in result.half}
     assert rows["mixture"] <= min(rows["stateful"], rows["kneser_ney"])
     assert rows["dynamic_mixture"] <= rows["dynamic"] + 0.01
 
 
 def test_a_short_text_has_no_halves(small: tuple[Path, Dataset], adapter: Adapter) -> None:
-    enough = replace(small[1], validation=small[1].validation[:1000])
-    assert halves(enough) == (slice(0, 500), slice(500, 1000))
-    short = replace(small[1], validation=small[1].validation[:999])
+    segment = small[1].validation
+    assert halves(segment.first(1000)) == (slice(0, 500), slice(500, 1000))
+    short = segment.first(999)
     with pytest.raises(CorpusError, match="the text has 999 tokens; .* 1,000 are needed"):
         reported(small, adapter, short)
 
 
 def test_a_text_is_found_in_another(small: tuple[Path, Dataset]) -> None:
-    corpus = small[1]
-    assert contains(corpus.train, corpus.train[100:900])
-    assert not contains(corpus.train, corpus.validation)
-    assert not contains(corpus.train, corpus.train[:50])  # too little to tell
+    train = small[1].train
+    assert contains(train, train[100:900])
+    assert not contains(train, small[1].validation.ids)
+    assert not contains(train, train[:50])  # too little to tell
 
 
 # -- the command --------------------------------------------------------------------------
@@ -213,9 +208,8 @@ def test_eval_says_what_the_run_said(with_model: Path, chargen: Run) -> None:
     facts, ended = json.loads(done.stdout), read_metrics(with_model.parent)[-1]
     assert facts["nats_per_char"] == pytest.approx(ended["final_val_loss"], abs=1e-6)
     assert facts["bits_per_char"] == pytest.approx(ended["final_val_bits_per_char"], abs=1e-6)
-    assert facts["windows"]["nats_per_char"] == pytest.approx(
-        ended["final_stateless_loss"], abs=1e-6
-    )
+    stateless = facts["stateless"]["nats_per_char"]
+    assert stateless == pytest.approx(ended["final_stateless_loss"], abs=1e-6)
     assert facts["perplexity"] == pytest.approx(math.exp(ended["final_val_loss"]))
     assert (facts["protocol"], facts["characters"]) == ("stateful", 2000)
     low, high = facts["bits_per_char_interval"]
@@ -234,10 +228,10 @@ def test_eval_shows_a_table_of_eighty_columns(
     assert lines[0] == "model  small: lstm:48, char tokenizer"
     assert lines[1] == "text   what was held out of prose.txt: 2,000 characters"
     assert [line.split("  ")[0] for line in lines[4:8]] == [
-        *("stateful state", "fresh windows of 256"),
+        *("stateful", "stateless, window 256"),
         *("Kneser-Ney, order 9", "xz -9"),
     ]
-    assert "mixed with counting: weight" in lines[-1]
+    assert "mixed with n-grams: weight" in lines[-1]
 
 
 def test_eval_of_a_file_elsewhere_leaves_out_what_needs_the_training_text(
@@ -261,9 +255,8 @@ def test_eval_of_a_file_elsewhere_leaves_out_what_needs_the_training_text(
 def test_a_file_that_claims_nonsense_of_its_text_is_refused_in_words(
     with_model: Path, claimed: object
 ) -> None:
-    header = read_model(with_model)
     odd = replace(
-        header,
+        read_model(with_model),
         path=Path("mailed.safetensors"),
         training={"corpus": claimed, "config": {"val_frac": "x"}},
     )
@@ -273,12 +266,12 @@ def test_a_file_that_claims_nonsense_of_its_text_is_refused_in_words(
 
 def test_eval_warns_of_a_text_that_was_learned(with_model: Path, chargen: Run, prose: str) -> None:
     write("part.txt", prose[:3000])
-    done = chargen("eval", "part.txt", "--bptt", "100")
+    done = chargen("eval", "part.txt", "--window", "100")
     assert done.returncode == 0
     assert done.stderr == (
-        "chargen: this text stands in what the model learned: the figures flatter it\n"
+        "chargen: this text is part of what the model was trained on: its loss is too low\n"
     )
-    assert "fresh windows of 100" in done.stdout and "stateful state" not in done.stdout
+    assert "stateless, window 100" in done.stdout and "stateful" not in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -287,7 +280,7 @@ def test_eval_warns_of_a_text_that_was_learned(with_model: Path, chargen: Run, p
         (("none.txt",), 1, "'none.txt'"),
         (("empty.txt",), 1, "empty"),
         (("short.txt", "--dynamic"), 1, "the text has 9 tokens; to tune on one half"),
-        (("--bptt", "9", "--dynamic"), 2, "leave it or the others out"),
+        (("--window", "9", "--dynamic"), 2, "leave it or the others out"),
         (("--device", "tpu"), 2, "device is 'tpu'"),
         (("-m", "nobody"), 1, "no model 'nobody'"),
     ],
@@ -303,8 +296,6 @@ def test_eval_refuses_in_one_line(
     assert done.stderr.startswith("chargen: ")
 
 
-def test_costs_without_guesses_have_no_accuracy(small: tuple[Path, Dataset]) -> None:
-    from chargen.evaluation.protocols import score
-
-    corpus = small[1]
-    assert score(TokenLosses(np.ones(len(corpus.validation))), corpus).accuracy is None
+def test_losses_alone_give_no_accuracy(small: tuple[Path, Dataset]) -> None:
+    segment = small[1].validation
+    assert score(TokenLosses(np.ones(len(segment))), segment).accuracy is None

@@ -1,4 +1,4 @@
-"""Surprise: what a text costs a model, piece by piece, and which lines are odd."""
+"""Surprisal of a text, piece by piece, and which lines stand out by it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chargen import repl
-from chargen.data.dataset import Dataset
 from chargen.engine import State
 from chargen.errors import TokenizerError
-from chargen.evaluation import surprisal as surprise
+from chargen.evaluation import surprisal
 from chargen.evaluation.protocols import score, stateful
 from chargen.evaluation.surprisal import (
     ScoredToken,
@@ -30,6 +29,7 @@ from chargen.sampling.sampler import PROMPT_CHUNK, DecodeState, Sampler, load
 from chargen.tokenizers import build_tokenizer
 from tests.hashing import Hashing, hashing, steps
 from tests.sampling.constraints.walks import KINDS, tokenizer
+from tests.segments import segment_of
 
 texts = st.text("abcAB 1.\n\r\t'é🎉\u2581\u0301日\0") | st.text(st.characters(codec="utf-8"))
 
@@ -47,14 +47,14 @@ def bits_by_hand(sampler: Sampler, text: str, before: DecodeState | None) -> flo
 
 
 @pytest.mark.parametrize("before", ["", "dab "])
-def test_surprise_is_minus_log2_p_of_each_character(before: str) -> None:
+def test_surprisal_is_minus_log2_p_of_each_character(before: str) -> None:
     sampler, text = hashing(), "bad é cab\n"
     place = sampler.read(before) if before else None
-    weighed = list(score_tokens(sampler, text, place))
-    assert [w.text for w in weighed] == list(text)
+    scored = list(score_tokens(sampler, text, place))
+    assert [w.text for w in scored] == list(text)
     sums = [bits_by_hand(sampler, text[:end], place) for end in range(len(text) + 1)]
-    assert [w.bits for w in weighed] == pytest.approx(np.diff(sums), rel=1e-5)
-    assert weighed[4].bits > math.log2(1_000_000)  # any of a million characters
+    assert [w.bits for w in scored] == pytest.approx(np.diff(sums), rel=1e-5)
+    assert scored[4].bits > math.log2(1_000_000)  # any of a million characters
 
 
 def test_a_text_begins_after_a_newline() -> None:
@@ -70,25 +70,21 @@ def test_a_text_begins_after_a_newline() -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(text=texts, kind=st.sampled_from(KINDS))
-def test_pieces_join_to_the_text_and_bits_to_its_cost(text: str, kind: str) -> None:
+def test_pieces_join_to_the_text_and_bits_to_its_surprisal(text: str, kind: str) -> None:
     sampler = hashing(tokenizer(kind))
-    weighed = list(score_tokens(sampler, text))
-    assert "".join(w.text for w in weighed) == text
-    assert all(w.text and w.bits >= 0 for w in weighed)
-    assert sum(w.bits for w in weighed) == pytest.approx(bits_by_hand(sampler, text, None))
-    assert sum(line.bits for line in by_line(weighed)) == pytest.approx(
-        sum(w.bits for w in weighed)
-    )
-    assert "".join(word.text for word in by_word(weighed)) == text
+    scored = list(score_tokens(sampler, text))
+    assert "".join(w.text for w in scored) == text
+    assert all(w.text and w.bits >= 0 for w in scored)
+    assert sum(w.bits for w in scored) == pytest.approx(bits_by_hand(sampler, text, None))
+    assert sum(line.bits for line in by_line(scored)) == pytest.approx(sum(w.bits for w in scored))
+    assert "".join(word.text for word in by_word(scored)) == text
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_sum_is_what_an_evaluation_says(kind: str) -> None:
     sampler, text = hashing(tokenizer(kind)), "abba\ncab é日 a1.\n" * 30
-    known = sampler.tokenizer
-    train, validation = known.encode("\n"), known.encode(text)
-    corpus = Dataset(known, train, validation, len(text), 0.0)
-    told = score(stateful(sampler.engine, corpus), corpus)
+    segment = segment_of(text, sampler.tokenizer)
+    told = score(stateful(sampler.engine, segment), segment)
     bits = sum(w.bits for w in score_tokens(sampler, text))
     assert bits / len(text) == pytest.approx(told.bits_per_char)
 
@@ -108,7 +104,7 @@ def test_any_chunks_give_the_same_values(
     sampler = load(trained / "small" / "model.safetensors", threads=1)
     whole = list(score_tokens(sampler, prose[:600], guesses=3))
     monkeypatch.setattr("chargen.evaluation.surprisal.PROMPT_CHUNK", chunk)
-    monkeypatch.setattr(surprise, "PART", 50)
+    monkeypatch.setattr(surprisal, "PART", 50)
     cut = list(score_tokens(sampler, prose[:600], guesses=3))
     assert [w.text for w in cut] == [w.text for w in whole]
     np.testing.assert_allclose([w.bits for w in cut], [w.bits for w in whole], rtol=0, atol=1e-6)
@@ -118,7 +114,7 @@ def test_any_chunks_give_the_same_values(
 def test_parts_do_not_change_tokens(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sampler, text = hashing(tokenizer(kind)), "abba cc. a'b\ncab's ba\n\nabc Ab a1.\n" * 3
     whole = list(score_tokens(sampler, text))
-    monkeypatch.setattr(surprise, "PART", 14)
+    monkeypatch.setattr(surprisal, "PART", 14)
     assert list(score_tokens(sampler, text)) == whole
 
 
@@ -137,7 +133,7 @@ def test_with_many_tokens_fewer_are_read_at_once(monkeypatch: pytest.MonkeyPatch
             widths.append(ids.shape[1])
             return super().run(ids, state)
 
-    monkeypatch.setattr(surprise, "HELD", 100)
+    monkeypatch.setattr(surprisal, "HELD", 100)
     known = hashing().tokenizer
     list(score_tokens(Sampler(known, Watched(known.vocab_size)), "abc" * 50))
     assert max(widths) * known.vocab_size <= 100
@@ -180,9 +176,9 @@ def test_of_equal_guesses_the_lower_id_is_first() -> None:
 
 def test_guesses_belong_to_the_place_before_the_piece() -> None:
     sampler: Sampler = hashing(tokenizer("byte"))
-    weighed = list(score_tokens(sampler, "aéb", guesses=4))
-    assert [w.text for w in weighed] == ["a", "é", "b"]
-    for number, piece in enumerate(weighed):
+    scored = list(score_tokens(sampler, "aéb", guesses=4))
+    assert [w.text for w in scored] == ["a", "é", "b"]
+    for number, piece in enumerate(scored):
         logits = sampler.read("aéb"[:number], sampler.read("")).logits[None]
         assert (piece.guesses,) == tuple(
             best_guesses(sampler.tokenizer, log_probabilities(logits), 4)
@@ -193,7 +189,7 @@ def test_guesses_belong_to_the_place_before_the_piece() -> None:
 # -- larger parts -------------------------------------------------------------------------
 
 
-def test_lines_know_how_odd_they_are() -> None:
+def test_lines_have_the_z_score_of_their_equation() -> None:
     pieces = [
         ScoredToken(c, b) for c, b in zip("ab\n\ncde\nf", (1, 2, 3, 9, 1, 1, 2, 1, 4), strict=True)
     ]
@@ -201,8 +197,8 @@ def test_lines_know_how_odd_they_are() -> None:
     assert [(line.number, line.text, line.characters, line.bits) for line in lines] == [
         (1, "ab", 3, 6), (2, "", 1, 9), (3, "cde", 4, 5), (4, "f", 1, 4),
     ]  # fmt: skip
-    costs = [piece.bits for piece in pieces]
-    mean, deviation = statistics.fmean(costs), statistics.pstdev(costs)
+    bits = [piece.bits for piece in pieces]
+    mean, deviation = statistics.fmean(bits), statistics.pstdev(bits)
     for line in lines:
         excess = line.bits - line.characters * mean
         assert line.z_score == pytest.approx(excess / deviation / math.sqrt(line.characters))
@@ -210,7 +206,7 @@ def test_lines_know_how_odd_they_are() -> None:
     assert by_line([ScoredToken("a", 1.0)])[0].z_score == 0
 
 
-def test_a_strange_line_is_odder_than_a_short_one_of_the_same_mean() -> None:
+def test_a_long_strange_line_has_a_higher_z_score_than_a_short_one() -> None:
     usual = [ScoredToken(c, 2.0 + (n % 3)) for n, c in enumerate("hello there, you\n" * 50)]
     short, strange = [ScoredToken("Q", 8.0), ScoredToken("\n", 2.0)], [ScoredToken("Z", 5.0)] * 30
     lines = by_line([*usual, *short, *strange])

@@ -12,7 +12,7 @@ from chargen.model.cells.scan import scan
 from chargen.model.spec import CELLS
 
 KINDS = list(CELLS)
-B, T, INPUTS, H = 3, 11, 5, 7  # lanes, steps, inputs, hidden units
+B, T, INPUTS, H = 3, 11, 5, 7  # batch size, steps, inputs, hidden units
 
 
 def make(kind: str, inputs: int = INPUTS, hidden: int = H) -> Cell:
@@ -70,7 +70,7 @@ def test_gradients_are_the_numerical_ones(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_three_chunks_with_carried_state_equal_one_pass(kind: str) -> None:
+def test_three_chunks_that_pass_on_the_state_equal_one_pass(kind: str) -> None:
     cell = make(kind)
     x, state = torch.randn(B, T, INPUTS, dtype=torch.float64), state_of(cell)
     whole, last = cell.run(x, state)
@@ -84,7 +84,7 @@ def test_three_chunks_with_carried_state_equal_one_pass(kind: str) -> None:
 
 
 # One unit, one input: x = 1.5, h = 0.25, c = -0.5, worked with a pocket calculator.
-# W_I, W_R, b, other weights in the order of checkpoint.WEIGHTS; h, and c if there is one.
+# W_I, W_R, b, other weights in the order of model.spec.CELLS; h, and c if there is one.
 WORKED = {
     "rnn": ([0.5], [-0.3], [0.1], [[0.0]], [0.6498274637]),
     "rnn-relu": ([0.5], [-0.3], [0.1], [[0.05]], [0.8250000000]),

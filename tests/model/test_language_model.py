@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from chargen.config import TrainConfig
-from chargen.evaluation.validation import token_costs
 from chargen.machine.torch import can_run
 from chargen.model.language_model import LanguageModel
+from chargen.model.loss import token_losses
 from chargen.model.spec import CELLS, ModelConfig, parse_stack
 from chargen.training.learner import Learner
 from chargen.training.optimizer import LockedDropout, dropped_weights, learning_rate, make_optimizer
@@ -47,7 +47,7 @@ def test_logits_follow_the_equations_step_by_step(stack: str) -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_chunks_with_carried_state_equal_one_pass(stack: str) -> None:
+def test_chunks_that_pass_on_the_state_equal_one_pass(stack: str) -> None:
     model = model_of(stack).double()  # an untrained lstm-norm magnifies float32's rounding
     ids = torch.randint(VOCAB, (2, 12))
     whole, _ = model(ids, model.init_state(2))
@@ -132,7 +132,7 @@ def test_dropped_weights_are_those_of_a_smaller_matrix_and_come_back() -> None:
     assert torch.allclose(weight.grad, inside * torch.arange(100))
 
 
-def test_without_a_share_no_weight_is_touched_or_drawn() -> None:
+def test_at_probability_zero_no_weight_is_touched_or_drawn() -> None:
     weight, generator = nn.Parameter(torch.ones(3)), torch.Generator().manual_seed(1)
     before = generator.get_state()
     with dropped_weights([weight], 0.0, generator):
@@ -147,7 +147,7 @@ def test_each_optimizer_lowers_the_loss(name: str, kind: str) -> None:
     config = TrainConfig(optimizer=name, seed=1, ema=0, dropout=0)
     learner = Learner(ModelConfig(VOCAB, parse_stack("lstm:16"), 5), config, 4, torch.device("cpu"))
     tokens = np.tile(np.arange(9), (4, 1))
-    losses = [learner.learn(tokens[:, :-1], tokens[:, 1:], 0.05, "float32") for _ in range(30)]
+    losses = [learner.learn(tokens, 0.05, "float32") for _ in range(30)]
     assert losses[-1] < 0.7 * losses[0]
     assert type(make_optimizer(learner.model.parameters(), config)).__name__ == kind
 
@@ -171,7 +171,7 @@ def learner_of(**options: float) -> Learner:
     return Learner(ModelConfig(VOCAB, parse_stack("lstm:6"), 5), config, 3, torch.device("cpu"))
 
 
-def test_a_step_is_truncated_back_propagation_with_carried_state() -> None:
+def test_a_step_is_truncated_back_propagation_through_time() -> None:
     learner = learner_of(dropout=0, ema=0, clip=1e9)
     torch.manual_seed(0)
     tokens = torch.randint(VOCAB, (3, 9)).numpy()
@@ -181,12 +181,12 @@ def test_a_step_is_truncated_back_propagation_with_carried_state() -> None:
     state = twin.init_state(3)
     for start in (0, 4):
         window = tokens[:, start : start + 5]
-        loss = learner.learn(window[:, :-1], window[:, 1:], 0.0, "float32")
-        costs, state = token_costs(twin, torch.from_numpy(window), state)
+        loss = learner.learn(window, 0.0, "float32")
+        losses, _, state = token_losses(twin, torch.from_numpy(window), state)
         state = tuple(part.detach() for part in state)
-        assert loss == pytest.approx(float(costs.detach().mean()), abs=1e-6)
+        assert loss == pytest.approx(float(losses.detach().mean()), abs=1e-6)
         optimizer.zero_grad()
-        costs.mean().backward()
+        losses.mean().backward()
         for group in optimizer.param_groups:
             group["lr"] = 0.01
         optimizer.step()
@@ -194,12 +194,12 @@ def test_a_step_is_truncated_back_propagation_with_carried_state() -> None:
         np.testing.assert_allclose(learner.model.weights()[name], array, atol=1e-6)
 
 
-def test_windows_that_cover_the_sequence_give_the_full_gradient() -> None:
-    """Truncated back-propagation in one window is full back-propagation."""
+def test_a_batch_that_covers_the_sequence_gives_the_full_gradient() -> None:
+    """Truncated back-propagation with bptt as long as the sequence is full back-propagation."""
     model = model_of("lstm:6")
     tokens = torch.randint(VOCAB, (1, 8))
-    costs, _ = token_costs(model, tokens, model.init_state(1))
-    costs.sum().backward()
+    losses, _, _ = token_losses(model, tokens, model.init_state(1))
+    losses.sum().backward()
     full = model.cells[0].weight_hh_l0.grad
     assert full is not None
     model.zero_grad()
@@ -220,7 +220,7 @@ def test_gradients_are_clipped() -> None:
         sgd = torch.optim.SGD(learner.model.parameters(), lr=1.0)
         learner._optimizer = sgd
         before = learner.model.weights()["head.weight"]
-        learner.learn(tokens[:, :-1], tokens[:, 1:], 0.0, "float32")
+        learner.learn(tokens, 0.0, "float32")
         steps[clip] = float(np.abs(learner.model.weights()["head.weight"] - before).max())
     assert steps[1e-9] < 1e-7 < steps[1e9]
 
@@ -230,7 +230,7 @@ def test_the_average_follows_the_weights() -> None:
     learner, plain = learner_of(ema=0.5), learner_of(ema=0)
     start = learner.model.weights()["head.weight"]
     for each in (learner, plain):
-        each.learn(tokens[:, :-1], tokens[:, 1:], 0.0, "float32")
+        each.learn(tokens, 0.0, "float32")
     moved = learner.model.weights()["head.weight"]
     # After one step the decay is 1 / 11, not yet 0.5.
     expected = start + (moved - start) * (1 - 1 / 11)
@@ -245,7 +245,7 @@ def test_bfloat16_learns_and_keeps_the_state_in_float32() -> None:
         pytest.skip("this CPU does not train in bfloat16")
     learner = learner_of()
     tokens = np.tile(np.arange(9), (3, 1))
-    loss = learner.learn(tokens[:, :-1], tokens[:, 1:], 0.0, "bfloat16")
+    loss = learner.learn(tokens, 0.0, "bfloat16")
     assert math.isfinite(loss)
     assert {part.dtype for part in learner._state} == {torch.float32}
 
@@ -260,7 +260,7 @@ def test_a_restored_learner_goes_on_bit_for_bit(optimizer: str) -> None:
 
     def learn(who: Learner, part: list[np.ndarray[tuple[int, int], np.dtype[np.int64]]]) -> None:
         for window in part:
-            who.learn(window[:, :-1], window[:, 1:], 0.1, "float32")
+            who.learn(window, 0.1, "float32")
 
     learn(learner, windows[:3])
     kept = learner.tensors()
