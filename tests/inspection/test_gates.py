@@ -1,9 +1,8 @@
-"""How often gates stand open or shut: counts against equations worked anew, and the command."""
+"""Saturation of gates: counts against equations worked anew, and the command."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +11,14 @@ import torch
 
 from chargen.cli.inspect_units import gates
 from chargen.config import TrainConfig
-from chargen.data.dataset import Dataset, encode_dataset
+from chargen.data.dataset import Segment
 from chargen.display.charts import save_figure
 from chargen.inspection.gates import MEANINGS, Saturation, charts, draw, saturation
 from chargen.model.language_model import LanguageModel
 from chargen.model.saved import save_model
 from chargen.model.spec import LayerConfig, ModelConfig, parse_stack
-from chargen.tokenizers import build_tokenizer
-from tests.conftest import text_of, write
+from tests.conftest import write
+from tests.segments import segment_of
 
 NAMES = {
     "rnn": (),
@@ -30,19 +29,14 @@ NAMES = {
     "lstm-norm": ("input", "forget", "output"),
     "gru": ("reset", "update"),
     "gru-before": ("reset", "update"),
-    "mingru": ("kept",),
-    "minlstm": ("kept",),
+    "mingru": ("retention",),
+    "minlstm": ("retention",),
 }
 
 
-def corpus_of(text: str, context: str) -> Dataset:
-    coder = build_tokenizer("char", [text + context], 300)
-    return replace(encode_dataset(text_of(text), coder, 1.0), train=coder.encode(context))
-
-
-def model_of(stack: str, corpus: Dataset) -> LanguageModel:
+def model_of(stack: str, segment: Segment) -> LanguageModel:
     layers = parse_stack(stack)
-    model = LanguageModel(ModelConfig(corpus.tokenizer.vocab_size, layers, 8), TrainConfig(seed=1))
+    model = LanguageModel(ModelConfig(segment.tokenizer.vocab_size, layers, 8), TrainConfig(seed=1))
     with torch.no_grad():
         for cell in model.cells:
             for weight in cell.parameters():
@@ -84,16 +78,17 @@ def gru_gates(w: dict[str, np.ndarray], x: np.ndarray) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize(("kind", "twin"), [("lstm", lstm_gates), ("gru", gru_gates)])
 def test_counts_are_those_of_the_equations_worked_anew(kind: str, twin: object) -> None:
-    corpus = corpus_of("to be or not to be, that is the question\n" * 4, "the context\n")
-    model = model_of(f"{kind}:6", corpus)
+    text = "to be or not to be, that is the question\n" * 4
+    segment = segment_of(text, context="the context\n")
+    model = model_of(f"{kind}:6", segment)
     weights = {name: value.double().numpy() for name, value in model.cells[0].state_dict().items()}
-    ids = np.concatenate([corpus.context, corpus.validation])
+    ids = np.concatenate([segment.context, segment.ids])
     x = model.embedding.weight.detach().double().numpy()[ids]
     expected = twin(weights, x)  # type: ignore[operator]
-    found = {part.gate: part for part in saturation(model, corpus)}
+    found = {part.gate: part for part in saturation(model, segment)}
     assert list(found) == list(expected)
     for name, gate in expected.items():
-        counted = gate[len(corpus.context) :]
+        counted = gate[len(segment.context) :]
         assert found[name].left == pytest.approx((counted < 0.1).mean(axis=0), abs=1e-9)
         assert found[name].right == pytest.approx((counted > 0.9).mean(axis=0), abs=1e-9)
         assert 0.05 < found[name].left.mean() < 0.6
@@ -102,8 +97,8 @@ def test_counts_are_those_of_the_equations_worked_anew(kind: str, twin: object) 
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_each_cell_names_its_gates(kind: str) -> None:
-    corpus = corpus_of("abba cadabra " * 5, "a")
-    found = saturation(model_of(f"{kind}:5,rnn:3,{kind}:4", corpus), corpus)
+    segment = segment_of("abba cadabra " * 5, context="a")
+    found = saturation(model_of(f"{kind}:5,rnn:3,{kind}:4", segment), segment)
     assert [(part.layer, part.gate) for part in found] == [
         (layer, gate) for layer in (1, 3) for gate in NAMES[kind]
     ]
@@ -115,12 +110,12 @@ def test_each_cell_names_its_gates(kind: str) -> None:
 
 @torch.no_grad()
 def test_a_gate_forced_open_is_right_saturated_and_one_in_the_middle_neither() -> None:
-    corpus = corpus_of("abba cadabra " * 300, "\n")  # three lanes
-    model = LanguageModel(ModelConfig(corpus.tokenizer.vocab_size, (LayerConfig("lstm", 4),), 8))
+    segment = segment_of("abba cadabra " * 300)  # three streams
+    model = LanguageModel(ModelConfig(segment.tokenizer.vocab_size, (LayerConfig("lstm", 4),), 8))
     for weight in model.cells[0].parameters():
         weight.zero_()
     model.cells[0].bias_ih_l0[:8] = torch.tensor([20.0] * 4 + [-20.0] * 4)
-    found = [(part.left.tolist(), part.right.tolist()) for part in saturation(model, corpus)]
+    found = [(part.left.tolist(), part.right.tolist()) for part in saturation(model, segment)]
     assert found == [([0] * 4, [1] * 4), ([1] * 4, [0] * 4), ([0] * 4, [0] * 4)]
 
 
@@ -160,9 +155,9 @@ def test_the_command_shows_each_layers_gates(
 
 
 def test_a_model_without_gates_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    corpus = corpus_of("abba cadabra " * 5, "a")
-    model = model_of("rnn:5", corpus)
+    segment = segment_of("abba cadabra " * 5, context="a")
+    model = model_of("rnn:5", segment)
     path = Path("plain.safetensors")
-    save_model(path, model.weights(), model.config, corpus.tokenizer, {})
+    save_model(path, model.weights(), model.config, segment.tokenizer, {})
     gates(str(write("a.txt", "abracadabra")), model="plain.safetensors")
     assert capsys.readouterr().out == "rnn:5 has no gates\n"

@@ -1,10 +1,11 @@
-"""How far back the loss reaches."""
+"""Gradient of the loss with respect to earlier states."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,13 @@ import torch
 from torch import Tensor
 
 from chargen.config import TrainConfig
-from chargen.data.dataset import Dataset, tokenize
+from chargen.data.dataset import WARM, Segment, tokenize
 from chargen.errors import CorpusError
 from chargen.inspection import trial
 from chargen.inspection.gradients import (
     Curve,
     follow_back,
-    lanes_before,
+    rows_before,
     state_gradients,
     states_of,
 )
@@ -27,6 +28,7 @@ from chargen.inspection.trial import fitted, train_alike
 from chargen.model.language_model import LanguageModel
 from chargen.model.spec import CELLS, ModelConfig, count_parameters, parse_stack
 from tests.conftest import Run, text_of, write
+from tests.segments import segment_of
 
 VOCAB = 11
 SMALL = 1e-5  # by which a state is moved
@@ -82,13 +84,13 @@ def test_in_a_stack_the_gradient_also_goes_through_the_layer_above() -> None:
     assert float(upper[3].sum()) == pytest.approx((up - down) / SMALL / 2, rel=1e-5)
     weights = model.head.weight.T  # at k = 0 the lower layer counts at the head and above
     (own,), (above,) = (part.detach() for (part,) in states_of(model, tokens[:, :4], state)[3])
-    odds = torch.softmax(model.head(torch.cat([own, above], dim=1)), dim=1)
-    at_head = weights @ (odds[0] - torch.eye(VOCAB, dtype=torch.float64)[tokens[0, -1]])
+    probabilities = torch.softmax(model.head(torch.cat([own, above], dim=1)), dim=1)
+    at_head = weights @ (probabilities[0] - torch.eye(VOCAB, dtype=torch.float64)[tokens[0, -1]])
     torch.testing.assert_close(upper[0][0, 0], at_head[4:])
     assert not torch.allclose(lower[0][0, 0], at_head[:4])
 
 
-def test_lanes_do_not_touch_each_other() -> None:
+def test_rows_do_not_touch_each_other() -> None:
     model = model_of("lstm:6")
     tokens = torch.randint(VOCAB, (3, 8), generator=torch.Generator().manual_seed(2))
     together = state_gradients(model, tokens, model.init_state(3))
@@ -98,9 +100,9 @@ def test_lanes_do_not_touch_each_other() -> None:
 
 
 def test_the_output_reads_h_alone() -> None:
-    corpus = tokenize(text_of("to be or not to be " * 60), 0.1)
-    config = ModelConfig(corpus.tokenizer.vocab_size, parse_stack("lstm:6"), 5)
-    h, c = follow_back(LanguageModel(config), corpus, 5)
+    segment = tokenize(text_of("to be or not to be " * 60), 0.1).validation
+    config = ModelConfig(segment.tokenizer.vocab_size, parse_stack("lstm:6"), 5)
+    h, c = follow_back(LanguageModel(config), segment, 5)
     assert (h.layer, h.part, h.steps) == (1, "h", (0, 1, 2, 3, 4, 5))
     assert (c.part, c.steps) == ("c", (1, 2, 3, 4, 5))
 
@@ -134,31 +136,32 @@ def test_reach_and_factor_of_a_known_curve() -> None:
     assert odd.reach is odd.factor is None
 
 
-def corpus_of(length: int, validation: int) -> Dataset:
-    ids = np.arange(length + validation) % 7
-    tokenizer = tokenize(text_of("abcdefg" * 9), 0.1).tokenizer
-    return Dataset(tokenizer, ids[:length], ids[length:], validation, 0.0)
+def counting_up(before: int, length: int) -> Segment:
+    """Return a text of 0, 1, 2, ... 6, 0, 1, ... that begins after so many tokens."""
+    ids = np.arange(before + length) % 7
+    segment = segment_of("abcdefg" * 9)
+    return replace(segment, ids=ids[before:], context=ids[:before][-WARM:], characters=length)
 
 
-@pytest.mark.parametrize(("length", "validation"), [(500, 900), (3, 40), (300, 1), (0, 12)])
-def test_targets_are_held_out_and_stand_behind_what_is_read(length: int, validation: int) -> None:
-    corpus = corpus_of(length, validation)
-    lanes = lanes_before(corpus, 8)
-    assert lanes.shape[1] >= 11
-    assert np.all((lanes[:, 1:] - lanes[:, :-1]) % 7 == 1)  # as they follow each other
-    assert lanes[-1, -1] == corpus.validation[-1]
+@pytest.mark.parametrize(("before", "length"), [(500, 900), (3, 40), (300, 1), (0, 12)])
+def test_targets_are_held_out_and_stand_behind_what_is_read(before: int, length: int) -> None:
+    segment = counting_up(before, length)
+    rows = rows_before(segment, 8)
+    assert rows.shape[1] >= 11
+    assert np.all((rows[:, 1:] - rows[:, :-1]) % 7 == 1)  # as they follow each other
+    assert rows[-1, -1] == segment.ids[-1]
 
 
 def test_a_text_too_short_is_refused() -> None:
-    with pytest.raises(CorpusError, match=r"has 10 tokens .* 8 steps back need 11: a longer"):
-        lanes_before(corpus_of(3, 7), 8)
+    with pytest.raises(CorpusError, match=r"has 10 tokens; 8 steps back need 11: use a longer"):
+        rows_before(counting_up(3, 7), 8)
 
 
 # -- cells trained alike ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", CELLS)
-def test_all_cells_get_as_many_weights(kind: str) -> None:
+def test_all_cells_get_as_many_parameters(kind: str) -> None:
     wanted = count_parameters(fitted("lstm", 66))
     assert count_parameters(fitted(kind, 66)) == pytest.approx(wanted, rel=0.005)
 
@@ -167,12 +170,12 @@ def test_the_same_steps_give_the_same_cell_and_it_learns(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trial, "WIDTH", 16)
-    corpus = tokenize(text_of(prose[:3000]), 0.1)
+    dataset = tokenize(text_of(prose[:3000]), 0.1)
     first, again = (
-        train_alike("gru", corpus, TrainConfig(steps=12, seed=1), lambda parts: None)
+        train_alike("gru", dataset, TrainConfig(steps=12, seed=1), lambda parts: None)
         for _ in range(2)
     )
-    untrained = train_alike("gru", corpus, TrainConfig(seed=1), lambda parts: None)
+    untrained = train_alike("gru", dataset, TrainConfig(seed=1), lambda parts: None)
     assert first.loss == again.loss < untrained.loss - 0.3
     assert (first.steps, first.skipped, untrained.steps) == (12, 0, 0)
     assert first.largest and untrained.largest is None

@@ -1,4 +1,4 @@
-"""How the loss rises when only the last k tokens are known."""
+"""Rise of the loss when only the last k tokens are known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from chargen.cli import inspect_memory
-from chargen.data.dataset import Dataset, tokenize
+from chargen.data.dataset import Segment, tokenize
 from chargen.display import charts
 from chargen.engine import Engine, Logits, State, open_engine
 from chargen.errors import CorpusError
@@ -35,20 +35,20 @@ class Copier:
     def run(self, ids: NDArray[np.int64], state: State) -> tuple[Logits, State]:
         seen = np.concatenate([state[0][0].astype(np.int64), ids], axis=1)
         told = seen[:, 1 : ids.shape[1] + 1]  # what stood back - 1 steps before each input
-        odds = np.full((*ids.shape, self._size), 0.1 / (self._size - 1), np.float32)
-        lane, step = np.nonzero(told >= 0)
-        odds[lane, step, told[lane, step]] = 0.9
-        odds[told < 0] = 1 / self._size
-        return np.log(odds), (seen[None, :, -self._back :].astype(np.float32),)
+        p = np.full((*ids.shape, self._size), 0.1 / (self._size - 1), np.float32)
+        row, step = np.nonzero(told >= 0)
+        p[row, step, told[row, step]] = 0.9
+        p[told < 0] = 1 / self._size
+        return np.log(p), (seen[None, :, -self._back :].astype(np.float32),)
 
 
 @pytest.fixture
-def period() -> Dataset:
+def period() -> Segment:
     """A text that repeats every six characters."""
-    return tokenize(text_of("abcdef" * 300), 0.2)
+    return tokenize(text_of("abcdef" * 300), 0.2).validation
 
 
-def test_a_model_that_looks_six_back_needs_six(period: Dataset) -> None:
+def test_a_model_that_looks_six_back_needs_six(period: Segment) -> None:
     size = period.tokenizer.vocab_size
     found = measure_memory(Copier(size, 6), period, 64)
     assert [known.k for known in found.known] == [1, 2, 4, 8, 16, 32, 64]
@@ -61,46 +61,44 @@ def test_a_model_that_looks_six_back_needs_six(period: Dataset) -> None:
         assert known.either_side == pytest.approx(0, abs=1e-6)
 
 
-def test_lanes_and_chunks_change_nothing(period: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_change_nothing(period: Segment, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = measure_memory(Copier(period.tokenizer.vocab_size, 6), period, 16)
     monkeypatch.setattr(memory, "CHUNK", 1)
     assert measure_memory(Copier(period.tokenizer.vocab_size, 6), period, 16) == whole
 
 
-def opened(path: Path) -> tuple[Engine, Dataset]:
-    header = read_model(path)
-    return open_engine(header, "cpu", 1), text_to_score(header, None)
+def opened(path: Path) -> tuple[Engine, Segment]:
+    saved = read_model(path)
+    return open_engine(saved, "cpu", 1), text_to_score(saved, None)
 
 
 def test_losses_are_those_of_a_walk_token_by_token(with_model: Path) -> None:
-    engine, corpus = opened(with_model)
-    ids = corpus.validation[:400].astype(np.int64)
+    engine, segment = opened(with_model)
+    ids = segment.ids[:400].astype(np.int64)
     places = np.array([300, 399])
-    found = memory.costs_knowing(engine, ids, places, 5, corpus.tokenizer.vocab_size)
-    for place, cost in zip(places, found, strict=True):
+    found = memory.losses_knowing(engine, ids, places, 5, segment.tokenizer.vocab_size)
+    for place, loss in zip(places, found, strict=True):
         state = engine.init_state(1)
         for token in ids[place - 5 : place]:
             logits, state = engine.run(np.array([[token]]), state)
-        odds = np.exp(logits[0, 0].astype(np.float64))
-        assert cost == pytest.approx(-math.log(odds[ids[place]] / odds.sum()), abs=1e-4)
+        weights = np.exp(logits[0, 0].astype(np.float64))
+        assert loss == pytest.approx(-math.log(weights[ids[place]] / weights.sum()), abs=1e-4)
 
 
-def test_what_is_unknown_costs_its_name(period: Dataset) -> None:
-    unknown = replace(
-        period, validation=np.full_like(period.validation, period.tokenizer.unknown_id)
-    )
+def test_an_unknown_character_costs_the_choice_among_all_others(period: Segment) -> None:
+    unknown = replace(period, ids=np.full_like(period.ids, period.tokenizer.unknown_id))
     engine = Copier(period.tokenizer.vocab_size, 1)
     extra = math.log(period.tokenizer.unknown_count)
     found = measure_memory(engine, unknown, 1)
     assert found.nats == pytest.approx(-math.log(0.9) + extra, abs=0.1)
 
 
-def test_short_texts_have_short_memories(period: Dataset) -> None:
+def test_short_texts_have_short_memories(period: Segment) -> None:
     engine = Copier(period.tokenizer.vocab_size, 6)
-    short = replace(period, train=period.train[:1], validation=period.validation[:9])
+    short = replace(period.first(9), context=period.context[:1])
     assert [known.k for known in measure_memory(engine, short, 64).known] == [1, 2, 4]
     with pytest.raises(CorpusError, match="has 0 tokens; 2 are needed"):
-        measure_memory(engine, replace(short, validation=period.validation[:0]), 64)
+        measure_memory(engine, short.first(0), 64)
 
 
 def of_rises(*rises: float) -> Memory:

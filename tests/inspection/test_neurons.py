@@ -1,4 +1,4 @@
-"""Units and what they follow: the features, the rule that tells chance and echo, the passages."""
+"""Units and the features that they follow, the rule against chance and echo, the passages."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 
 from chargen.cli.inspect_units import _passages, _show_passage, neurons
 from chargen.config import TrainConfig
-from chargen.data.dataset import WARM, Dataset, encode_dataset
+from chargen.data.dataset import WARM, Segment
 from chargen.display.charts import save_figure
 from chargen.engine import Engine, make_engine
 from chargen.errors import ConfigError
 from chargen.inspection.features import FEATURES, measure
-from chargen.inspection.lanes import side_by_side
 from chargen.inspection.neurons import (
     Comparison,
     Correlations,
@@ -38,13 +38,13 @@ from chargen.inspection.neurons import (
     varying,
 )
 from chargen.inspection.passages import COLUMNS, LENGTH, Passage, colour, draw, lines, passage
-from chargen.inspection.passages import width as columns_of
+from chargen.inspection.streams import side_by_side
 from chargen.model.cells import CELL_CLASSES
 from chargen.model.language_model import LanguageModel
 from chargen.model.saved import SavedModel, read_model
 from chargen.model.spec import CELLS, LayerConfig, ModelConfig
-from chargen.tokenizers import build_tokenizer
-from tests.conftest import run_chargen, text_of, write
+from tests.conftest import run_chargen, write
+from tests.segments import segment_of
 
 WORKED = {
     "line position": ("ab\nc\n\nd", "1201001"),
@@ -79,60 +79,53 @@ def test_a_feature_knows_nothing_of_what_comes(text: str, length: int) -> None:
     assert np.array_equal(measure(text)[:length], measure(text[:length]))
 
 
-# -- lanes --------------------------------------------------------------------------------
-
-
-def corpus_of(text: str, tokenizer: str = "char", context: str = "\n") -> Dataset:
-    read = text_of(text, tokenizer)
-    coder = build_tokenizer(tokenizer, [text + context], 300)
-    return replace(encode_dataset(read, coder, 1.0), train=coder.encode(context))
+# -- streams ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", [1, 30, 1500, 5000, 30000])
-def test_lanes_hold_the_text_in_order_with_what_comes_before(length: int) -> None:
+def test_streams_hold_the_text_in_order_with_what_comes_before(length: int) -> None:
     numbers = np.arange(length + 40)
-    corpus = replace(corpus_of("ab"), train=numbers[:40], validation=numbers[40:])
-    lanes = side_by_side(corpus)
-    counted = lanes.counted
+    streams = side_by_side(replace(segment_of("ab"), context=numbers[:40], ids=numbers[40:]))
+    counted = streams.counted
     assert np.array_equal(counted, np.arange(40, 40 + len(counted)))
     assert min(length, 20_480) - 16 < len(counted) <= min(length, 20_480)
-    first = lanes.tokens[:, WARM]
-    expected = first[:, None] + np.arange(-WARM, lanes.tokens.shape[1] - WARM)
-    assert np.array_equal(lanes.there, expected >= 0)
-    assert np.array_equal(lanes.tokens[lanes.there], expected[lanes.there])
+    first = streams.tokens[:, WARM]
+    expected = first[:, None] + np.arange(-WARM, streams.tokens.shape[1] - WARM)
+    assert np.array_equal(streams.there, expected >= 0)
+    assert np.array_equal(streams.tokens[streams.there], expected[streams.there])
 
 
 # -- finding ------------------------------------------------------------------------------
 
 
-def searched(engine: Engine, config: ModelConfig, corpus: Dataset) -> list[Find]:
-    return find_units(compare(engine, config, {}, corpus))
+def searched(engine: Engine, config: ModelConfig, segment: Segment) -> list[Find]:
+    return find_units(compare(engine, config, {}, segment))
 
 
-def model_of(kind: str, corpus: Dataset, seed: int) -> LanguageModel:
-    config = ModelConfig(corpus.tokenizer.vocab_size, (LayerConfig(kind, 40),), 16)
+def model_of(kind: str, segment: Segment, seed: int) -> LanguageModel:
+    config = ModelConfig(segment.tokenizer.vocab_size, (LayerConfig(kind, 40),), 16)
     return LanguageModel(config, TrainConfig(seed=seed))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
 def test_an_untrained_model_shows_nothing(kind: str, seed: int, prose: str) -> None:
-    corpus = corpus_of(prose[:8000])
-    model = model_of(kind, corpus, seed)
+    segment = segment_of(prose[:8000])
+    model = model_of(kind, segment, seed)
     engine = make_engine(model.weights(), model.config, "cpu")
-    assert searched(engine, model.config, corpus) == []
+    assert searched(engine, model.config, segment) == []
 
 
 @torch.no_grad()
-def built_by_hand(corpus: Dataset) -> LanguageModel:
+def built_by_hand(segment: Segment) -> LanguageModel:
     """Return an untrained LSTM but for units 5 (counts a line's characters) and 9 (brackets).
 
     The first numbers of the embedding say whether a token is a newline, and what it does to the
     depth of brackets; only these two units see them, and no other sees these two units.
     """
-    model = model_of("lstm", corpus, 1)
+    model = model_of("lstm", segment, 1)
     (cell,), embedding = model.cells, model.embedding.weight
-    tokens = {c: int(corpus.tokenizer.encode(c)[0]) for c in "\n()[]{}"}
+    tokens = {c: int(segment.tokenizer.encode(c)[0]) for c in "\n()[]{}"}
     embedding[:, :2] = 0
     embedding[tokens["\n"], 0] = 1
     for character, change in zip("([{)]}", (1, 1, 1, -1, -1, -1), strict=True):
@@ -152,11 +145,11 @@ def built_by_hand(corpus: Dataset) -> LanguageModel:
 
 def test_exactly_the_units_built_by_hand_are_found(prose: str) -> None:
     text = re.sub(r"[()\[\]{}]", "", prose).replace(" the ", " (the [only {old}] one) ")
-    corpus = corpus_of(text)
-    model = built_by_hand(corpus)
+    segment = segment_of(text)
+    model = built_by_hand(segment)
     engine = make_engine(model.weights(), model.config, "cpu")
     names = unit_names(model.config)
-    finds = searched(engine, model.config, corpus)
+    finds = searched(engine, model.config, segment)
     assert {names[find.unit]: find.feature for find in finds} == {
         "c1:5": "line position",
         "c1:9": "bracket depth",
@@ -224,14 +217,14 @@ def test_units_have_names_for_each_part_of_the_state(kind: str) -> None:
 @pytest.mark.parametrize("tokenizer", ["byte", "bpe"])
 def test_every_step_of_any_tokenizer_is_noted(tokenizer: str) -> None:
     text = "naïve “words” – and 世界\n" * 30
-    corpus = corpus_of(text, tokenizer)
-    model = model_of("lstm", corpus, 1)
-    reading = read_units(make_engine(model.weights(), model.config, "cpu"), corpus)
+    segment = segment_of(text, tokenizer)
+    model = model_of("lstm", segment, 1)
+    reading = read_units(make_engine(model.weights(), model.config, "cpu"), segment)
     assert "".join(reading.pieces) == text
-    assert len(reading.activity) == len(corpus.validation)
-    ids = np.concatenate([corpus.context, corpus.validation]).astype(np.int64)
+    assert len(reading.activity) == len(segment)
+    ids = np.concatenate([segment.context, segment.ids]).astype(np.int64)
     for step in (0, -1):
-        read = torch.from_numpy(ids[None, : len(corpus.context) + 1] if step == 0 else ids[None])
+        read = torch.from_numpy(ids[None, : len(segment.context) + 1] if step == 0 else ids[None])
         with torch.no_grad():
             _, state = model(read, model.init_state(1))
         expected = torch.cat(state, dim=2)[0, 0].numpy()
@@ -249,7 +242,7 @@ def test_a_passage_is_laid_out_in_lines_that_fit() -> None:
         [("世", 4), ("界", 4), ("c", 4)],
         [("e", 5), ("\u0301", 5)],
     ]
-    assert columns_of("世") + columns_of("\u0301") == 2
+    assert cell_len("世") + cell_len("\u0301") == 2
     assert len({colour(step) for step in range(10)}) == 10
 
 
@@ -278,17 +271,17 @@ def test_the_liveliest_passage_of_the_second_half_is_shown() -> None:
     assert set(passage(Reading(tuple(text), activity), 0).levels) == {0}  # nothing ever happens
 
 
-def test_levels_run_from_the_lowest_to_the_highest_activity() -> None:
+def test_levels_run_from_the_lowest_to_the_highest_activation() -> None:
     activity = np.tile(np.array([20, 30, 50, 60], np.float32), 250)[:, None]
     shown = passage(Reading(("x",) * 1000, activity), 0)
     assert shown.levels[:4] == pytest.approx((0, 0.25, 0.75, 1))
 
 
 def test_a_passage_is_shown_once_for_each_of_the_best_units() -> None:
-    corpus = corpus_of("ab")
+    segment = segment_of("ab")
     layers = (LayerConfig("lstm", 2),)
-    config = ModelConfig(corpus.tokenizer.vocab_size, layers, 4)
-    header = SavedModel(Path("a.safetensors"), config, corpus.tokenizer, {})
+    config = ModelConfig(segment.tokenizer.vocab_size, layers, 4)
+    header = SavedModel(Path("a.safetensors"), config, segment.tokenizer, {})
     reading = Reading(("a",) * 50, np.zeros((50, 4), np.float32))
     units = (("line position", 2), ("capital run", 1), ("bracket depth", 2), ("indentation", 0),
              ("inside quotes", 3))  # fmt: skip
