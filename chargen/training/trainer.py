@@ -16,25 +16,20 @@ from typing import Any
 
 import torch
 
-from chargen.config import SampleConfig
 from chargen.data.batches import Batches
-from chargen.engine import Engine
 from chargen.errors import TrainingError
-from chargen.evaluation.validation import engine_of, final_losses, score_streams
 from chargen.machine import anonymous_memory
 from chargen.machine.pace import Pace
-from chargen.machine.torch import autocast
-from chargen.sampling.sampler import Sampler
 from chargen.training.budget import TimeBudget
-from chargen.training.diagnostics import advice, is_hopeless, label, warning
+from chargen.training.diagnostics import is_hopeless, warning
+from chargen.training.evaluator import Evaluator
 from chargen.training.events import Ended, Evaluated, Event, Progressed, Started, Stopped, Warned
 from chargen.training.facts import facts
 from chargen.training.learner import Learner
-from chargen.training.plan import Plan, ending_seconds, time_engine, tokens_read
+from chargen.training.plan import Plan
 from chargen.training.run_files import RunFiles
 from chargen.training.run_state import Progress, RunState
 
-SAMPLE_LENGTH = 160  # characters of the sample at each evaluation
 SHOW_EVERY = 0.1  # seconds between two progress events
 SAVE_EVERY = 60.0  # seconds of work that a crash loses at most
 SAVE_SHARE = 0.02  # of the time may go into saving
@@ -67,6 +62,7 @@ class Trainer:
             self.learner.begin_with(run.weights)
         if run.tensors is not None:
             self.learner.restore(run.tensors, run.step)
+        self.evaluator = Evaluator(run, self.learner.averaged)
         plan, seed = run.plan, run.config.seed
         self._batches = Batches.of(run.dataset, plan.batch_size, plan.bptt, seed)
 
@@ -162,13 +158,11 @@ class Trainer:
         characters = tokens * self.run.dataset.validation.characters_per_token
         return characters / max(1e-9, self.budget.step_seconds(self.step))
 
-    # -- evaluation -----------------------------------------------------------------------
+    # -- evaluation and end ---------------------------------------------------------------
 
     def _evaluate(self) -> Evaluated:
         """Score the averaged weights, and keep them if they are the best so far."""
-        began = time.perf_counter()
-        loss, bits = self.group.on_main(self._validate)
-        seconds = time.perf_counter() - began
+        loss, bits, seconds = self.group.on_main(lambda: self.evaluator.validate(self.plan))
         train_loss, best = self.progress.train_loss, self.progress.note(self.step, loss)
         sample = ""
         if self.group.is_main:
@@ -177,47 +171,18 @@ class Trainer:
             line = {"event": "evaluation", "step": self.step}
             losses = {"train_loss": train_loss, "val_loss": loss, "val_bits_per_char": bits}
             self.files.log(line | {"seconds": round(self.budget.seconds, 3)} | losses)
-            engine = engine_of(self.learner.averaged, self._engine_threads)
-            sample = self._sample(engine)
-            self._time_the_end(engine, seconds)
+            engine = self.evaluator.engine(self._engine_threads)
+            sample = self.evaluator.sample(engine, self.step)
+            ending = self.evaluator.ending(engine, self.plan, seconds)
+            if ending is not None:
+                self.budget.ending = ending + 2 * self._saving_seconds
         now = self.step, self.plan.steps, self.budget.seconds
         return Evaluated(*now, train_loss, loss, bits, best, sample)
-
-    def _validate(self) -> tuple[float | None, float | None]:
-        """Return the validation loss in nats per token and in bits per character."""
-        segment = self.run.dataset.validation
-        if not len(segment):
-            return None, None
-        with autocast(self.run.device, self.plan.precision):
-            score = score_streams(self.learner.averaged, segment, self.plan.evaluation_tokens)
-        return score.nats_per_token, score.bits_per_char
-
-    def _sample(self, engine: Engine) -> str:
-        """Generate a little with the averaged weights."""
-        sampler = Sampler(self.run.dataset.tokenizer, engine)
-        config = SampleConfig(length=SAMPLE_LENGTH, seed=self.run.config.seed + self.step)
-        return "".join(sampler.stream(sampler.read(""), config))
-
-    def _time_the_end(self, engine: Engine, seconds: float) -> None:
-        """Learn how long the end of the run will take, at the speed of the machine just now.
-
-        Args:
-            engine: of the averaged weights.
-            seconds: that their evaluation took.
-        """
-        count = len(self.run.dataset.validation)
-        scored = min(count, self.plan.evaluation_tokens or count)
-        if self.run.config.time is not None and scored:
-            reading = time_engine(engine, self.run.dataset, seconds / tokens_read(scored))
-            ending = ending_seconds(reading, self.run.dataset)
-            self.budget.ending = ending + 2 * self._saving_seconds
 
     @property
     def _engine_threads(self) -> int | None:
         """Threads of an engine: one where one trains fastest, else the engine finds out."""
         return 1 if self._pace.threads == 1 else None
-
-    # -- the end --------------------------------------------------------------------------
 
     def _finish(self) -> Iterator[Event]:
         """Score the kept model in one pass and write the last lines."""
@@ -226,10 +191,8 @@ class Trainer:
         if not self.group.is_main:
             return
         self.learner.averaged.load(self.files.model_weights())
-        final = final_losses(
-            self.learner.averaged, self.run.dataset, self._engine_threads, self.budget.is_over
-        )
-        fit, advised = self._judge(final)
+        final = self.evaluator.final(self._engine_threads, self.budget.is_over)
+        fit, advised = self.evaluator.judge(self.progress, final, self.budget.seconds)
         self._write_model(**final)
         self._peak_memory = max(self._peak_memory, anonymous_memory())
         line = {
@@ -244,23 +207,6 @@ class Trainer:
         }
         self.files.log(line)
         yield Ended(self.run.folder, self.files.model, line, advised)
-
-    def _judge(self, final: dict[str, float | None]) -> tuple[str | None, tuple[str, ...]]:
-        """Return how well the model fits, and what to try next."""
-        train, val = final["final_train_loss"], final["final_val_loss"]
-        if train is None or val is None:
-            return None, ()
-        kind = label(self.progress.history, train, val)
-        words = advice(
-            kind,
-            train_loss=train,
-            val_loss=val,
-            ngram_baseline=self.run.ngram_baseline,
-            dropout=self.run.config.dropout or 0.0,
-            run=self.run.folder.name,
-            seconds=self.budget.seconds,
-        )
-        return kind, tuple(words)
 
     def _stopped(self) -> Stopped:
         self.save()

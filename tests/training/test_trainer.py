@@ -114,7 +114,7 @@ def test_the_best_model_is_kept_when_later_ones_are_worse(
         score = score_streams(*args)
         return dataclasses.replace(score, nats=score.tokens * len(calls))
 
-    monkeypatch.setattr("chargen.training.trainer.score_streams", worse_each_time)
+    monkeypatch.setattr("chargen.training.evaluator.score_streams", worse_each_time)
     events = sit(run)
     assert [event.best for event in events if isinstance(event, Evaluated)] == [True, False, False]
     assert read_model(run.folder / "model.safetensors").training["best_val_loss"] == 1
@@ -131,7 +131,7 @@ def test_a_run_that_can_only_get_worse_ends_and_says_why(
         return dataclasses.replace(score, nats=score.tokens * 1.1 ** len(calls))
 
     calls: list[int] = []
-    monkeypatch.setattr("chargen.training.trainer.score_streams", rising)
+    monkeypatch.setattr("chargen.training.evaluator.score_streams", rising)
     plan = dataclasses.replace(PLAN, schedule=((0, 100, 0.0, 1),), evaluate_every=4)
     events = sit(begin("run", prose, monkeypatch, plan=plan, steps=100, patience=4))
     words = [event.words for event in events if isinstance(event, Warned)]

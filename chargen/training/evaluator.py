@@ -1,0 +1,104 @@
+"""Evaluations of a run: validation and a sample while it learns, all losses at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from chargen.config import SampleConfig
+from chargen.engine import Engine
+from chargen.evaluation.validation import engine_of, final_losses, score_streams
+from chargen.machine.torch import autocast
+from chargen.model.language_model import LanguageModel
+from chargen.sampling.sampler import Sampler
+from chargen.training.diagnostics import advice, label
+from chargen.training.plan import Plan, ending_seconds, time_engine, tokens_read
+from chargen.training.run_state import Progress, RunState
+
+SAMPLE_LENGTH = 160  # characters of the sample at each evaluation
+
+
+class Losses(NamedTuple):
+    """Validation losses; None without a validation part.
+
+    Attributes:
+        nats: per token.
+        bits: per character.
+        seconds: that the evaluation took.
+    """
+
+    nats: float | None
+    bits: float | None
+    seconds: float
+
+
+class Evaluator:
+    """Evaluates the averaged weights of a run.
+
+    Args:
+        run: the run.
+        model: the averaged weights.
+    """
+
+    def __init__(self, run: RunState, model: LanguageModel) -> None:
+        self._run, self._model = run, model
+        self._segment = run.dataset.validation
+
+    def validate(self, plan: Plan) -> Losses:
+        """Score the validation part in streams, as many tokens of it as the plan says."""
+        if not len(self._segment):
+            return Losses(None, None, 0.0)
+        began = time.perf_counter()
+        with autocast(self._run.device, plan.precision):
+            score = score_streams(self._model, self._segment, plan.evaluation_tokens)
+        seconds = time.perf_counter() - began
+        return Losses(score.nats_per_token, score.bits_per_char, seconds)
+
+    def engine(self, threads: int | None) -> Engine:
+        """Return an engine of the weights as they are now."""
+        return engine_of(self._model, threads)
+
+    def sample(self, engine: Engine, step: int) -> str:
+        """Generate a short text."""
+        sampler = Sampler(self._run.dataset.tokenizer, engine)
+        config = SampleConfig(length=SAMPLE_LENGTH, seed=self._run.config.seed + step)
+        return "".join(sampler.stream(sampler.read(""), config))
+
+    def ending(self, engine: Engine, plan: Plan, seconds: float) -> float | None:
+        """Return the seconds that the end of the run will take at the speed of the machine now.
+
+        Args:
+            engine: of the weights.
+            plan: of the run.
+            seconds: that the last validation took.
+        """
+        count = len(self._segment)
+        scored = min(count, plan.evaluation_tokens or count)
+        if self._run.config.time is None or not scored:
+            return None
+        reading = time_engine(engine, self._run.dataset, seconds / tokens_read(scored))
+        return ending_seconds(reading, self._run.dataset)
+
+    def final(self, threads: int | None, overdue: Callable[[], bool]) -> dict[str, float | None]:
+        """Return the losses at the end, by the names in ``metrics.jsonl``."""
+        return final_losses(self._model, self._run.dataset, threads, overdue)
+
+    def judge(
+        self, progress: Progress, final: dict[str, float | None], seconds: float
+    ) -> tuple[str | None, tuple[str, ...]]:
+        """Return how well the model fits, and what to try next."""
+        train, val = final["final_train_loss"], final["final_val_loss"]
+        if train is None or val is None:
+            return None, ()
+        kind = label(progress.history, train, val)
+        words = advice(
+            kind,
+            train_loss=train,
+            val_loss=val,
+            ngram_baseline=self._run.ngram_baseline,
+            dropout=self._run.config.dropout or 0.0,
+            run=self._run.folder.name,
+            seconds=seconds,
+        )
+        return kind, tuple(words)
