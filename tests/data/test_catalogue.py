@@ -17,7 +17,7 @@ from typing import ClassVar
 import pytest
 
 from chargen.data import catalogue as module
-from chargen.data.catalogue import Entry, catalogue, fetch
+from chargen.data.catalogue import CatalogueEntry, catalogue, fetch
 from chargen.errors import DownloadError
 from tests.conftest import Run
 
@@ -79,9 +79,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         running.shutdown()
 
 
-def entry(url: str, **fields: str) -> Entry:
+def entry(url: str, **fields: str) -> CatalogueEntry:
     checksum = fields or {"sha256": hashlib.sha256(TEXT).hexdigest()}
-    return Entry("it", "a text", url, len(TEXT), "public domain", **checksum)
+    return CatalogueEntry("it", "a text", url, len(TEXT), "public domain", **checksum)
 
 
 def get(url: str, manner: str = "good") -> list[int]:
@@ -111,7 +111,7 @@ def test_what_is_here_is_not_fetched_again_unless_it_is_damaged(server: str) -> 
 @pytest.mark.parametrize("then", ["good", "whole"])
 def test_a_download_that_broke_off_is_continued(server: str, then: str) -> None:
     half = len(TEXT) // 2
-    with pytest.raises(DownloadError, match="broke off after|go on with: chargen corpus fetch it"):
+    with pytest.raises(DownloadError, match="stopped after|resume with: chargen corpus fetch it"):
         get(server, "breaks")
     assert not HERE.exists()
     assert PART.stat().st_size == half
@@ -143,7 +143,7 @@ def test_another_file_is_not_kept(
     server: str, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Handler, "body", body)
-    with pytest.raises(DownloadError, match="is not the it that was published"):
+    with pytest.raises(DownloadError, match="is not the published it"):
         get(server)
     assert not HERE.exists()
 
@@ -173,7 +173,7 @@ def test_a_wrong_archive_is_not_kept(
 ) -> None:
     monkeypatch.setattr(Handler, "body", body)
     wanted = entry(server, md5=hashlib.md5(TEXT).hexdigest(), member="inner")
-    with pytest.raises(DownloadError, match="is not the it that was published"):
+    with pytest.raises(DownloadError, match="is not the published it"):
         fetch(wanted, lambda count: None)
     assert not HERE.exists()
 

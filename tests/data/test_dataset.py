@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chargen.config import ReadConfig
-from chargen.data import corpus as corpora_module
-from chargen.data.batches import Batches, Text, count_characters, fit_batches, read_text, tokenize
+from chargen.data import dataset as module
+from chargen.data.batches import Batches, fit_batches
+from chargen.data.dataset import Text, count_characters, read_text, tokenize
 from chargen.data.sources import folded
 from chargen.errors import ConfigError, CorpusError
 from tests.conftest import content_of, text_of
@@ -25,7 +26,7 @@ def read(*sources: str | Path, **options: str) -> Text:
 def any_size(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Let the texts of these tests be short, but for the test of that rule."""
     if "too_small" not in request.node.name:
-        monkeypatch.setattr(corpora_module, "SMALLEST", 0)
+        monkeypatch.setattr(module, "SMALLEST", 0)
 
 
 def write(name: str, data: bytes) -> str:
@@ -185,12 +186,39 @@ def test_the_last_tenth_is_for_validation() -> None:
 def test_a_test_part_comes_after_the_validation_part() -> None:
     text = "a" * 700 + "b" * 200 + "c" * 100
     assert parts(text, 0.2, 0.1) == ["a" * 700, "b" * 200, "c" * 100]
-    corpus = tokenize(text_of(text), 0.2, 0.1)
-    assert [len(part) for part in (corpus.train, corpus.validation, corpus.test)] == [700, 200, 100]
-    testing = corpus.for_testing()
-    assert testing.validation.tolist() == corpus.test.tolist()
-    assert testing.context.tolist() == [*corpus.train[-56:], *corpus.validation]
-    assert testing.characters_per_token == 1
+    dataset = tokenize(text_of(text), 0.2, 0.1)
+    validation, test = dataset.validation, dataset.test
+    assert [len(part) for part in (dataset.train, validation, test)] == [700, 200, 100]
+    assert test.ids.tolist() == dataset.tokenizer.encode("c" * 100).tolist()
+    assert test.context.tolist() == [*dataset.train[-56:], *validation.ids]
+    assert test.with_context.tolist() == [*test.context, *test.ids]
+    assert test.characters_per_token == 1
+    assert (test.characters, test.bytes) == (100, 100)
+
+
+def test_a_long_validation_part_is_all_the_context_of_the_test_part() -> None:
+    dataset = tokenize(text_of("abc" * 400), 0.3, 0.1)
+    assert len(dataset.validation) > 256
+    assert dataset.test.context.tolist() == dataset.validation.ids[-256:].tolist()
+
+
+def test_the_beginning_of_a_segment_has_its_share_of_characters_and_bytes() -> None:
+    segment = tokenize(text_of("日本" * 500, "byte"), 0.2).validation
+    assert (len(segment), segment.characters, segment.bytes) == (600, 200, 600)
+    part = segment.first(300)
+    assert part.ids.tolist() == segment.ids[:300].tolist()
+    assert part.context.tolist() == segment.context.tolist()
+    assert (len(part), part.characters, part.bytes) == (300, 100, 300)
+    assert segment.first(10**9).characters == 200
+    assert (len(segment.first(0)), segment.first(0).characters) == (0, 0)
+
+
+def test_the_end_of_the_training_part_can_be_scored() -> None:
+    dataset = tokenize(text_of("日本" * 500, "byte"), 0.2)
+    seen = dataset.end_of_train(90)
+    assert seen.ids.tolist() == dataset.train[-90:].tolist()
+    assert seen.context.tolist() == dataset.train[-346:-90].tolist()
+    assert seen.characters == 30
 
 
 @given(st.lists(st.text(max_size=9)), st.floats(0, 0.5), st.floats(0, 0.4))
@@ -200,7 +228,7 @@ def test_pieces_are_cut_where_the_whole_would_be(
     whole = "".join(pieces)
     first = int((1 - val_frac - test_frac) * len(whole))
     second = max(first, int((1 - test_frac) * len(whole)))
-    cut = corpora_module._cut(iter(pieces), [first, second])
+    cut = module._cut(iter(pieces), [first, second])
     expected = [whole[:first], whole[first:second], whole[second:]]
     assert ["".join(map(str, part)) for part in cut] == expected
 
@@ -218,62 +246,72 @@ def test_a_text_too_small_is_refused(tokenizer: str) -> None:
 
 
 def test_the_alphabet_is_of_the_training_part_only() -> None:
-    corpus = tokenize(text_of("ab" * 45 + "cdcdcdcdcd"), 0.1)
-    assert corpus.tokenizer.vocab_size == 3
-    assert corpus.validation.tolist() == [0] * 10
-    assert corpus.characters_per_token == 1
-    assert corpus.context.tolist() == corpus.train.tolist()
+    dataset = tokenize(text_of("ab" * 45 + "cdcdcdcdcd"), 0.1)
+    assert dataset.tokenizer.vocab_size == 3
+    assert dataset.validation.ids.tolist() == [0] * 10
+    assert dataset.validation.characters_per_token == 1
+    assert dataset.validation.context.tolist() == dataset.train.tolist()
 
 
 def test_the_context_is_the_end_of_the_training_part() -> None:
-    corpus = tokenize(text_of("abc" * 400), 0.1)
-    assert corpus.context.tolist() == corpus.train[-256:].tolist()
+    dataset = tokenize(text_of("abc" * 400), 0.1)
+    assert dataset.validation.context.tolist() == dataset.train[-256:].tolist()
 
 
 def test_bytes_are_counted_as_the_characters_they_spell() -> None:
     assert count_characters("日本é".encode()) == 3
     assert count_characters("日本é") == 3
-    corpus = tokenize(text_of("日本".encode() * 100, "byte"), 0.1)
-    assert corpus.characters_per_token == pytest.approx(1 / 3)
-    assert corpus.unknown_rate == 0
+    dataset = tokenize(text_of("日本".encode() * 100, "byte"), 0.1)
+    assert dataset.validation.characters_per_token == pytest.approx(1 / 3)
+    assert dataset.unknown_rate == 0
 
 
 @pytest.mark.parametrize(
     ("text", "rate"), [("ab" * 1000, 1 / 5000), ("ab" * 500 + "xyz", 3 / 1003), ("abcdef", 0.01)]
 )
 def test_hidden_characters_are_as_many_as_good_and_turing_expect(text: str, rate: float) -> None:
-    assert corpora_module.tokenize(text_of(text), 0.0).unknown_rate == pytest.approx(rate)
+    assert tokenize(text_of(text), 0.0).unknown_rate == pytest.approx(rate)
 
 
-# -- lanes --------------------------------------------------------------------------------
+# -- batches ------------------------------------------------------------------------------
 
 
-@given(count=st.integers(2, 300), batch_size=st.integers(1, 9), window=st.integers(1, 20))
-def test_lanes_read_on_where_they_stopped_and_miss_nothing(
-    count: int, lanes: int, window: int
+@given(count=st.integers(2, 300), batch_size=st.integers(1, 9), bptt=st.integers(1, 20))
+def test_streams_read_on_where_they_stopped_and_miss_nothing(
+    count: int, batch_size: int, bptt: int
 ) -> None:
-    reader = Batches(np.arange(count, dtype=np.uint32), lanes, window)
-    steps = int(np.ceil(reader.steps_per_epoch)) + 1
-    batches = [reader.batch(step) for step in range(steps)]
-    inputs = np.concatenate([inputs for inputs, _ in batches], axis=1)
-    targets = np.concatenate([targets for _, targets in batches], axis=1)
-    assert inputs.shape == (lanes, steps * window)
+    batches = Batches(np.arange(count, dtype=np.uint32), batch_size, bptt)
+    steps = int(np.ceil(batches.steps_per_epoch)) + 1
+    tokens = [batches.batch(step) for step in range(steps)]
+    assert {part.shape for part in tokens} == {(batch_size, bptt + 1)}
+    inputs = np.concatenate([part[:, :-1] for part in tokens], axis=1)
+    targets = np.concatenate([part[:, 1:] for part in tokens], axis=1)
+    assert inputs.shape == (batch_size, steps * bptt)
     assert np.array_equal((inputs + 1) % count, targets)
     assert np.array_equal(inputs[:, 1:], targets[:, :-1])
-    assert inputs[:, 0].tolist() == [lane * count // lanes for lane in range(lanes)]
+    assert inputs[:, 0].tolist() == [row * count // batch_size for row in range(batch_size)]
     assert set(inputs.ravel()) == set(range(count))
 
 
 def test_a_few_characters_are_hidden_by_seed_and_step() -> None:
     ids = np.full(1000, 5, np.uint32)
-    reader = Batches(ids, 20, 50, unknown_id=0, unknown_rate=0.1, seed=7)
-    inputs, targets = reader.batch(3)
-    assert 60 < np.count_nonzero(inputs == 0) < 140  # 1000 draws at 0.1: 4 sigma is 38
-    assert np.array_equal(inputs[:, 1:], targets[:, :-1])
-    again, _ = reader.batch(3)
-    other, _ = reader.batch(4)
-    assert np.array_equal(inputs, again)
-    assert not np.array_equal(inputs, other)
+    batches = Batches(ids, 20, 50, unknown_id=0, unknown_rate=0.1, seed=7)
+    tokens = batches.batch(3)
+    assert tokens.shape == (20, 51)
+    assert 60 < np.count_nonzero(tokens[:, :-1] == 0) < 140  # 1000 draws at 0.1: 4 sigma is 38
+    assert np.array_equal(tokens, batches.batch(3))
+    assert not np.array_equal(tokens, batches.batch(4))
+    other = Batches(ids, 20, 50, unknown_id=0, unknown_rate=0.1, seed=8)
+    assert not np.array_equal(tokens, other.batch(3))
+
+
+def test_batches_of_a_dataset_hide_as_many_characters_as_it_says() -> None:
+    dataset = tokenize(text_of("ab" * 500 + "xyz"), 0.0)
+    batches = Batches.of(dataset, 4, 16, seed=7)
+    assert np.array_equal(batches.ids, dataset.train)
+    assert (batches.batch_size, batches.bptt, batches.seed) == (4, 16, 7)
+    assert batches.unknown_id == dataset.tokenizer.unknown_id
+    assert batches.unknown_rate == dataset.unknown_rate > 0
 
 
 @pytest.mark.parametrize(
@@ -287,7 +325,7 @@ def test_a_few_characters_are_hidden_by_seed_and_step() -> None:
         (2, (1, 1)),
     ],
 )
-def test_a_small_text_gets_fewer_lanes_then_shorter_windows(
+def test_a_small_text_gets_smaller_batches_then_shorter_ones(
     count: int, fitted: tuple[int, int]
 ) -> None:
     assert fit_batches(count, 32, 64) == fitted

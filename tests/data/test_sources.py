@@ -75,13 +75,17 @@ def test_records_give_the_text_of_a_field() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.jsonl", '{"text": "x"}\n{"other": 1}\n', "'a.jsonl' line 2 is no JSON object with a f"),
-        ("a.jsonl", "[1]\n", "'a.jsonl' line 1 is no JSON object with a field 'text'"),
-        ("a.jsonl", "{broken\n", "'a.jsonl' line 1 is no JSON object"),
-        ("a.jsonl", "[" * 100_000 + "\n", "'a.jsonl' line 1 is no JSON object"),
-        ("a.csv", "id,body\n1,x\n", "'a.csv' has no column 'text'; --field takes: id, body"),
-        ("a.csv", "\r0", "'a.csv' is no CSV in line 0: new-line character seen"),
-        ("a.csv", "text\nx\ry\n", "'a.csv' is no CSV in line 1: new-line character seen"),
+        (
+            "a.jsonl",
+            '{"text": "x"}\n{"other": 1}\n',
+            "'a.jsonl' line 2 is not a JSON object with a f",
+        ),
+        ("a.jsonl", "[1]\n", "'a.jsonl' line 1 is not a JSON object with a field 'text'"),
+        ("a.jsonl", "{broken\n", "'a.jsonl' line 1 is not a JSON object"),
+        ("a.jsonl", "[" * 100_000 + "\n", "'a.jsonl' line 1 is not a JSON object"),
+        ("a.csv", "id,body\n1,x\n", "'a.csv' has no column 'text'; allowed: id, body"),
+        ("a.csv", "\r0", "'a.csv' is not CSV in line 0: new-line character seen"),
+        ("a.csv", "text\nx\ry\n", "'a.csv' is not CSV in line 1: new-line character seen"),
         ("a.txt", "text", "field is 'text', but only .jsonl and .csv files have fields"),
     ],
 )
@@ -128,9 +132,7 @@ def test_marks_are_known_in_the_first_block() -> None:
 def test_records_read_as_they_stand_are_said() -> None:
     write("a.jsonl", '{"text": "one"}\n' * 9)
     text = read_text(ReadConfig(("a.jsonl",)))
-    assert text.notes == (
-        "'a.jsonl' is read as it stands; --field NAME takes the text out of records",
-    )
+    assert text.notes == ("'a.jsonl' is read as plain text; --field NAME extracts a field",)
     assert read_text(ReadConfig(("a.jsonl",), field="text")).notes == ()
 
 
