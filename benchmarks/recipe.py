@@ -5,7 +5,7 @@
 A row is a group of ``GROUPS``, or options in quotes; without one all groups are measured. Each is
 trained by the command itself on top of ``BASE``, one thread on a core of its own, as many at once
 as there are cores. A text is NAME@STEPS, or NAME@STEPS@CHARACTERS for its beginning only. The
-figures are validation losses in nats per character, carried state.
+figures are validation losses in nats per character, stateful.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ GROUPS = {
     "dropout": ["--dropout 0", "--dropout .1", "--dropout .4"],
     "weight-drop": ["--weight-drop .2"],
     "weight-decay": ["--weight-decay 0", "--weight-decay .1"],
-    "average": ["--average 0", "--average .998"],
+    "ema": ["--ema 0", "--ema .998"],
     "clip": ["--clip .25", "--clip 5"],
     "warmup": ["--warmup 0", "--warmup .2"],
     "optimizer": ["--optimizer adam", "--optimizer rmsprop", "--optimizer sgd"],
