@@ -1,6 +1,6 @@
-"""What dynamic evaluation gains, by the length of its segments, ε, rate and decay.
+"""Gain of dynamic evaluation by the length of its segments, ε, learning rate and decay.
 
-Reads the beginning of what was held out of a model's own text, one thread:
+Reads the beginning of the held-out part of a model's own text, with one thread:
 
     python -m benchmarks.dynamic -m lstm
 """
@@ -13,9 +13,9 @@ import time
 import numpy as np
 import torch
 
-from chargen.evaluation import dynamic as adaptation
+from chargen.evaluation import dynamic
 from chargen.evaluation.dynamic import Adapter, Setting
-from chargen.evaluation.heldout import held_out
+from chargen.evaluation.heldout import held_out, own_dataset
 from chargen.model.saved import open_model
 
 CASES = (  # segment, ε, rate, decay
@@ -36,24 +36,25 @@ CASES = (  # segment, ε, rate, decay
 
 
 def main() -> None:
-    """Print a row a case: nats per token of all and of the second half, tokens a second."""
+    """Print a row per case: nats per token, those of the second half, tokens per second."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-m", "--model")
     parser.add_argument("--tokens", type=int, default=16_000)
     options = parser.parse_args()
     saved = open_model(options.model)
-    corpus = held_out(saved)
-    ids = np.concatenate([corpus.context[-1:], corpus.validation[: options.tokens]])
+    dataset = own_dataset(saved)
+    segment = held_out(dataset).first(options.tokens)
+    ids = np.concatenate([segment.context[-1:], segment.ids])
     torch.set_num_threads(1)
     print("| segment | ε | rate | decay | nats | second half | tokens/s |\n" + "|---" * 7 + "|")
-    for segment, epsilon, rate, decay in CASES:
-        adaptation.SEGMENT, adaptation.EPSILON = segment, epsilon
-        adapter = Adapter(saved.config, saved.weights(), corpus.train)
+    for length, epsilon, rate, decay in CASES:
+        dynamic.SEGMENT, dynamic.EPSILON = length, epsilon
+        adapter = Adapter(saved.config, saved.weights(), dataset.train)
         began = time.perf_counter()
-        nats = adapter.read(ids, Setting(rate, decay)).nats
-        speed = len(nats) / (time.perf_counter() - began)
-        row = f"{nats.mean():.4f} | {nats[len(nats) // 2 :].mean():.4f} | {speed:,.0f}"
-        print(f"| {segment} | {epsilon:g} | {rate:g} | {decay:g} | {row} |", flush=True)
+        nll = adapter.read(ids, Setting(rate, decay)).nll
+        speed = len(nll) / (time.perf_counter() - began)
+        row = f"{nll.mean():.4f} | {nll[len(nll) // 2 :].mean():.4f} | {speed:,.0f}"
+        print(f"| {length} | {epsilon:g} | {rate:g} | {decay:g} | {row} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""What a step of training holds at most, as torch allocates it and as the formula has it.
+"""Peak memory of a training step: as torch allocates it, and by the formula.
 
     python -m benchmarks.footprint
 
-Each cell, one layer and two, in both precisions, 32 lanes of 64; and two more sizes of one cell.
-torch's own count of allocations: what torch takes for itself is not in it, and of the weights,
-averages and moments only the formula's figure, which both columns share.
+Each cell with one layer and two, in both precisions, in batches of 32 x 64; and more sizes of one
+cell. Allocations are counted by torch's profiler, so that the memory of torch itself is left out.
+Weights, averages and moments are not allocated within a step: both columns have the formula's
+figure of them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def most_allocated(work: Callable[[], object]) -> int:
-    """Return the most bytes that are allocated at once while this runs."""
+    """Return the peak of allocated bytes while this runs."""
     work()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         work()
@@ -34,19 +35,19 @@ def most_allocated(work: Callable[[], object]) -> int:
     return int(np.cumsum(changes).max())
 
 
-def compare(stack: str, vocabulary: int = 66, lanes: int = 32, window: int = 64) -> None:
+def compare(stack: str, vocabulary: int = 66, batch_size: int = 32, bptt: int = 64) -> None:
     """Print a row."""
     model = ModelConfig(vocabulary, parse_stack(stack))
-    row = f"| `{stack}`, V {vocabulary}, {lanes} x {window} |"
+    row = f"| `{stack}`, V {vocabulary}, {batch_size} x {bptt} |"
     for precision in PRECISIONS:
-        config = TrainConfig(seed=1, dropout=0.2, batch_size=lanes, bptt=window)
-        learner = Learner(model, config, lanes, torch.device("cpu"))
-        ids = np.random.default_rng(1).integers(vocabulary, size=(lanes, window))
+        config = TrainConfig(seed=1, dropout=0.2, batch_size=batch_size, bptt=bptt)
+        learner = Learner(model, config, batch_size, torch.device("cpu"))
+        tokens = np.random.default_rng(1).integers(vocabulary, size=(batch_size, bptt + 1))
         formula = training_memory(
-            model, batch_size=lanes, bptt=window, precision=precision, optimizer="adamw"
+            model, batch_size=batch_size, bptt=bptt, precision=precision, optimizer="adamw"
         )
         kept = formula.weights + formula.averaged + formula.moments
-        step = most_allocated(lambda: learner.learn(ids, ids, 0.5, precision))  # noqa: B023
+        step = most_allocated(lambda: learner.learn(tokens, 0.5, precision))  # noqa: B023
         measured = (kept + step) / 1e6
         row += f" {measured:.0f} | {formula.total / 1e6:.0f} |"
         row += f" {formula.total / 1e6 / measured - 1:+.0%} |"

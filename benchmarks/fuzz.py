@@ -1,9 +1,9 @@
-"""Throws made-up input at all that parses: none may end in anything but an error of ours.
+"""Random input for all that parses: none may end in anything but an error of ours.
 
     python -m benchmarks.fuzz [--cases 100000]
 
-Cases are shared out evenly over the targets and drawn by hypothesis, which prints the smallest
-input that breaks one.
+Each target gets the same number of cases. They come from hypothesis, which prints the smallest
+input that breaks a target.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def hostile_plans(changes: dict[str, object]) -> None:
     plan = Plan("float32", ((1, 0.0),), 4, 16, ((0, 40, 0.0, 1),), 8, None, 0.1).to_json() | changes
     with OURS, contextlib.suppress(TypeError, ValueError, KeyError):  # all are damage
         made = Plan.from_json(plan)
-        assert made.lanes * made.window <= 4096 * 65536
+        assert made.batch_size * made.bptt <= 4096 * 65536
         made.progress(made.steps)
 
 
@@ -168,7 +168,7 @@ def configs(text: str) -> None:
     """Any text is a settings file or an error."""
     Path("my.toml").write_text(text, encoding="utf-8")
     with OURS:
-        read_settings(Path("my.toml"), ["hidden", "lanes"])
+        read_settings(Path("my.toml"), ["hidden", "batch_size"])
     with contextlib.suppress(tomllib.TOMLDecodeError, TypeError, ChargenError):
         TrainConfig(**tomllib.loads(text))
 

@@ -1,11 +1,11 @@
-"""What int8 weights cost on this processor, in the engine and in an exported graph.
+"""Bits that int8 weights cost on this processor, in the engine and in an exported graph.
 
     python -m benchmarks.int8 MODEL TEXT [--tokens 2048]
 
-MODEL and TEXT are a trained model and a text that it did not learn from, of which the last tokens
-are read one by one, by ONNX Runtime alone (torch is not imported). The exported graph runs in a
-session with default settings, as in another program. For the older kernels without VNNI run it
-under an emulator:
+MODEL is a trained model and TEXT a text that it was not trained on. The last tokens of the text are
+read one by one, by ONNX Runtime alone (torch is not imported). The exported graph runs in a session
+with default settings, as in another program. For the older kernels without VNNI run it under an
+emulator:
 
     qemu-x86_64 -cpu Haswell-noTSX python -m benchmarks.int8 MODEL TEXT
 """
@@ -13,22 +13,21 @@ under an emulator:
 from __future__ import annotations
 
 import argparse
-import itertools
 import math
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
+from chargen.data.dataset import Segment
 from chargen.engine import Engine, make_engine
 from chargen.engine.export import to_onnx
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
+from chargen.evaluation.nll import Floats
+from chargen.evaluation.protocols import stateful
 from chargen.machine import processor_name
-from chargen.model.saved import load_weights, read_model
-
-Floats = NDArray[np.float64]
+from chargen.model.saved import read_model
 
 
 class Exported(OnnxEngine):
@@ -39,14 +38,9 @@ class Exported(OnnxEngine):
         self._sessions[1] = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
 
 
-def bits(engine: Engine, ids: NDArray[np.int64]) -> Floats:
-    """Return -log2 P of each token but the first, (T,)."""
-    state, costs = engine.init_state(1), []
-    for token, target in itertools.pairwise(ids.tolist()):
-        logits, state = engine.run(np.array([[token]]), state)
-        row = logits[0, 0].astype(np.float64)
-        costs.append(np.logaddexp.reduce(row) - row[target])
-    return np.array(costs) / math.log(2)
+def bits(engine: Engine, segment: Segment) -> Floats:
+    """Return -log2 P of each token, (N,), read one at a time."""
+    return stateful(engine, segment, most=1).nll / math.log(2)
 
 
 def row(name: str, difference: Floats) -> str:
@@ -63,14 +57,16 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("--tokens", type=int, default=2048)
     options = parser.parse_args()
-    header, weights = read_model(options.model), load_weights(options.model)
-    text = options.text.read_text(encoding="utf-8")[-8 * options.tokens :]
-    ids = header.tokenizer.encode(text)[-options.tokens - 1 :].astype(np.int64)
-    exact = bits(OnnxEngine(build_graph(weights, header.config), 1), ids)
-    coarse = make_engine(weights, header.config, "cpu", 1, int8=True)
-    print(f"{processor_name()}, {len(ids) - 1:,} tokens, bits per token more than float32")
-    print(row("int8 engine", bits(coarse, ids) - exact))
-    print(row("exported graph", bits(Exported(to_onnx(options.model, int8=True)), ids) - exact))
+    saved = read_model(options.model)
+    text, weights = options.text.read_text(encoding="utf-8"), saved.weights()
+    ids = saved.tokenizer.encode(text[-8 * options.tokens :])[-options.tokens - 1 :]
+    segment = Segment(saved.tokenizer, ids[1:], ids[:1], characters=0)
+    exact = bits(OnnxEngine(build_graph(weights, saved.config), 1), segment)
+    coarse = bits(make_engine(weights, saved.config, "cpu", 1, int8=True), segment)
+    exported = bits(Exported(to_onnx(saved, int8=True)), segment)
+    print(f"{processor_name()}, {len(segment):,} tokens, bits per token more than float32")
+    print(row("int8 engine", coarse - exact))
+    print(row("exported graph", exported - exact))
 
 
 if __name__ == "__main__":

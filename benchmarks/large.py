@@ -1,9 +1,9 @@
-"""A large text: how fast it becomes ids, and how much memory training on it takes.
+"""Large texts: speed of tokenising, and memory of training.
 
     python -m benchmarks.large [--size 2G] [--time 60s]
 
-Writes a text of made-up words into a temporary folder, tokenises it, and trains on it by the
-command itself while the anonymous memory of that process is sampled (Linux).
+Writes a text of random words into a temporary folder, tokenises it, and trains on it with the
+command itself, while the anonymous memory of that process is sampled (Linux).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
 
 
 def make_text(path: Path, size: int) -> None:
-    """Write a text of this many bytes: lines of words, drawn again and again from a list."""
+    """Write a text of this many bytes: lines of words from a random list."""
     draw = random.Random(1)
     letters = "etaoinshrdlcumwfgypbvkjxqz"
     words = ["".join(draw.choices(letters, k=draw.randint(1, 9))) for _ in range(5000)]
@@ -35,7 +35,7 @@ def make_text(path: Path, size: int) -> None:
 
 
 def tokenising_speed(path: Path, name: str) -> float:
-    """Return the megabytes that become ids in a second."""
+    """Return the megabytes that are tokenised per second."""
     text = read_text(ReadConfig((str(path),), name))
     began = time.perf_counter()
     tokenize(text, 0.1)
@@ -43,7 +43,7 @@ def tokenising_speed(path: Path, name: str) -> float:
 
 
 def peak_memory(path: Path, folder: str, budget: str) -> tuple[int, float]:
-    """Return the most anonymous memory in bytes, and the seconds until the first step."""
+    """Return the peak of anonymous memory in bytes, and the seconds until the first step."""
     command = [sys.executable, "-m", "chargen", "train", str(path), "--name", "run", "-q"]
     began, peak, first = time.monotonic(), 0, 0.0
     run = Path(folder, "checkpoints/run/resume.safetensors")

@@ -1,9 +1,9 @@
-"""What it costs to give freed memory back between steps of training, and what keeping it takes.
+"""Cost of giving freed memory back to the system between training steps, and of keeping it.
 
     python -m benchmarks.memory
 
-Forward and backward of whole models, 32 lanes of 64, bfloat16, each in a process of its own with
-and without ``machine.keep_memory``: median time and page faults of a step, peak resident size.
+Forward and backward of whole models in batches of 32 x 64, bfloat16, each in a process of its own
+with and without ``machine.keep_memory``: median time and page faults of a step, peak resident size.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import time
 
 import torch
 
-from chargen.evaluation.validation import token_costs
 from chargen.machine import count_cores, keep_memory
 from chargen.machine.torch import autocast
 from chargen.model.language_model import LanguageModel
+from chargen.model.loss import token_losses
 from chargen.model.spec import ModelConfig, parse_stack
 
 STACKS = (
@@ -49,7 +49,7 @@ def measure(stack: str) -> dict[str, float]:
         before, began = faults(), time.perf_counter()
         model.zero_grad(set_to_none=True)
         with autocast(torch.device("cpu"), "bfloat16"):
-            loss = token_costs(model, tokens, state)[0].mean()
+            loss = token_losses(model, tokens, state)[0].mean()
         loss.backward()  # type: ignore[no-untyped-call]
         times.append(time.perf_counter() - began)
         paged.append(faults() - before)
@@ -62,7 +62,7 @@ def measure(stack: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print a row a stack."""
+    """Print a row per stack."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one", choices=("kept", "given"), help=argparse.SUPPRESS)
     parser.add_argument("--stack", help=argparse.SUPPRESS)

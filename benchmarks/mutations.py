@@ -1,10 +1,10 @@
-"""Do the tests notice when the code is wrong? Seeded mutations, each run against the tests.
+"""Mutation testing: seeded mutations of the code, each run against the tests.
 
-    python -m benchmarks.mutations [core|measuring] [--count 50] [--seed 1]
+    python -m benchmarks.mutations [core|evaluation] [--count 50] [--seed 1]
 
-Each mutation changes one operator, comparison, number or truth value in the modules below,
-in a copy of the project. A mutation is killed when the tests fail. Survivors are printed,
-to be judged: some change nothing that can be seen (a chunk size, a message).
+Each mutation changes one operator, comparison, number or truth value in the modules below, in a
+copy of the project. A mutation is killed when the tests fail. Survivors are printed, because some
+change nothing that can be seen (a chunk size, a message).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-SUITES = {  # modules, and the tests that are to notice
+SUITES = {  # modules, and the tests that should fail
     "core": (
         ("model", "engine", "sampling/sampler.py", "tokenizers", "storage/checkpoint.py"),
         (
@@ -29,7 +29,7 @@ SUITES = {  # modules, and the tests that are to notice
             *("sampling/test_sampler.py", "training/test_trainer.py", "training/test_resume.py"),
         ),
     ),
-    "measuring": (
+    "evaluation": (
         ("evaluation", "inspection"),
         ("evaluation", "inspection"),
     ),

@@ -1,9 +1,9 @@
-"""How large the page of ``chargen heat --html`` is, and how long a browser takes to open it.
+"""Size of the page of ``chargen heat --html``, and time of a browser to open it.
 
     python -m benchmarks.page TEXT [-m MODEL] [--sizes 3000 100000 250000]
 
-The beginning of a text is made a page; headless Chromium opens it and writes out what it has built.
-An empty page is taken off: the browser's own start.
+Headless Chromium opens the page of the beginning of a text and dumps the DOM. The time of an empty
+page, the browser's own start, is subtracted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def seconds_to_open(browser: str, page: Path) -> float:
 
 
 def main() -> None:
-    """Print a row a size: characters, bytes, bytes a character, seconds."""
+    """Print a row per size: characters, bytes, bytes per character, seconds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("text", type=Path)
     parser.add_argument("-m", "--model")
@@ -43,7 +43,7 @@ def main() -> None:
         sys.exit("no chromium, and no google-chrome")
     model = [] if options.model is None else ["-m", options.model]
     text = options.text.read_text()
-    print("| characters | bytes | bytes a character | seconds to open |\n|---|---|---|---|")
+    print("| characters | bytes | bytes per character | seconds to open |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         part, page = Path(folder, "part.txt"), Path(folder, "page.html")
         page.write_text("<!doctype html>")
@@ -52,10 +52,10 @@ def main() -> None:
             part.write_text(text[:size])
             command = [sys.executable, "-m", "chargen", "heat", str(part), "--html", str(page)]
             subprocess.run([*command, "--force", *model], check=True, capture_output=True)
-            count, utf8_bytes = len(text[:size]), page.stat().st_size
+            count, page_size = len(text[:size]), page.stat().st_size
             opened = seconds_to_open(browser, page) - empty
             print(
-                f"| {count:,} | {utf8_bytes:,} | {utf8_bytes / count:.1f} | {opened:.2f} |",
+                f"| {count:,} | {page_size:,} | {page_size / count:.1f} | {opened:.2f} |",
                 flush=True,
             )
 

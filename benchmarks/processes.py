@@ -1,9 +1,9 @@
-"""Two processes with a thread each against one with two: characters/s in total.
+"""Speed of two processes with a thread each, and of one with two: characters/s in total.
 
     python -m benchmarks.processes [--stack lstm:512] [--steps 300] [--times 3]
 
-Each figure is the median of several runs of the command, taken in turn, on a text that Python
-brings along, with the same lanes in all.
+Each figure is the median of several runs of the command, taken in turn, on a text that comes with
+Python, with the same batch size in all.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""How good a model a time budget buys, on texts given by name.
+"""Quality of the model that a time budget gives, on texts given by name.
 
     python -m benchmarks.quality --time 2m tinyshakespeare alice29 [--seeds 1 2 3] [-- OPTIONS]
 
-Trains each text by the command itself, with no other option than time and seed (and those
-after ``--``), in a folder that is removed again. Losses are in nats per character of the last
-10 %, or of the 10 % before a test part (``-- --test-frac .1``), whose loss is printed too: carried
-state, and fresh windows of 256 characters; with several seeds their mean, and half the distance
-between the best and the worst. Beside them what counting alone reaches (Kneser-Ney of the best
-order), and what xz and bzip2 need more for training and validation part than for the training
-part alone. Texts come from ``CHARGEN_TEST_CORPORA`` (default ``../shared/corpora``); a path or a
-built-in name is taken as it is.
+Trains on each text with the command itself, with no other options than time and seed (and those
+after ``--``), in a temporary folder. Losses are in nats per character of the last 10 %, or of the
+10 % before a test part (``-- --test-frac .1``), whose loss is printed too: stateful, and stateless
+in windows of 256 characters. With several seeds they are means, with half the distance between
+the best and the worst. Beside them stand the n-gram baseline (Kneser-Ney of the best order), and
+the size for xz and bzip2 of training and validation part together less that of the training part.
+Texts come from ``CHARGEN_TEST_CORPORA`` (default ``../shared/corpora``); a path or a built-in name
+is taken as it is.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from typing import Any
 
 from chargen.config import ReadConfig
 from chargen.data.dataset import read_text, tokenize
-from chargen.evaluation.baselines import packed
-from chargen.evaluation.validation import score_ngram
+from chargen.evaluation.baselines import packed, score_ngram
 
 
 def find_text(name: str) -> str:
@@ -53,14 +52,12 @@ def train(text: str, budget: str, seed: int, options: list[str]) -> dict[str, An
 
 
 def baselines(path: str, test_frac: float) -> dict[str, float]:
-    """Return what counting, xz and bzip2 reach on the validation part."""
-    reading = ReadConfig((path,))
-    text = read_text(reading)
-    corpus = tokenize(text, 0.1, test_frac)
-    packs = packed(corpus.train, corpus)
+    """Return the nats per character of n-grams, xz and bzip2 on the validation part."""
+    dataset = tokenize(read_text(ReadConfig((path,))), 0.1, test_frac)
+    sizes = packed(dataset.train, dataset.validation)
     return {
-        "counting": score_ngram(corpus)[1].nats_per_token,
-        **{name: packs[name] / len(corpus.validation) for name in ("xz", "bzip2")},
+        "n-grams": score_ngram(dataset)[1].nats_per_token,
+        **{name: sizes[name] / len(dataset.validation) for name in ("xz", "bzip2")},
     }
 
 
@@ -72,7 +69,7 @@ def mean(ends: list[dict[str, Any]], name: str) -> str:
 
 
 def main() -> None:
-    """Print a row a text."""
+    """Print a row per text."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("texts", nargs="+")
     parser.add_argument("--time", default="2m")
@@ -84,21 +81,21 @@ def main() -> None:
     test_frac = (
         float(options[options.index("--test-frac") + 1]) if "--test-frac" in options else 0.0
     )
-    wide = 16 if len(arguments.seeds) > 1 else 8
+    wide = 16 if len(arguments.seeds) > 1 else 9
     print(
-        f"{'text':16} {'carried':>{wide}} {'windows':>{wide}} {'test':>7} {'counting':>8} "
+        f"{'text':16} {'stateful':>{wide}} {'stateless':>{wide}} {'test':>7} {'n-grams':>8} "
         f"{'xz':>7} {'bzip2':>7} {'chars/s':>8} {'seconds':>8} {'MB':>6} {'steps':>6}  stack"
     )
     for name in arguments.texts:
         path = find_text(name)
         ends = [train(path, arguments.time, seed, options) for seed in arguments.seeds]
-        last, floors = ends[-1], baselines(path, test_frac)
+        last, others = ends[-1], baselines(path, test_frac)
         test = last["final_test_loss"]
         print(
             f"{name:16} {mean(ends, 'final_val_loss'):>{wide}} "
             f"{mean(ends, 'final_stateless_loss'):>{wide}} "
-            f"{'' if test is None else f'{test:.4f}':>7} {floors['counting']:8.4f} "
-            f"{floors['xz']:7.4f} {floors['bzip2']:7.4f} {last['characters_per_second']:8,} "
+            f"{'' if test is None else f'{test:.4f}':>7} {others['n-grams']:8.4f} "
+            f"{others['xz']:7.4f} {others['bzip2']:7.4f} {last['characters_per_second']:8,} "
             f"{last['command_seconds']:8.1f} {last['peak_memory_bytes'] / 1e6:6.0f} "
             f"{last['steps']:6,}  {last['stack']}",
             flush=True,

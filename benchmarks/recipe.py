@@ -1,11 +1,11 @@
-"""What each part of the recipe gives: ablations at a fixed number of steps.
+"""Gain of each part of the recipe: ablations at a fixed number of steps.
 
     python -m benchmarks.recipe [ROW ...] [--texts lua_src@1000 alice29@1000] [--seed 1]
 
 A row is a group of ``GROUPS``, or options in quotes; without one all groups are measured. Each is
 trained by the command itself on top of ``BASE``, one thread on a core of its own, as many at once
 as there are cores. A text is NAME@STEPS, or NAME@STEPS@CHARACTERS for its beginning only. The
-figures are validation losses in nats per character, stateful.
+figures are stateful validation losses in nats per character.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def train(text: str, options: str, seed: int, core: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print a line a run, as they end."""
+    """Print a line per run, as they end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*")
     parser.add_argument("--texts", nargs="+", default=["lua_src@1000", "alice29@1000"])

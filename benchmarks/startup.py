@@ -1,9 +1,9 @@
-"""How long a user waits: from the command to the first character, and to the help.
+"""Time from a command to its first character, and to the help.
 
     python -m benchmarks.startup [--hidden 512] [--layers 2] [--times 9]
 
-Medians of several starts on an idle machine. "first use" builds the graph of a new
-checkpoint; the other starts find it in the cache.
+Medians of several starts on an idle machine. "first use" builds the graph of a new checkpoint; the
+other starts find it in the cache.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""How fast each cell learns, beside torch.nn's own and the machine's matrix rate.
+"""Speed of training of each cell, beside those of torch.nn and the machine's matrix rate.
 
     python -m benchmarks.training [--times 9]
 
 Forward and backward of one recurrent layer with 64 inputs, in float32 and bfloat16, all in one
-run. The ratio is that of the better type to torch.nn's cell of the family, and the share that
-of six operations a weight and character at the matrix rate measured here, in that type.
-Then what the whole training loop costs on top of the model's own forward and backward.
+run. The ratio is that of the better type to the cell of the family in torch.nn. The fraction of
+the rate counts six operations per weight and character, against the matrix rate measured here in
+that type. Then the cost of the whole training loop on top of the model's own forward and backward.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from rich.console import Console
 
 from chargen.cli.console import show
 from chargen.config import ReadConfig, TrainConfig
-from chargen.data.batches import Batches, read_text, tokenize
-from chargen.evaluation.validation import token_costs
+from chargen.data.batches import Batches
 from chargen.machine import count_cores, keep_memory
 from chargen.machine.torch import autocast
 from chargen.model.cells import CELL_CLASSES
-from chargen.model.spec import LayerConfig
+from chargen.model.loss import token_losses
+from chargen.model.spec import ModelOptions
 from chargen.training.learner import Learner
 from chargen.training.optimizer import LockedDropout
-from chargen.training.run_state import RunState, new_run
+from chargen.training.run_state import RunState
+from chargen.training.start import start_run
 from chargen.training.trainer import Trainer
 
 INPUTS = 64
-SIZES = ((512, 32, 64), (128, 50, 64), (512, 32, 256))  # hidden units, lanes, steps
+SIZES = ((512, 32, 64), (128, 50, 64), (512, 32, 256))  # hidden units, batch size, steps
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 STEPS = 40  # of a training loop
 
@@ -63,25 +64,25 @@ def characters_per_second(
     kind: str, size: tuple[int, int, int], dtype: torch.dtype, times: int
 ) -> float:
     """Return the characters learned per second by one layer of a cell."""
-    hidden, lanes, steps = size
+    hidden, batch_size, steps = size
     cell = CELL_CLASSES[kind](INPUTS, hidden)
     with torch.no_grad():
         cell.reset(torch.Generator().manual_seed(1), TrainConfig())
-    x = torch.randn(lanes, steps, INPUTS, requires_grad=True)
-    state = cell.init_state(lanes)
+    x = torch.randn(batch_size, steps, INPUTS, requires_grad=True)
+    state = cell.init_state(batch_size)
 
     def work() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
             y, _ = cell.run(x, state)
         y.float().sum().backward()  # type: ignore[no-untyped-call]
 
-    return lanes * steps / seconds_of(work, times)
+    return batch_size * steps / seconds_of(work, times)
 
 
 def print_cells(size: tuple[int, int, int], rates: dict[str, float], times: int) -> None:
-    """Print a row a cell."""
-    print(f"\nhidden {size[0]}, lanes {size[1]}, steps {size[2]}, characters/s")
-    print(f"{'cell':16}{'float32':>10}{'bfloat16':>10}  best / torch.nn's  share of rate")
+    """Print a row per cell."""
+    print(f"\nhidden {size[0]}, batch size {size[1]}, steps {size[2]}, characters/s")
+    print(f"{'cell':16}{'float32':>10}{'bfloat16':>10}  best / torch.nn's  of the rate")
     best: dict[str, float] = {}
     for kind in CELL_CLASSES:
         speeds = {n: characters_per_second(kind, size, d, times) for n, d in TYPES.items()}
@@ -97,27 +98,8 @@ def print_cells(size: tuple[int, int, int], rates: dict[str, float], times: int)
         )
 
 
-def make_job(hidden: int, folder: Path) -> RunState:
-    """Return a run on a text that Python brings along."""
-    reading, config = ReadConfig(("builtin:pydoc",)), TrainConfig(steps=10**6, seed=1)
-    text = read_text(reading)
-    job = new_run(
-        run=folder,
-        reading=reading,
-        text=text,
-        corpus=tokenize(text, config.val_frac),
-        stacks=((LayerConfig("lstm", hidden),),),
-        embedding=64,
-        config=config,
-        device=torch.device("cpu"),
-        threads=(count_cores(),),
-        seconds_used=0.0,
-    )
-    return job
-
-
-def loop_seconds(job: RunState) -> float:
-    """Return the median time of a step of the trainer, with its bar drawn."""
+def loop_seconds(run: RunState) -> float:
+    """Return the median time of a step of the trainer, progress bar included."""
     moments: list[float] = []
 
     def stop() -> bool:
@@ -126,25 +108,22 @@ def loop_seconds(job: RunState) -> float:
 
     with Path(os.devnull).open("w") as nowhere:
         console = Console(file=nowhere, force_terminal=True)
-        list(show(Trainer(job, time.monotonic(), stop).events(), console, "words"))
+        list(show(Trainer(run, time.monotonic(), stop).events(), console, "words"))
     return statistics.median(b - a for a, b in itertools.pairwise(moments[4:]))
 
 
-def model_seconds(job: RunState) -> float:
-    """Return the median time of the model's forward and backward on the same windows."""
-    learner = Learner(job.model, job.config, job.plan.batch_size, job.device)
-    rate, count = job.config.dropout or 0.0, job.plan.batch_size
-    dropout = LockedDropout(rate, torch.Generator().manual_seed(1), count, slice(0, count))
-    lanes = Batches(job.corpus.train, job.plan.batch_size, job.plan.bptt, None, 0.0, 1)
-    inputs, targets = (torch.from_numpy(part) for part in lanes.batch(0))
-    tokens = torch.cat([inputs, targets[:, -1:]], dim=1)
-    state = learner.model.init_state(job.plan.batch_size)
+def model_seconds(run: RunState) -> float:
+    """Return the median time of the model's forward and backward on the same batches."""
+    plan, learner = run.plan, Learner(run.model, run.config, run.plan.batch_size, run.device)
+    generator, rows = torch.Generator().manual_seed(1), slice(0, plan.batch_size)
+    dropout = LockedDropout(run.config.dropout or 0.0, generator, plan.batch_size, rows)
+    tokens = torch.from_numpy(Batches(run.dataset.train, plan.batch_size, plan.bptt).batch(0))
+    state = learner.model.init_state(plan.batch_size)
 
     def work() -> None:
         learner.model.zero_grad(set_to_none=True)
-        with autocast(job.device, job.plan.precision):
-            costs, _ = token_costs(learner.model, tokens, state, dropout)
-            loss = costs.mean()
+        with autocast(run.device, plan.precision):
+            loss = token_losses(learner.model, tokens, state, dropout)[0].mean()
         loss.backward()  # type: ignore[no-untyped-call]
 
     return seconds_of(work, STEPS)
@@ -152,20 +131,23 @@ def model_seconds(job: RunState) -> float:
 
 def print_loop(hidden: int) -> None:
     """Print what the whole loop costs on top of the model, the median of five pairs."""
+    reading, options = ReadConfig(("builtin:pydoc",)), ModelOptions(f"lstm:{hidden}", embedding=64)
+    config, threads = TrainConfig(steps=10**6, seed=1), count_cores()
     with tempfile.TemporaryDirectory() as folder:
-        job = make_job(hidden, Path(folder))
-        pairs = [(loop_seconds(job), model_seconds(job)) for _ in range(5)]
+        os.environ["CHARGEN_CHECKPOINTS"] = folder
+        with start_run(reading, options, config, device="cpu", threads=threads) as run:
+            pairs = [(loop_seconds(run), model_seconds(run)) for _ in range(5)]
     loop, model = (statistics.median(part) for part in zip(*pairs, strict=True))
     more = statistics.median(loop / model for loop, model in pairs) - 1
     print(
         f"hidden {hidden}: model {1e3 * model:.2f} ms, loop {1e3 * loop:.2f} ms a step, "
-        f"{more:.1%} more ({job.plan.precision})",
+        f"{more:.1%} more ({run.plan.precision})",
         flush=True,
     )
 
 
 def main() -> None:
-    """Print a table a size, and the cost of the loop."""
+    """Print the cost of the loop, and a table per size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=9)
     times = parser.parse_args().times
