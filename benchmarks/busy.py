@@ -1,14 +1,14 @@
-"""What is left of the speed while other programs keep cores busy.
+"""Speed while other programs keep cores busy.
 
     python -m benchmarks.busy [CORPUS] [--stack lstm:256] [--time 25s] [--times 3]
 
-Other programs are processes that only count, each in a session of its own (``setsid``) and at
-normal priority: schedulers share cores out by session, so that a program started from the same
-shell would hide. "training" is a whole ``chargen train``: characters per second of the steps with
-their evaluations, and what the command took of its time budget. "sampling" is ``chargen sample``
-from its first character to its last, with a 2 x 512 LSTM of random weights. "key" is the time from
-a key to the ghost text behind it, the middle and the worst of 66 keys (``benchmarks.session``).
-Medians of several rounds; a round goes through all loads, so that the ratios are of one minute.
+The other programs are endless loops, each in a session of its own (``setsid``) and at normal
+priority: schedulers divide cores among sessions, so that a program started from the same shell
+would not count. "training" is a whole ``chargen train``: characters per second of the steps with
+their evaluations, and the time of the whole command. "sampling" is ``chargen sample`` from its
+first character to its last, with a 2 x 512 LSTM of random weights. "key" is the time from a key to
+the ghost text after it, the median and the worst of 66 keys (``benchmarks.session``). Figures are
+medians of several rounds; a round goes through all loads, so that the ratios are of one minute.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""How near writing comes to what the machine can do: its memory, and its matrix units.
+"""Speed of generation against the limits of the machine: memory bandwidth and matrix units.
 
     python -m benchmarks.limits [--seconds 2] [--sizes 1x128 2x512 3x1024]
 
-All figures come from one run, each a median. "limit" is the time in which as many bytes as the
-weights have are read once, by both cores (a sum in torch); "everything" is engine, filters at their
-defaults, draw, decode and write; what of it is not the engine's is measured with an engine that
-does nothing. For 64 samples the rate of the matrix units is that of a product of two 2048 x 2048
-matrices in float32.
+All figures come from one run, each a median. "limit" is the time to read as many bytes as the
+weights have once, with both cores (a sum in torch). "everything" is engine, filters at their
+defaults, sampling, decoding and output; the part that is not the engine's is measured with an
+engine that does nothing. For 64 samples the rate of the matrix units is that of a product of two
+2048 x 2048 matrices in float32.
 """
 
 from __future__ import annotations
@@ -60,21 +60,21 @@ def engine_step(engine: OnnxEngine, batch: int) -> Callable[[], None]:
     return step
 
 
-def writing(engine: Engine, batch: int) -> Callable[[], None]:
-    """Return a step of everything: ``LENGTH`` characters a sample, those of the first written."""
+def generating(engine: Engine, batch: int) -> Callable[[], None]:
+    """Return a step of everything: ``LENGTH`` characters per text, those of the first printed."""
     sampler = Sampler(build_tokenizer("char", ALPHABET, 0), engine)
     output = Output(open(os.devnull, "w"))  # noqa: SIM115, PTH123
-    config, place = SampleConfig(length=LENGTH, seed=1), sampler.read("")
+    config, state = SampleConfig(length=LENGTH, seed=1), sampler.read("")
 
     def step() -> None:
-        for pairs in sampler.write(place, config, batch):
+        for pairs in sampler.decode(state, config, batch):
             output.write(pairs[0][1])
 
     return step
 
 
 def prompt_speed(engine: OnnxEngine) -> float:
-    """Return the characters a second at which a prompt is read."""
+    """Return the characters of a prompt that are read per second."""
     sampler = Sampler(build_tokenizer("char", ALPHABET, 0), engine)
     began = time.perf_counter()
     sampler.read("a prompt, " * 800)
@@ -82,17 +82,17 @@ def prompt_speed(engine: OnnxEngine) -> float:
 
 
 class Idle:
-    """An engine that takes no time: what is left is ours."""
+    """An engine that takes no time, so that the rest is measured."""
 
     def __init__(self, vocab_size: int) -> None:
         self._logits = np.random.default_rng(1).normal(0, 2, (1, 1, vocab_size)).astype(np.float32)
 
     def init_state(self, batch: int) -> State:
-        """Return a state of nothing."""
+        """Return an empty state."""
         return (np.zeros((1, batch, 0), np.float32),)
 
     def run(self, ids: NDArray[np.int64], state: State) -> tuple[NDArray[np.float32], State]:
-        """Return the same logits, whatever was read; of one lane only."""
+        """Return the same logits, whatever was read; for a batch of one only."""
         return self._logits, state
 
 
@@ -103,7 +103,7 @@ def reading(count: int) -> Callable[[], object]:
 
 
 def matrix_rate(seconds: float) -> float:
-    """Return the operations a second of a large product in float32."""
+    """Return the operations per second of a large product in float32."""
     matrix = torch.rand(2048, 2048)
     return 2 * 2048**3 / seconds_of(lambda: matrix @ matrix, seconds)
 
@@ -116,8 +116,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(2)
     rate = matrix_rate(options.seconds)
-    ours = 1e6 * seconds_of(writing(Idle(len(ALPHABET) + 1), 1), options.seconds) / LENGTH
-    print(f"batch 1, microseconds a character, of which {ours:.0f} are not the engine's")
+    ours = 1e6 * seconds_of(generating(Idle(len(ALPHABET) + 1), 1), options.seconds) / LENGTH
+    print(f"batch 1, microseconds per character, of which {ours:.0f} are not the engine's")
     print("size    precision  engine  everything  limit  reached   characters/s  of a prompt/s")
     batches = []
     for size in options.sizes:
@@ -129,14 +129,14 @@ def main() -> None:
             engine = OnnxEngine(build_graph(weights, config, int8=int8), 2)
             limit = 1e6 * seconds_of(reading(used * (1 if int8 else 4)), options.seconds)
             alone = 1e6 * seconds_of(engine_step(engine, 1), options.seconds)
-            whole = 1e6 * seconds_of(writing(engine, 1), options.seconds) / LENGTH
+            whole = 1e6 * seconds_of(generating(engine, 1), options.seconds) / LENGTH
             print(
                 f"{size:7} {'int8' if int8 else 'float32':9} {alone:7.0f} {whole:11.0f} "
                 f"{limit:6.0f} {limit / alone:8.0%} {1e6 / whole:14,.0f} "
                 f"{prompt_speed(engine):14,.0f}",
                 flush=True,
             )
-            side = seconds_of(writing(engine, 64), options.seconds) / LENGTH / 64
+            side = seconds_of(generating(engine, 64), options.seconds) / LENGTH / 64
             batches.append((size, int8, 1 / side, 1e-6 * whole / side, 2 * used / side / rate))
     print(f"\n64 samples side by side; matrix units {rate / 1e9:.0f} GFLOP/s in float32")
     print("size    precision  characters/s  times batch 1  of the matrix rate")

@@ -1,11 +1,11 @@
-"""How fast text is written at batch 1, beside every plain way of doing it in torch.
+"""Speed of generation at batch size 1, beside all plain ways of doing it in torch.
 
     python -m benchmarks.sampling [--hidden 512] [--layers 2] [--seconds 2]
 
 All figures come from one run, so that their ratios hold on a noisy machine, and each from a
 process of its own, so that none suffers from the memory or the threads of another. "chargen"
-is everything: engine, filters at their defaults, draw, decode, write. The torch loops run the
-network and draw with ``torch.multinomial``, as their users do.
+is everything: engine, filters at their defaults, sampling, decoding, output. The torch loops run
+the network and sample with ``torch.multinomial``, as their users do.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ALPHABET = "".join(chr(code) for code in range(32, 96))
 
 
 def characters_per_second(step: Callable[[], object], seconds: float) -> float:
-    """Return how often a step runs in a second: the median of five slices of the time."""
+    """Return how often a step runs per second: the median of five slices of the time."""
     for _ in range(20):
         step()
     rates = []
@@ -48,7 +48,7 @@ def characters_per_second(step: Callable[[], object], seconds: float) -> float:
 
 
 def chargen_stream(config: ModelConfig, threads: int) -> Callable[[], None]:
-    """Return a step of the whole pipeline, writing each character to the null device."""
+    """Return a step of the whole pipeline, with output to the null device."""
     graph = build_graph(LanguageModel(config, TrainConfig(seed=1)).weights(), config)
     sampler = Sampler(build_tokenizer("char", ALPHABET, 0), OnnxEngine(graph, threads))
     output = Output(open(os.devnull, "w"))  # noqa: SIM115, PTH123
@@ -109,7 +109,7 @@ def hand_written(config: ModelConfig) -> Callable[[], None]:
 
 
 def measure(name: str, config: ModelConfig, threads: int, mkldnn: bool, seconds: float) -> float:
-    """Return the rate of one way of writing; runs in a process of its own."""
+    """Return the rate of one way of generating; runs in a process of its own."""
     if name == "chargen":
         return characters_per_second(chargen_stream(config, threads), seconds)
     torch.set_num_threads(threads)
@@ -138,7 +138,10 @@ def main() -> None:
     for threads, value in ours.items():
         print(f"{f'chargen, everything, {threads} threads':48} {value:8,.0f}")
     plain = 0.0
-    for name, words in (("one-step", "nn.LSTM, one step a call"), ("addmv", "hand-written, addmv")):
+    for name, words in (
+        ("one-step", "nn.LSTM, one step per call"),
+        ("addmv", "hand-written, addmv"),
+    ):
         for threads, mkldnn in ((1, True), (1, False), (2, True), (2, False)):
             value = rate(name, threads, mkldnn)
             plain = max(plain, value)

@@ -1,11 +1,11 @@
-"""How soon ghost text stands behind a key, in the interactive session.
+"""Latency of ghost text in the interactive session.
 
     python -m benchmarks.session [--hidden 512] [--layers 2] [--threads N]
 
-The line is typed key by key. "model" is what the ghost text of that key takes: reading the key and
-looking ahead to the end of a line of 80 columns, or for the 12 ms that it is allowed. "screen" is
-all of it, from the key to the finished picture: the prompt of ``chargen repl`` with a pipe for a
-keyboard and a terminal of 80 columns that counts.
+The line is typed key by key. "model" is the time of the ghost text after a key: reading the key and
+looking ahead to the end of a line of 80 columns, or for the 12 ms that are allowed. "screen" is the
+time from the key to the finished screen: the prompt of ``chargen repl`` with a pipe as its keyboard
+and a terminal of 80 columns that notes the time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ COLUMNS = 80
 
 
 def sampler(layers: int, hidden: int, threads: int | None) -> Sampler:
-    """Return a model of this size with random weights; what it says does not matter here."""
+    """Return a model of this size with random weights; its text does not matter here."""
     from chargen.model.language_model import LanguageModel
 
     config = ModelConfig(len(ALPHABET) + 1, (LayerConfig("lstm", hidden),) * layers)
@@ -48,7 +48,7 @@ def sampler(layers: int, hidden: int, threads: int | None) -> Sampler:
 
 
 def lines(kind: str, foresight: Foresight) -> Iterator[str]:
-    """Yield a line as it stands after each key."""
+    """Yield the line after each key."""
     if kind == "new text":
         yield from (LINE[:n] for n in range(1, len(LINE)))
     elif kind == "backspace":
@@ -64,7 +64,7 @@ def lines(kind: str, foresight: Foresight) -> Iterator[str]:
 
 
 def model_times(model: Sampler, kind: str) -> list[float]:
-    """Return the seconds that the ghost text of each key takes."""
+    """Return the seconds of the ghost text after each key."""
     foresight, times = Foresight(model, model.read(CONTEXT)), []
     for line in lines(kind, foresight):
         room = max(1, COLUMNS - 1 - (len(PROMPT) + len(line)) % COLUMNS)
@@ -75,7 +75,7 @@ def model_times(model: Sampler, kind: str) -> list[float]:
 
 
 def alternatives_times(model: Sampler) -> list[float]:
-    """Return the seconds that the list of alternatives takes at each key."""
+    """Return the seconds of the list of alternatives after each key."""
     foresight, times = Foresight(model, model.read(CONTEXT)), []
     for count in range(1, len(LINE)):
         began = time.perf_counter()
@@ -96,7 +96,7 @@ class _Paper(io.StringIO):
 
 
 def screen_times(model: Sampler) -> list[float]:
-    """Return the seconds from each key to the picture with its ghost text."""
+    """Return the seconds from each key to the screen with its ghost text."""
     paper, times = _Paper(), list[float]()
     output = Vt100_Output(paper, lambda: Size(24, COLUMNS), term="xterm", enable_cpr=False)
     with create_pipe_input() as keyboard:
@@ -108,7 +108,7 @@ def screen_times(model: Sampler) -> list[float]:
 
 
 def _type(keyboard: PipeInput, paper: _Paper, times: list[float]) -> None:
-    """Press one key after the other, each when the ghost text of the last one stands."""
+    """Press one key after the other, each when the ghost text of the last one is shown."""
     time.sleep(1)
     for key in LINE[:-1]:
         began = time.perf_counter()
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
     model = sampler(options.layers, options.hidden, options.threads)
-    threads = f"{options.threads} threads" if options.threads else "threads as they go fastest"
+    threads = f"{options.threads} threads" if options.threads else "the fastest number of threads"
     print(f"{options.layers} x {options.hidden} LSTM, {threads}; ms")
     print(f"{'':34} {'keys':>5} {'median':>8} {'worst':>8} {'above 30':>8}")
     for kind in ("new text", "what the ghost says", "backspace", "paste"):
