@@ -112,7 +112,7 @@ def final_losses(
         whole = score(stateful(engine, validation), validation)
         losses["final_val_loss"] = whole.nats_per_token
         losses["final_val_bits_per_char"] = whole.bits_per_char
-        if not overdue():
+        if len(dataset.train) > 1 and not overdue():
             losses["final_train_loss"] = score_seen(model, dataset).nats_per_token
         if not overdue():
             losses["int8_bits_per_char"], losses["int8_margin"] = loss_of_int8(model, validation)

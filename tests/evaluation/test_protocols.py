@@ -18,7 +18,7 @@ from chargen.evaluation import nll
 from chargen.evaluation.baselines import score_ngram
 from chargen.evaluation.heldout import whole_text
 from chargen.evaluation.protocols import Score, TokenLosses, score, stateful, stateless, tempered
-from chargen.evaluation.validation import engine_of, score_streams
+from chargen.evaluation.validation import engine_of, final_losses, score_streams
 from chargen.model.language_model import LanguageModel
 from chargen.model.loss import token_losses
 from chargen.model.saved import read_model
@@ -118,6 +118,15 @@ def test_an_unknown_character_costs_the_choice_among_all_others() -> None:
         found = protocol(model, segment)
         assert found.tokens == 100
         assert found.nats == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_training_part_of_one_token_has_no_loss_of_its_own() -> None:
+    dataset = tokenize(text_of("ab" * 10, "bpe"), 0.1, 0.1)
+    assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [1, 1, 1]
+    config = ModelConfig(dataset.tokenizer.vocab_size, parse_stack("lstm:6"), 5)
+    losses = final_losses(LanguageModel(config, TrainConfig(seed=1)), dataset, 1)
+    missing = [name for name, loss in losses.items() if loss is None]
+    assert missing == ["final_train_loss", "int8_margin"]
 
 
 def test_scores_convert_between_units() -> None:
