@@ -1,4 +1,4 @@
-"""The losses of a run for TensorBoard: an extra, ``pip install 'chargen[tensorboard]'``."""
+"""TensorBoard logs of a run; an extra, ``pip install 'chargen[tensorboard]'``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def check_board() -> None:
 
 
 def record(events: Iterable[Event], folder: Path) -> Iterator[Event]:
-    """Write the figures of events as they come and pass the events on.
+    """Log the values of events and yield the events unchanged.
 
     Args:
-        events: of a run.
-        folder: where TensorBoard looks for this run.
+        events: events of a run.
+        folder: log directory of the run.
     """
     from tensorboardX import SummaryWriter
 
@@ -37,9 +37,9 @@ def _scalars(event: Event) -> Iterator[tuple[str, float, int]]:
     if isinstance(event, Progressed):
         yield "characters_per_second", event.characters_per_second, event.step
     if isinstance(event, Evaluated):
-        figures = {
+        scalars = {
             "loss/train": event.train_loss,
             "loss/validation": event.val_loss,
             "bits_per_char/validation": event.val_bits_per_char,
         }
-        yield from ((n, value, event.step) for n, value in figures.items() if value is not None)
+        yield from ((n, value, event.step) for n, value in scalars.items() if value is not None)

@@ -8,7 +8,7 @@ from chargen.machine.torch import need_torch
 
 
 def cells() -> None:
-    """List the cells that --cell and --stack take, with equations, sources and parameters."""
+    """List the cells for --cell and --stack, with equations, references and parameter counts."""
     need_torch("chargen cells")
     from chargen.model.cells import CELL_CLASSES
 

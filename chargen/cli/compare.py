@@ -1,103 +1,102 @@
-"""``chargen compare``: runs side by side, and how they learned."""
+"""``chargen compare``: runs side by side with their learning curves."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chargen.cli import common
+from chargen.cli import common, side_by_side
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from chargen.evaluation.comparison import Entry
+    from chargen.evaluation.comparison import ComparedRun
 
-NAMES = 20  # columns of the names of the rows
-COLUMN, WIDEST = 15, 30  # columns of a run: so many at least, and at most
+NAMES = 20  # columns for the names of the rows
+COLUMN, WIDEST = 15, 30  # smallest and largest width of a run
 
 
 def compare(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(help="Runs' names, folders or files; default: the newest, up to eight."),
+        typer.Argument(
+            metavar="RUN", help="Runs, their folders or model files; default: the newest 8."
+        ),
     ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Write the learning curves as a picture, .png or .svg.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON array.")] = False,
+    plot: side_by_side.Plot = None,
+    as_json: side_by_side.Json = False,
 ) -> None:
-    """Compare runs: size, time, losses, learning curves."""
+    """Compare runs: architecture, time, losses and learning curves."""
     from chargen.display.charts import as_text, check_picture, save
     from chargen.evaluation.comparison import learning_curves
 
     if plot:
         check_picture(plot)
-    entries = _entries(runs or [])
+    compared = _compared(runs or [])
     if as_json:
-        print(json.dumps(_numbers(entries), indent=2))
+        print(json.dumps(_facts(compared), indent=2))
     else:
         from chargen.display.output import visible
 
-        _show_table(entries)
-        print(f"\n{visible(as_text(learning_curves(entries)))}")
+        _show_table(compared)
+        print(f"\n{visible(as_text(learning_curves(compared)))}")
     if plot:
-        save(learning_curves(entries), plot)
+        save(learning_curves(compared), plot)
 
 
-def _entries(names: list[str]) -> list[Entry]:
-    """Return the runs of these names, or the newest; of those a damaged one is passed over."""
+def _compared(names: list[str]) -> list[ComparedRun]:
+    """Read the named runs, or by default the newest ones, of which damaged ones are skipped."""
     from chargen.config import require
     from chargen.errors import CheckpointError
-    from chargen.evaluation.comparison import MOST, read_entry
+    from chargen.evaluation.comparison import MOST, read_run
     from chargen.storage.checkpoint import MODEL
     from chargen.storage.runs import find_model, list_runs
 
     require(len(names) <= MOST, "number of runs", len(names), f"1 to {MOST}")
     if names:
-        return [read_entry(find_model(name)) for name in names]
-    entries = []
+        return [read_run(find_model(name)) for name in names]
+    compared = []
     for run in list_runs()[:MOST]:
         try:
-            entries += [read_entry(run / MODEL)] if (run / MODEL).is_file() else []
+            compared += [read_run(run / MODEL)] if (run / MODEL).is_file() else []
         except CheckpointError as error:
             common.warn(str(error))
-    return entries or [read_entry(find_model(None))]
+    return compared or [read_run(find_model(None))]
 
 
-def _numbers(entries: list[Entry]) -> list[dict[str, object]]:
+def _facts(compared: list[ComparedRun]) -> list[dict[str, object]]:
     from dataclasses import asdict
 
     from chargen.evaluation.comparison import best_of
 
-    best = best_of(entries)
+    best = best_of(compared)
     return [
-        asdict(entry) | {"comparable": entry.task == entries[0].task, "best": entry is best}
-        for entry in entries
+        asdict(run) | {"comparable": run.task == compared[0].task, "best": run is best}
+        for run in compared
     ]
 
 
-def _show_table(entries: list[Entry]) -> None:
-    """Show a column a run, as many side by side as fit."""
+def _show_table(compared: list[ComparedRun]) -> None:
+    """Show one column per run, in several tables if they do not fit side by side."""
     from chargen.cli.console import stdout
     from chargen.display.output import visible
     from chargen.evaluation.comparison import best_of, differences
 
-    console, best = stdout(), best_of(entries)
+    console, best = stdout(), best_of(compared)
     fitting = max(1, (console.width - NAMES) // COLUMN)
-    for start in range(0, len(entries), fitting):
+    for start in range(0, len(compared), fitting):
         if start:
             console.print()
-        shown = entries[start : start + fitting]
+        shown = compared[start : start + fitting]
         width = min(WIDEST, (console.width - NAMES) // len(shown))
         console.print(_table(shown, best, width))
-    for note in differences(entries):
+    for note in differences(compared):
         console.print(f"note: {visible(note)}", style="yellow", soft_wrap=True)
 
 
-def _table(entries: list[Entry], best: Entry | None, width: int) -> Table:
+def _table(shown: list[ComparedRun], best: ComparedRun | None, width: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -105,36 +104,32 @@ def _table(entries: list[Entry], best: Entry | None, width: int) -> Table:
 
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(style="cyan", no_wrap=True)
-    columns = [_column(entry, entry is best) for entry in entries]
-    for entry in entries:
-        style = "bold" if entry is best else ""
+    columns = [_column(run, run is best) for run in shown]
+    for run in shown:
+        style = "bold" if run is best else ""
         table.add_column(style=style, overflow="fold", max_width=width - 2)
     for name in columns[0]:
         table.add_row(name, *(Text(visible(column[name])) for column in columns))
     return table
 
 
-def _column(entry: Entry, best: bool) -> dict[str, str]:
-    """Return what the table says of a run, by the names of its rows."""
-    from chargen.cli.console import clock
+def _column(run: ComparedRun, best: bool) -> dict[str, str]:
+    """Return the column of a run by the names of the rows."""
+    from chargen.cli.console import clock, loss_or_dash
 
-    mark = (" best" if best else "") if entry.finished else " so far"
-    fresh = entry.nats_per_token_fresh_windows
+    note = (" best" if best else "") if run.finished else " so far"
+    bits, nats = run.bits_per_char, run.nats_per_token
     return {
-        "run": f"{entry.run} (best)" if best and not entry.finished else entry.run,
-        "stack": entry.stack.replace(",", ", "),
-        "embedding": str(entry.embedding),
-        "parameters": f"{entry.parameters:,}",
-        "tokenizer": f"{entry.tokenizer}, {entry.vocab_size:,}",
-        "text": ", ".join(entry.corpus) or "-",
-        "steps": "-" if entry.steps is None else f"{entry.steps:,}",
-        "time": "-" if entry.seconds is None else clock(entry.seconds),
-        "bits per character": _loss(entry.bits_per_char, mark),
-        "nats per token": _loss(entry.nats_per_token, "" if entry.finished else mark),
-        "  fresh windows": _loss(fresh),
-        "  by counting": _loss(entry.floor_nats_per_token),
+        "run": f"{run.name} (best)" if best and not run.finished else run.name,
+        "stack": run.stack.replace(",", ", "),
+        "embedding": str(run.embedding),
+        "parameters": f"{run.parameters:,}",
+        "tokenizer": f"{run.tokenizer}, {run.vocab_size:,}",
+        "text": ", ".join(run.corpus) or "-",
+        "steps": "-" if run.steps is None else f"{run.steps:,}",
+        "time": "-" if run.seconds is None else clock(run.seconds),
+        "bits per character": loss_or_dash(bits) + note * (bits is not None),
+        "nats per token": loss_or_dash(nats) + " so far" * (nats is not None and not run.finished),
+        "  stateless": loss_or_dash(run.nats_per_token_stateless),
+        "  n-gram baseline": loss_or_dash(run.ngram_nats_per_token),
     }
-
-
-def _loss(value: float | None, mark: str = "") -> str:
-    return "-" if value is None else f"{value:.4f}{mark}"

@@ -1,6 +1,6 @@
-"""What people see: events on stderr in colour, generated text raw on stdout.
+"""Console output: events on stderr in colour, tables on stdout.
 
-No text of users or models ever passes through rich's markup.
+Text of users or models never passes through the markup of rich.
 """
 
 from __future__ import annotations
@@ -36,27 +36,32 @@ from chargen.training.events import (
     to_json,
 )
 
-SAMPLE_LINES = 3  # of the sample at each evaluation
+SAMPLE_LINES = 3  # most lines shown of the sample of an evaluation
 
 
 def stderr() -> Console:
-    """Return the console for everything that is not asked-for data."""
+    """Return the console for messages: everything except the results of a command."""
     return Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def stdout() -> Console:
-    """Return the console for tables that a command was asked for."""
+    """Return the console for the results of a command."""
     return Console(markup=False, emoji=False, highlight=False)
 
 
+def has_colour(console: Console) -> bool:
+    """Tell whether a console shows colours; without them, commands write digits below a text."""
+    return console.is_terminal and bool(console.color_system) and not console.no_color
+
+
 def show(events: Iterable[Event], console: Console, form: str) -> Iterator[Event]:
-    """Display events as they come and pass them on.
+    """Display events and yield them unchanged.
 
     Args:
-        events: what happens.
-        console: where words are written.
-        form: ``words``; ``quiet`` (only that a run was stopped); ``json`` (a line each on
-            stdout); ``nothing``.
+        events: events of a run.
+        console: console for messages.
+        form: ``words``; ``quiet``, which reports only that a run was stopped; ``json``, one line
+            per event on stdout; ``nothing``.
     """
     bar = _Bar(console) if console.is_terminal and form == "words" else None
     try:
@@ -76,26 +81,26 @@ def show(events: Iterable[Event], console: Console, form: str) -> Iterator[Event
 
 
 class _Bar:
-    """The line that moves: share done, speed, losses, the floor, time left; fits 80 columns."""
+    """Progress bar with speed, losses, n-gram baseline and time left, in 80 columns."""
 
     def __init__(self, console: Console) -> None:
         words = "{task.percentage:>3.0f}%  {task.fields[words]}"
         self._progress = Progress(
-            BarColumn(bar_width=12), TextColumn(words), console=console, transient=True
+            BarColumn(bar_width=8), TextColumn(words), console=console, transient=True
         )
         self._val: float | None = None
-        self._floor: float | None = None
+        self._baseline: float | None = None
         self._task: TaskID | None = None
 
     def remember(self, event: Event) -> None:
-        """Keep the validation loss and the floor, which are shown all the time."""
+        """Store the validation loss and the n-gram baseline for the next updates."""
         if isinstance(event, Started):
-            self._floor = event.ngram_baseline
+            self._baseline = event.ngram_baseline
         if isinstance(event, Evaluated):
             self._val = event.val_loss
 
     def update(self, event: Progressed) -> None:
-        losses = {"train": event.train_loss, "val": self._val, "floor": self._floor}
+        losses = {"train": event.train_loss, "val": self._val, "n-gram": self._baseline}
         words = "  ".join(
             (
                 f"{event.characters_per_second:,.0f} chars/s",
@@ -113,7 +118,7 @@ class _Bar:
 
 
 class Meter:
-    """A bar of how much of something is done, in a terminal; nothing elsewhere."""
+    """Progress bar of one task; shown only in a terminal."""
 
     def __init__(self, name: str, size: int, count: ProgressColumn | None = None) -> None:
         console = stderr()
@@ -136,12 +141,12 @@ class Meter:
 
 
 def download(name: str, size: int) -> Meter:
-    """Return the bar of a text that comes over the network, in bytes."""
+    """Return the progress bar of a download, in bytes."""
     return Meter(name, size, DownloadColumn())
 
 
 def waiting(words: str, form: str = "words") -> AbstractContextManager[object]:
-    """Show in a terminal what is going on until it is over; nothing elsewhere."""
+    """Show a status line until the work is done; only in a terminal."""
     console = stderr()
     shown = console.is_terminal and form == "words"
     return console.status(words) if shown else contextlib.nullcontext()
@@ -170,7 +175,7 @@ def _print(event: Event, console: Console) -> None:
 
 
 def _print_sample(sample: str, console: Console) -> None:
-    """Show the first lines of a sample that are not blank, cut at the width."""
+    """Show the first lines of a sample that are not blank, truncated to the width."""
     lines = [line for line in visible(sample).splitlines() if line.strip()]
     for line in lines[:SAMPLE_LINES]:
         words = Text.assemble(("  │ ", "cyan"), (line.expandtabs(4), "dim"))
@@ -197,13 +202,18 @@ def _print_end(event: Ended, console: Console) -> None:
             f"bits per character, perplexity {math.exp(loss):.2f}"
         )
         console.print(Text(words, style="bold"))
-    if (fresh := event.metrics["final_stateless_loss"]) is not None:
-        console.print(f"in fresh windows of 256 tokens {fresh:.4f} nats")
+    if (stateless := event.metrics["final_stateless_loss"]) is not None:
+        console.print(f"stateless, in windows of 256 tokens: {stateless:.4f} nats per token")
     if (tested := event.metrics["final_test_loss"]) is not None:
         console.print(Text(f"test part {tested:.4f} nats per token", style="bold"))
     for words in event.advice:
         console.print(words)
-    console.print(f"{event.model}\nwrite with it: chargen sample -m {event.run.name}")
+    console.print(f"{event.model}\ngenerate with: chargen sample -m {event.run.name}")
+
+
+def loss_or_dash(value: float | None) -> str:
+    """Return a loss with four decimals, or a dash if it is unknown."""
+    return "-" if value is None else f"{value:.4f}"
 
 
 def clock(seconds: float) -> str:
@@ -214,7 +224,7 @@ def clock(seconds: float) -> str:
 
 
 def facts_table(facts: Iterable[tuple[str, str]]) -> Table:
-    """Return two columns without lines."""
+    """Return a table of two columns without borders."""
     table = Table.grid(padding=(0, 2))
     for name, words in facts:
         table.add_row(Text(name, style="cyan"), Text(words, overflow="fold"))

@@ -1,4 +1,4 @@
-"""``chargen corpus``: what a text is like, and which texts can be had."""
+"""``chargen corpus``: statistics of a text, and downloads of published texts."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ from chargen.cli import common
 from chargen.config import ReadConfig
 
 if TYPE_CHECKING:
-    from chargen.data.catalogue import Entry
+    from chargen.data.catalogue import CatalogueEntry
 
-corpus = typer.Typer(help="Look at texts, and fetch published ones.", no_args_is_help=True)
+corpus = typer.Typer(
+    help="Describe a text, list published texts and download them.", no_args_is_help=True
+)
 
 
 @corpus.command(epilog="Example:  chargen corpus stats my.txt")
 @common.reported
 def stats(
     reading: Annotated[ReadConfig, ("encoding", "newlines", "separator", "field")],
-    files: Annotated[list[str], typer.Argument(help="Files, folders, patterns, known texts.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+    files: Annotated[
+        list[str], typer.Argument(metavar="TEXT", help="Files, folders, patterns or known texts.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Show how large a text is, what it is made of, and what it can teach."""
+    """Show size, alphabet and lines of a text, and the largest model that it supports."""
     fetch_missing(files)
     from chargen.cli.console import waiting
     from chargen.data.dataset import read_text
@@ -53,12 +57,12 @@ def _words(fact: object) -> str:
 @corpus.command("list", epilog="Example:  chargen corpus list")
 @common.reported
 def show_list() -> None:
-    """List the texts that can be fetched, and the built-in ones."""
+    """List the built-in texts and the published ones to download."""
     from chargen.cli.console import facts_table, stdout
     from chargen.data.catalogue import catalogue
     from chargen.data.sources import BUILTIN
 
-    rows = [(name, "comes with Python") for name in BUILTIN]
+    rows = [(name, "included with Python") for name in BUILTIN]
     rows += [
         (entry.name, f"{entry.bytes:,} bytes, {entry.licence}: {entry.about}")
         for entry in catalogue().values()
@@ -68,8 +72,10 @@ def show_list() -> None:
 
 @corpus.command(epilog="Example:  chargen corpus fetch tinyshakespeare")
 @common.reported
-def fetch(name: Annotated[str, typer.Argument(help="One of chargen corpus list.")]) -> None:
-    """Fetch a published text into ./corpora, checked bit for bit."""
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name from `chargen corpus list`.")],
+) -> None:
+    """Download a published text into ./corpora and verify its checksum."""
     from chargen.data.catalogue import catalogue
     from chargen.errors import ConfigError
 
@@ -79,7 +85,7 @@ def fetch(name: Annotated[str, typer.Argument(help="One of chargen corpus list."
 
 
 def fetch_missing(names: list[str]) -> None:
-    """Fetch those of a command's texts that are neither here nor built in."""
+    """Download the texts of a command that are in the catalogue and not here yet."""
     from chargen.data.catalogue import catalogue
 
     for name in names:
@@ -87,7 +93,7 @@ def fetch_missing(names: list[str]) -> None:
             _fetched(catalogue()[name])
 
 
-def _fetched(entry: Entry) -> Path:
+def _fetched(entry: CatalogueEntry) -> Path:
     from chargen.cli.console import download
     from chargen.data.catalogue import fetch as fetch_entry
 

@@ -1,4 +1,4 @@
-"""``chargen doctor``: what this machine is, how fast it is, and what is off."""
+"""``chargen doctor``: facts about this machine, its speed, and advice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chargen.cli import common
+from chargen.cli import common, side_by_side
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,16 +22,16 @@ UNITS = {"matrices": "GFLOP/s", "training": "characters/s", "sampling": "charact
 
 def doctor(
     probe: Annotated[
-        bool, typer.Option("--probe/--no-probe", help="Measure the speed too, some 5 seconds.")
+        bool, typer.Option("--probe/--no-probe", help="Measure the speed, in about 5 seconds.")
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+    as_json: side_by_side.Json = False,
 ) -> None:
-    """Show what this machine is, how fast it is, and what is off; for bug reports."""
+    """Report on this machine: versions, hardware, speed and problems; useful in bug reports."""
     from chargen.cli.console import waiting
     from chargen.machine.report import advice, look
     from chargen.storage.files import cache_folder, runs_folder
 
-    with waiting("looking at this machine", "json" if as_json else "words"):
+    with waiting("examining this machine", "json" if as_json else "words"):
         facts = look({"checkpoints": runs_folder(), "cache": cache_folder()})
         facts["speed"] = _speeds() if probe else None
     facts["advice"] = advice(facts)
@@ -42,23 +42,23 @@ def doctor(
 
 
 def _speeds() -> dict[str, Any] | None:
-    """Return the speed of this machine; None where something breaks, which is said."""
+    """Return the speed of this machine, or None with a warning if the measurement fails."""
     from chargen.training.probe import speeds
 
     try:
         return speeds()
-    except Exception as error:  # a report must come whatever is broken
+    except Exception as error:  # the report must appear even if something is broken
         common.warn(f"the speed could not be measured: {type(error).__name__}: {error}")
         return None
 
 
 def _show(facts: dict[str, Any]) -> None:
-    """Show facts in aligned rows under titles: wrapped in a terminal, a line each in a pipe."""
+    """Show the facts in sections: wrapped in a terminal, one line per fact in a pipe."""
     from rich.text import Text
 
     from chargen.cli.console import stdout
 
-    if isinstance(sys.stdout, io.TextIOWrapper):  # no path may be too strange for a locale
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path may not fit the locale
         sys.stdout.reconfigure(errors="backslashreplace")
     console, sections = stdout(), _sections(facts)
     width = max(len(name) for _, rows in sections for name, _ in rows)
@@ -67,12 +67,12 @@ def _show(facts: dict[str, Any]) -> None:
         for name, words in rows:
             _row(console, f"  {name:<{width}}  ", words)
     console.print(Text("advice", style="bold"))
-    for sentence in facts["advice"] or ["nothing is off"]:
+    for sentence in facts["advice"] or ["no problems found"]:
         _row(console, "  - ", sentence)
 
 
 def _row(console: Console, name: str, words: str) -> None:
-    """Write words beside a name; what does not fit goes on below."""
+    """Write a fact beside its name, and wrap it in a terminal."""
     from rich.text import Text
 
     from chargen.display.output import visible
@@ -86,7 +86,7 @@ def _row(console: Console, name: str, words: str) -> None:
 
 
 def _sections(facts: dict[str, Any]) -> list[tuple[str, Rows]]:
-    """Return what is shown, as rows of words under titles."""
+    """Return the sections as pairs of a title and rows."""
     sections = [
         ("versions", _versions(facts["versions"])),
         ("machine", _machine(facts)),
@@ -109,21 +109,21 @@ def _machine(facts: dict[str, Any]) -> Rows:
     cores = f"{_said(processor['cores'])} of {_said(processor['cores_of_machine'])}"
     cores += f", {_said(processor['physical_cores'])} physical"
     if quota := processor["container_cores"]:
-        cores += f"; the container's limit is {quota:.3g}"
+        cores += f", container limit {quota:.3g}"
     return [
         ("processor", _said(processor["name"])),
         ("cores", cores),
-        ("can do", ", ".join(processor["flags"]) or "unknown"),
+        ("features", ", ".join(processor["flags"]) or "unknown"),
         ("torch kernels", _said(processor.get("torch_kernels"))),
         ("precisions", ", ".join(processor.get("precisions", ())) or "unknown"),
         ("devices", _devices(processor)),
         ("memory", f"{_size(memory['free_bytes'])} free of {_size(memory['limit_bytes'])}"),
-        ("other programs", f"keep {_said(facts['load']['other_cores'])} cores busy"),
+        ("other programs", f"use {_said(facts['load']['other_cores'])} cores"),
     ]
 
 
 def _devices(processor: dict[str, Any]) -> str:
-    """Return what torch can compute on, and in which precisions where it is no CPU."""
+    """Return the devices of torch, each GPU with its precisions."""
     if "devices" not in processor:
         return "unknown" if "torch_error" in processor else "cpu, without torch"
     precisions = processor["device_precisions"]
@@ -136,7 +136,7 @@ def _devices(processor: dict[str, Any]) -> str:
 
 
 def _environment(facts: dict[str, Any]) -> Rows:
-    """Return the variables that matter, and which of them chargen set itself."""
+    """Return the relevant variables, and which of them chargen has set."""
     own = ("GOMP_SPINCOUNT", "KMP_BLOCKTIME") if facts["spinning"]["set_by"] == "chargen" else ()
     return [
         (name, f"{value}{', set by chargen' * (name in own)}")
@@ -145,7 +145,7 @@ def _environment(facts: dict[str, Any]) -> Rows:
 
 
 def _folder(folder: dict[str, Any]) -> str:
-    state = "not there yet"
+    state = "does not exist yet"
     if folder["exists"]:
         files = folder["files"]
         state = f"{_size(folder['used_bytes'])} in {files:,} file{'s' * (files != 1)}"
@@ -154,7 +154,7 @@ def _folder(folder: dict[str, Any]) -> str:
 
 
 def _speed(name: str, by_threads: dict[str, float | None]) -> str:
-    """Return a speed with each number of threads."""
+    """Return the speed for each number of threads."""
     parts = [
         f"{threads} thread{'s' * (threads != '1')} {'unknown' if rate is None else f'{rate:,.0f}'}"
         for threads, rate in by_threads.items()
@@ -163,9 +163,9 @@ def _speed(name: str, by_threads: dict[str, float | None]) -> str:
 
 
 def _size(size: int | None) -> str:
-    from chargen.model.summary import readable
+    from rich.filesize import decimal
 
-    return "unknown" if size is None else readable(size)
+    return "unknown" if size is None else decimal(int(size))
 
 
 def _said(value: object) -> str:

@@ -1,4 +1,4 @@
-"""``chargen export``: a model for other programs."""
+"""``chargen export``: a model as an ONNX file for other programs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from chargen.errors import ChargenError
 
 
 def export(
-    onnx: Annotated[Path, typer.Option(help="File to write the ONNX graph to.")],
+    onnx: Annotated[Path, typer.Option(help="Output file for the ONNX graph.")],
     model: common.Model = None,
     int8: common.Int8 = False,
-    force: Annotated[bool, typer.Option("--force", help="Write over an existing file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Write a model as an ONNX graph that needs onnxruntime and nothing of chargen."""
+    """Export a model as an ONNX graph, which runs in onnxruntime without chargen."""
     if onnx.exists() and not force:
         raise ChargenError(f"{str(onnx)!r} exists; name another file, or add --force")
 

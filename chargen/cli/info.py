@@ -1,4 +1,4 @@
-"""``chargen info``: what a model is and how it was trained."""
+"""``chargen info``: architecture, memory, training and losses of a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chargen.cli import common
+from chargen.cli import common, side_by_side
 from chargen.cli.settings import to_toml
 
 if TYPE_CHECKING:
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
     from chargen.model.saved import SavedModel
 
-NAMES = 20  # columns of the names of facts
-SPARKS = 16  # columns of a loss history
+NAMES = 20  # columns for the names of the facts
+SPARKS = 16  # columns for a loss history
 
 
 def info(
     model: common.Model = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+    as_json: side_by_side.Json = False,
     as_toml: Annotated[
-        bool, typer.Option("--toml", help="Write its settings, for chargen train --config.")
+        bool, typer.Option("--toml", help="Print the settings for `chargen train --config`.")
     ] = False,
 ) -> None:
-    """Show what a model is, what it was trained on, and how well it did."""
+    """Show architecture, memory, training and losses of a model."""
     from chargen.model.saved import open_model
     from chargen.model.summary import describe
 
@@ -43,13 +43,13 @@ def info(
 
 
 def _settings(saved: SavedModel) -> dict[str, Any]:
-    """Return the settings that train such a model again."""
+    """Return the settings with which the model was trained."""
     from chargen.errors import CheckpointError
 
     model = saved.config.to_json()
     corpus, recipe = saved.section("corpus"), saved.section("config")
     if not recipe:
-        raise CheckpointError("the model's file does not say by which recipe it was trained")
+        raise CheckpointError("the model file does not contain the settings of its training")
     return {
         "tokenizer": saved.tokenizer.kind,
         "vocab_size": model["vocab_size"],
@@ -62,7 +62,7 @@ def _settings(saved: SavedModel) -> dict[str, Any]:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    """Show what is known of a model in groups under headings."""
+    """Show the facts about a model in groups."""
     from rich.text import Text
 
     from chargen.cli.console import facts_table, stdout
@@ -79,32 +79,32 @@ def _show(facts: dict[str, Any]) -> None:
 
 
 def _layers(facts: dict[str, Any]) -> Table:
-    """Return a row a weight, and the sums."""
+    """Return a table with one row per weight, and the totals."""
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("layers", "weight", "shape"):
         table.add_column(name, style="cyan" if name == "layers" else "")
     table.add_column("parameters", justify="right")
-    table.add_column("together", justify="right")
+    table.add_column("total", justify="right")
     for part in facts["parts"]:
         name = f"{part['name']}, {part['kind']}" if part["kind"] else part["name"]
-        share = part["parameters"] / facts["parameters"]
-        together = f"{part['parameters']:,} {share:>7.1%}"
+        fraction = part["parameters"] / facts["parameters"]
+        total = f"{part['parameters']:,} {fraction:>7.1%}"
         for weight, shape in part["shapes"].items():
             size = " x ".join(map(str, shape))
-            table.add_row(name, weight, size, f"{math.prod(shape):,}", together)
-            name = together = ""
+            table.add_row(name, weight, size, f"{math.prod(shape):,}", total)
+            name = total = ""
     table.add_row("all", "", "", "", f"{facts['parameters']:,} {1:>7.1%}")
     return table
 
 
 def _model(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    from chargen.model.summary import readable
+    from rich.filesize import decimal
 
     return [
         ("file", facts["file"]),
-        ("size", f"{readable(facts['bytes'])} ({facts['bytes']:,} bytes)"),
+        ("size", f"{decimal(facts['bytes'])} ({facts['bytes']:,} bytes)"),
         ("stack", facts["stack"]),
         ("embedding", str(facts["embedding"])),
         ("tokenizer", f"{facts['tokenizer']}, {facts['vocab_size']:,} ids"),
@@ -113,34 +113,30 @@ def _model(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _memory(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    from chargen.model.summary import readable
+    """Return the memory for inference and training, and the peak of the training run."""
+    from rich.filesize import decimal
 
     memory = facts["memory"]
-    weights, training = memory["weights"], memory["training"]
+    weights, training, peak = memory["weights"], memory["training"], memory["peak"]
     rows = [
-        ("to write", f"{readable(weights)} of weights, or {readable(weights // 4)} with --int8"),
-        ("each text", f"{readable(memory['state'])} of state"),
-        ("to train", "-"),
+        ("inference", f"{decimal(weights)} of weights, or {decimal(weights // 4)} with --int8"),
+        ("  state per text", decimal(memory["state"])),
+        ("training", "-"),
     ]
     if training:
-        rows[-1] = (
-            "to train",
-            f"{readable(training['total'])}; torch itself and evaluations apart",
-        )
-        rows += [(f"  {name}", readable(size)) for name, size in training.items()][:-1]
-    measured = memory["measured"]
-    words = (
-        "-" if measured is None else f"{readable(measured)} at steps, torch and counting included"
-    )
-    return [*rows, ("its run held", words)]
+        rows[-1] = ("training", f"{decimal(training['total'])}, excluding torch and evaluations")
+        parts = [(f"  {name}", decimal(size)) for name, size in training.items()]
+        rows += parts[:-1]  # the last is the total
+    words = "-" if peak is None else f"{decimal(int(peak))} in its run, including torch"
+    return [*rows, ("peak memory", words)]
 
 
 def _training(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return what it learned, by which recipe, in which time, with what."""
+    """Return the corpus, the settings, the time and the versions of the training."""
     recipe, plan = facts["recipe"] or {}, facts["plan"] or {}
     names = "optimizer", "learning_rate", "dropout", "weight_drop", "seed"
-    split = f"{_said(facts['train_tokens'])} tokens to learn from, "
-    split += f"{_said(facts['validation_tokens'])} for validation"
+    split = f"{_said(facts['train_tokens'])} training tokens, "
+    split += f"{_said(facts['validation_tokens'])} validation tokens"
     split += f" (val-frac {_said(recipe.get('val_frac'))}, "
     split += f"test-frac {_said(recipe.get('test_frac'))})"
     return [
@@ -148,7 +144,7 @@ def _training(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("sha256", _said(facts["corpus_sha256"])),
         ("split", split),
         ("recipe", _listed({name: recipe[name] for name in names if name in recipe})),
-        ("a step", f"{_said(plan.get('lanes'))} lanes of {_said(plan.get('window'))} tokens"),
+        ("batch", f"batch size {_said(plan.get('batch_size'))}, bptt {_said(plan.get('bptt'))}"),
         ("steps", f"{_said(facts['steps'])} in {_clock(facts['seconds'])}"),
         ("machine", f"{_said(plan.get('precision'))}, threads {_threads(plan)}"),
         ("versions", _listed(facts["versions"])),
@@ -156,18 +152,23 @@ def _training(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _losses(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return how well it knows text that it did not learn from, and how it came to that."""
+    """Return the losses, the n-gram baseline and the loss histories."""
+    from chargen.cli.console import loss_or_dash
+
     names = {
-        "bits per character": "final_val_bits_per_char",
-        "nats per token": "final_val_loss",
-        "  fresh windows": "final_stateless_loss",
-        "  best in training": "best_val_loss",
-        "  learned text": "final_train_loss",
-        "  test part": "final_test_loss",
+        "bits per character": ("final_val_bits_per_char", "validation, stateful"),
+        "nats per token": ("final_val_loss", "validation, stateful"),
+        "  stateless": ("final_stateless_loss", "in windows of 256 tokens"),
+        "  best in training": ("best_val_loss", ""),
+        "  training text": ("final_train_loss", ""),
+        "  test text": ("final_test_loss", ""),
     }
-    rows = [(name, _loss(facts[key])) for name, key in names.items()]
-    rows.append(("by counting", _floor(facts["floor"], facts["final_val_loss"])))
-    rows.append(("cost of --int8", _cost(facts["int8_bits_per_char"], facts["int8_margin"])))
+    rows = []
+    for name, (key, note) in names.items():
+        explained = f" ({note})" if note and facts[key] is not None else ""
+        rows.append((name, f"{loss_or_dash(facts[key])}{explained}"))
+    rows.append(("n-gram baseline", _baseline(facts["ngram_baseline"], facts["final_val_loss"])))
+    rows.append(("int8 difference", _int8(facts["int8_bits_per_char"], facts["int8_margin"])))
     for name, place in (("training", 1), ("validation", 2)):
         losses = [row[place] for row in facts["history"] if row[place] is not None]
         rows.append((f"history, {name}", _curve(losses)))
@@ -175,30 +176,31 @@ def _losses(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _threads(plan: dict[str, Any]) -> str:
-    """Return the CPU threads at the end of a run."""
+    """Return the number of CPU threads at the end of a run."""
     try:
         return _said(plan["schedule"][-1][3])
     except (IndexError, KeyError, TypeError):
         return "-"
 
 
-def _cost(bits: float | None, margin: float | None) -> str:
-    """Return what int8 weights cost, with half of the 95 % interval."""
+def _int8(bits: float | None, margin: float | None) -> str:
+    """Return the difference of the loss with int8 weights, with half of the 95 % interval."""
     if bits is None:
         return "-"
     around = "" if margin is None else f" ±{margin:.4f}"
     return f"{bits:+.4f}{around} bits per character"
 
 
-def _floor(floor: dict[str, Any] | None, loss: float | None) -> str:
-    """Return what counting alone reaches, and how far the model is from it."""
-    if floor is None:
+def _baseline(baseline: dict[str, Any] | None, loss: float | None) -> str:
+    """Return the loss of the n-gram baseline, and the difference of the model."""
+    if baseline is None:
         return "-"
-    words = f"{floor['nats_per_token']:.4f} (Kneser-Ney, order {_said(floor['order'])})"
+    words = f"{baseline['nats_per_token']:.4f} (Kneser-Ney, order {_said(baseline['order'])})"
     if loss is None:
         return words
-    apart = loss - floor["nats_per_token"]
-    return f"{words}; the model {abs(apart):.4f} {'below' if apart < 0 else 'above'}"
+    difference = loss - baseline["nats_per_token"]
+    side = "below" if difference < 0 else "above"
+    return f"{words}; the model is {abs(difference):.4f} {side}"
 
 
 def _curve(losses: list[float]) -> str:
@@ -209,10 +211,6 @@ def _curve(losses: list[float]) -> str:
         return "-"
     first, best, last = losses[0], min(losses), losses[-1]
     return f"{sparkline(losses, SPARKS)}  first {first:.4f}, best {best:.4f}, last {last:.4f}"
-
-
-def _loss(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def _clock(seconds: float | None) -> str:
@@ -227,7 +225,7 @@ def _listed(named: object) -> str:
 
 
 def _said(value: object) -> str:
-    """Return a fact in words; what the file does not say as a dash."""
+    """Return a fact as text; a missing one as a dash."""
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "-"
     if isinstance(value, int) and not isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""``chargen inspect``: what goes on inside a model."""
+"""``chargen inspect``: views inside a model."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from chargen.cli.inspect_gradients import gradients
 from chargen.cli.inspect_memory import memory
 from chargen.cli.inspect_units import gates, neurons
 
-COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (  # with an example each
+COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (  # each with an example
     (neurons, "chargen inspect neurons -m my-2026-11-21 --plot units.svg"),
     (gates, "chargen inspect gates my.txt --json"),
     (gradients, "chargen inspect gradients my.txt --cells rnn,lstm,gru --time 1m"),
     (memory, "chargen inspect memory -m rnn -m lstm --plot memory.svg"),
 )
 
-inspect = typer.Typer(help="Look inside a model.", no_args_is_help=True)
+inspect = typer.Typer(
+    help="Show units, gates, gradients and memory of a model.", no_args_is_help=True
+)
 for command, example in COMMANDS:
     inspect.command(epilog=f"Example:  {example}")(common.reported(command))

@@ -1,4 +1,4 @@
-"""``chargen inspect gradients``: how far back the loss reaches."""
+"""``chargen inspect gradients``: norm of the gradient with respect to earlier states."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ import typer
 from chargen.cli import common, side_by_side
 from chargen.cli.corpus import fetch_missing
 from chargen.cli.options import parse_duration
-from chargen.config import ReadConfig, TrainConfig, fresh_seed, help_of
+from chargen.config import ReadConfig, TrainConfig, fresh_seed, help_of, require
 from chargen.errors import ConfigError
-from chargen.machine.torch import need_torch
+from chargen.machine.torch import need_torch, use_threads
 from chargen.model.spec import CELLS, format_stack
 
 if TYPE_CHECKING:
     from chargen.display.charts import Chart
     from chargen.inspection.gradients import Curve
-    from chargen.inspection.trial import Trial
+    from chargen.inspection.trial import TrainedCell
     from chargen.model.spec import ModelConfig
 
-TRAINING = "Cells trained alike (with --cells)"
-TRIAL_TIME = 60.0  # seconds that a cell is trained when no budget is given
+TRAINING = "Training (with --cells)"
+CELL_TIME = 60.0  # seconds of training per cell by default
+MOST_STEPS_BACK = 4096
 
 
 def _recipe(name: str) -> Any:
@@ -31,22 +32,24 @@ def _recipe(name: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Looked:
-    """A model and its curves; of a cell trained here also its trial."""
+class Inspected:
+    """A model and its curves, with the result of the training if it was trained here."""
 
     name: str
     config: ModelConfig
     curves: list[Curve]
-    trial: Trial | None = None
+    trained: TrainedCell | None = None
 
 
 def gradients(
     text: Annotated[
         str | None,
-        typer.Argument(help="Text to measure on, or to train --cells on; default: held-out text."),
+        typer.Argument(
+            metavar="TEXT", help="Text to read, or to train on; default: the model's held-out text."
+        ),
     ] = None,
     model: side_by_side.Models = None,
-    steps_back: Annotated[int, typer.Option(min=1, max=4096, help="The largest k.")] = 64,
+    steps_back: Annotated[int, typer.Option(help="Largest k.")] = 64,
     plot: side_by_side.Plot = None,
     as_json: side_by_side.Json = False,
     encoding: common.Encoding = None,
@@ -55,7 +58,7 @@ def gradients(
         str | None,
         typer.Option(
             metavar="CELL,...",
-            help=f"Train these on TEXT and compare them: of {', '.join(CELLS)}.",
+            help=f"Train these cells on TEXT and compare them: {', '.join(CELLS)}.",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -64,14 +67,14 @@ def gradients(
         typer.Option(
             parser=parse_duration,
             metavar="DURATION",
-            help="Time to train each cell; default: 1m.",
+            help="Training time per cell; default: 1m.",
             rich_help_panel=TRAINING,
         ),
     ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Steps of each instead; 0: weights as drawn.", rich_help_panel=TRAINING
+            help="Training steps per cell; 0 leaves the initial weights.", rich_help_panel=TRAINING
         ),
     ] = None,
     clip: Annotated[float | None, _recipe("clip")] = None,
@@ -80,11 +83,14 @@ def gradients(
         int | None, typer.Option(help=help_of(TrainConfig, "seed"), rich_help_panel=TRAINING)
     ] = None,
 ) -> None:
-    """Show how far back the loss reaches: the norm of dL_T/dh_{T-k} against k.
+    """Show the norm of dL_T/dh_{T-k}, the gradient of the loss by steps back k.
 
-    L_T is the loss at one step T, h_{T-k} the state k steps before it.
+    L_T is the loss at step T, and h_{T-k} is the state k steps before.
     """
     need_torch("chargen inspect gradients")
+    allowed = 1 <= steps_back <= MOST_STEPS_BACK
+    require(allowed, "steps-back", steps_back, f"1 to {MOST_STEPS_BACK}")
+    require(steps is None or steps >= 0, "steps", steps, "0 or more")
     from chargen.display import charts
 
     options = {"time": time, "steps": steps, "clip": clip, "recurrent-scale": recurrent_scale}
@@ -95,13 +101,13 @@ def gradients(
         raise ConfigError(f"--{next(iter(given))} is for training; add --cells rnn,lstm,gru")
     kinds = [] if cells is None else _kinds(cells, text, model)
     recipe = _training(given) if kinds else None
-    _prepare(threads)
+    use_threads(threads)
     if recipe and text:
-        looked, seed = _trained_alike(kinds, text, encoding, recipe, steps_back), recipe.seed
+        inspected, seed = _train_cells(kinds, text, encoding, recipe, steps_back), recipe.seed
     else:
-        looked = _of_models(model, text, encoding, steps_back)
-    chart = _gradient_chart(looked)
-    curves = sum(len(model.curves) for model in looked)
+        inspected = _load_models(model, text, encoding, steps_back)
+    chart = _gradient_chart(inspected)
+    curves = sum(len(model.curves) for model in inspected)
     if curves > side_by_side.MOST_CURVES and (plot or not as_json):
         common.warn(f"the chart shows {side_by_side.MOST_CURVES} of {curves} curves, the table all")
     if plot:
@@ -109,11 +115,11 @@ def gradients(
     if as_json:
         trained = {"seed": seed} if recipe else {}
         side_by_side.write_json(
-            {"steps_back": steps_back, **trained, "models": list(map(_facts, looked))}
+            {"steps_back": steps_back, **trained, "models": list(map(_facts, inspected))}
         )
         return
     print(charts.as_text(chart), end="\n\n")
-    _print_gradients(looked, steps_back)
+    _print_gradients(inspected, steps_back)
 
 
 def _kinds(cells: str, text: str | None, model: list[str] | None) -> list[str]:
@@ -132,12 +138,12 @@ def _kinds(cells: str, text: str | None, model: list[str] | None) -> list[str]:
 
 
 def _training(given: dict[str, Any]) -> TrainConfig:
-    """Return the recipe of all cells, with a seed drawn if none was given."""
+    """Return the recipe of all cells, with a random seed if none is given."""
     if "time" in given and "steps" in given:
         raise ConfigError("--time and --steps both say how long; leave one out")
     values = {name.replace("-", "_"): value for name, value in given.items()}
     if "steps" not in values:
-        values.setdefault("time", TRIAL_TIME)
+        values.setdefault("time", CELL_TIME)
     values["steps"] = values.get("steps") or None
     if "seed" not in values:
         values["seed"] = fresh_seed()
@@ -145,69 +151,63 @@ def _training(given: dict[str, Any]) -> TrainConfig:
     return TrainConfig(**values)
 
 
-def _prepare(threads: int | None) -> None:
-    """Set the machine up, before anything is computed."""
-    import torch
-
-    from chargen.machine import count_cores, keep_memory
-
-    keep_memory()
-    torch.set_num_threads(threads or count_cores())
-
-
-def _trained_alike(
+def _train_cells(
     kinds: list[str], text: str, encoding: str | None, recipe: TrainConfig, steps_back: int
-) -> list[Looked]:
-    """Train each cell in memory, for the same time from the same seed, and look into it."""
+) -> list[Inspected]:
+    """Train each cell in memory with the same recipe, and compute its curves."""
     fetch_missing([text])
     from chargen.cli.console import Meter, clock, waiting
     from chargen.data.dataset import read_text, tokenize
     from chargen.inspection.gradients import follow_back, rows_before
     from chargen.inspection.trial import PARTS, train_alike
+    from chargen.machine import keep_memory
 
+    keep_memory()
     with waiting("reading the text"):
         read = read_text(ReadConfig((text,), encoding=encoding))
         dataset = tokenize(read, recipe.val_frac)
-    rows_before(dataset.validation, steps_back)  # a text too short is told before the training
+    rows_before(
+        dataset.validation, steps_back
+    )  # raises if the text is too short
     for note in read.notes:
         common.warn(note)
     if recipe.time:
         whole = clock(recipe.time * len(kinds))
         common.warn(f"{len(kinds)} x {clock(recipe.time)} = {whole} of training")
-    looked = []
+    inspected = []
     for kind in kinds:
         with Meter(f"training {kind}", PARTS) as progress:
-            trial = train_alike(kind, dataset, recipe, progress)
-        with waiting("following the loss back"):
-            curves = follow_back(trial.model, dataset.validation, steps_back)
-        looked.append(Looked(kind, trial.config, curves, trial))
-    return looked
+            trained = train_alike(kind, dataset, recipe, progress)
+        with waiting("computing gradients"):
+            curves = follow_back(trained.model, dataset.validation, steps_back)
+        inspected.append(Inspected(kind, trained.config, curves, trained))
+    return inspected
 
 
-def _of_models(
+def _load_models(
     models: list[str] | None, text: str | None, encoding: str | None, steps_back: int
-) -> list[Looked]:
-    """Look into trained models, each on the text named or on its own held-out text."""
+) -> list[Inspected]:
+    """Compute the curves of trained models, on the given text or on their held-out text."""
     from chargen.cli.console import waiting
     from chargen.inspection.gradients import follow_back
     from chargen.model.language_model import LanguageModel
 
-    looked = []
+    inspected = []
     for saved, segment in side_by_side.measured_models(models, text, encoding):
         model = LanguageModel(saved.config)
         model.load(saved.weights())
-        with waiting("following the loss back"):
+        with waiting("computing gradients"):
             curves = follow_back(model, segment, steps_back)
-        looked.append(Looked(saved.name, saved.config, curves))
-    return looked
+        inspected.append(Inspected(saved.name, saved.config, curves))
+    return inspected
 
 
-def _gradient_chart(looked: list[Looked]) -> Chart:
-    """Return the curves of all states, h before c."""
+def _gradient_chart(inspected: list[Inspected]) -> Chart:
+    """Return a chart with the curves of all states, h before c."""
     from chargen.display.charts import Chart, Series
 
-    pairs = [(model, curve) for model in looked for curve in model.curves]
-    pairs.sort(key=lambda pair: pair[1].part != "h")  # keeps the order otherwise
+    pairs = [(model, curve) for model in inspected for curve in model.curves]
+    pairs.sort(key=lambda pair: pair[1].part != "h")  # a stable sort
     series = [
         Series(_state(model, curve), curve.steps, curve.norms)
         for model, curve in pairs[: side_by_side.MOST_CURVES]
@@ -216,13 +216,13 @@ def _gradient_chart(looked: list[Looked]) -> Chart:
     return Chart(title, axis, "norm of the gradient of L_T at T - k", tuple(series), log_y=True)
 
 
-def _state(model: Looked, curve: Curve) -> str:
+def _state(model: Inspected, curve: Curve) -> str:
     layer = f" {curve.layer}" if len(model.config.layers) > 1 else ""
     return f"{model.name}{layer} {curve.part}"
 
 
-def _facts(model: Looked) -> dict[str, Any]:
-    """Return all that is known of a model, for programs."""
+def _facts(model: Inspected) -> dict[str, Any]:
+    """Return the facts about a model for JSON."""
     from chargen.model.spec import count_parameters
 
     facts: dict[str, Any] = {
@@ -230,34 +230,34 @@ def _facts(model: Looked) -> dict[str, Any]:
         "stack": format_stack(model.config.layers),
         "parameters": count_parameters(model.config),
     }
-    if model.trial:
-        facts["val_loss"] = model.trial.loss
-        facts["steps"] = model.trial.steps
-        facts["steps_not_taken"] = model.trial.skipped
-        facts["largest_gradient"] = model.trial.largest
+    if model.trained:
+        facts["val_loss"] = model.trained.loss
+        facts["steps"] = model.trained.steps
+        facts["skipped_steps"] = model.trained.skipped
+        facts["largest_gradient"] = model.trained.largest
     facts["curves"] = [
         {**vars(curve), "reach": curve.reach, "factor": curve.factor} for curve in model.curves
     ]
     return facts
 
 
-def _print_gradients(looked: list[Looked], steps_back: int) -> None:
+def _print_gradients(inspected: list[Inspected], steps_back: int) -> None:
     rows = [
         (_state(model, curve), *_ends(curve), _reach(curve, steps_back), _number(curve.factor))
-        for model in looked
+        for model in inspected
         for curve in model.curves
     ]
     ends = "k = 0", f"k = {steps_back}"
-    side_by_side.print_table(("norm of", *ends, "a hundredth at k", "factor a step"), rows)
-    if any(curve.first for model in looked for curve in model.curves):
-        print("c counts from k = 1 on: the output reads h alone")
-    trials = [(model, model.trial) for model in looked if model.trial]
-    if trials:
+    side_by_side.print_table(("norm of", *ends, "decay to 1 %", "factor per step"), rows)
+    if any(curve.first for model in inspected for curve in model.curves):
+        print("c starts at k = 1, because the head reads only h")
+    trained = [model.trained for model in inspected if model.trained]
+    if trained:
         print()
-        names = ("cell", "weights", "loss, nats", "steps", "not taken", "largest gradient")
-        side_by_side.print_table(names, [_trial_row(model, trial) for model, trial in trials])
-    if any(trial.skipped for _, trial in trials):
-        print("not taken: steps whose gradient was not finite, so that they would spoil all")
+        names = ("cell", "parameters", "loss, nats", "steps", "skipped steps", "largest gradient")
+        side_by_side.print_table(names, list(map(_training_row, trained)))
+    if any(cell.skipped for cell in trained):
+        print("skipped steps: their gradient was not finite")
 
 
 def _ends(curve: Curve) -> tuple[str, str]:
@@ -265,18 +265,18 @@ def _ends(curve: Curve) -> tuple[str, str]:
 
 
 def _reach(curve: Curve, steps_back: int) -> str:
-    """Return in words where the norm has fallen to a hundredth."""
+    """Return the k at which the norm has decayed to 1 %, or why there is none."""
     if curve.reach is not None:
         return f"{curve.reach:.1f}"
     return "never: it grows" if (curve.factor or 0) > 1 else f"beyond {steps_back}"
 
 
-def _trial_row(model: Looked, trial: Trial) -> tuple[str, ...]:
+def _training_row(cell: TrainedCell) -> tuple[str, ...]:
     from chargen.model.spec import count_parameters
 
-    stack, weights = format_stack(model.config.layers), f"{count_parameters(model.config):,}"
-    steps = f"{trial.steps:,}", f"{trial.skipped:,}"
-    return stack, weights, f"{trial.loss:.3f}", *steps, _number(trial.largest)
+    stack, parameters = format_stack(cell.config.layers), f"{count_parameters(cell.config):,}"
+    steps = f"{cell.steps:,}", f"{cell.skipped:,}"
+    return stack, parameters, f"{cell.loss:.3f}", *steps, _number(cell.largest)
 
 
 def _number(value: float | None) -> str:

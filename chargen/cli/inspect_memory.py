@@ -1,4 +1,4 @@
-"""``chargen inspect memory``: how the loss rises when only the last characters are known."""
+"""``chargen inspect memory``: loss of a model that knows only the last characters."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chargen.cli import common, side_by_side
+from chargen.config import require
 
 if TYPE_CHECKING:
     from typing import Any
@@ -14,24 +15,26 @@ if TYPE_CHECKING:
     from chargen.display.charts import Chart, Series
     from chargen.inspection.memory import Known, Memory
 
-SEEN_RISE = 1e-3  # bits per character: smaller rises are not drawn
+LEAST_RISE = 1e-3  # bits per character; the chart leaves out smaller rises
+LONGEST = 1 << 20
 
 
 def memory(
     text: side_by_side.File = None,
     model: side_by_side.Models = None,
-    longest: Annotated[int, typer.Option(min=1, max=1 << 20, help="The largest k.")] = 256,
+    longest: Annotated[int, typer.Option(help="Largest k.")] = 256,
     plot: side_by_side.Plot = None,
     as_json: side_by_side.Json = False,
     encoding: common.Encoding = None,
     device: common.Device = "auto",
     threads: common.Threads = None,
 ) -> None:
-    """Show how the loss rises when only the last k characters are known.
+    """Show the increase of the loss when only the last k characters are known.
 
-    With a tokenizer of pieces (unigram, bpe), k counts tokens.
+    With a subword tokenizer (unigram, bpe), k is a number of tokens.
     """
     common.check_machine(device, threads)
+    require(1 <= longest <= LONGEST, "longest", longest, f"1 to {LONGEST}")
     from chargen.display import charts
 
     if plot:
@@ -45,7 +48,7 @@ def memory(
     measured, units = [], set()
     for saved, segment in side_by_side.measured_models(model, text, encoding):
         engine = open_engine(saved, device, threads)
-        with Meter("asking the model", PARTS) as progress:
+        with Meter("evaluating the model", PARTS) as progress:
             found = measure_memory(engine, segment, longest, progress)
         measured.append((saved.name, found))
         units.add({"char": "characters", "byte": "bytes"}.get(saved.tokenizer.kind, "tokens"))
@@ -72,11 +75,11 @@ def _memory_chart(measured: list[tuple[str, Memory]], unit: str) -> Chart:
     from chargen.display.charts import Chart, Series
 
     def curve(name: str, found: Memory) -> Series:
-        drawn = [known for known in found.known if known.rise >= SEEN_RISE]
-        return Series(name, [known.k for known in drawn], [known.rise for known in drawn])
+        shown = [known for known in found.known if known.rise >= LEAST_RISE]
+        return Series(name, [known.k for known in shown], [known.rise for known in shown])
 
-    title, axis = "What it costs to know the last k only", f"k, {unit} known"
-    height = f"rise in bits per character ({SEEN_RISE} or more)"
+    title, axis = "Increase of the loss when only the last k are known", f"k, {unit} known"
+    height = f"increase in bits per character ({LEAST_RISE} or more)"
     series = tuple(curve(*pair) for pair in measured[: side_by_side.MOST_CURVES])
     return Chart(title, axis, height, series, log_x=True, log_y=True)
 
@@ -87,19 +90,18 @@ def _memory_facts(name: str, found: Memory) -> dict[str, Any]:
 
 
 def _print_losses(found: Memory, unit: str) -> None:
-    """Print what a model needs with k known, and with all."""
+    """Print the losses of a model for each k, and with the full context."""
     rows = [
         (f"{known.k:,}", f"{known.nats:.4f}", f"{known.bits:.4f}", _rise(known))
         for known in found.known
     ]
-    rows.append(("all before", f"{found.nats:.4f}", f"{found.bits:.4f}", ""))
-    side_by_side.print_table(
-        (f"{unit} known", "nats per token", "bits per character", "rise, 95 %"), rows
-    )
+    rows.append(("all", f"{found.nats:.4f}", f"{found.bits:.4f}", ""))
+    names = f"{unit} known", "nats per token", "bits per character", "increase, 95 % CI"
+    side_by_side.print_table(names, rows)
 
 
 def _print_rises(measured: list[tuple[str, Memory]], unit: str) -> None:
-    """Print the rises of several models side by side, in bits per character."""
+    """Print the increases of several models side by side, in bits per character."""
     rises = [{known.k: _rise(known) for known in found.known} for _, found in measured]
     rows = [
         (f"{k:,}", *(by_length.get(k, "") for by_length in rises))
@@ -114,10 +116,9 @@ def _rise(known: Known) -> str:
 
 
 def _enough(found: Memory, unit: str) -> str:
-    """Return in words from how many characters on nothing is lost."""
+    """Return a sentence with the k that is as good as the full context."""
     from chargen.inspection.memory import NEAR
 
-    words = f"more than {found.known[-1].k:,} {unit} are needed to be"
-    if found.enough is not None:
-        words = f"from {found.enough:,} {unit} on it is"
-    return f"{words} within {NEAR} bits of knowing all ({found.places:,} places)"
+    k = f"more than {found.known[-1].k:,}" if found.enough is None else f"{found.enough:,}"
+    near = f"within {NEAR} bits of the full context ({found.places:,} positions)"
+    return f"needs {k} {unit} to be {near}"

@@ -1,4 +1,4 @@
-"""``chargen inspect neurons`` and ``gates``: what the units of a model do along a text."""
+"""``chargen inspect neurons`` and ``gates``: activations and gates of a model along a text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from chargen.cli import common, side_by_side
 from chargen.errors import ConfigError
-from chargen.machine.torch import need_torch
+from chargen.machine.torch import need_torch, use_threads
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from chargen.inspection.passages import Line, Passage
     from chargen.model.saved import SavedModel
 
-BEST = 3  # finds of which a passage is shown
+BEST = 3  # units of which a passage is shown
 COLUMNS = ("feature", "unit", "first half", "held-out half", "untrained")
-GATE_COLUMNS = ("layer", "gate", "below 0.1", "mostly so", "above 0.9", "mostly so")
-COLOURS = "blue is where the unit's activity is low, red where it is high"
-MARKS = "below each character the unit's activity, from 0, its lowest, to 9, its highest"
+GATE_COLUMNS = ("layer", "gate", "below 0.1", "units", "above 0.9", "units")
+COLOURS = "blue: low activation, red: high activation"
+DIGITS = "digit below each character: activation from 0, the lowest, to 9, the highest"
 
 
 def neurons(
@@ -35,19 +35,20 @@ def neurons(
     model: common.Model = None,
     unit: Annotated[
         list[str] | None,
-        typer.Option(help="Show this unit, such as c1:123: part of the state, layer, unit."),
+        typer.Option(help="Unit to show: state, layer and number, as in c1:123; repeatable."),
     ] = None,
     as_json: side_by_side.Json = False,
     plot: side_by_side.Plot = None,
     encoding: common.Encoding = None,
     threads: common.Threads = None,
 ) -> None:
-    """Find units that follow something readable, and show a text coloured by them.
+    """Find units that follow a feature of the text, and colour a passage by their activation.
 
-    Compared are the place in line, sentence and paragraph, quotes, brackets,
-    indentation, capitals and comments, among steps with the same last two
-    characters. A unit is shown if it follows one of them, on both halves of
-    the text, much better than any unit of an untrained network does.
+    The features are the position in line, sentence and paragraph, quotes,
+    brackets, indentation, capitals and comments. Units and features are
+    correlated within steps with the same last two characters. A unit is
+    shown if its correlation is much higher than that of any unit of an
+    untrained network, on both halves of the text.
     """
     need_torch("chargen inspect neurons")
     saved, segment = _opened(text, encoding, model, plot)
@@ -77,20 +78,22 @@ def neurons(
 
 
 def _tell_how(compared: Comparison) -> None:
-    """Say what was read and compared, and what could not be."""
+    """Report the size of the comparison, and the features that were left out."""
     from chargen.inspection.features import FEATURES
+    from chargen.inspection.neurons import CHANGES
 
     size = sum(map(len, compared.reading.pieces))
     common.warn(f"{size:,} characters read, {compared.own.values.shape[1]:,} units compared")
     left_out = [name for name, there in zip(FEATURES, compared.kept, strict=True) if not there]
     if left_out:
-        common.warn(f"hardly varying in this text, and left out: {', '.join(left_out)}")
+        why = f"fewer than {CHANGES} changes in one half of the text"
+        common.warn(f"left out: {', '.join(left_out)} ({why})")
 
 
 def _opened(
     text: str | None, encoding: str | None, model: str | None, plot: Path | None
 ) -> tuple[SavedModel, Segment]:
-    """Check what can be checked, and open what is to be read."""
+    """Check the picture file, and open the model and the text."""
     from chargen.display.charts import check_picture
 
     if plot:
@@ -117,7 +120,7 @@ def _unit_places(names: list[str], saved: SavedModel) -> list[int]:
 def _passages(
     reading: Reading, finds: list[Find], saved: SavedModel, given: list[int]
 ) -> list[tuple[str, Passage]]:
-    """Return the passages of the given units, or of the best finds, each with its title."""
+    """Return the passages of the given units, or of the best ones, each with its title."""
     from chargen.inspection.neurons import unit_names
     from chargen.inspection.passages import passage
 
@@ -165,11 +168,11 @@ def _facts(
 
 
 def _show(finds: list[Find], shown: list[tuple[str, Passage]], saved: SavedModel) -> None:
-    from chargen.cli.console import stdout
+    from chargen.cli.console import has_colour, stdout
     from chargen.display.output import Output
     from chargen.inspection.neurons import unit_names
 
-    Output(sys.stdout)  # UTF-8, whatever the locale says
+    Output(sys.stdout)  # UTF-8 regardless of the locale
     names, console = unit_names(saved.config), stdout()
     if finds:
         rows = [
@@ -183,28 +186,25 @@ def _show(finds: list[Find], shown: list[tuple[str, Passage]], saved: SavedModel
         ]
         side_by_side.print_table(COLUMNS, rows, words=2)
     elif not shown:
-        print("nothing found: no unit follows a feature better than an untrained network's do")
+        print("nothing found: no unit follows a feature better than those of untrained networks")
     for title, part in shown:
         print(f"\n{title}")
         _show_passage(part, console)
     if shown:
-        common.warn(COLOURS if _has_colour(console) else MARKS)
+        common.warn(COLOURS if has_colour(console) else DIGITS)
 
 
 def _show_passage(part: Passage, console: Console) -> None:
-    """Show a passage in colours where there are any, else with a digit below each character."""
+    """Show a passage in colours, or with a digit below each character."""
+    from chargen.cli.console import has_colour
     from chargen.inspection.passages import lines
 
     for line in lines(part, console.width):
-        if _has_colour(console):
+        if has_colour(console):
             console.print(_coloured(line), soft_wrap=True)
         else:
             print("".join(look for look, _ in line))
-            print(_marks(line))
-
-
-def _has_colour(console: Console) -> bool:
-    return console.is_terminal and bool(console.color_system) and not console.no_color
+            print(_digits(line))
 
 
 def _coloured(line: Line) -> Text:
@@ -215,10 +215,10 @@ def _coloured(line: Line) -> Text:
     return Text.assemble(*((look, f"black on {colour(step)}") for look, step in line))
 
 
-def _marks(line: Line) -> str:
-    from chargen.inspection.passages import width
+def _digits(line: Line) -> str:
+    from rich.cells import cell_len
 
-    return "".join(str(step) * width(look) for look, step in line)
+    return "".join(str(step) * cell_len(look) for look, step in line)
 
 
 # -- gates --------------------------------------------------------------------------------
@@ -232,21 +232,18 @@ def gates(
     encoding: common.Encoding = None,
     threads: common.Threads = None,
 ) -> None:
-    """Show how often the gates of each layer stand open or shut along a text.
+    """Show how often the gates of each layer are nearly closed or nearly open along a text.
 
-    A gate below 0.1 is left-saturated, above 0.9 right-saturated (Karpathy et al. 2015).
+    A gate is left-saturated below 0.1 and right-saturated above 0.9 (Karpathy et al. 2015).
     """
     need_torch("chargen inspect gates")
     saved, segment = _opened(text, encoding, model, plot)
 
-    import torch
-
     from chargen.cli.console import waiting
     from chargen.inspection.gates import draw, saturation
-    from chargen.machine import count_cores
     from chargen.model.language_model import LanguageModel
 
-    torch.set_num_threads(threads or count_cores())
+    use_threads(threads)
     network = LanguageModel(saved.config)
     network.load(saved.weights())
     with waiting("reading the text"):
@@ -278,7 +275,7 @@ def _show_gates(found: list[Saturation], saved: SavedModel) -> None:
     from chargen.display.output import Output
     from chargen.inspection.gates import MEANINGS, MOSTLY, charts
 
-    Output(sys.stdout)  # UTF-8, whatever the locale says
+    Output(sys.stdout)  # UTF-8 regardless of the locale
     if not found:
         print(f"{saved.config.to_json()['stack']} has no gates")
         return
@@ -295,7 +292,7 @@ def _show_gates(found: list[Saturation], saved: SavedModel) -> None:
         for part in found
     ]
     side_by_side.print_table(GATE_COLUMNS, rows, words=2)
-    print("\nmostly so: the units of which this is true at more than nine steps of ten")
+    print(f"\nunits: fraction of the units for which this holds at more than {MOSTLY:.0%} of steps")
     for name in dict.fromkeys(part.gate for part in found):
         print(f"{name}: {MEANINGS[name]}")
     for chart in charts(found):

@@ -1,4 +1,4 @@
-"""``chargen runs``: the runs there are, the newest first."""
+"""``chargen runs``: list of the runs, the newest first."""
 
 from __future__ import annotations
 

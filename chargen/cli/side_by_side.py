@@ -1,4 +1,4 @@
-"""What commands share that show several models side by side: options, texts, tables, JSON."""
+"""Options, texts, tables and JSON of the commands that show or compare models."""
 
 from __future__ import annotations
 
@@ -17,34 +17,32 @@ if TYPE_CHECKING:
     from chargen.data.dataset import Segment
     from chargen.model.saved import SavedModel
 
-MOST_CURVES = 8  # of a chart
+MOST_CURVES = 8  # in a chart
 
 File = Annotated[
     str | None,
-    typer.Argument(metavar="TEXT", help="A text; default: what was held out of the model's own."),
+    typer.Argument(metavar="TEXT", help="Text to read; default: the model's held-out text."),
 ]
 Models = Annotated[
     list[str] | None,
     typer.Option(
         "-m",
         "--model",
-        help="A run's name, its folder or a file; several are shown side by side; "
-        "default: newest run.",
+        metavar="MODEL",
+        help="Run, its folder or a model file, repeatable; default: newest.",
     ),
 ]
-Plot = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Draw a picture too: FILE.png or FILE.svg.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Write one JSON object instead.")]
+Plot = Annotated[Path | None, typer.Option(help="Also write a chart to this file, .png or .svg.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def measured_models(
     models: list[str] | None, text: str | None, encoding: str | None
 ) -> Iterator[tuple[SavedModel, Segment]]:
-    """Yield the models asked for, each with the text to measure it on.
+    """Yield the models and for each one the text to measure it on.
 
     Raises:
-        ConfigError: there are more than a chart has room for.
+        ConfigError: there are more models than fit in a chart.
     """
     if models and len(models) > MOST_CURVES:
         raise ConfigError(f"{len(models)} models are named; allowed: up to {MOST_CURVES}")
@@ -61,13 +59,13 @@ def measured_models(
 def print_table(
     names: Sequence[str], rows: Sequence[tuple[str, ...]], words: int = 1, gap: int = 2
 ) -> None:
-    """Print columns: the first ones, of words, to the left, numbers to the right.
+    """Print a table with left-aligned words and right-aligned numbers.
 
     Args:
-        names: of the columns.
-        rows: their cells.
-        words: how many columns are of words.
-        gap: blanks between two columns.
+        names: names of the columns.
+        rows: cells of each row.
+        words: number of columns with words, which come first.
+        gap: spaces between two columns.
     """
     from rich.table import Table
     from rich.text import Text
@@ -90,7 +88,7 @@ def write_json(facts: dict[str, Any]) -> None:
 
 
 def _finite(value: Any) -> Any:
-    """Return data with null for every number that JSON cannot hold."""
+    """Return the data with None for every number that JSON cannot represent."""
     match value:
         case dict():
             return {name: _finite(part) for name, part in value.items()}

@@ -1,4 +1,4 @@
-"""Texts that others published: where they are, and how they come here whole or not at all."""
+"""Catalogue of published texts, with verified and resumable downloads."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from chargen.errors import DownloadError
 from chargen.storage.files import make_folder, writing
 
 BLOCK = 1 << 16
-TIMEOUT = 30.0  # seconds without a byte
+TIMEOUT = 30.0  # seconds without data
 CORPORA = Path("corpora")
 
 Progress = Callable[[int], None]
-"""Told the bytes that are here so far."""
+"""Called with the number of bytes downloaded so far."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """A published text.
 
     Attributes:
-        name: how users call it.
-        about: what it is.
-        url: where it was published.
-        bytes: its size, unpacked.
-        licence: under which it may be used.
-        sha256: its checksum, unpacked, or else
-        md5: the checksum that its author states.
-        member: its name in the archive, if the address is that of a zip archive.
+        name: name of the text in commands.
+        about: a description.
+        url: address of the file.
+        bytes: size after unpacking.
+        licence: licence of the text.
+        sha256: checksum after unpacking; if it is empty, ``md5`` counts.
+        md5: checksum that the author published.
+        member: name of the file in the archive, if the address is that of a zip archive.
     """
 
     name: str
@@ -52,24 +52,24 @@ class Entry:
 
     @property
     def path(self) -> Path:
-        """Where it is kept."""
+        """The local file."""
         return CORPORA / f"{self.name}.txt"
 
 
-def catalogue() -> dict[str, Entry]:
-    """Return all entries by their names."""
+def catalogue() -> dict[str, CatalogueEntry]:
+    """Return all entries by name."""
     data = resources.files("chargen.data").joinpath("catalogue.toml").read_text("utf-8")
-    return {name: Entry(name, **fields) for name, fields in tomllib.loads(data).items()}
+    return {name: CatalogueEntry(name, **fields) for name, fields in tomllib.loads(data).items()}
 
 
-def fetch(entry: Entry, progress: Progress) -> Path:
-    """Bring a text here, if it is not here yet; a download that broke off is continued.
+def fetch(entry: CatalogueEntry, progress: Progress) -> Path:
+    """Download a text if it is not here yet; an interrupted download is resumed.
 
     Raises:
-        DownloadError: the server cannot be reached, breaks off, or sends another file.
-        StorageError: it cannot be written.
+        DownloadError: the server cannot be reached, stops early, or sends another file.
+        StorageError: the file cannot be written.
     """
-    if _is_right(entry):
+    if _is_here(entry):
         return entry.path
     make_folder(CORPORA)
     part = CORPORA / f".{entry.name}.part"
@@ -87,8 +87,8 @@ def fetch(entry: Entry, progress: Progress) -> Path:
     return entry.path
 
 
-def _download(entry: Entry, part: Path, progress: Progress) -> None:
-    """Fill the file of what has come so far, from where it ends."""
+def _download(entry: CatalogueEntry, part: Path, progress: Progress) -> None:
+    """Download the rest of a partial file."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(entry.url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
@@ -106,18 +106,18 @@ def _download(entry: Entry, part: Path, progress: Progress) -> None:
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
-            return  # all of it is here
+            return  # the partial file is complete
         raise _failed(entry, f"the server says {error.code} {error.reason}") from None
     except urllib.error.URLError as error:
         raise _failed(entry, str(getattr(error.reason, "strerror", error.reason))) from None
     except (OSError, http.client.HTTPException) as error:
         raise _failed(entry, str(error) or type(error).__name__) from None
     if expected and have < expected:
-        raise _failed(entry, f"it broke off after {have:,} of {expected:,} bytes")
+        raise _failed(entry, f"it stopped after {have:,} of {expected:,} bytes")
 
 
-def _unpacked(entry: Entry, part: Path) -> Iterator[bytes]:
-    """Yield the text's bytes, and not one more than it should have."""
+def _unpacked(entry: CatalogueEntry, part: Path) -> Iterator[bytes]:
+    """Yield the bytes of the text, and no more than it should have."""
     count = 0
     for block in _blocks(entry, part):
         count += len(block)
@@ -128,7 +128,7 @@ def _unpacked(entry: Entry, part: Path) -> Iterator[bytes]:
         raise _wrong(entry)
 
 
-def _blocks(entry: Entry, part: Path) -> Iterable[bytes]:
+def _blocks(entry: CatalogueEntry, part: Path) -> Iterable[bytes]:
     if not entry.member:
         with part.open("rb") as file:
             yield from iter(lambda: file.read(BLOCK), b"")
@@ -140,12 +140,12 @@ def _blocks(entry: Entry, part: Path) -> Iterable[bytes]:
         raise _wrong(entry) from None
 
 
-def _digest(entry: Entry) -> Any:
+def _digest(entry: CatalogueEntry) -> Any:
     return hashlib.new("sha256" if entry.sha256 else "md5", usedforsecurity=False)
 
 
-def _is_right(entry: Entry) -> bool:
-    """Tell whether the text is here already."""
+def _is_here(entry: CatalogueEntry) -> bool:
+    """Tell whether the local file exists and has the right checksum."""
     if not entry.path.is_file():
         return False
     with entry.path.open("rb") as file:
@@ -153,15 +153,15 @@ def _is_right(entry: Entry) -> bool:
     return bool(digest.hexdigest() == (entry.sha256 or entry.md5))
 
 
-def _wrong(entry: Entry) -> DownloadError:
+def _wrong(entry: CatalogueEntry) -> DownloadError:
     return DownloadError(
-        f"{entry.url} is not the {entry.name} that was published: size or checksum differ; "
-        "it was not kept"
+        f"{entry.url} is not the published {entry.name}: its size or checksum differs; "
+        "it was deleted"
     )
 
 
-def _failed(entry: Entry, reason: str) -> DownloadError:
+def _failed(entry: CatalogueEntry, reason: str) -> DownloadError:
     return DownloadError(
         f"cannot fetch {entry.name} from {entry.url}: {reason}; "
-        f"go on with: chargen corpus fetch {entry.name}"
+        f"resume with: chargen corpus fetch {entry.name}"
     )

@@ -1,7 +1,7 @@
-"""Where a corpus comes from, read in pieces so that its size does not matter.
+"""Sources of a corpus: files, folders, patterns, standard input, built-in and published texts.
 
-Files, folders, patterns, standard input and built-in texts become a list of files; their bytes
-are decompressed, decoded, taken out of records and joined, a megabyte at a time.
+They become a list of files. The files are decompressed, decoded, extracted from records and joined,
+one megabyte at a time, so that memory does not grow with the corpus.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from chargen.data.catalogue import catalogue, fetch
 from chargen.errors import CorpusError
 
 BUILTIN = ("builtin:pydoc", "builtin:stdlib")
-PIECE = 1 << 20  # bytes read at once
-IN_MEMORY = 1 << 26  # bytes of standard input; more of it goes to the disk
+PIECE = 1 << 20  # bytes per read
+IN_MEMORY = 1 << 26  # bytes of standard input in memory; the rest is spooled to disk
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 LONGEST_FIELD = 1 << 30  # characters
 RECORDS = (".jsonl", ".csv")
 
-BYTE_ORDER_MARKS = (  # the longer first: UTF-32's begins like UTF-16's
+BYTE_ORDER_MARKS = (  # longer ones first: that of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -49,11 +49,11 @@ TEXT_CONTROLS = b"\t\n\f\r\x1b"
 
 @dataclass(frozen=True)
 class Source:
-    """One file of a corpus, or a text that is in memory already.
+    """One file of a corpus, or a text in memory.
 
     Attributes:
-        name: how the user knows it.
-        data: what holds its bytes, if it is no file.
+        name: path of the file, or the name that the user gave.
+        data: the bytes of a text that is not in a file.
     """
 
     name: str
@@ -61,13 +61,13 @@ class Source:
 
     @property
     def kind(self) -> str:
-        """The ending that tells its format, without that of a compressed file."""
+        """The file extension, without that of a compression format."""
         path = Path(self.name)
         return (path.with_suffix("") if path.suffix in OPENERS else path).suffix
 
     @contextlib.contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Open it for reading from its beginning, decompressed."""
+        """Open it for reading from the beginning, decompressed."""
         if self.data is not None:
             self.data.seek(0)
             yield self.data
@@ -80,7 +80,7 @@ class Source:
         """Yield its bytes in blocks.
 
         Raises:
-            CorpusError: it cannot be read, or is not compressed as its name says.
+            CorpusError: it cannot be read, or its compression does not match its extension.
         """
         try:
             with self.open() as file:
@@ -89,7 +89,7 @@ class Source:
         except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
             raise self._damaged(error) from None
         except OSError as error:
-            if error.errno is None:  # bz2's way to say so
+            if error.errno is None:  # raised by bz2 on damaged data
                 raise self._damaged(error) from None
             raise CorpusError(f"cannot read {self.name!r}: {error.strerror}") from None
 
@@ -101,33 +101,33 @@ class Source:
 
 
 def find_sources(names: Iterable[str]) -> tuple[list[Source], list[str]]:
-    """Return the files that names stand for, in their order, and notes for the user.
+    """Return the files for a list of names, in order, and notes for the user.
 
     Raises:
-        CorpusError: a name stands for nothing, or for something empty.
+        CorpusError: a name matches nothing, or an empty file.
     """
     notes: list[str] = []
     return [source for name in names for source in _find(name, notes)], notes
 
 
 def check_field(sources: list[Source], field: str | None) -> list[str]:
-    """Return notes for the user about records that are read without unknown_nll a field.
+    """Return notes for the user about records that are read without a field.
 
     Raises:
-        CorpusError: a field is named and no source has fields.
+        CorpusError: a field is given and no source has fields.
     """
     records = [source.name for source in sources if source.kind in RECORDS]
     if field is not None and not records:
         raise CorpusError(f"field is {field!r}, but only .jsonl and .csv files have fields")
     if field is None and records:
-        return [f"{records[0]!r} is read as it stands; --field NAME takes the text out of records"]
+        return [f"{records[0]!r} is read as plain text; --field NAME extracts a field"]
     return []
 
 
 def _find(name: str, notes: list[str]) -> Iterator[Source]:
     path = Path(name)
     if name == "-":
-        spool = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (read again and again)
+        spool = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (read several times)
         atexit.register(spool.close)
         shutil.copyfileobj(sys.stdin.buffer, spool)
         yield _not_empty(Source("standard input", cast(BinaryIO, spool)))
@@ -143,7 +143,7 @@ def _find(name: str, notes: list[str]) -> Iterator[Source]:
         yield Source(name, io.BytesIO(_standard_library()))
     elif name in catalogue():
         yield Source(str(fetch(catalogue()[name], lambda _: None)))
-    elif found := sorted(glob.glob(name, recursive=True)):  # noqa: PTH207 (Path takes no absolute ones)
+    elif found := sorted(glob.glob(name, recursive=True)):  # noqa: PTH207 (Path.glob takes no absolute patterns)
         yield from (_not_empty(Source(file)) for file in found if Path(file).is_file())
     else:
         known = ", ".join([*BUILTIN, *catalogue()])
@@ -162,7 +162,7 @@ def _not_empty(source: Source) -> Source:
 
 
 def _in_folder(folder: Path, notes: list[str]) -> Iterator[Source]:
-    """Yield the text files below a folder in order of their names; hidden ones are skipped."""
+    """Yield the text files below a folder in order of their names; hidden files are skipped."""
     paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
     files = [Source(str(path)) for path in paths if not _hidden(path, folder)]
     texts = [source for source in files if _is_text(next(source.blocks(), b""))]
@@ -197,17 +197,17 @@ def _decodes(data: bytes) -> bool:
     try:
         data.decode()
     except UnicodeDecodeError as error:
-        return error.start > len(data) - 4  # a character cut off at the end of a block
+        return error.start > len(data) - 4  # an incomplete character at the end of a block
     return True
 
 
 def _looks_binary(head: bytes) -> bool:
-    """Tell whether bytes are no text: many control characters, or some and no UTF-8.
+    """Tell whether bytes are binary: many control characters, or some and invalid UTF-8.
 
-    A NUL alone does not make a text binary; 30 % of control characters do, and 2 % where
-    the bytes cannot be decoded either.
+    A single NUL does not make a text binary. More than 30 % of control characters do, or more than
+    2 % if the bytes are not valid UTF-8 either.
     """
-    if any(head.startswith(mark) for mark, _ in BYTE_ORDER_MARKS):
+    if any(head.startswith(bom) for bom, _ in BYTE_ORDER_MARKS):
         return False
     head = head[:65536]
     controls = sum(head.count(byte) for byte in range(32) if byte not in TEXT_CONTROLS)
@@ -226,7 +226,7 @@ def byte_pieces(sources: list[Source], separator: str) -> Iterator[bytes]:
 
 
 def text_pieces(sources: list[Source], config: ReadConfig) -> Iterator[str]:
-    """Yield the text of all sources, joined by the separator, as the config says to read it.
+    """Yield the text of all sources, read with the settings of the config.
 
     Raises:
         CorpusError: a source is binary, not in its encoding, or its records lack the field.
@@ -243,7 +243,7 @@ def _joined(parts: Iterable[Iterator[str]], separator: str) -> Iterator[str]:
 
 
 def folded(pieces: Iterable[str]) -> Iterator[str]:
-    """Turn CRLF into LF, also where the two fall into different pieces."""
+    """Turn CRLF into LF, also across the boundary of two pieces."""
     held = ""
     for piece in pieces:
         text = held + piece
@@ -262,8 +262,8 @@ def _source_text(source: Source, config: ReadConfig) -> Iterator[str]:
 
 
 def _decoded(source: Source, encoding: str | None) -> Iterator[str]:
-    """Decode a source block by block; a wrong byte is named with its offset."""
-    decoder, fed = None, 0
+    """Decode a source block by block; an error names the wrong byte and its offset."""
+    decoder, read = None, 0
     for block in source.blocks():
         if decoder is None:
             if encoding is None and _looks_binary(block):
@@ -271,16 +271,17 @@ def _decoded(source: Source, encoding: str | None) -> Iterator[str]:
                     f"corpus {source.name!r} is a binary file, not a text; "
                     "train on its bytes with --tokenizer byte"
                 )
-            codec = encoding or _marked(block)
+            codec = encoding or _codec_of(block)
             decoder = codecs.getincrementaldecoder(codec)()
-        fed += len(block)
-        yield _decode(decoder, block, False, source, codec, fed)
+        read += len(block)
+        yield _decode(decoder, block, False, source, codec, read)
     if decoder is not None:
-        yield _decode(decoder, b"", True, source, codec, fed)
+        yield _decode(decoder, b"", True, source, codec, read)
 
 
-def _marked(head: bytes) -> str:
-    return next((codec for mark, codec in BYTE_ORDER_MARKS if head.startswith(mark)), "utf-8")
+def _codec_of(head: bytes) -> str:
+    """Return the codec of the byte-order mark, or UTF-8."""
+    return next((codec for bom, codec in BYTE_ORDER_MARKS if head.startswith(bom)), "utf-8")
 
 
 def _decode(
@@ -289,12 +290,12 @@ def _decode(
     final: bool,
     source: Source,
     codec: str,
-    fed: int,
+    read: int,
 ) -> str:
     try:
         return decoder.decode(block, final)
     except UnicodeDecodeError as error:
-        wrong, offset = error.object[error.start], fed - len(error.object) + error.start
+        wrong, offset = error.object[error.start], read - len(error.object) + error.start
     raise CorpusError(
         f"corpus {source.name!r} is not {codec}: byte 0x{wrong:02X} at offset {offset}; name its "
         "encoding, for example --encoding latin-1, or train on its bytes with --tokenizer byte"
@@ -305,7 +306,7 @@ def _decode(
 
 
 def _lines(pieces: Iterable[str]) -> Iterator[str]:
-    """Yield the lines of a text, each with its end."""
+    """Yield the lines of a text with their line ends."""
     rest = ""
     for piece in pieces:
         *whole, rest = (rest + piece).split("\n")
@@ -321,8 +322,8 @@ def _json_fields(source: Source, lines: Iterable[str], field: str) -> Iterator[s
                 yield str(json.loads(line)[field])
             except (ValueError, KeyError, TypeError, RecursionError):
                 raise CorpusError(
-                    f"{source.name!r} line {number} is no JSON object with a field {field!r}; "
-                    "--field names another"
+                    f"{source.name!r} line {number} is not a JSON object with a field {field!r}; "
+                    "give another --field"
                 ) from None
 
 
@@ -332,7 +333,8 @@ def _csv_fields(source: Source, lines: Iterable[str], field: str) -> Iterator[st
     try:
         if field not in (reader.fieldnames or ()):
             names = ", ".join(reader.fieldnames or ())
-            raise CorpusError(f"{source.name!r} has no column {field!r}; --field takes: {names}")
+            raise CorpusError(f"{source.name!r} has no column {field!r}; allowed: {names}")
         yield from (row[field] or "" for row in reader)
     except csv.Error as error:
-        raise CorpusError(f"{source.name!r} is no CSV in line {reader.line_num}: {error}") from None
+        line = reader.line_num
+        raise CorpusError(f"{source.name!r} is not CSV in line {line}: {error}") from None

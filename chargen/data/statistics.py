@@ -1,4 +1,4 @@
-"""What a text is like, before anything is learned from it."""
+"""Statistics of a text: size, alphabet, lines, and the largest model it supports."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from chargen.model.spec import PRESETS, LayerConfig, ModelConfig, count_paramete
 from chargen.tokenizers.char import code_points
 
 CODES = 0x110000  # code points
-RARE = 10  # times: characters seen less often are hardly learned
-EACH = 25  # weights that a character can teach, at most
+RARE = 10  # occurrences below which a character is hardly learned
+PARAMETERS_PER_CHARACTER = 25  # most parameters of a supported model
 
 
 def describe(text: Text) -> dict[str, Any]:
-    """Return the figures of a text, by names for people and programs."""
+    """Return the statistics of a text by name."""
     counts, lines, longest, open_line = np.zeros(CODES, np.int64), 0, 0, 0
     for piece in text.pieces():
         codes = code_points(str(piece))
@@ -41,23 +41,24 @@ def describe(text: Text) -> dict[str, Any]:
         "lines": lines + (open_line > 0),
         "longest_line": max(longest, open_line),
         "mean_line": round((text.length - lines) / max(1, lines + (open_line > 0)), 1),
-        "feeds": _feeds(text.length, len(seen)),
+        "supports": _supports(text.length, len(seen)),
         "sha256": text.sha256,
     }
 
 
-def _feeds(length: int, alphabet: int) -> str:
-    """Return the largest preset that has no more weights than the text can teach."""
-    fitting = [name for name, size in PRESETS.items() if _weights(*size, alphabet) <= EACH * length]
+def _supports(length: int, alphabet: int) -> str:
+    """Return the largest preset with few enough parameters for a text of this length."""
+    most = PARAMETERS_PER_CHARACTER * length
+    fitting = [name for name, size in PRESETS.items() if _parameters(*size, alphabet) <= most]
     if not fitting:
-        return "none: a text of some thousand characters is needed"
-    layers, hidden = PRESETS[fitting[-1]]
-    return (
-        f"up to {fitting[-1]}, {layers} x {hidden}: {_weights(layers, hidden, alphabet):,} weights"
-    )
+        return "none: a few thousand characters are needed"
+    name = fitting[-1]
+    layers, hidden = PRESETS[name]
+    count = _parameters(layers, hidden, alphabet)
+    return f"models up to {name}, {layers} x {hidden}, {count:,} parameters"
 
 
-def _weights(layers: int, hidden: int, alphabet: int) -> int:
+def _parameters(layers: int, hidden: int, alphabet: int) -> int:
     return count_parameters(ModelConfig(alphabet + 1, (LayerConfig("lstm", hidden),) * layers))
 
 

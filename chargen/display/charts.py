@@ -1,4 +1,4 @@
-"""Curves and points, as plain text in a terminal and as a picture in a file."""
+"""Charts of curves and points, as plain text or as a picture file."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = (".png", ".svg")
-MARKS = "●○■□▲△◆◇"  # one for each series
+MARKERS = "●○■□▲△◆◇"  # one for each series
 BLOCKS = "▁▂▃▄▅▆▇█"
-MARGIN = 10  # columns of the numbers beside a chart
-# Distinct to colour-blind eyes (Okabe and Ito 2008).
+MARGIN = 10  # columns for the numbers on the vertical axis
+# Distinguishable with colour blindness (Okabe and Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 
 
@@ -33,7 +33,7 @@ Limits = tuple[float, float]
 
 @dataclass(frozen=True)
 class Series:
-    """A curve, or points that no line joins."""
+    """A curve, or separate points."""
 
     name: str
     x: Sequence[float]
@@ -43,15 +43,15 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """What is drawn, whatever it is drawn on.
+    """A chart, independent of the output format.
 
     Attributes:
-        title: one line above.
+        title: one line above the chart.
         x_label: name and unit of the horizontal axis.
         y_label: name and unit of the vertical axis.
-        series: up to eight.
-        log_x: the horizontal axis is logarithmic; values up to 0 are left out.
-        log_y: the same of the vertical axis.
+        series: up to eight series.
+        log_x: whether the horizontal axis is logarithmic; values up to 0 are left out.
+        log_y: the same for the vertical axis.
     """
 
     title: str
@@ -66,7 +66,7 @@ class Chart:
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:
-    """Return a line of blocks, the highest value as the highest block."""
+    """Return one line of block characters; the highest value is the highest block."""
     numbers = np.asarray(values, np.float64)
     numbers = numbers[np.isfinite(numbers)]
     if not len(numbers):
@@ -79,21 +79,21 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
 
 def as_text(chart: Chart, width: int = 78, height: int = 16) -> str:
     """Return a chart as lines of plain text, at most ``width`` columns wide."""
-    drawn = [_axes(chart, series) for series in chart.series]
-    shown = [pair for pair in drawn if len(pair[0])]
+    points = [_axes(chart, series) for series in chart.series]
+    shown = [pair for pair in points if len(pair[0])]
     if not shown:
-        return f"{chart.title}\n(nothing to draw)"
+        return f"{chart.title}\n(no data)"
     ends = _limits([x for x, _ in shown]), _limits([y for _, y in shown])
     rows = [[" "] * (width - MARGIN - 2) for _ in range(height)]
-    for (x, y), mark, series in zip(drawn, MARKS, chart.series, strict=False):
+    for (x, y), marker, series in zip(points, MARKERS, chart.series, strict=False):
         across = _scaled(x, ends[0], len(rows[0]))
         for column, row in _cells(across, _scaled(y, ends[1], height), joined=not series.points):
-            rows[-1 - row][column] = mark
+            rows[-1 - row][column] = marker
     return "\n".join([chart.title, chart.y_label, *_framed(chart, rows, *ends)])
 
 
 def _framed(chart: Chart, rows: list[list[str]], x: Limits, y: Limits) -> list[str]:
-    """Put the axes, their numbers and the names of the series around a field of marks."""
+    """Add the axes, their numbers and the legend to the rows of a chart."""
     height, columns = len(rows), len(rows[0])
     beside = {row: y[1] - (y[1] - y[0]) * row / (height - 1) for row in (0, height // 2)}
     beside[height - 1] = y[0]
@@ -102,8 +102,8 @@ def _framed(chart: Chart, rows: list[list[str]], x: Limits, y: Limits) -> list[s
         label = _number(beside[number], chart.log_y) if number in beside else ""
         lines.append(f"{label:>{MARGIN}} │{''.join(row)}".rstrip())
     left, right = (_number(value, chart.log_x) for value in x)
-    pairs = zip(MARKS, chart.series, strict=False)
-    names = [f"{mark} {visible(series.name)}" for mark, series in pairs]
+    pairs = zip(MARKERS, chart.series, strict=False)
+    names = [f"{marker} {visible(series.name)}" for marker, series in pairs]
     below = left + chart.x_label.center(columns - len(left) - len(right)) + right
     blank = " " * MARGIN
     return [
@@ -115,7 +115,7 @@ def _framed(chart: Chart, rows: list[list[str]], x: Limits, y: Limits) -> list[s
 
 
 def _legend(names: list[str], columns: int) -> list[str]:
-    """Put names side by side, in as many lines as they need; one too long is cut."""
+    """Arrange names in lines; a name longer than a line is cut."""
     lines: list[str] = []
     for name in (name[:columns] for name in names):
         if lines and len(lines[-1]) + 2 + len(name) <= columns:
@@ -126,7 +126,7 @@ def _legend(names: list[str], columns: int) -> list[str]:
 
 
 def _axes(chart: Chart, series: Series) -> tuple[Numbers, Numbers]:
-    """Return the points of a series along the axes, without those that have no place there."""
+    """Return the points of a series on linear or logarithmic axes, only the finite ones."""
     x, y = np.asarray(series.x, np.float64), np.asarray(series.y, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         x = np.log10(x) if chart.log_x else x
@@ -142,13 +142,13 @@ def _limits(values: list[Numbers]) -> Limits:
 
 
 def _scaled(values: Numbers, limits: Limits, cells: int) -> Numbers:
-    """Return the place of each value among so many cells, from 0 on."""
+    """Return the position of each value on an axis of this many cells, from 0."""
     places: Numbers = (values - limits[0]) / (limits[1] - limits[0]) * (cells - 1)
     return places
 
 
 def _cells(across: Numbers, up: Numbers, *, joined: bool) -> list[tuple[int, int]]:
-    """Return the column and row of each mark; of a curve, one in every column it crosses."""
+    """Return the column and row of each marker; a curve has one in every column it crosses."""
     if joined and len(across) > 1:
         columns = np.arange(math.ceil(across.min() - 1e-9), math.floor(across.max() + 1e-9) + 1)
         up, across = np.interp(columns, across, up), columns.astype(np.float64)
@@ -164,11 +164,11 @@ def _number(value: float, log: bool) -> str:
 
 
 def check_picture(path: Path) -> None:
-    """Refuse, before anything is computed, a picture that could not be written.
+    """Check that a picture can be written, before anything is computed.
 
     Raises:
-        ConfigError: the name ends neither in .png nor in .svg.
-        ChargenError: matplotlib is not there.
+        ConfigError: the file name does not end in .png or .svg.
+        ChargenError: matplotlib is not installed.
     """
     if path.suffix.lower() not in FORMATS:
         raise ConfigError(f"picture is {str(path)!r}; allowed: a name that ends in .png or .svg")
@@ -181,11 +181,11 @@ def check_picture(path: Path) -> None:
 
 
 def save(chart: Chart, path: Path) -> None:
-    """Write a chart as PNG or SVG, as the name ends.
+    """Write a chart as PNG or SVG, by the extension of the file.
 
     Raises:
-        ConfigError: it ends otherwise.
-        ChargenError: matplotlib is not there.
+        ConfigError: it has another extension.
+        ChargenError: matplotlib is not installed.
         StorageError: the file cannot be written.
     """
     check_picture(path)
@@ -193,19 +193,19 @@ def save(chart: Chart, path: Path) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG or SVG, as the name ends.
+    """Write a figure as PNG or SVG, by the extension of the file.
 
     Raises:
         StorageError: the file cannot be written.
     """
     import matplotlib
 
-    # The same chart is the same file: no date, no random names inside.
+    # Reproducible files: no date and no random ids.
     kind = path.suffix.lower().removeprefix(".")
     metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {}
     settings = matplotlib.rc_context({"svg.hashsalt": "chargen", "svg.fonttype": "none"})
     with settings, warnings.catch_warnings(), writing(path) as file:
-        warnings.filterwarnings("ignore", "Glyph")  # a name in letters that the font lacks
+        warnings.filterwarnings("ignore", "Glyph")  # the font may lack characters of a name
         figure.savefig(file, format=kind, dpi=150, metadata=metadata)
 
 
@@ -228,6 +228,6 @@ def _figure(chart: Chart) -> Figure:
 
 
 def _label(text: str) -> str:
-    """Return a text that matplotlib shows as it is: no formula, not hidden from the legend."""
+    """Return a text that matplotlib shows unchanged: not as a formula, and in the legend."""
     shown = visible(text).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown

@@ -1,4 +1,4 @@
-"""Generated text on its way out: raw in a pipe, harmless on a terminal."""
+"""Output of generated text: raw in a pipe, without control characters on a terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from typing import IO
 
-# Control characters as their pictures, so that no text can drive a terminal.
+# Control characters as visible symbols, so that no text can control the terminal.
 _PICTURES = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"}
 _PICTURES |= {0x7F: "\u2421", **dict.fromkeys(range(0x80, 0xA0), "\ufffd")}
 
@@ -18,7 +18,7 @@ def visible(text: str) -> str:
 
 
 class Output:
-    """A stream that generated text is written to, as UTF-8 whatever the locale says."""
+    """Stream for generated text, always in UTF-8 regardless of the locale."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream, self._terminal, self._last = stream, stream.isatty(), "\n"
@@ -26,18 +26,18 @@ class Output:
             stream.reconfigure(encoding="utf-8", newline="\n")
 
     def write(self, text: str) -> None:
-        """Write and flush, so that a reader sees each piece as it comes."""
+        """Write and flush, so that each piece appears at once."""
         self._stream.write(visible(text) if self._terminal else text)
         self._stream.flush()
         self._last = text[-1:] or self._last
 
     def end(self) -> None:
-        """Leave a terminal at the beginning of a line; in a pipe nothing is added."""
+        """End the line on a terminal; a pipe gets nothing more."""
         if self._terminal and self._last != "\n":
             self._stream.write("\n")
             self._stream.flush()
 
 
 def leave_closed_pipe() -> None:
-    """Point stdout nowhere once its reader has gone, so that Python's exit is quiet."""
+    """Redirect stdout to the null device after its reader has closed it, for a silent exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,7 +1,7 @@
-"""Engines run a trained model: ids and state in, logits and state out.
+"""Inference engines: token ids and state in, logits and state out.
 
-On a CPU the onnx engine runs, without torch; on a GPU the torch engine, which is also the
-reference that the onnx engine is held equal to.
+On a CPU the ONNX engine runs, without torch. On a GPU the torch engine runs; it is also the
+reference in the tests of the ONNX engine.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ State = tuple[NDArray[np.float32], ...]
 
 
 class Engine(Protocol):
-    """Runs a model forward. Shapes: B lanes, T steps, V vocabulary."""
+    """Runs the forward pass of a model. Shapes: B batch size, T steps, V vocabulary."""
 
     def init_state(self, batch: int) -> State:
-        """Return the state at the beginning of a text, for B lanes."""
+        """Return the initial state for a batch of B texts."""
         ...
 
     def run(self, ids: NDArray[np.int64], state: State) -> tuple[Logits, State]:
-        """Return logits (B, T, V) and the last state for ids (B, T)."""
+        """Return the logits (B, T, V) and the last state for ids (B, T)."""
         ...
 
 
 def open_engine(
     saved: SavedModel, device: str, threads: int | None, *, int8: bool = False
 ) -> Engine:
-    """Open a model file for generation.
+    """Open a model file for inference.
 
     Args:
         saved: the model.
-        device: ``auto`` and ``cpu`` take the onnx engine (one token at a time, a CPU is as
-            fast as a GPU and starts sooner); ``cuda`` and ``mps`` take torch.
-        threads: CPU threads; None for all cores.
-        int8: weight matrices as int8, on a CPU.
+        device: ``auto`` and ``cpu`` use the ONNX engine, because at one token per call a CPU is as
+            fast as a GPU and starts sooner; ``cuda`` and ``mps`` use torch.
+        threads: CPU threads; None finds the fastest number.
+        int8: use int8 weight matrices, on a CPU only.
 
     Raises:
-        ConfigError: int8 was asked for on a GPU.
-        DeviceError: a GPU was asked for, and there is none or torch is not installed.
+        ConfigError: int8 on a GPU.
+        DeviceError: the GPU does not exist, or torch is not installed.
     """
     require(not int8 or device in ("auto", "cpu"), "device", device, "cpu, where int8 runs")
     if device in ("auto", "cpu"):
@@ -69,7 +69,7 @@ def make_engine(
     *,
     int8: bool = False,
 ) -> Engine:
-    """Return an engine for weights in memory, without the cache."""
+    """Return an engine for weights in memory; it does not use the cache."""
     if device == "cpu":
         from chargen.engine.graph import build_graph
         from chargen.engine.onnx import OnnxEngine, saturates

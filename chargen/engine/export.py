@@ -1,4 +1,4 @@
-"""A model for other programs: its ONNX graph, with the vocabulary in its metadata."""
+"""ONNX export: the graph of a model, with the vocabulary in its metadata."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from chargen.tokenizers import Tokenizer
 def to_onnx(saved: SavedModel, *, int8: bool = False) -> bytes:
     """Return a model file as a serialized ONNX graph.
 
-    Its input ``ids`` (B, T) and a state (1, B, H) for each part of each layer give ``logits``
-    (B, T, V) and the states after them, their names ending in ``.next``; B and T are free, and a
-    text begins with states of zeros. The metadata key ``chargen`` holds the vocabulary as JSON
+    The inputs are ``ids`` (B, T) and a state (1, B, H) for each part of each layer. The outputs are
+    ``logits`` (B, T, V) and the new states, with the suffix ``.next`` in their names. B and T are
+    dynamic. The initial state is zero. The metadata key ``chargen`` holds the vocabulary as JSON
     (see ``vocabulary``).
 
     Raises:
-        CheckpointError: the file is missing, damaged, or no model of ours.
+        CheckpointError: the file is missing or damaged, or not a chargen model.
     """
     graph = build_graph(saved.weights(), saved.config, int8=int8, unsigned=True)
     model = onnx.load_from_string(graph)
@@ -30,10 +30,10 @@ def to_onnx(saved: SavedModel, *, int8: bool = False) -> bytes:
 
 
 def vocabulary(tokenizer: Tokenizer) -> dict[str, object]:
-    """Return what a program needs to go from text to ids and back.
+    """Return the data that a program needs to encode and decode text.
 
-    ``pieces``: the bytes of each id in base64; ``unknown``: the id of every other character, or
-    null; ``never_sampled``: ids that are not to be drawn.
+    ``pieces``: the bytes of each id in base64; ``unknown``: the id of all other characters, or
+    null; ``never_sampled``: ids that must not be sampled.
     """
     return {
         "kind": tokenizer.kind,

@@ -1,11 +1,11 @@
-"""The ONNX graph of a model, built from its weights without torch.
+"""ONNX graph of a model, built from its weights without torch.
 
-Input ``ids`` (B, T) and a state tensor (1, B, H) for each part of each layer; output
-``logits`` (B, T, V) and the new state. B and T are free: T = 1 generates, a large T reads a
-prompt. Inside, time comes first, as ONNX's recurrent operators want it.
+The inputs are ``ids`` (B, T) and a state (1, B, H) for each part of each layer. The outputs are
+``logits`` (B, T, V) and the new state. B and T are dynamic: T = 1 to generate, a large T to read a
+prompt. Inside, time comes first, as the recurrent operators of ONNX require.
 
-A layer is one of ONNX's own operators where there is one (in int8, ONNX Runtime's), else a
-loop over its step (``engine/steps.py``).
+A layer is an operator of ONNX if there is one (for int8, an operator of ONNX Runtime). Otherwise it
+is a loop over its step (``engine/steps.py``).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from chargen.storage.checkpoint import Tensors
 def build_graph(
     weights: Tensors, config: ModelConfig, *, int8: bool = False, unsigned: bool = False
 ) -> bytes:
-    """Return the serialized graph of a model, its weight matrices in float32 or int8.
+    """Return the serialized graph of a model, with weight matrices in float32 or int8.
 
     Args:
-        weights: by their names in the model file.
+        weights: weights by their names in the model file.
         config: the architecture.
-        int8: weight matrices of 8 bits.
-        unsigned: these as uint8, which no processor adds up wrongly (``Graph.quantized``).
+        int8: quantize the weight matrices to 8 bits.
+        unsigned: store these as uint8, which saturates on no processor (``Graph.quantized``).
     """
     g = Graph(int8=int8, unsigned=unsigned)
     x = g.rows(weights["embedding.weight"], g("Transpose", "ids", perm=[1, 0]))  # (T, B, E)
@@ -52,7 +52,7 @@ def _layer(g: Graph, layer: LayerConfig, number: int, own: Tensors, x: str) -> s
     states = _state_names(layer, number)
     last = [f"{state}.next" for state in states]
     operator = layer.spec.operator
-    if operator and (operator.name == "LSTM" or not g.int8):  # of int8, there is only an LSTM
+    if operator and (operator.name == "LSTM" or not g.int8):  # in int8 there is only an LSTM
         return _native(g, operator, layer.hidden, own, x, states, last)
     return LAYERS[layer.kind](g, own, x, states, last)
 
@@ -83,7 +83,7 @@ def _native(
     states: list[str],
     last: list[str],
 ) -> str:
-    """Add a layer that ONNX has over x (T, B, I) and return its outputs (T, B, H)."""
+    """Add an operator of ONNX as a layer over x (T, B, I) and return its outputs (T, B, H)."""
     zeros = np.zeros_like(own["bias_ih_l0"])
     weights = (own["weight_ih_l0"], own["weight_hh_l0"])  # (G*H, I), (G*H, H)
     biases = (own["bias_ih_l0"], own.get("bias_hh_l0", zeros))
@@ -91,7 +91,7 @@ def _native(
         _matrix(g, _blocks(weight, cell.order, hidden)) for weight in weights
     )
     bias = np.concatenate([_blocks(bias, cell.order, hidden) for bias in biases])
-    inputs = [x, w, r, g.weight(bias[None]), "", *states]  # "": all lanes have the same length
+    inputs = [x, w, r, g.weight(bias[None]), "", *states]  # "": all sequences have length T
     if cell.name == "LSTM":
         inputs += [_peephole(g, own), *w_scale, *r_scale]
     attributes = {"hidden_size": hidden, **cell.attributes}
@@ -102,7 +102,7 @@ def _native(
 
 
 def _matrix(g: Graph, weight: NDArray[np.float32]) -> list[str]:
-    """Add a matrix as its operator wants it, in int8 also its scales and zero points."""
+    """Add a matrix in the layout of its operator; in int8 also its scales and zero points."""
     if not g.int8:
         return [g.weight(weight[None])]  # (1, G*H, I)
     values, scale, zeros = g.quantized(weight)

@@ -1,4 +1,4 @@
-"""An ONNX graph under construction: nodes, weights, products in float32 or int8, loops."""
+"""Builder of ONNX graphs: nodes, weights, products in float32 or int8, loops."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ CONTRIB = "com.microsoft"  # ONNX Runtime's own operators, for int8
 
 Weight = NDArray[np.float32]
 Step = Callable[..., "list[str]"]
-"""Takes a graph, the state before and the inputs of one step; returns the state after it."""
+"""Takes a graph, the old state and the inputs of one step; returns the new state."""
 
 
 class Graph:
-    """Nodes and weights as they are added; every result has a name of its own.
+    """Nodes and weights of a graph; every result has a unique name.
 
     Args:
-        int8: store weight matrices as int8 with a float32 scale for each row, and quantise
-            what they are multiplied with when it is known. A product then shares one scale
-            over all lanes and steps of a call.
-        unsigned: store them as uint8, 128 more each: the same results to the bit on every
+        int8: store weight matrices as int8 with a float32 scale for each row, and quantize the
+            other factor of each product at run time, with one scale for the whole batch and all
+            steps of a call.
+        unsigned: store them as uint8, shifted by 128, for bit-identical results on every
             processor (``quantized``).
-        outer: the graph around this one, if this is the body of a loop; it keeps the weights.
+        outer: the graph that contains this one, if this is the body of a loop; it holds the
+            weights.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Graph:
         return self.nodes_of(operator, inputs, [self.name(operator)], **attributes)[0]
 
     def split(self, x: str, parts: int) -> list[str]:
-        """Cut the last axis in equal parts."""
+        """Split the last axis into equal parts."""
         return self.nodes_of("Split", [x], [self.name("part") for _ in range(parts)], axis=-1)
 
     def product(self, x: str, weight: Weight, bias: Weight | None = None) -> str:
@@ -75,12 +76,11 @@ class Graph:
         return product if bias is None else self("Add", product, self.weight(bias))
 
     def quantized(self, weight: Weight) -> tuple[NDArray[Any], Weight, NDArray[Any]]:
-        """Return the values (N, K) of a weight, and scale and zero point (N) of each row.
+        """Return the values (N, K) of a weight, with the scale and the zero point (N) of each row.
 
-        Processors without VNNI multiply unsigned inputs and signed weights two neighbours at a
-        time and add both products in 16 bits, where 2 * 255 * 127 does not fit: the sum saturates
-        and the loss rises by 0.01 bits a character. Unsigned weights go through other
-        instructions that add in 32 bits.
+        Processors without VNNI multiply unsigned inputs and signed weights in pairs and add the two
+        products in 16 bits, where 2 * 255 * 127 does not fit: the sum saturates, and the loss rises
+        by 0.01 bits per character. Unsigned weights use other instructions, which add in 32 bits.
         """
         values, scale = quantize(weight)
         if not self.unsigned:
@@ -89,7 +89,7 @@ class Graph:
         return shifted, scale, np.full(len(scale), 128, np.uint8)
 
     def rows(self, table: Weight, ids: str) -> str:
-        """Return the rows of a table (V, E) that ids name: (..., E)."""
+        """Return the rows of a table (V, E) for ids (...), (..., E)."""
         if not self.int8:
             return self("Gather", self.weight(table), ids)
         values, scale = quantize(table)
@@ -97,30 +97,30 @@ class Graph:
         return self("Mul", row, self("Gather", self.weight(scale[:, None]), ids))
 
     def layer_norm(self, x: str, gain: Weight, bias: Weight, epsilon: float = 1e-5) -> str:
-        """Normalise the last axis of x."""
+        """Apply layer normalization over the last axis of x."""
         weights = [self.weight(gain), self.weight(bias)]
         return self("LayerNormalization", x, *weights, epsilon=epsilon)
 
     def scan(self, step: Step, states: list[str], last: list[str], inputs: str) -> str:
-        """Run a step over all inputs (T, B, N) and return the first state of each, (T, B, H).
+        """Loop a step over all inputs (T, B, N) and return the first state of each, (T, B, H).
 
         Args:
             step: adds the nodes of one step.
             states: names of the states before the first step, (1, B, H) each.
-            last: names under which the states after the last step are to be known.
-            inputs: name of what the steps take, time first.
+            last: names for the states after the last step.
+            inputs: name of the inputs, time first.
         """
         body = Graph(int8=self.int8, unsigned=self.unsigned, outer=self)
         before, x = [self.name("before") for _ in states], self.name("input")
         after = step(body, *before, x)
         y = body("Identity", after[0])
         graph = helper.make_graph(body.nodes, "step", _floats(*before, x), _floats(*after, y))
-        lanes = self.weight(np.array([0]))  # the axis in front of the lanes
-        starts = [self("Squeeze", state, lanes) for state in states]  # (B, H) each
+        axis = self.weight(np.array([0]))  # the axis before B
+        starts = [self("Squeeze", state, axis) for state in states]  # (B, H) each
         outputs = [self.name("last") for _ in states] + [self.name("all")]
         self.nodes_of("Scan", [*starts, inputs], outputs, body=graph, num_scan_inputs=1)
         for end, name in zip(outputs, last, strict=False):
-            self.nodes_of("Unsqueeze", [end, lanes], [name])
+            self.nodes_of("Unsqueeze", [end, axis], [name])
         return outputs[-1]
 
     def serialize(

@@ -1,4 +1,4 @@
-"""The engine on a CPU: ONNX Runtime, without torch."""
+"""ONNX engine: ONNX Runtime on a CPU, without torch."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ from chargen.engine import Logits, State
 from chargen.machine import count_cores, thread_options
 from chargen.machine.pace import Pace
 from chargen.model.saved import SavedModel
-from chargen.storage.cache import kept
+from chargen.storage.cache import cached_bytes
 
 GRAPH_VERSION = 5  # of the graphs in the cache; raise it whenever engine/graph.py changes them
 
-
-SPIN_MICROSECONDS = 200  # that ONNX Runtime's threads wait awake for more work
+SPIN_MICROSECONDS = 200  # for which the threads of ONNX Runtime spin before they sleep
 
 
 class OnnxEngine:
     """Runs a graph made by ``engine.graph.build_graph``.
 
-    The number of threads is kept at the fastest one for each size of the batch, by the time that
-    calls take (``machine.pace``). A session of ONNX Runtime has its number for good, so there is
-    one session for each number in use; all give the same results to the bit.
+    Each batch size runs with its fastest number of threads, found by timing the calls
+    (``machine.pace``). The number of threads of an ONNX Runtime session is fixed, so there is one
+    session for each number in use. All of them give bit-identical results.
     """
 
     def __init__(self, graph: bytes, threads: int | None = None) -> None:
         """Open a graph.
 
         Args:
-            graph: as ``build_graph`` made it.
+            graph: serialized graph from ``build_graph``.
             threads: CPU threads; None finds the fastest number, up to all cores.
         """
         self._graph = graph
@@ -47,7 +46,7 @@ class OnnxEngine:
         self._outputs = [output.name for output in session.get_outputs()]
 
     def _session(self, threads: int) -> onnxruntime.InferenceSession:
-        """Return the session with this number of threads, made when it is first needed."""
+        """Return the session with this number of threads, created on first use."""
         if threads not in self._sessions:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads
@@ -68,25 +67,25 @@ class OnnxEngine:
         """Return logits (B, T, V) and the last state for ids (B, T)."""
         feeds = dict(zip(self._names, state, strict=True))
         feeds["ids"] = ids
-        lanes, steps = ids.shape
-        pace = self._paces.get((lanes, steps > 1)) or self._new_pace(lanes, steps)
+        batch, steps = ids.shape
+        pace = self._paces.get((batch, steps > 1)) or self._new_pace(batch, steps)
         session = self._session(pace.threads)
         began = time.perf_counter()
         logits, *last = session.run(self._outputs, feeds)
         pace.took(time.perf_counter() - began, steps)
         return logits, tuple(last)
 
-    def _new_pace(self, lanes: int, steps: int) -> Pace:
-        """Return the pace of calls like this: single steps and long runs of steps differ."""
-        pace = self._paces[lanes, steps > 1] = Pace(self._options)
+    def _new_pace(self, batch: int, steps: int) -> Pace:
+        """Return the pace for this batch size; single steps and long inputs have their own."""
+        pace = self._paces[batch, steps > 1] = Pace(self._options)
         return pace
 
 
 @functools.cache
 def saturates() -> bool:
-    """Tell whether products of int8 weights come out wrong on this processor; tried once.
+    """Tell whether products with int8 weights saturate on this processor, by one small product.
 
-    The processor's own word is not enough: an emulator may show the one below it.
+    The flags of the processor are not enough: under an emulator they may be those of the host.
     """
     from onnx import TensorProto, helper
 
@@ -106,7 +105,7 @@ def saturates() -> bool:
 
 
 def cached_engine(saved: SavedModel, threads: int | None, *, int8: bool) -> OnnxEngine:
-    """Open a model file through its graph in the cache, building the graph on first use."""
+    """Open a model file with its graph from the cache; the graph is built on first use."""
     unsigned = int8 and saturates()
     precision = "uint8" if unsigned else "int8" if int8 else "float32"
     name = f"graphs/{saved.sha256}-{precision}-{GRAPH_VERSION}.onnx"
@@ -116,4 +115,4 @@ def cached_engine(saved: SavedModel, threads: int | None, *, int8: bool) -> Onnx
 
         return build_graph(saved.weights(), saved.config, int8=int8, unsigned=unsigned)
 
-    return OnnxEngine(kept(name, build), threads)
+    return OnnxEngine(cached_bytes(name, build), threads)

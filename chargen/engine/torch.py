@@ -1,4 +1,4 @@
-"""The engine on a GPU, and the reference: the torch model itself."""
+"""Torch engine: the torch model itself, for GPUs and as the reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chargen.storage.checkpoint import Tensors
 
 
 class TorchEngine:
-    """Runs ``model.LanguageModel``."""
+    """Runs a ``LanguageModel``."""
 
     def __init__(self, weights: Tensors, config: ModelConfig, device: str = "cpu") -> None:
         self._device = find_device(device)

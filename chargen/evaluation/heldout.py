@@ -1,4 +1,4 @@
-"""The text that a model is measured on: a file, or the part of its own corpus kept from it."""
+"""Text for the evaluation of a model: a file, or the held-out part of its own corpus."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ from chargen.errors import ChargenError, CheckpointError, CorpusError
 from chargen.model.saved import SavedModel
 from chargen.storage.checkpoint import read_resume_header
 
-OWN = ("encoding", "newlines", "separator", "field")  # how a corpus was read
+OWN = ("encoding", "newlines", "separator", "field")  # settings with which a corpus was read
 
 
 def read_again(source: dict[str, Any], kind: str) -> Text:
-    """Read a corpus from where it was.
+    """Read the corpus of a run again.
 
     Args:
-        source: what ``job`` wrote of it.
-        kind: of the tokenizer.
+        source: the corpus section of the model file or the resume file.
+        kind: kind of the tokenizer.
 
     Raises:
-        CorpusError: it is not there any more, or has changed.
+        CorpusError: a file is missing, or the text has changed.
     """
-    kept = {name: source[name] for name in OWN}
-    text = read_text(ReadConfig(tuple(source["sources"]), kind, **kept))
+    settings = {name: source[name] for name in OWN}
+    text = read_text(ReadConfig(tuple(source["sources"]), kind, **settings))
     if text.sha256 != source["sha256"]:
         names = ", ".join(source["sources"])
-        raise CorpusError(f"its corpus ({names}) has changed; bring the old text back")
+        raise CorpusError(f"its corpus ({names}) has changed; restore the old text")
     return text
 
 
 def own_dataset(saved: SavedModel) -> Dataset:
-    """Return the corpus that a model learned, split and tokenised as it was.
+    """Return the corpus of a model, split and tokenized as in its training.
 
-    A model's file names its texts without their folders: these stand in the run's own files,
-    if those are beside it; else the texts are looked for in the working directory.
+    A model file has the names of the texts without their folders. The folders are in the resume
+    file of the run, if that is beside the model; otherwise the texts are expected in the working
+    directory.
 
     Args:
         saved: the model.
 
     Raises:
-        CheckpointError: the corpus is not at hand, or has changed.
+        CheckpointError: the corpus cannot be found, or has changed.
     """
     source, config = saved.section("corpus"), saved.section("config")
     with contextlib.suppress(CheckpointError):
@@ -52,32 +53,32 @@ def own_dataset(saved: SavedModel) -> Dataset:
     try:
         text = read_again(source, saved.tokenizer.kind)
         fracs = float(config.get("val_frac", 0)), float(config.get("test_frac", 0))
-    except (ChargenError, KeyError, TypeError, ValueError) as error:  # what a file may claim
+    except (ChargenError, KeyError, TypeError, ValueError) as error:  # the file may claim anything
         sources = source.get("sources")
         names = ", ".join(map(str, sources)) if isinstance(sources, list) else "unknown"
-        why = error if isinstance(error, ChargenError) else "its file does not say how it was read"
+        why = error if isinstance(error, ChargenError) else "the model file does not say how"
         raise CheckpointError(
-            f"the text that the model learned, {names}, is not at hand ({why}); "
-            "run this in the folder that holds it"
+            f"the training text of the model, {names}, cannot be read ({why}); "
+            "run this command in its folder"
         ) from None
     return encode_dataset(text, saved.tokenizer, *fracs)
 
 
 def held_out(dataset: Dataset) -> Segment:
-    """Return the part of a model's own corpus that was held out for validation.
+    """Return the validation part of the corpus of a model.
 
     Raises:
-        CheckpointError: nothing was held out.
+        CheckpointError: there is no validation part.
     """
     if not len(dataset.validation):
         raise CheckpointError(
-            "nothing of the model's own text was held out (--val-frac 0); name a file to measure"
+            "the model has no held-out text (--val-frac 0); name a file to evaluate"
         )
     return dataset.validation
 
 
 def whole_text(file: str, saved: SavedModel, encoding: str | None = None) -> Segment:
-    """Return a file as a text to be scored; it stands after a newline.
+    """Return a file as a text to score, with a newline as its context.
 
     Raises:
         CorpusError: it is missing, empty, binary or not in its encoding.
@@ -89,7 +90,7 @@ def whole_text(file: str, saved: SavedModel, encoding: str | None = None) -> Seg
 
 
 def text_to_score(saved: SavedModel, file: str | None, encoding: str | None = None) -> Segment:
-    """Return the text to measure a model on: a file's, or without one the held-out part."""
+    """Return the text on which to evaluate a model: a file, or by default its held-out part."""
     if file is None:
         return held_out(own_dataset(saved))
     return whole_text(file, saved, encoding)

@@ -1,1 +1,1 @@
-"""Looking inside a model: what its units follow, what its gates do, how far it remembers."""
+"""Views inside a model: what its units follow, what its gates do, how far back it remembers."""

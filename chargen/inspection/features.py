@@ -1,8 +1,8 @@
-"""What a reader could follow in a text: features, a number a character.
+"""Features of a text that a reader can follow, one number per character.
 
-Each number is known from the text up to and including its character, as a unit of a network
-knows no more. Where a count could grow without end it stops at a bound, so that one long line
-does not outweigh all others.
+Each number depends only on the text up to and including its character, because a unit of a
+network knows no more than that. Counts are clipped at a bound, so that one long line does not
+dominate a correlation.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 LONGEST_LINE = 100  # characters
 LONGEST_SENTENCE = 200  # characters
-DEEPEST = 8  # brackets that are open at once
-MOST_LINES = 20  # without an empty one
+DEEPEST = 8  # open brackets
+MOST_LINES = 20  # of a paragraph
 TAB = 4  # columns
 
 
@@ -46,7 +46,7 @@ def lines_in_paragraph(text: str) -> Iterator[int]:
 
 
 def inside_quotes(text: str) -> Iterator[int]:
-    """Yield 1 from an opening double quote up to the closing one; an empty line closes too."""
+    """Yield 1 from an opening double quote to the closing one; an empty line also closes."""
     inside, before = 0, ""
     for character in text:
         if character == '"':
@@ -60,7 +60,7 @@ def inside_quotes(text: str) -> Iterator[int]:
 
 
 def bracket_depth(text: str) -> Iterator[int]:
-    """Yield how many of ( [ { are open, up to 8; a bracket too many that closes is passed over."""
+    """Yield the number of open ( [ {, up to 8; an unmatched closing bracket is ignored."""
     depth = 0
     for character in text:
         depth += (character in "([{") - (character in ")]}" and depth > 0)
@@ -68,10 +68,10 @@ def bracket_depth(text: str) -> Iterator[int]:
 
 
 def indentation(text: str) -> Iterator[int]:
-    """Yield the columns of blanks that the last line begins with whose first word has begun.
+    """Yield the indentation, in columns, of the last line that has a first character.
 
-    While blanks are read this is still the line before: a number that grew with each blank
-    would be told by the last few characters, not by memory.
+    Within the leading blanks of a line, the value is still that of the line before. A value that
+    grew with each blank would follow from the last few characters, without any memory.
     """
     columns, leading, shown = 0, True, 0
     for character in text:
@@ -85,7 +85,7 @@ def indentation(text: str) -> Iterator[int]:
 
 
 def capital_run(text: str) -> Iterator[int]:
-    """Yield 1 from the second of two capitals in a row on, until a small letter comes."""
+    """Yield 1 from the second of two consecutive capitals to the next lower-case letter."""
     inside, before = 0, ""
     for character in text:
         if character.islower():
@@ -97,12 +97,12 @@ def capital_run(text: str) -> Iterator[int]:
 
 
 def inside_comment(text: str) -> Iterator[int]:
-    """Yield 1 from a # or // that follows a blank or begins a line, up to the line's end."""
+    """Yield 1 from a # or // after a blank or at the start of a line, to the end of the line."""
     inside, last = 0, "\n\n"
     for character in text:
-        marks = character == "#" and last[1].isspace()
-        marks = marks or (last[1] + character == "//" and last[0].isspace())
-        inside = 0 if character == "\n" else inside or int(marks)
+        begins = character == "#" and last[1].isspace()
+        begins = begins or (last[1] + character == "//" and last[0].isspace())
+        inside = 0 if character == "\n" else inside or int(begins)
         yield inside
         last = last[1] + character
 
@@ -117,11 +117,11 @@ FEATURES: dict[str, Callable[[str], Iterator[int]]] = {
     "capital run": capital_run,
     "inside comment": inside_comment,
 }
-"""Position in the word is missing on purpose: untrained networks echo it as strongly as trained
-ones follow it, because it is told by the last few characters."""
+"""The position in the word is left out on purpose: it follows from the last few characters, so an
+untrained network correlates with it as strongly as a trained one."""
 
 
 def measure(text: str) -> NDArray[np.float64]:
-    """Return all features of a text, (N, F) for N characters, in the order of ``FEATURES``."""
+    """Return the features of each character, (N, F), in the order of ``FEATURES``."""
     columns = [np.fromiter(feature(text), np.float64) for feature in FEATURES.values()]
     return np.stack(columns, axis=1)

@@ -1,9 +1,9 @@
-"""How often the gates of a model stand open or shut.
+"""Saturation of the gates: how often each one is nearly closed or nearly open.
 
-Karpathy, Johnson and Fei-Fei (2015, section 4.2, figure 3): a gate is left-saturated at a step if
-it is below 0.1 and right-saturated if it is above 0.9; each unit has a fraction of steps of both.
+Karpathy, Johnson and Fei-Fei (2015, section 4.2, figure 3) call a gate left-saturated at a step if
+it is below 0.1 and right-saturated if it is above 0.9. Each unit has a fraction of steps of both.
 
-Legend of shapes: B streams, H hidden units.
+Legend of shapes: B batch size, H hidden units.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MEANINGS = {
     "output": "1 shows the memory, 0 hides it",
     "reset": "0 hides the old state from the candidate",
     "update": "1 keeps the old state, as z of Cho et al. 2014 (Chung et al. 2014: 1 - z)",
-    "kept": "the share of the memory that is kept",
+    "retention": "the fraction of the state that is retained",
 }
 
 Fractions = NDArray[np.float64]
@@ -41,12 +41,12 @@ Fractions = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Saturation:
-    """How a gate of a layer behaves.
+    """Saturation of one gate of one layer.
 
     Attributes:
-        layer: its number, 1 at the bottom.
-        gate: its name in ``MEANINGS``.
-        left: fraction of the steps at which each unit's gate is below 0.1, (H,).
+        layer: number of the layer, 1 at the bottom.
+        gate: name of the gate in ``MEANINGS``.
+        left: fraction of the steps at which the gate of each unit is below 0.1, (H,).
         right: fraction of the steps at which it is above 0.9, (H,).
     """
 
@@ -58,14 +58,14 @@ class Saturation:
 
 @torch.no_grad()
 def saturation(model: LanguageModel, segment: Segment) -> list[Saturation]:
-    """Read the beginning of a text, and count; empty for a model without gates."""
+    """Measure the saturation on the beginning of a text; empty for a model without gates."""
     streams = side_by_side(segment)
     tokens, there = torch.from_numpy(streams.tokens), torch.from_numpy(streams.there)
     state = model.init_state(len(tokens))
     counts: dict[tuple[int, str], Tensor] = {}  # (2, H): left, right
     for step in range(tokens.shape[1]):
         state, gates = _step(model, tokens[:, step], state)
-        state = tuple(part * there[:, step, None] for part in state)  # else nothing was read yet
+        state = tuple(part * there[:, step, None] for part in state)  # zero before the text
         for number, layer in enumerate(gates if step >= WARM else (), 1):
             for name, gate in layer.items():
                 sides = torch.stack([(gate < LEFT).sum(dim=0), (gate > RIGHT).sum(dim=0)])
@@ -75,7 +75,7 @@ def saturation(model: LanguageModel, segment: Segment) -> list[Saturation]:
 
 
 def _step(model: LanguageModel, tokens: Tensor, state: State) -> tuple[State, list[Gates]]:
-    """Read one token in each stream (B,); return the state after it and each layer's gates."""
+    """Read one token per stream (B,); return the new state and the gates of each layer."""
     x, rest = model.embedding(tokens), state  # (B, E)
     last: list[Tensor] = []
     gates = []
@@ -95,10 +95,10 @@ def _cell_step(cell: Cell, x: Tensor, state: State) -> tuple[State, Gates]:
 
 
 def charts(found: list[Saturation]) -> list[Chart]:
-    """Return a chart for each layer that has gates: a point a unit, a mark a gate."""
+    """Return a chart for each layer that has gates: one point per unit, one marker per gate."""
     return [
         Chart(
-            f"layer {layer}: a point is a unit's gate",
+            f"layer {layer}: one point per unit",
             f"fraction of steps below {LEFT}",
             f"fraction of steps above {RIGHT}",
             tuple(_points(part, part.gate) for part in found if part.layer == layer),
@@ -112,7 +112,7 @@ def _points(part: Saturation, name: str) -> Series:
 
 
 def draw(found: list[Saturation]) -> Figure:
-    """Draw the figure of the paper: a panel for each gate, a colour for each layer."""
+    """Draw the figure of the paper: one panel per gate, one colour per layer."""
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(part.gate for part in found))

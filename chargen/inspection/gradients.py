@@ -1,19 +1,19 @@
-"""How far back the loss reaches: the norm of dL_T / dh_{T-k} against k.
+"""Gradient of the loss with respect to earlier states: the norm of dL_T / dh_{T-k} against k.
 
-L_T = -ln P(c_{T+1} | c_<=T) is the loss at one step. The state k steps before it counts through
-all the steps between, so that its gradient is a product of k factors
+L_T = -ln P(c_{T+1} | c_<=T) is the loss at one step. The state k steps before acts on it through
+all the steps between, so its gradient is a product of k factors:
 
 ::
 
     dL_T / dh_{T-k} = (dh_{T-k+1} / dh_{T-k})^T ... (dh_T / dh_{T-1})^T  dL_T / dh_T
 
-which for the simple recurrent layer are W_R^T diag(1 - h^2): the product vanishes or explodes
-with k (Hochreiter 1991; Bengio, Simard and Frasconi 1994; Pascanu, Mikolov and Bengio 2013). In
-an LSTM the path through the memory multiplies by the forget gate alone, dc_t / dc_{t-1} = f_t
-where the gates are held (the constant error carousel of Hochreiter and Schmidhuber 1997; the
-gate by Gers et al. 2000).
+In the simple recurrent layer each factor is W_R^T diag(1 - h^2), so the product vanishes or
+explodes with k (Hochreiter 1991; Bengio, Simard and Frasconi 1994; Pascanu, Mikolov and Bengio
+2013). In an LSTM the path through the memory multiplies by the forget gate alone: with the gates
+held constant, dc_t / dc_{t-1} = f_t. This is the constant error carousel of Hochreiter and
+Schmidhuber (1997), with the forget gate of Gers et al. (2000).
 
-Legend of shapes: B rows (places T in the text), S steps, H hidden units.
+Legend of shapes: B batch size (one row per position T in the text), S steps, H hidden units.
 """
 
 from __future__ import annotations
@@ -32,23 +32,24 @@ from chargen.errors import CorpusError
 from chargen.model.cells import State
 from chargen.model.language_model import LanguageModel
 
-PLACES = 128  # steps T whose loss is followed back
-AT_ONCE = 1 << 22  # units of all steps and rows whose graph is held
-FALLEN = 0.01  # of the first norm: what counts as forgotten
+PLACES = 128  # positions T, each with a loss that is back-propagated
+AT_ONCE = 1 << 22  # units times steps times rows in one graph
+DECAYED = 0.01  # fraction of the first norm
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The norm of the gradient of one part of one layer's state.
+    """Norms of the gradient with respect to one part of the state of one layer.
 
-    A part is ``h``, or the memory ``c`` of an LSTM: what step T - k hands to the next one, the
-    other part held. The head reads no c, so that its gradient begins at k = 1.
+    A part is the output ``h``, or the memory cell ``c`` of an LSTM, as step T - k passes it to the
+    next step, with the other part held constant. The head does not read c, so the gradient of c
+    begins at k = 1.
 
     Attributes:
-        layer: its number, 1 at the bottom.
+        layer: number of the layer, 1 at the bottom.
         part: ``h`` or ``c``.
         first: the k of the first norm.
-        norms: of k = first, first + 1, ...: mean over the places.
+        norms: mean norm over the positions, for k = first, first + 1, ...
     """
 
     layer: int
@@ -63,24 +64,24 @@ class Curve:
 
     @property
     def reach(self) -> float | None:
-        """The k at which the norm is a hundredth of the first; None if it stays above.
+        """The k at which the norm has decayed to 1 % of the first; None if it stays above.
 
-        Between two steps it is taken to fall evenly on a logarithmic scale.
+        Between two steps it is interpolated on a logarithmic scale.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
-            heights = np.log(np.asarray(self.norms) / (FALLEN * np.float64(self.norms[0])))
+            heights = np.log(np.asarray(self.norms) / (DECAYED * np.float64(self.norms[0])))
         below = np.flatnonzero(heights <= 0)
         if not len(below):
             return None
         after = int(below[0])
-        share = heights[after - 1] / (heights[after - 1] - heights[after])
-        return self.first + after - 1 + float(share)
+        fraction = heights[after - 1] / (heights[after - 1] - heights[after])
+        return self.first + after - 1 + float(fraction)
 
     @property
     def factor(self) -> float | None:
-        """What a step back multiplies the norm by: the slope of ln(norm), by least squares.
+        """The factor on the norm per step back, from a least-squares fit of ln(norm).
 
-        None if fewer than two norms are more than zero.
+        None if fewer than two norms are positive.
         """
         norms = np.asarray(self.norms)
         there = np.isfinite(norms) & (norms > 0)
@@ -91,18 +92,19 @@ class Curve:
 
 
 def follow_back(model: LanguageModel, segment: Segment, steps_back: int) -> list[Curve]:
-    """Return the curves of a model, on a text.
+    """Return the gradient norms of a model on a text, one curve per part of the state.
 
-    The mean over the places is arithmetic: the size of what reaches a step, from which training
-    learns. (A geometric mean shows the typical place, and hides the few that reach far.)
+    The mean over the positions is arithmetic, because training learns from the size of what
+    reaches a step. A geometric mean would show the typical position and hide the few gradients
+    that reach far.
 
     Args:
-        model: on a CPU.
-        segment: what it reads.
+        model: the model, on a CPU.
+        segment: the text to read.
         steps_back: the largest k.
 
     Raises:
-        CorpusError: the text is too short for so many steps.
+        CorpusError: the text is too short for this many steps.
     """
     tokens = torch.from_numpy(rows_before(segment, steps_back))
     model = copy.deepcopy(model).double().requires_grad_(False)  # a product of many factors
@@ -114,7 +116,7 @@ def follow_back(model: LanguageModel, segment: Segment, steps_back: int) -> list
 
 
 def _norms(model: LanguageModel, tokens: Tensor, steps_back: int) -> list[Tensor]:
-    """Return the norms (K + 1, B) of each part of the state, for tokens (B, W + K + 2)."""
+    """Return the norms (K + 1, B) for each part of the state, for tokens (B, W + K + 2)."""
     before, followed = tokens[:, : -steps_back - 2], tokens[:, -steps_back - 2 :]
     with torch.no_grad():
         _, state = model(before, model.init_state(len(tokens)))
@@ -122,25 +124,25 @@ def _norms(model: LanguageModel, tokens: Tensor, steps_back: int) -> list[Tensor
 
 
 def _curve(layer: int, part: str, means: Tensor) -> Curve:
-    first = int(not means[0])  # what the head does not read has no gradient at k = 0
+    first = int(not means[0])  # a part that the head does not read has no gradient at k = 0
     return Curve(layer, part, first, tuple(means[first:].tolist()))
 
 
 def rows_before(segment: Segment, steps_back: int) -> NDArray[np.int64]:
-    """Return tokens (B, W + K + 2): the last is the target c_{T+1}, and all there is before it.
+    """Return tokens (B, W + K + 2): in each row the target c_{T+1} and the tokens before it.
 
-    The places T are spread evenly over the text; W tokens, up to ``WARM``, fill the
-    state before gradients are kept.
+    The positions T are spread evenly over the text. The first W tokens, up to ``WARM``, warm up
+    the state without gradients.
 
     Raises:
         CorpusError: the text is too short for K steps.
     """
     ids = segment.with_context
-    least = steps_back + 3  # one token to begin from, K + 1 steps, a target
+    least = steps_back + 3  # one token of warm-up, K + 1 steps, the target
     if len(ids) < least:
         raise CorpusError(
-            f"the text has {len(ids)} tokens to measure on; {steps_back} steps back need {least}: "
-            "a longer text, or fewer --steps-back"
+            f"the text has {len(ids)} tokens; {steps_back} steps back need {least}: "
+            "use a longer text or fewer --steps-back"
         )
     warm = min(WARM, max(1, (len(ids) - least) // 2))
     first = max(len(segment.context), warm + steps_back + 1)
@@ -150,20 +152,21 @@ def rows_before(segment: Segment, steps_back: int) -> NDArray[np.int64]:
 
 
 def state_gradients(model: LanguageModel, tokens: Tensor, state: State) -> list[Tensor]:
-    """Return dL_T / ds_{T-k} for all k from 0 on, (K + 1, 1, B, H) for each part s of the state.
+    """Return dL_T / ds_{T-k} for k from 0 to K, (K + 1, 1, B, H) for each part s of the state.
 
-    Each row's own loss is followed back, for the rows share nothing but the weights.
+    The loss is summed over the rows. The rows share only the weights, so each gradient is that of
+    its own row's loss.
 
     Args:
-        model: in float64, or else small gradients drown.
-        tokens: (B, K + 2), int64: K + 1 that are read and the target.
-        state: what went before, (1, B, H) for each part of each layer.
+        model: the model in float64; float32 would lose the small gradients.
+        tokens: (B, K + 2), int64: K + 1 inputs and the target.
+        state: state before the first input, (1, B, H) for each part of each layer.
     """
     steps = states_of(model, tokens[:, :-1], state)[::-1]
     logits = model.head(torch.cat([own[0][0] for own in steps[0]], dim=1))  # (B, V)
-    cost = torch.nn.functional.cross_entropy(logits, tokens[:, -1], reduction="sum")
+    loss = torch.nn.functional.cross_entropy(logits, tokens[:, -1], reduction="sum")
     parts = [part for step in steps for own in step for part in own]
-    found = torch.autograd.grad(cost, parts, allow_unused=True)
+    found = torch.autograd.grad(loss, parts, allow_unused=True)
     whole = [
         torch.zeros_like(part) if gradient is None else gradient
         for gradient, part in zip(found, parts, strict=True)
@@ -172,12 +175,12 @@ def state_gradients(model: LanguageModel, tokens: Tensor, state: State) -> list[
 
 
 def states_of(model: LanguageModel, tokens: Tensor, state: State) -> list[list[State]]:
-    """Return the state of each layer after each step, by the cells' step form: their definition.
+    """Return the state of each layer after each step, computed by the step form of the cells.
 
     Args:
         model: the model.
-        tokens: what is read, (B, S).
-        state: before the first step; its gradient is cut.
+        tokens: inputs, (B, S).
+        state: state before the first step; it is detached.
     """
     rest, layers = [part.detach().requires_grad_() for part in state], []
     for cell in model.cells:

@@ -1,11 +1,11 @@
-"""How far back a model remembers: its loss when it knows the last k tokens only.
+"""Memory of a model: its loss when it knows only the last k tokens.
 
-At each of many places in a text the model starts from its initial state, reads the last k tokens
-and is asked for the next one; beside it stands the stateful model, which has read all
-before. The places are the same for every k, so that each difference is between two losses of one
-token (the question of Khandelwal et al. 2018, who cut the context of LSTM models of words).
+At many positions in a text the model starts from its initial state, reads the last k tokens and
+predicts the next one. Its loss is compared with that of the stateful model, which has read the
+whole text before. The positions are the same for every k, so each difference is between two losses
+of the same token. Khandelwal et al. (2018) truncate the context of word-level LSTMs in this way.
 
-Legend of shapes: P places, B batch size, T steps, V vocabulary.
+Legend of shapes: P positions, B batch size, T steps, V vocabulary.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from chargen.evaluation.nll import Floats, Tokens, token_nll
 from chargen.evaluation.protocols import TWO_SIDED, OnProgress, stateful
 
 PLACES = 1000
-READ = 1 << 16  # tokens of the text that are read at most
-PARTS = 1000  # of the work, as told on the way
-CHUNK = 1 << 20  # logits held at once
-NEAR = 0.01  # bits per character: what counts as nothing lost
+READ = 1 << 16  # most tokens read of the text
+PARTS = 1000  # into which the progress is divided
+CHUNK = 1 << 20  # logits in memory at once
+NEAR = 0.01  # bits per character: a rise that counts as none
 
 
 @dataclass(frozen=True)
 class Known:
-    """What it losses to know the last k tokens only.
+    """Loss with only the last k tokens known.
 
     Attributes:
-        k: tokens known.
+        k: number of known tokens.
         nats: mean loss of the next token.
         bits: the same in bits per character.
         rise: bits per character above the stateful model.
-        either_side: the rise is 95 % sure to be within so much of the true one.
+        either_side: half-width of the 95 % confidence interval of the rise.
     """
 
     k: int
@@ -52,10 +52,10 @@ class Memory:
     """How far back a model remembers.
 
     Attributes:
-        places: tokens that were asked for.
-        nats: mean loss of them stateful.
+        places: number of predicted tokens.
+        nats: their mean loss under the stateful model.
         bits: the same in bits per character.
-        known: for each number of tokens known, fewest first.
+        known: loss for each k, the smallest first.
     """
 
     places: int
@@ -65,7 +65,7 @@ class Memory:
 
     @property
     def enough(self) -> int | None:
-        """The smallest k from which on no rise is more than ``NEAR``; None if there is none."""
+        """The smallest k from which no rise exceeds ``NEAR``; None if there is none."""
         enough = None
         for known in reversed(self.known):
             if known.rise > NEAR:
@@ -80,13 +80,13 @@ def measure_memory(
     longest: int,
     progress: OnProgress = lambda parts: None,
 ) -> Memory:
-    """Measure how the loss rises when only the last k tokens are known: k = 1, 2, 4, ...
+    """Measure how the loss rises when only the last k tokens are known, for k = 1, 2, 4, ...
 
     Args:
         engine: the model.
-        segment: what is measured.
-        longest: no k is more than this, nor than half of what there is.
-        progress: told how many of ``PARTS`` equal parts of the work are over.
+        segment: the text to measure on.
+        longest: the largest k, which is at most half of the text.
+        progress: called with the number of ``PARTS`` that are done.
 
     Raises:
         CorpusError: there is no text to measure.
@@ -94,12 +94,12 @@ def measure_memory(
     segment = segment.first(READ)
     ids, before = segment.with_context, len(segment.context)
     if len(ids) < 2 or not len(segment):
-        raise CorpusError(f"the text has {len(segment)} tokens; 2 are needed to measure")
+        raise CorpusError(f"the text has {len(segment)} tokens; 2 are needed")
     lengths = _lengths(min(longest, len(ids) // 2))
     first = max(before, lengths[-1])
     places = np.unique(np.linspace(first, len(ids) - 1, PLACES).astype(int))  # (P,)
     work = [len(ids), *(k * len(places) for k in lengths)]
-    unit = 1 / math.log(2) / segment.characters_per_token  # bits per character in a nat a token
+    unit = 1 / math.log(2) / segment.characters_per_token  # bits per character per nat per token
     unknown_nll = segment.tokenizer.unknown_nll(ids[places])
     all_known = stateful(engine, segment).nll[places - before] + unknown_nll
     known = []
@@ -124,7 +124,7 @@ def _known(k: int, losses: Floats, all_known: Floats, unit: float) -> Known:
 
 
 def losses_knowing(engine: Engine, ids: Tokens, places: Tokens, k: int, vocab_size: int) -> Floats:
-    """Return -ln P of the token at each place, (P,), for a model that reads k tokens before it."""
+    """Return -ln P of the token at each position, (P,), given only the k tokens before it."""
     known = ids[places[:, None] + np.arange(-k, 0)]  # (P, k)
     rows, losses = max(1, CHUNK // (k * vocab_size)), []
     for start in range(0, len(places), rows):

@@ -1,13 +1,13 @@
-"""Which units of a model follow something that a reader can see.
+"""Units of a model that follow a feature of the text.
 
-Karpathy, Johnson and Fei-Fei (2015, section 4.2) showed units that follow quotes or the place in
-the line, found by eye. Here each unit is compared with each feature of ``features``, by its
-correlation among steps with the same last two characters: what these two say, any network knows.
-An untrained network still echoes what was a little before; so a unit counts only if it follows a
-feature clearly better than the best unit of an untrained network of the same shape does. And it
-must do so again, in the same direction, on the half of the text that it was not chosen on.
+Karpathy, Johnson and Fei-Fei (2015, section 4.2) found units by eye that follow quotes or the
+position in the line. Here each unit is correlated with each feature of ``features``, within groups
+of steps with the same last two characters, because any network knows these two. An untrained
+network still echoes the last few characters, so a unit counts only if its correlation is clearly
+above that of the best unit of an untrained network of the same shape. The correlation must also
+hold, with the same sign, on the half of the text on which the unit was not chosen.
 
-Legend of shapes: N steps, U units (each part of each layer's state), F features, B streams.
+Legend of shapes: N steps, U units (all parts of the state of all layers), F features, B batch size.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from chargen.inspection.streams import STEPS, STREAMS, side_by_side
 from chargen.model.language_model import LanguageModel
 from chargen.model.spec import ModelConfig
 
-NUMBERS = 50_000_000  # of activity that are held at most
-LEAST = 0.4  # correlation, below which a unit is not said to follow anything
-MARGIN = 1.5  # times what an untrained network reaches
-CHANGES = 20  # of a feature in each half, below which nothing can be said of it
-BLOCK = 256  # units that are compared at once
+NUMBERS = 50_000_000  # most activations in memory
+LEAST = 0.4  # smallest correlation that counts
+MARGIN = 1.5  # times the correlation of an untrained network
+CHANGES = 20  # fewest changes of a feature in each half
+BLOCK = 256  # units correlated at once
 
 Numbers = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -38,11 +38,11 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Reading:
-    """What the units of a model did along a text.
+    """Activations of the units of a model along a text.
 
     Attributes:
-        pieces: the text that each step completed: a character, several, or none (N).
-        activity: of each unit at each step, (N, U).
+        pieces: the text that each step completed: one character, several, or none (N).
+        activity: activation of each unit at each step, (N, U).
     """
 
     pieces: tuple[str, ...]
@@ -51,26 +51,26 @@ class Reading:
 
 @dataclass(frozen=True)
 class Correlations:
-    """How units and features go together, (2, U, F): on the first half and the held-out one."""
+    """Correlations of units and features, (2, U, F): on the first half and the held-out half."""
 
     values: Numbers
 
     @property
     def best(self) -> Numbers:
-        """The strongest of any unit, (2, F)."""
+        """The strongest absolute correlation over all units, (2, F)."""
         strongest: Numbers = np.abs(self.values).max(axis=1)
         return strongest
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A reading, how its units go with the features, and what there is to hold against it.
+    """Correlations of a model and of an untrained network with the features of a text.
 
     Attributes:
-        reading: of the model.
+        reading: activations of the model.
         own: correlations of its units.
-        twin: correlations of the units of an untrained network of its shape.
-        kept: the features that vary enough in this text, (F,).
+        twin: correlations of the units of an untrained network of the same shape.
+        kept: mask of the features that vary enough in this text, (F,).
     """
 
     reading: Reading
@@ -81,14 +81,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Find:
-    """A unit and a feature, and how they go together.
+    """The correlation of one unit with one feature.
 
     Attributes:
-        feature: its name in ``FEATURES``.
-        unit: its place among the units.
-        first: correlation on the half that it was chosen on.
+        feature: name of the feature in ``FEATURES``.
+        unit: index of the unit.
+        first: correlation on the half on which the unit was chosen.
         held_out: correlation on the other half.
-        untrained: what the best unit of an untrained network reaches there.
+        untrained: the strongest correlation of an untrained network on the other half.
     """
 
     feature: str
@@ -112,10 +112,10 @@ def unit_names(config: ModelConfig) -> list[str]:
 
 
 def read_units(engine: Engine, segment: Segment, streams: int = 1) -> Reading:
-    """Read the beginning of a text, and note what every unit does.
+    """Read the beginning of a text and record the activation of every unit.
 
-    Several streams are several times as fast, but each remembers only the 256 tokens before it:
-    enough for an untrained network, too little for one that counts.
+    Several streams are several times as fast, but each one sees only 256 tokens before its
+    beginning. That is enough for an untrained network and too little for one with a long memory.
     """
     state = engine.init_state(1)
     units = sum(part.shape[2] for part in state)
@@ -125,7 +125,7 @@ def read_units(engine: Engine, segment: Segment, streams: int = 1) -> Reading:
     state = engine.init_state(batch)
     for step in range(steps):
         _, state = engine.run(cut.tokens[:, step, None], state)
-        there = cut.there[:, step, None]  # else nothing was read yet
+        there = cut.there[:, step, None]  # the state stays zero before the text
         state = tuple(np.where(there, part, np.float32(0)) for part in state)
         if step >= WARM:
             activity[:, step - WARM] = np.concatenate([part[0] for part in state], axis=1)
@@ -135,11 +135,11 @@ def read_units(engine: Engine, segment: Segment, streams: int = 1) -> Reading:
 
 
 def untrained(config: ModelConfig, start: dict[str, Any]) -> Engine:
-    """Return an untrained network of a model's shape, its weights drawn as that model's were.
+    """Return an untrained network of a model's shape, with the same initialization.
 
     Args:
-        config: the shape.
-        start: settings of its training, by their names in ``TrainConfig``.
+        config: the architecture.
+        start: settings of the model's training by their names in ``TrainConfig``.
     """
     names = ("recurrent_init", "recurrent_scale", "input_init", "forget_bias")
     recipe = TrainConfig(**{name: start[name] for name in names if name in start}, seed=0)
@@ -152,13 +152,13 @@ def untrained(config: ModelConfig, start: dict[str, Any]) -> Engine:
 def compare(
     engine: Engine, config: ModelConfig, start: dict[str, Any], segment: Segment
 ) -> Comparison:
-    """Compare the units of a model, and those of an untrained network, with all features.
+    """Correlate the units of a model, and those of an untrained network, with all features.
 
     Args:
-        engine: the model's.
-        config: its shape.
-        start: settings of its training, by their names in ``TrainConfig``.
-        segment: what is read.
+        engine: engine of the model.
+        config: its architecture.
+        start: settings of its training by their names in ``TrainConfig``.
+        segment: the text to read.
     """
     reading = read_units(engine, segment)
     echo = read_units(untrained(config, start), segment, STREAMS)
@@ -168,27 +168,27 @@ def compare(
 
 
 def features_of(reading: Reading) -> Numbers:
-    """Return the features at each step, (N, F): those of the last character that was complete."""
+    """Return the features at each step, (N, F): those of the last complete character."""
     values = measure("".join(reading.pieces))
     return values[np.maximum(_ends(reading) - 1, 0)]
 
 
 def varying(features: Numbers) -> NDArray[np.bool_]:
-    """Tell of each feature (N, F) whether it changes often enough in both halves, (F,)."""
+    """Return a mask (F,) of the features (N, F) that change often enough in both halves."""
     changes = [np.count_nonzero(np.diff(half, axis=0), axis=0) for half in _halves(features)]
     enough: NDArray[np.bool_] = np.minimum(*changes) >= CHANGES
     return enough
 
 
 def correlate(reading: Reading, features: Numbers) -> Correlations:
-    """Correlate each unit with each feature among steps with the same last two characters."""
+    """Correlate each unit with each feature within steps of the same last two characters."""
     groups = np.array_split(_recent(reading), 2)
     halves = zip(groups, _halves(reading.activity), _halves(features), strict=True)
     return Correlations(np.stack([_within(*half) for half in halves]))
 
 
 def find_units(compared: Comparison) -> list[Find]:
-    """Return the best unit of each feature, if it follows it; the clearest find first."""
+    """Return the best unit of each feature that has one, the strongest correlation first."""
     least = np.maximum(LEAST, MARGIN * compared.twin.best)  # (2, F)
     finds = []
     for number in np.flatnonzero(compared.kept).tolist():
@@ -201,7 +201,7 @@ def find_units(compared: Comparison) -> list[Find]:
 
 
 def relations(compared: Comparison, unit: int) -> list[Find]:
-    """Return how one unit goes together with each feature that varies enough, weak or not."""
+    """Return the correlations of one unit with each feature that varies enough, weak or not."""
     return [_find(compared, unit, number) for number in np.flatnonzero(compared.kept).tolist()]
 
 
@@ -216,12 +216,12 @@ def _halves(values: NDArray[Any]) -> list[NDArray[Any]]:
 
 
 def _ends(reading: Reading) -> Places:
-    """Return how many characters are complete after each step, (N,)."""
+    """Return the number of complete characters after each step, (N,)."""
     return np.cumsum([len(piece) for piece in reading.pieces])
 
 
 def _recent(reading: Reading) -> Places:
-    """Return a number for the last two characters at each step, (N,)."""
+    """Return the group of each step, (N,): a number for its last two characters."""
     text = "".join(reading.pieces)
     codes = np.array([0, 0, *map(ord, text)], np.int64)
     ends = _ends(reading)
@@ -232,14 +232,14 @@ def _recent(reading: Reading) -> Places:
 
 
 def _within(groups: Places, activity: NDArray[np.float32], features: Numbers) -> Numbers:
-    """Correlate units (N, U) with features (N, F), (U, F), all less the mean of their group."""
+    """Return the correlations (U, F) of units (N, U) and features (N, F) within groups."""
     others = _normed(groups, features)
     blocks = np.split(activity, range(BLOCK, activity.shape[1], BLOCK), axis=1)
     return np.concatenate([_normed(groups, block).T @ others for block in blocks])
 
 
 def _normed(groups: Places, values: NDArray[Any]) -> Numbers:
-    """Return columns (N, K) less the mean of each group, and of length one; a constant stays 0."""
+    """Return columns (N, K) of norm 1 without the means of the groups; a constant becomes 0."""
     order = np.argsort(groups, kind="stable")
     _, starts, counts = np.unique(groups[order], return_index=True, return_counts=True)
     rows = values[order].astype(np.float64)

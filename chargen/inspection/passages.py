@@ -1,13 +1,13 @@
-"""A piece of text coloured by what one unit does along it, for a terminal or a picture."""
+"""Passages of a text, coloured by the activation of one unit, for a terminal or a picture."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.cells import cell_len
 
 from chargen.display.output import visible
 from chargen.inspection.neurons import Numbers, Reading
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LENGTH = 400  # steps of a passage
-COLUMNS = 72  # of a picture
-STEPS = 10  # of colour
+LENGTH = 400  # steps per passage
+COLUMNS = 72  # width of a picture
+STEPS = 10  # number of colours
 LOW, MIDDLE, HIGH = (88, 145, 255), (255, 255, 255), (255, 100, 80)  # blue, white, red
 
 Line = list[tuple[str, int]]
-"""Characters as they are shown, with their step of colour."""
+"""Characters as they are displayed, each with its step of colour."""
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A piece of the text and how active a unit was along it.
+    """A passage of the text and the activation of a unit along it.
 
     Attributes:
         pieces: the text that each step completed.
-        levels: the unit's activity after each step, 0 its lowest and 1 its highest.
+        levels: activation after each step, scaled to 0 for the lowest and 1 for the highest.
     """
 
     pieces: tuple[str, ...]
@@ -39,9 +39,9 @@ class Passage:
 
 
 def passage(reading: Reading, unit: int) -> Passage:
-    """Return the passage of the held-out half in which a unit's activity varies most.
+    """Return the passage of the held-out half in which the activation of a unit varies most.
 
-    Lowest and highest leave out the outermost hundredth on each side of all that was read.
+    The lowest and the highest level are the 1 % and 99 % quantiles over the whole text.
     """
     activity = reading.activity[:, unit].astype(np.float64)
     low, high = np.quantile(activity, [0.01, 0.99])
@@ -52,14 +52,14 @@ def passage(reading: Reading, unit: int) -> Passage:
 
 
 def _liveliest(levels: Numbers) -> int:
-    """Return where in the second half the passage begins that varies most."""
+    """Return the start of the passage of the second half with the largest variance."""
     first = len(levels) // 2
     starts = range(first, max(first + 1, len(levels) - LENGTH), LENGTH // 4)
     return max(starts, key=lambda start: float(levels[start : start + LENGTH].var()))
 
 
 def _line_start(pieces: Sequence[str], start: int) -> int:
-    """Move a start back to the beginning of its line, if that is near."""
+    """Move a start back to the beginning of its line, if that is close."""
     for earlier in range(start, max(0, start - LENGTH // 4), -1):
         if pieces[earlier - 1].endswith("\n"):
             return earlier
@@ -67,31 +67,24 @@ def _line_start(pieces: Sequence[str], start: int) -> int:
 
 
 def lines(shown: Passage, columns: int) -> list[Line]:
-    """Lay a passage out in lines; newlines and control characters are shown as pictures."""
+    """Wrap a passage into lines; newlines and control characters become visible symbols."""
     rows: list[Line] = [[]]
     room = columns
     for piece, level in zip(shown.pieces, shown.levels, strict=True):
         for character in piece:
             look = "↵" if character == "\n" else visible(character).replace("\t", "→")
-            if width(look) > room:
+            if cell_len(look) > room:
                 rows.append([])
                 room = columns
             rows[-1].append((look, min(int(level * STEPS), STEPS - 1)))
-            room = 0 if character == "\n" else room - width(look)
+            room = 0 if character == "\n" else room - cell_len(look)
     return rows
 
 
-def width(character: str) -> int:
-    """Return the columns that a terminal gives to a character."""
-    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
 def colour(step: int) -> str:
-    """Return the background of a step of colour, from blue over white to red."""
-    share = 2 * step / (STEPS - 1) - 1
-    end, part = (HIGH, share) if share > 0 else (LOW, -share)
+    """Return the background colour of a step, from blue over white to red."""
+    level = 2 * step / (STEPS - 1) - 1  # -1 to 1
+    end, part = (HIGH, level) if level > 0 else (LOW, -level)
     mixed = (round(m + (e - m) * part) for m, e in zip(MIDDLE, end, strict=True))
     return "#" + "".join(f"{value:02x}" for value in mixed)
 
@@ -118,8 +111,8 @@ def _draw_lines(axes: Axes, rows: list[Line]) -> None:
     style: dict[str, Any] = {"family": "monospace", "fontsize": 7, "parse_math": False}
     style |= {"ha": "center", "va": "center"}
     for row, line in enumerate(rows):
-        ends = np.cumsum([width(look) for look, _ in line])
-        bars = [(end - width(look), width(look)) for end, (look, _) in zip(ends, line, strict=True)]
+        widths = [cell_len(look) for look, _ in line]
+        bars = [(end - wide, wide) for end, wide in zip(np.cumsum(widths), widths, strict=True)]
         axes.broken_barh(bars, (row, 1), facecolors=[colour(step) for _, step in line])
         for (left, wide), (look, _) in zip(bars, line, strict=True):
             known = look if font.get_char_index(ord(look)) else "□"
@@ -129,7 +122,7 @@ def _draw_lines(axes: Axes, rows: list[Line]) -> None:
 
 
 def _font() -> Any:
-    """Return the font of the pictures, which knows what characters it has."""
+    """Return the font of the pictures, which knows the characters that it has."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     return get_font(findfont(FontProperties(family="monospace")))

@@ -1,4 +1,7 @@
-"""A text cut in streams that are read side by side, each after what stands before it."""
+"""Streams of a text, read as one batch, each warmed up on the tokens before it.
+
+Legend of shapes: B batch size, T steps.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from numpy.typing import NDArray
 
 from chargen.data.dataset import WARM, Segment
 
-STEPS = 20_480  # tokens that are read at most
+STEPS = 20_480  # most tokens of the text
 STREAMS = 16
-SHORTEST = 4 * WARM  # tokens of a stream, where there is more than one
+SHORTEST = 4 * WARM  # fewest tokens per stream, if there are several
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,8 @@ class Streams:
     """The beginning of a text, in B streams of T tokens.
 
     Attributes:
-        tokens: ids (B, WARM + T): those of each stream, and the 256 before them.
-        there: where there are such tokens, (B, WARM + T): the text may begin within the 256.
+        tokens: ids (B, WARM + T): in each row the 256 tokens before the stream, and the stream.
+        there: mask (B, WARM + T), False for positions before the beginning of the text.
     """
 
     tokens: NDArray[np.int64]
@@ -28,12 +31,12 @@ class Streams:
 
     @property
     def counted(self) -> NDArray[np.int64]:
-        """The tokens of the text itself, in its order, (B * T,)."""
+        """The tokens of the streams without the warm-up, in order, (B * T,)."""
         return self.tokens[:, WARM:].reshape(-1)
 
 
 def side_by_side(segment: Segment, most: int = STEPS, streams: int = STREAMS) -> Streams:
-    """Cut the first tokens of a text, ``most`` at most, in so many streams at most."""
+    """Cut up to ``most`` tokens from the beginning of a text into up to ``streams`` streams."""
     segment = segment.first(most)
     ids, count = segment.with_context, len(segment)
     streams = max(1, min(streams, count // SHORTEST))

@@ -1,8 +1,8 @@
-"""This machine: cores, memory, what its processor can do, and how threads wait.
+"""Facts about this machine: cores, memory, processor features, and how threads wait.
 
-Nothing else asks the system or torch for these. This part needs no torch and starts at once;
-``machine.torch`` is about torch's side, ``machine.pace`` keeps work at the fastest number of
-threads, ``machine.report`` is what ``chargen doctor`` shows.
+No other module asks the system or torch for them. This module does not import torch.
+``machine.torch`` covers the devices and precisions of torch, ``machine.pace`` selects the fastest
+number of threads, and ``machine.report`` collects the report of ``chargen doctor``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
-SPINS = 4_000  # turns of GNU OpenMP's waiting loop: some 20 microseconds
+SPINS = 4_000  # iterations of the spin loop of GNU OpenMP: about 20 microseconds
 FLAGS: dict[str, tuple[str, ...]] = {
     "x86_64": ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16"),
     "aarch64": ("asimd", "asimddp", "bf16", "i8mm", "sve"),
@@ -26,19 +26,19 @@ FLAGS: dict[str, tuple[str, ...]] = {
 
 
 def count_cores() -> int:
-    """Return the number of CPU cores this process may use, a container's share included."""
+    """Return the number of CPU cores this process may use, including the limit of a container."""
     return max(1, math.ceil(min(allowed_cores(), cpu_quota())))
 
 
 def allowed_cores() -> int:
-    """Return the number of CPU cores that the system lets this process run on."""
+    """Return the number of CPU cores on which the system lets this process run."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def cpu_quota() -> float:
-    """Return the cores' worth of time that a container is given; infinite without a limit."""
+    """Return the CPU limit of a container in cores; infinity without a limit."""
     with contextlib.suppress(OSError, ValueError):
         quota, period = (CGROUP / "cpu.max").read_text().split()
         return int(quota) / int(period)
@@ -49,30 +49,30 @@ def cpu_quota() -> float:
 
 
 def thread_options(cores: int) -> tuple[int, ...]:
-    """Return the numbers of threads that are worth trying, the largest first.
+    """Return the numbers of threads worth trying, the largest first.
 
-    All cores; one less, for when another program needs one; half, since two logical cores may be
-    one physical core, or half of them small ones; and one.
+    These are all cores; one less, in case another program needs a core; half, because two logical
+    cores may share a physical one or half of the cores may be slow ones; and one.
     """
     return tuple(sorted({cores, max(1, cores - 1), max(1, cores // 2), 1}, reverse=True))
 
 
 def bound_spinning(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Let threads that wait for each other go to sleep soon; before torch is imported.
+    """Limit how long OpenMP threads spin before they sleep; call it before importing torch.
 
-    OpenMP's threads wait for each other in a loop. By default the loop is so long that two
-    threads on two cores stand still as soon as another program needs one of them: each turn of a
-    core is spent on waiting (docs/machines.md). A short loop costs nothing when the cores are
-    idle. What the user has set stays.
+    OpenMP threads wait for each other in a spin loop. With the default length, two threads on two
+    cores make no progress as soon as another program needs one of the cores, because they spend
+    their time slices on waiting (docs/machines.md). A short loop is as fast when the cores are
+    idle. Settings of the user are not changed.
     """
     if environment.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
         return
-    environment["GOMP_SPINCOUNT"] = str(SPINS)  # GNU's OpenMP: torch on Linux
-    environment["KMP_BLOCKTIME"] = "1"  # milliseconds; LLVM's and Intel's: macOS, conda
+    environment["GOMP_SPINCOUNT"] = str(SPINS)  # GNU OpenMP: torch on Linux
+    environment["KMP_BLOCKTIME"] = "1"  # milliseconds; LLVM and Intel: macOS, conda
 
 
 def spinning_set_by(environment: Mapping[str, str] = os.environ) -> str:
-    """Return who set how long threads wait awake: ``chargen`` or the ``user``."""
+    """Return who set how long threads spin: ``chargen`` or the ``user``."""
     ours: dict[str, str] = {}
     bound_spinning(ours)
     is_ours = "OMP_WAIT_POLICY" not in environment and ours.items() <= environment.items()
@@ -80,22 +80,22 @@ def spinning_set_by(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def keep_memory() -> None:
-    """Ask the C library to keep freed memory for the next step of training.
+    """Let the C library keep freed memory for the next training step.
 
-    Each step allocates the same large tensors again. By default glibc gives them back to the
-    system, and every page comes anew, cleared when it is first touched: a step takes up to
-    1.7 times as long so (docs/measurements.md). Where there is no glibc, nothing happens.
+    Each step allocates the same large tensors again. By default glibc returns them to the system,
+    which clears each page again on first use; a step then takes up to 1.7 times as long
+    (docs/measurements.md). Without glibc this does nothing.
     """
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # names of malloc.h
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # from malloc.h
     with contextlib.suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(mmap_threshold, 32 << 20)  # the most there can be
+        mallopt(mmap_threshold, 32 << 20)  # the largest value allowed
         mallopt(trim_threshold, -1)  # never
         mallopt(top_pad, 64 << 20)
 
 
 def memory_limit() -> int:
-    """Return the bytes of memory this process may use, a container's limit included."""
+    """Return the bytes of memory this process may use, including the limit of a container."""
     import psutil
 
     total = int(psutil.virtual_memory().total)
@@ -106,7 +106,7 @@ def memory_limit() -> int:
 
 
 def free_memory() -> int:
-    """Return the bytes of memory that are free for this process."""
+    """Return the bytes of memory available to this process."""
     import psutil
 
     used = psutil.Process().memory_info().rss
@@ -114,7 +114,7 @@ def free_memory() -> int:
 
 
 def process_age() -> float:
-    """Return the seconds since this process began; 0 where the system does not tell."""
+    """Return the seconds since this process started; 0 if the system does not tell."""
     try:
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
         up = float(Path("/proc/uptime").read_text().split()[0])
@@ -124,7 +124,7 @@ def process_age() -> float:
 
 
 def anonymous_memory() -> int:
-    """Return the bytes of memory this process holds, mapped files apart where it can be told."""
+    """Return the bytes of memory of this process, excluding mapped files where possible."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(row for row in status.read_text().splitlines() if row.startswith("RssAnon"))
@@ -137,18 +137,18 @@ def anonymous_memory() -> int:
 
 
 class OtherLoad:
-    """What other programs compute from now on."""
+    """CPU load of other programs since this object was created."""
 
     def __init__(self) -> None:
         self._before = self._seconds()
 
     def cores(self) -> float:
-        """Return the cores that others kept busy since this was made."""
+        """Return the number of cores that other programs kept busy."""
         (others, began), (now, ended) = self._before, self._seconds()
         return max(0.0, now - others) / max(1e-3, ended - began)
 
     def _seconds(self) -> tuple[float, float]:
-        """Return the CPU seconds of all other programs, and the clock."""
+        """Return the CPU seconds of all other programs, and the time."""
         import psutil
 
         times, own = psutil.cpu_times(), psutil.Process().cpu_times()
@@ -158,7 +158,7 @@ class OtherLoad:
 
 
 def processor_name() -> str:
-    """Return the processor's name as the system tells it."""
+    """Return the name of the processor."""
     for key in ("model name", "Model", "Hardware"):
         if words := _cpuinfo().get(key):
             return words
@@ -166,14 +166,14 @@ def processor_name() -> str:
 
 
 def processor_flags() -> tuple[str, ...]:
-    """Return which of the abilities that matter here the system says the processor has."""
+    """Return the relevant feature flags that the processor has."""
     info = _cpuinfo()
     flags = (info.get("flags") or info.get("Features") or "").split()
     return tuple(name for name in FLAGS.get(platform.machine(), ()) if name in flags)
 
 
 def _cpuinfo() -> dict[str, str]:
-    """Return Linux's description of the first core; empty elsewhere."""
+    """Return the description of the first core in /proc/cpuinfo; empty if there is none."""
     try:
         first = Path("/proc/cpuinfo").read_text().strip().split("\n\n")[0]
     except OSError:

@@ -1,8 +1,8 @@
-"""The number of threads with which work goes fastest just now.
+"""Selection of the fastest number of threads, by timing the work while it runs.
 
-How many threads are best depends on the size of the work and on what else the machine does: two
-threads beside a program that needs one of two cores wait for each other most of the time, and one
-thread on the free core is faster. Nobody tells a program so; it can only be timed.
+The best number depends on the size of the work and on the load of the machine. On two cores, if
+another program needs one of them, two threads wait for each other most of the time and one thread
+is faster. The system does not report this, so it has to be measured.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
-WINDOW = 0.1  # seconds of work that are timed together; twice as many in a trial
-PIECES, TRIED = 8, 3  # pieces of work in a window, and in a trial, at least,
-LARGE = 0.5  # unless so many seconds went into fewer
-SLOWER = 1.3  # times the pace of before, or of the median piece: something disturbs
-HOPELESS = 1.5  # times the present pace: a trial that is given up early
-FAR = 4.0  # times that pace: even a first piece tells
-FASTER = 0.9  # of the present pace: worth changing for
-SOON, LATER = 0.1, 10.0  # seconds from one trial to the next where something disturbs
-CALM, LONGEST = 3.0, 300.0  # and where nothing does
+INTERVAL = 0.1  # seconds of work that are timed together; a trial takes twice as long
+PIECES, TRIED = 8, 3  # fewest pieces of work in an interval, and in a trial,
+LARGE = 0.5  # unless they took this many seconds
+SLOWER = 1.3  # factor on the earlier time, or on the median, that indicates a disturbance
+HOPELESS = 1.5  # factor on the current time at which a trial is stopped early
+FAR = 4.0  # factor at which the first piece of a trial is enough to stop it
+FASTER = 0.9  # factor at which a change is worthwhile
+SOON, LATER = 0.1, 10.0  # first and longest time between trials under disturbance, in seconds
+CALM, LONGEST = 3.0, 300.0  # the same without disturbance
 
 
 class Pace:
-    """Work in pieces that is kept at the fastest number of threads.
+    """Number of threads for work that comes in pieces.
 
-    Trials are real work: a window at another number of threads costs only what it is slower.
-    There is one when work slows down or becomes uneven, from time to time while not all threads
-    are used (the other program may have ended), and once for a number never timed. A trial that
-    changes nothing doubles the time to the next one.
+    Trials are real work, so a trial with a slower number of threads wastes only the difference. A
+    trial starts when the work slows down or becomes uneven. It also starts from time to time while
+    not all threads are in use, because the other program may have ended, and once for each number
+    that was never timed. A trial without a change doubles the time to the next one.
 
     Attributes:
-        threads: to do the next piece with.
+        threads: number of threads for the next piece.
     """
 
     def __init__(
@@ -41,29 +41,29 @@ class Pace:
         first: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin with a number that is given, the fastest known one, or the largest.
+        """Start with ``first``, the fastest known number or the largest.
 
         Args:
             options: numbers of threads to choose from, the largest first.
-            known: seconds of a unit of work at some of them.
-            first: one to begin with.
-            clock: tells the time in seconds.
+            known: seconds per unit of work for some of them.
+            first: number to start with.
+            clock: returns the time in seconds.
         """
         self._options, self._known = options, dict(known or {})
         fastest = min(self._known, key=lambda n: self._known[n], default=options[0])
         self.threads = self._present = first or fastest
         self._clock, self._tried = clock, clock()
         self._wait, self._calm_wait = SOON, CALM
-        self._trial: list[int] = []  # numbers still to be tried
-        self._times: list[float] = []  # of a unit, a piece each
-        self._seconds = 0.0  # of these pieces
+        self._trial: list[int] = []  # numbers that remain to be tried
+        self._times: list[float] = []  # seconds per unit, one entry per piece
+        self._seconds = 0.0  # total of these pieces
 
     def took(self, seconds: float, units: float = 1.0) -> None:
-        """Note how long a piece of work took at ``threads``.
+        """Record the time of a piece of work with ``threads``.
 
         Args:
-            seconds: its time.
-            units: its size, where pieces differ.
+            seconds: time of the piece.
+            units: size of the piece, if the sizes differ.
         """
         if len(self._options) == 1:
             return
@@ -72,47 +72,47 @@ class Pace:
         if self._trial:
             if self._is_tried():
                 self._go_on_trying()
-        elif (len(self._times) >= PIECES and self._seconds >= WINDOW) or self._is_large():
+        elif (len(self._times) >= PIECES and self._seconds >= INTERVAL) or self._is_large():
             self._look()
 
     def _look(self) -> None:
-        """Judge a window, and begin a trial where there is reason for one."""
+        """Evaluate an interval, and start a trial if there is a reason for one."""
         mean, median = statistics.fmean(self._times), statistics.median(self._times)
         before = self._known.get(self.threads, mean)
         disturbed = mean > SLOWER * min(before, median)
-        open_question = self.threads != self._options[0] or len(self._known) < len(self._options)
+        incomplete = self.threads != self._options[0] or len(self._known) < len(self._options)
         wait = self._wait if disturbed else self._calm_wait
         self._known[self.threads] = min(before, mean)
-        self._begin_window()
-        if (disturbed or open_question) and self._clock() - self._tried >= wait:
+        self._begin_interval()
+        if (disturbed or incomplete) and self._clock() - self._tried >= wait:
             self._known[self.threads] = mean
             self._present = self.threads
             self._trial = [n for n in self._options if n != self.threads]
             self.threads = self._trial[0]
 
-    def _begin_window(self) -> None:
+    def _begin_interval(self) -> None:
         self._times.clear()
         self._seconds = 0.0
 
     def _is_tried(self) -> bool:
-        """Tell whether a trial has lasted long enough; its first piece only wakes the threads."""
+        """Tell whether a trial is long enough; its first piece is a warm-up of the threads."""
         times = self._times[1:]
-        if self._seconds >= WINDOW and self._times[0] > FAR * self._known[self._present]:
+        if self._seconds >= INTERVAL and self._times[0] > FAR * self._known[self._present]:
             return True
-        if not times or self._seconds < WINDOW:
+        if not times or self._seconds < INTERVAL:
             return False
         if statistics.fmean(times) > HOPELESS * self._known[self._present]:
             return True
-        return (len(times) >= TRIED and self._seconds >= 2 * WINDOW) or self._is_large()
+        return (len(times) >= TRIED and self._seconds >= 2 * INTERVAL) or self._is_large()
 
     def _is_large(self) -> bool:
-        """Tell whether the pieces of work are so large that a few must do."""
+        """Tell whether the pieces of work are so large that a few are enough."""
         return len(self._times) >= 2 and self._seconds >= LARGE
 
     def _go_on_trying(self) -> None:
-        """Note how a trial went; after the last one take the fastest number."""
+        """Record the result of a trial; after the last one select the fastest number."""
         self._known[self.threads] = statistics.fmean(self._times[1:] or self._times)
-        self._begin_window()
+        self._begin_interval()
         self._trial.pop(0)
         if self._trial:
             self.threads = self._trial[0]

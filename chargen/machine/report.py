@@ -1,4 +1,4 @@
-"""What this machine is and what is off on it, as plain data: ``chargen doctor`` shows it."""
+"""Report on this machine and advice, as plain data for ``chargen doctor``."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from chargen import machine
 from chargen.machine.torch import INSTALL, can_run, describe, find_device
 
 Facts = dict[str, Any]
-"""Sections of facts, each a dict; a fact that could not be had is None."""
+"""Sections of facts, each a dict; an unknown fact is None."""
 
 PREFIXES = ("OMP_", "GOMP_", "KMP_", "MKL_", "ONEDNN_", "ATEN_", "OPENBLAS_", "CHARGEN_")
 PACKAGES = ("torch", "onnxruntime", "numpy", "sentencepiece", "safetensors")
-WATCH = 0.4  # seconds in which other programs are watched
-BUSY = 0.3  # of a core: a program that is worth unknown_nll
-SLOWER = 0.9  # of the speed with one thread: more threads do harm
+WATCH = 0.4  # seconds for which other programs are observed
+BUSY = 0.3  # fraction of a core from which a program is reported
+SLOWER = 0.9  # fraction of the speed with one thread below which more threads do harm
 FREE_MEMORY, FREE_DISK = 2e9, 1e9  # bytes
-NAMED = 3  # programs at most
-SPINNING = 100_000  # turns of a waiting loop that are too many; without a setting there are 300,000
-AWAKE = 10.0  # milliseconds of waiting that are too many; without a setting there are 200
+NAMED = 3  # most programs named
+SPINNING = 100_000  # most iterations of the spin loop; the default of GNU OpenMP is 300,000
+AWAKE = 10.0  # most milliseconds of spinning; the default of LLVM OpenMP is 200
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}  # of GOMP_SPINCOUNT
 
 
 def look(folders: dict[str, Path]) -> Facts:
-    """Return what can be known of this machine without computing anything large.
+    """Collect the facts about this machine that need no long computation.
 
     Args:
-        folders: where chargen keeps what, by name.
+        folders: folders of chargen by name.
     """
     return {
         "versions": _versions(),
@@ -57,7 +57,7 @@ def look(folders: dict[str, Path]) -> Facts:
 
 
 def _try(ask: Callable[[], Any]) -> Any:
-    """Return what can be asked, or None: a report must come whatever is broken."""
+    """Return the result of a query, or None: the report must appear even if something is broken."""
     try:
         return ask()
     except Exception:
@@ -101,12 +101,12 @@ def _processor() -> Facts:
 
 
 def _torch() -> Facts:
-    """Return what torch says of this machine; nothing without torch, or why it cannot be used."""
+    """Return facts from torch: none without torch, or the error if it cannot be used."""
     if _try(lambda: importlib.util.find_spec("torch")) is None:
         return {}
     try:
         facts = describe()
-    except Exception as error:  # its libraries may be damaged, or of another system
+    except Exception as error:  # its libraries may be damaged or built for another system
         return {"torch_error": f"{type(error).__name__}: {error}".splitlines()[0]}
     others = [name for name in facts["devices"] if name != "cpu"]
     return facts | {"device_precisions": {name: _try(partial(_runs, name)) for name in others}}
@@ -118,7 +118,7 @@ def _runs(device: str) -> list[str]:
 
 
 def _load() -> Facts:
-    """Return the programs that keep a core busy, with their share of one, the busiest first."""
+    """Return the load by other programs: all of it, and the busy programs, the busiest first."""
     import psutil
 
     load, own = machine.OtherLoad(), os.getpid()
@@ -129,11 +129,11 @@ def _load() -> Facts:
     programs = []
     for process, seconds in before:
         try:
-            share = (sum(process.cpu_times()[:2]) - seconds) / (time.monotonic() - began)
-            if share >= BUSY:
-                program = {"name": process.name(), "pid": process.pid, "cores": round(share, 2)}
+            cores = (sum(process.cpu_times()[:2]) - seconds) / (time.monotonic() - began)
+            if cores >= BUSY:
+                program = {"name": process.name(), "pid": process.pid, "cores": round(cores, 2)}
                 programs.append(program)
-        except psutil.Error:  # it has ended, or is another user's
+        except psutil.Error:  # it has ended, or belongs to another user
             continue
     programs.sort(key=lambda program: -program["cores"])
     return {"other_cores": round(load.cores(), 2), "programs": programs}
@@ -149,7 +149,7 @@ def _on_battery() -> bool | None:
 
 
 def _folder(path: Path) -> Facts:
-    """Return whether a folder can be written, what is in it, and how much room it has."""
+    """Return whether a folder is writable, its size, and the free space on its disk."""
     path = _try(path.absolute) or path
     there = next((p for p in (path, *path.parents) if _try(p.exists)), path)
     sizes = [_bytes(Path(top, name)) for top, _, names in os.walk(path) for name in names]
@@ -168,7 +168,7 @@ def _bytes(file: Path) -> int:
 
 
 def _writable(path: Path) -> bool:
-    """Tell whether a folder can be written, or made."""
+    """Tell whether a folder can be written, or created."""
     for folder in (path, *path.parents):
         try:
             folder.stat()
@@ -184,33 +184,33 @@ def _writable(path: Path) -> bool:
 
 
 def advice(facts: Facts) -> list[str]:
-    """Return a sentence for each thing that is off: what it is, and what to do.
+    """Return a sentence for each problem: what it is, and what to do.
 
     Args:
-        facts: what ``look`` found; with a section ``speed`` if that was measured.
+        facts: result of ``look``, with a section ``speed`` if the speed was measured.
     """
-    sections = (_on_versions, _on_processor, _on_load, _on_environment, _on_room, _on_speed)
+    sections = (_on_versions, _on_processor, _on_load, _on_environment, _on_space, _on_speed)
     return [words for section in sections for words in section(facts)]
 
 
 def _on_versions(facts: Facts) -> list[str]:
     versions, words = facts["versions"], []
     if versions.get("bits") == 32:
-        words.append("this Python has 32 bits, for which there is no torch: install one of 64 bits")
+        words.append("this is a 32-bit Python, for which there is no torch: install a 64-bit one")
     torch, processor = versions.get("torch"), facts["processor"]
     if torch is None:
-        words.append(f"torch is not installed, so nothing can be trained here: {INSTALL}")
+        words.append(f"torch is not installed, and training needs it: {INSTALL}")
     elif error := processor.get("torch_error"):
-        words.append(f"torch {torch} cannot be used ({error}); install it again: {INSTALL}")
+        words.append(f"torch {torch} cannot be imported ({error}); reinstall it: {INSTALL}")
     elif not _is_supported(torch):
-        words.append(f"torch {torch} was not tested with chargen: {INSTALL}")
+        words.append(f"torch {torch} is not supported: {INSTALL}")
     if torch and processor.get("graphics_card") and processor.get("torch_has_cuda") is False:
-        words.append("there is a graphics card, but this torch is built for CPUs only")
+        words.append("there is an NVIDIA GPU, but this build of torch supports only CPUs")
     return words
 
 
 def _is_supported(version: str) -> bool:
-    """Tell whether a version of torch is among those that ``INSTALL`` names."""
+    """Tell whether a version of torch is in the range of ``INSTALL``."""
     oldest, newest = re.findall(r"[<>]=?([0-9.]+)", INSTALL)
     return _numbers(oldest) <= _numbers(version) < _numbers(newest)
 
@@ -224,37 +224,37 @@ def _on_processor(facts: Facts) -> list[str]:
     cores, all_cores = processor.get("cores"), processor.get("cores_of_machine")
     if cores and all_cores and cores < all_cores:
         words.append(
-            f"{cores} of {all_cores} cores may be used ({_held_by(processor)}): "
-            "give chargen more of them"
+            f"only {cores} of {all_cores} cores are available ({_limited_by(processor)}): "
+            "allow more of them"
         )
     if "precisions" in processor and "bfloat16" not in processor["precisions"]:
-        words.append("bfloat16 not available on this CPU: float32 is used, nothing to do")
+        words.append("bfloat16 is not available on this CPU; float32 is used instead")
     flags = processor.get("flags")
     if processor.get("machine") == "x86_64" and flags and "avx2" not in flags:
-        words.append("this CPU has no AVX2: everything works, several times as slowly")
+        words.append("this CPU has no AVX2: everything works, but several times slower")
     return words
 
 
-def _held_by(processor: Facts) -> str:
-    """Return what keeps a process from some of the cores."""
+def _limited_by(processor: Facts) -> str:
+    """Return what limits the number of cores."""
     quota, allowed = processor.get("container_cores"), processor.get("allowed_cores")
     if quota and (allowed is None or quota < allowed):
-        return f"a container's limit of {quota:.3g}"
-    return "an affinity, as of taskset or a batch system"
+        return f"container limit {quota:.3g}"
+    return "CPU affinity, as set by taskset or a batch system"
 
 
 def _on_load(facts: Facts) -> list[str]:
     programs = facts["load"]["programs"]
     words = [
-        f"{program['name']} (process {program['pid']}) keeps {program['cores']:.1f} cores busy: "
-        "chargen uses fewer threads beside it"
+        f"{program['name']} (process {program['pid']}) uses {program['cores']:.1f} cores: "
+        "chargen runs with fewer threads"
         for program in programs[:NAMED]
     ]
     if others := programs[NAMED:]:
         cores = sum(program["cores"] for program in others)
-        words.append(f"{len(others)} more programs keep {cores:.1f} cores busy")
+        words.append(f"{len(others)} more programs use {cores:.1f} cores")
     if facts["power"]["on_battery"]:
-        words.append("this computer runs on its battery: plug it in, it computes faster then")
+        words.append("this computer runs on battery: plug it in, which makes it faster")
     return words
 
 
@@ -263,27 +263,27 @@ def _on_environment(facts: Facts) -> list[str]:
     for name, is_endless in SPINNERS.items():
         if is_endless(environment.get(name, "").strip().lower()):
             words.append(
-                f"{name}={environment[name]} makes threads wait without end, and stand still "
-                "beside other programs: unset it"
+                f"{name}={environment[name]} makes threads spin too long, which slows them down "
+                "when other programs run: unset it"
             )
     threads, cores = (
         environment.get("OMP_NUM_THREADS", "").split(",")[0],
         facts["processor"]["cores"],
     )
     if threads.isdigit() and cores and int(threads) > cores:
-        words.append(f"OMP_NUM_THREADS={threads} is more than there are cores: unset it")
+        words.append(f"OMP_NUM_THREADS={threads} exceeds the number of cores: unset it")
     return words
 
 
 def _spins_long(turns: str) -> bool:
-    """Tell whether a setting of GNU's OpenMP lets threads turn too often in their loop."""
+    """Tell whether a setting of GNU OpenMP lets threads spin too long."""
     number = re.fullmatch(r"(\d+)\s*([kmgt]?)", turns)
     endless = turns in ("infinite", "infinity")
     return endless or (number is not None and int(number[1]) * UNITS[number[2]] > SPINNING)
 
 
 def _blocks_long(time: str) -> bool:
-    """Tell whether a setting of LLVM's OpenMP lets threads wait awake for too long."""
+    """Tell whether a setting of LLVM OpenMP lets threads spin too long."""
     number = re.fullmatch(r"(\d+)\s*(ms|us)?", time)
     if number is None:
         return time in ("infinite", "infinity")
@@ -297,17 +297,17 @@ SPINNERS: dict[str, Callable[[str], bool]] = {
 }
 
 
-def _on_room(facts: Facts) -> list[str]:
+def _on_space(facts: Facts) -> list[str]:
     words, free = [], facts["memory"]["free_bytes"]
     if free is not None and free < FREE_MEMORY:
         words.append(f"only {free / 1e9:.1f} GB of memory are free: close other programs")
     for name, folder in facts["folders"].items():
         move = f"set CHARGEN_{name.upper()} to another folder"
         if not folder["writable"]:
-            words.append(f"the folder of {name} cannot be written, {folder['path']}: {move}")
+            words.append(f"the {name} folder is not writable, {folder['path']}: {move}")
         elif folder["free_bytes"] is not None and folder["free_bytes"] < FREE_DISK:
-            room = f"{folder['free_bytes'] / 1e9:.1f} GB"
-            words.append(f"only {room} of disk are free for {name}: make room, or {move}")
+            space = f"{folder['free_bytes'] / 1e9:.1f} GB"
+            words.append(f"only {space} of disk space are free for {name}: free some, or {move}")
     return words
 
 
@@ -318,7 +318,7 @@ def _on_speed(facts: Facts) -> list[str]:
         one, most = speeds.get("1"), max(speeds, key=int, default="1")
         if one and speeds[most] and speeds[most] < SLOWER * one:
             words.append(
-                f"{name} is slower with {most} threads than with one just now: chargen takes one; "
-                "see what else is running"
+                f"{name} is slower with {most} threads than with one: chargen uses one; "
+                "check for other programs"
             )
     return words

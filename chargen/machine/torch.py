@@ -1,4 +1,4 @@
-"""Torch on this machine: the device it uses, and the precisions that run there."""
+"""Devices of torch on this machine, and the precisions that run there."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from chargen.errors import DeviceError
+from chargen.machine import count_cores
 
 if TYPE_CHECKING:
     import torch
@@ -15,34 +16,34 @@ INSTALL = "pip install 'torch>=2.6,<2.14'"
 
 
 def need_torch(what: str) -> None:
-    """Refuse what needs torch where it is not installed; torch itself is not imported.
+    """Check that torch is installed, without importing it.
 
     Args:
         what: the command or function that needs it.
 
     Raises:
-        DeviceError: it is not installed.
+        DeviceError: torch is not installed.
     """
     if importlib.util.find_spec("torch") is None:
         raise DeviceError(f"{what} needs torch, which is not installed; install it: {INSTALL}")
 
 
 def find_device(name: str) -> torch.device:
-    """Return the torch device of this name; ``auto`` is the best one there is.
+    """Return the torch device with this name; ``auto`` is the best one available.
 
     Raises:
-        DeviceError: this machine, or this build of torch, has no such device.
+        DeviceError: the device does not exist here, or not for this build of torch.
     """
     import torch
 
     present = devices()
     if name != "auto" and name not in present:
-        raise DeviceError(f"device is {name!r}; torch finds here: {', '.join(present)}")
+        raise DeviceError(f"device is {name!r}; available: {', '.join(present)}")
     return torch.device(present[0] if name == "auto" else name)
 
 
 def devices() -> list[str]:
-    """Return the devices that torch finds here, the best one first."""
+    """Return the available devices, the best one first."""
     import torch
 
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -50,7 +51,7 @@ def devices() -> list[str]:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context in which products run in this precision."""
+    """Return the autocast context for this precision."""
     import torch
 
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
@@ -58,10 +59,10 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 @functools.cache
 def can_run(precision: str, device: torch.device) -> bool:
-    """Tell whether a precision runs here, by one tiny step of training; tried once a process.
+    """Tell whether a precision runs on a device, by one tiny training step per process.
 
-    Torch hands a bfloat16 LSTM to oneDNN whatever the processor is: on those without AVX-512
-    oneDNN refuses the forward pass, and on some with AVX2-VNNI-2 only the backward pass.
+    torch calls oneDNN for a bfloat16 LSTM on every processor. Without AVX-512 oneDNN refuses the
+    forward pass, and on some processors with AVX2-VNNI-2 only the backward pass.
     """
     if precision == "float32":
         return True
@@ -80,17 +81,24 @@ def can_run(precision: str, device: torch.device) -> bool:
 
 
 def runnable(precision: str, device: torch.device) -> str:
-    """Return the precision itself, or float32 where it does not run."""
+    """Return the precision if it runs on the device, else float32."""
     return precision if can_run(precision, device) else "float32"
 
 
 def not_available(precision: str, device: torch.device) -> str:
-    """Return a sentence for a precision that does not run here."""
+    """Return the message for a precision that does not run on a device."""
     return f"{precision} not available on this {device.type.upper()}"
 
 
+def use_threads(threads: int | None) -> None:
+    """Set the number of CPU threads of torch; None uses all cores."""
+    import torch
+
+    torch.set_num_threads(threads or count_cores())
+
+
 def describe() -> dict[str, Any]:
-    """Return what torch says of the processor and of graphics cards, and what was tried here."""
+    """Return the facts from torch about the processor, precisions and devices."""
     import torch
 
     cpu = torch.device("cpu")

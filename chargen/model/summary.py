@@ -1,6 +1,6 @@
-"""What a model consists of, what memory it takes, and what its file says of its training.
+"""Summary of a model: its parts, the memory it needs, and its training, without torch.
 
-Nothing here needs torch: the shapes follow from the architecture, the rest from the saved.
+Legend of shapes: B batch size, T steps (bptt), H hidden units, E embedding, V vocabulary.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from chargen.model.spec import ModelConfig, weight_shapes
 from chargen.storage.checkpoint import METRICS, MODEL, read_metrics
 
 FLOAT = 4  # bytes of a float32
-BYTES = {"float32": 4, "bfloat16": 2}  # of a number in the precision of products
-MOMENTS = {"adamw": 2, "adam": 2, "rmsprop": 1, "sgd": 1}  # numbers an optimizer keeps a weight
+BYTES = {"float32": 4, "bfloat16": 2}  # per number in the precision of matrix products
+MOMENTS = {"adamw": 2, "adam": 2, "rmsprop": 1, "sgd": 1}  # numbers per parameter
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Part:
 
     Attributes:
         name: ``embedding``, ``layer 1`` and so on from the bottom, or ``head``.
-        kind: the cell and its width, such as ``lstm:512``; None of embedding and head.
-        shapes: of its weights, by name.
+        kind: the cell and its width, such as ``lstm:512``; None for embedding and head.
+        shapes: shapes of its weights by name.
     """
 
     name: str
@@ -35,12 +35,12 @@ class Part:
 
     @property
     def parameters(self) -> int:
-        """Number of its weights."""
+        """Number of parameters."""
         return sum(math.prod(shape) for shape in self.shapes.values())
 
 
 def parts(config: ModelConfig) -> tuple[Part, ...]:
-    """Return what a model consists of, in the order in which a token passes through it."""
+    """Return the parts of a model in the order of the forward pass."""
     shapes = weight_shapes(config)
 
     def below(prefix: str) -> dict[str, tuple[int, ...]]:
@@ -59,50 +59,49 @@ def parts(config: ModelConfig) -> tuple[Part, ...]:
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes that a step of training takes, on top of what torch itself takes.
+    """Peak memory of a training step in bytes, excluding torch itself.
 
     Attributes:
-        weights: those that learn.
-        averaged: their moving average, which is evaluated and kept.
-        moments: what the optimizer remembers.
-        gradients: of the weights, with the copies that products work on.
-        window: what a step holds of its window of text.
+        weights: the weights.
+        averaged: their moving average (EMA), which is evaluated and saved.
+        moments: state of the optimizer.
+        gradients: gradients of the weights, with the copies for matrix products.
+        activations: activations of one batch and their gradients.
     """
 
     weights: int
     averaged: int
     moments: int
     gradients: int
-    window: int
+    activations: int
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The sum of all parts."""
         return sum(asdict(self).values())
 
 
 def training_memory(
-    config: ModelConfig, *, lanes: int, window: int, precision: str, optimizer: str
+    config: ModelConfig, *, batch_size: int, bptt: int, precision: str, optimizer: str
 ) -> TrainingMemory:
-    """Return the bytes that a step of training holds when it holds most.
+    """Return the peak memory of a training step.
 
     ::
 
         4P (2 + m) + 12P + B T (sum over layers of H (4u + p v) + 8E + 12V)
 
-    P weights, B lanes, T steps of a window, H hidden units, E embedding, V vocabulary; m the
-    moments of the optimizer (AdamW and Adam 2, RMSprop and SGD 1), u and v the numbers a token
-    and unit of ``CellSpec.memory``, p the bytes of the precision. 4P are the weights, 4P their
-    average, 4Pm the moments; 12P the gradients, with a working copy of the weights and one of their
-    gradients; 8E the embedded tokens and their gradient; 12V the logits, their logarithms of
-    probabilities and the gradient.
+    with P parameters and the moments m of the optimizer (AdamW and Adam 2, RMSprop and SGD 1). u
+    and v are the numbers per token and unit in ``CellSpec.memory``, p the bytes of the precision.
+    The terms are: 4P for the weights, 4P for their average and 4Pm for the moments; 12P for the
+    gradients, a working copy of the weights and one of the gradients; 8E for the embedded tokens
+    and their gradient; 12V for the logits, the log-probabilities and the gradient.
 
     Args:
         config: the architecture.
-        lanes: B.
-        window: T.
+        batch_size: B.
+        bptt: T.
         precision: ``float32`` or ``bfloat16``.
-        optimizer: its name in the recipe.
+        optimizer: name of the optimizer.
     """
     weights = FLOAT * sum(part.parameters for part in parts(config))
     token = 2 * FLOAT * config.embedding + 3 * FLOAT * config.vocab_size
@@ -110,30 +109,22 @@ def training_memory(
         full, own = layer.spec.memory
         token += layer.hidden * (FLOAT * full + BYTES[precision] * own)
     moments = MOMENTS[optimizer] * weights
-    return TrainingMemory(weights, weights, moments, 3 * weights, lanes * window * token)
+    return TrainingMemory(weights, weights, moments, 3 * weights, batch_size * bptt * token)
 
 
 def state_memory(config: ModelConfig) -> int:
-    """Return the bytes of the recurrent state of one text: h of every layer, c of an LSTM's."""
+    """Return the bytes of the recurrent state of one text: h of each layer, and c of an LSTM."""
     return FLOAT * sum(len(layer.spec.states) * layer.hidden for layer in config.layers)
 
 
-def readable(count: float) -> str:
-    """Return a number of bytes in a unit that leaves it short, such as 4.9 MB."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.{0 if count >= 100 * size else 1}f} {unit}"
-    return f"{count:.0f} bytes"
-
-
-# -- the whole ----------------------------------------------------------------------------
+# -- all facts ----------------------------------------------------------------------------
 
 
 def describe(saved: SavedModel) -> dict[str, Any]:
-    """Return all that is known of a model; what its file does not say is None.
+    """Return all facts about a model; facts that are missing in its file are None.
 
     Args:
-        saved: the model; beside its file may stand the run's metrics.
+        saved: the model; the metrics of its run are read from the same folder.
     """
     training, config, every = saved.training, saved.config, parts(saved.config)
     corpus, recipe, plan = (saved.section(name) for name in ("corpus", "config", "plan"))
@@ -160,7 +151,7 @@ def describe(saved: SavedModel) -> dict[str, Any]:
         "int8_margin": number(training.get("int8_margin")),
         "versions": training.get("versions"),
         "final_train_loss": number(training.get("final_train_loss")),
-        "floor": _floor(corpus),
+        "ngram_baseline": ngram_baseline(corpus),
         "train_tokens": corpus.get("train_tokens"),
         "validation_tokens": corpus.get("validation_tokens"),
         "recipe": recipe or None,
@@ -171,18 +162,22 @@ def describe(saved: SavedModel) -> dict[str, Any]:
     }
 
 
-def _floor(corpus: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what counting alone reaches and with which order, if that is known."""
-    floor = corpus.get("floor")
-    floor = floor if isinstance(floor, dict) else {}
-    nats = number(floor.get("nats_per_token"))
-    return None if nats is None else {"order": floor.get("order"), "nats_per_token": nats}
+def ngram_baseline(corpus: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the order and the loss of the n-gram baseline, or None if it is missing.
+
+    Args:
+        corpus: the corpus section of a model file.
+    """
+    baseline = corpus.get("ngram_baseline")
+    baseline = baseline if isinstance(baseline, dict) else {}
+    nats = number(baseline.get("nats_per_token"))
+    return None if nats is None else {"order": baseline.get("order"), "nats_per_token": nats}
 
 
 def number(value: object) -> float | None:
-    """Return a value if it is a finite number, and else None."""
-    right = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if right and math.isfinite(value) else None  # type: ignore[arg-type,return-value]
+    """Return the value if it is a finite number, else None."""
+    numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if numeric and math.isfinite(value) else None  # type: ignore[arg-type,return-value]
 
 
 def history(training: dict[str, Any]) -> list[tuple[float | None, ...]]:
@@ -196,35 +191,35 @@ def history(training: dict[str, Any]) -> list[tuple[float | None, ...]]:
 def _memory(
     path: Path, config: ModelConfig, recipe: dict[str, Any], plan: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return bytes by what takes them; of training None if the file does not say how it was."""
+    """Return the memory in bytes; None for training if the file has no plan."""
     weights = FLOAT * sum(part.parameters for part in parts(config))
     return {
         "weights": weights,
         "state": state_memory(config),
         "training": _training_bytes(config, recipe, plan),
-        "measured": _measured(path),
+        "peak": _peak(path),
     }
 
 
 def _training_bytes(
     config: ModelConfig, recipe: dict[str, Any], plan: dict[str, Any]
 ) -> dict[str, int] | None:
-    lanes, window = number(plan.get("lanes")), number(plan.get("window"))
+    batch_size, bptt = number(plan.get("batch_size")), number(plan.get("bptt"))
     precision, optimizer = str(plan.get("precision")), str(recipe.get("optimizer"))
-    if lanes is None or window is None or precision not in BYTES or optimizer not in MOMENTS:
+    if batch_size is None or bptt is None or precision not in BYTES or optimizer not in MOMENTS:
         return None
     needed = training_memory(
         config,
-        lanes=int(lanes),
-        window=int(window),
+        batch_size=int(batch_size),
+        bptt=int(bptt),
         precision=precision,
         optimizer=optimizer,
     )
     return asdict(needed) | {"total": needed.total}
 
 
-def _measured(path: Path) -> float | None:
-    """Return the most anonymous memory seen in the run that a model file stands in."""
+def _peak(path: Path) -> float | None:
+    """Return the peak anonymous memory of the run, from the metrics beside its model file."""
     if path.name != MODEL or not (path.parent / METRICS).exists():
         return None
     ends = [line for line in read_metrics(path.parent) if line["event"] == "end"]

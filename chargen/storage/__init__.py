@@ -1,1 +1,1 @@
-"""Files: whole at every instant, cache, checkpoint, runs."""
+"""Files on disk: atomic writes, cache, checkpoints, runs."""

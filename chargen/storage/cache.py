@@ -1,7 +1,7 @@
-"""What can be made again and is kept to save the time: ids of texts, graphs of models.
+"""Cache of data that can be recomputed: token ids of texts, ONNX graphs of models.
 
-A file of the cache is whole and undamaged, or it is made anew. What was not used for a month is
-forgotten; the folder may be deleted at any time.
+Each file is verified by its checksum and recomputed if it is damaged. Files that were not used for
+a month are deleted. The folder may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ DIGEST = 32  # bytes of a sha256
 MONTH = 30 * 86400.0  # seconds
 
 Encode = Callable[[], Iterator[tuple[bytes, dict[str, Any]]]]
-"""Yields ids as bytes, and with them facts, of which the last ones of each name hold."""
+"""Yields ids as bytes, each block with facts about the text; later facts replace earlier ones."""
 
 
 def cached_ids(
     key: str, dtype: np.dtype[Any], encode: Encode
 ) -> tuple[NDArray[Any], dict[str, Any]]:
-    """Return the ids kept under a key, and the facts beside them; make them if they are not there.
+    """Return the cached ids of a key and the facts about them; encode them if they are missing.
 
-    Where the cache cannot be written the ids are in memory, and the fact ``not_kept`` says why.
+    If the cache cannot be written, the ids stay in memory and the fact ``not_kept`` says why.
     """
     path = cache_folder() / "corpora" / f"{key}.ids"
     facts = _whole(path)
@@ -50,7 +50,7 @@ def cached_ids(
 
 
 def _whole(path: Path) -> dict[str, Any] | None:
-    """Return the facts beside a file of ids, if both are there and undamaged."""
+    """Return the facts about a file of ids if both are present and undamaged, else None."""
     try:
         facts = json.loads(path.with_suffix(".json").read_bytes())
         with path.open("rb") as file:
@@ -61,7 +61,7 @@ def _whole(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, encode: Encode) -> dict[str, Any]:
-    """Write ids and then, as the sign that they are whole, the facts."""
+    """Write the ids, then the facts: their file marks the ids as complete."""
     make_folder(path.parent)
     with writing(path) as file:
         facts = _fill(file, encode)
@@ -89,10 +89,10 @@ def _in_memory(dtype: np.dtype[Any], encode: Encode) -> tuple[NDArray[Any], dict
     return np.frombuffer(b"".join(parts), dtype), facts
 
 
-def kept(name: str, make: Callable[[], bytes]) -> bytes:
-    """Return what the cache keeps under a name, checked; make it if it is not there.
+def cached_bytes(name: str, make: Callable[[], bytes]) -> bytes:
+    """Return the cached content of a name, verified; make it if it is missing or damaged.
 
-    The file ends in the sha256 of all before it.
+    The file ends with the sha256 of its content.
     """
     path = cache_folder() / name
     with contextlib.suppress(OSError):
@@ -102,7 +102,7 @@ def kept(name: str, make: Callable[[], bytes]) -> bytes:
             _used(path)
             return data
     data = make()
-    with contextlib.suppress(StorageError):  # without a cache the next start is slower, no more
+    with contextlib.suppress(StorageError):  # without a cache the next start is only slower
         make_folder(path.parent)
         write_whole(path, data + hashlib.sha256(data).digest())
         _forget(path)
@@ -110,13 +110,13 @@ def kept(name: str, make: Callable[[], bytes]) -> bytes:
 
 
 def _used(path: Path) -> None:
-    """Remember that a file was used now."""
-    with contextlib.suppress(OSError):  # of another user, or on a read-only disk
+    """Record that a file was used now."""
+    with contextlib.suppress(OSError):  # the file of another user, or a read-only disk
         os.utime(path)
 
 
 def _forget(newest: Path) -> None:
-    """Remove what was not used in the month before this file was made."""
+    """Remove files that were not used in the month before this file was written."""
     with contextlib.suppress(OSError):
         now = newest.stat().st_mtime
         for path in newest.parent.iterdir():

@@ -1,12 +1,11 @@
-"""Models and runs on disk: safetensors files that carry everything they need.
+"""Checkpoints: self-contained safetensors files for models and for runs to resume.
 
-A file holds tensors and, under the one metadata key ``chargen``, canonical JSON. Its field
-``checksum`` is the sha256 of all the rest, so that a flipped bit anywhere is noticed. No
-pickle is read or written.
+A file holds tensors and one metadata key, ``chargen``, with canonical JSON. Its field ``checksum``
+is the sha256 of everything else, so any flipped bit is detected. No pickle is read or written.
 
-A run is a folder (see ``runs``) with ``model.safetensors`` (the best model, complete in
-itself), ``resume.safetensors`` and ``resume.previous.safetensors`` (all that continues the
-run, last and one before) and ``metrics.jsonl``.
+A run is a folder (see ``runs``) with these files: ``model.safetensors``, the best model, complete
+in itself; ``resume.safetensors`` and ``resume.previous.safetensors``, the last two states to resume
+from; and ``metrics.jsonl``.
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ MODEL = "model.safetensors"
 RESUME = "resume.safetensors"
 PREVIOUS = "resume.previous.safetensors"
 METRICS = "metrics.jsonl"
-COPIES = "copies.safetensors"  # the index of the training text, if it was asked for
+COPIES = "copies.safetensors"  # index of the training text (--copy-index)
 
 
 Tensors = dict[str, NDArray[Any]]
 
 
-# -- any file of ours ---------------------------------------------------------------------
+# -- files with a header ------------------------------------------------------------------
 
 
 def write_tensors(path: Path, tensors: Tensors, header: dict[str, Any]) -> None:
-    """Write tensors and a JSON header as one whole file."""
+    """Write tensors and a JSON header to one file, atomically."""
     header = {**header, "format": FORMAT}
     header["checksum"] = _checksum(header, tensors)
     data = safetensors.numpy.save(tensors, metadata={KEY: _canonical(header)})
@@ -48,7 +47,7 @@ def write_tensors(path: Path, tensors: Tensors, header: dict[str, Any]) -> None:
 
 
 def read_tensors(path: Path, kind: str) -> tuple[Tensors, dict[str, Any]]:
-    """Read a file that ``write_tensors`` wrote, and check it bit for bit.
+    """Read a file that ``write_tensors`` wrote, and verify its checksum.
 
     Raises:
         CheckpointError: the file is missing, truncated, damaged, or not of this kind.
@@ -62,7 +61,7 @@ def read_tensors(path: Path, kind: str) -> tuple[Tensors, dict[str, Any]]:
 
 
 def read_header(path: Path, kind: str) -> dict[str, Any]:
-    """Read the JSON header of a file of ours, and nothing else."""
+    """Read only the JSON header of a file that ``write_tensors`` wrote."""
     with _open(path) as file:
         text = (file.metadata() or {}).get(KEY)
     if text is None:
@@ -94,7 +93,7 @@ def _open(path: Path) -> Any:
 
 
 def damaged(path: Path, how: str) -> CheckpointError:
-    """Return the error that names a damaged file and, for a run's model, what makes it again."""
+    """Return the error for a damaged file, with the command that restores the model of a run."""
     again = ""
     if path.name == MODEL and any((path.parent / name).exists() for name in (RESUME, PREVIOUS)):
         run = path.absolute().parent.name
@@ -116,7 +115,7 @@ def _checksum(header: dict[str, Any], tensors: Tensors) -> str:
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each float32 tensor of a file by name; none if one is no float32."""
+    """Return the shapes of the tensors of a file by name; empty if one is not float32."""
     with _open(path) as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
         if any(part.get_dtype() != "F32" for part in slices.values()):
@@ -128,12 +127,12 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 class Saved(NamedTuple):
-    """All that continues a run.
+    """The state from which a run resumes.
 
     Attributes:
-        tensors: weights, averages, moments, states.
-        header: what they belong to, and what was done.
-        passed_over: why the newest file could not be read and this is the one before.
+        tensors: weights, averaged weights, optimizer moments, recurrent states.
+        header: settings and progress of the run.
+        passed_over: why the newest file could not be read, if this is the one before it.
     """
 
     tensors: Tensors
@@ -142,7 +141,7 @@ class Saved(NamedTuple):
 
 
 def save_resume(run: Path, tensors: Tensors, header: dict[str, Any]) -> None:
-    """Write what continues the run, and keep the file before it as ``resume.previous``."""
+    """Write the resume file of a run; the one before it becomes ``resume.previous``."""
     newer = run / f".{RESUME}.new"
     write_tensors(newer, tensors, {**header, "kind": "resume"})
     if (run / RESUME).exists():
@@ -152,10 +151,10 @@ def save_resume(run: Path, tensors: Tensors, header: dict[str, Any]) -> None:
 
 
 def load_resume(run: Path) -> Saved:
-    """Read the newest whole resume file of a run: the last one, or the one before it.
+    """Read the newest undamaged resume file of a run: the last one, or the one before it.
 
     Raises:
-        CheckpointError: there is none, or all there are are damaged.
+        CheckpointError: there is none, or all of them are damaged.
     """
     candidates = [run / RESUME, run / PREVIOUS]
     found = [path for path in candidates if path.exists()]
@@ -176,7 +175,7 @@ def load_resume(run: Path) -> Saved:
 
 
 def read_resume_header(run: Path) -> dict[str, Any]:
-    """Read the header of the newest resume file of a run whose header can be read."""
+    """Read the header of the newest resume file of a run, or of the one before if it is damaged."""
     try:
         return read_header(run / RESUME, "resume")
     except CheckpointError:
@@ -184,14 +183,14 @@ def read_resume_header(run: Path) -> dict[str, Any]:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's ``metrics.jsonl``; what cannot be read is left out."""
+    """Return the lines of the ``metrics.jsonl`` of a run; damaged lines are left out."""
     path = run / METRICS
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     return [event for event in map(_event, lines) if event]
 
 
 def _event(line: bytes) -> dict[str, Any] | None:
-    """Return a line of metrics, or None if it is torn or damaged."""
+    """Return a line of metrics, or None if it is incomplete or damaged."""
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Where things are kept, and how a file is written so that it is whole at every instant."""
+"""Folders of runs and cache, small text files, and atomic writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import platformdirs
 
 from chargen.errors import CorpusError, StorageError
 
-LARGEST = 100_000_000  # bytes of a text that is read at once
+LARGEST = 100_000_000  # bytes of a file that is read whole
 
 
 def runs_folder() -> Path:
@@ -23,12 +23,12 @@ def runs_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """Return the folder of what can be made again: ``CHARGEN_CACHE`` or the platform's."""
+    """Return the cache folder: ``CHARGEN_CACHE`` or that of the platform."""
     return Path(os.environ.get("CHARGEN_CACHE") or platformdirs.user_cache_path("chargen"))
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and those above it.
+    """Create a folder and its parents.
 
     Raises:
         StorageError: it cannot be created.
@@ -40,7 +40,7 @@ def make_folder(path: Path) -> None:
 
 
 def small_text(name: str, data: bytes) -> str:
-    """Return a text given in UTF-8, its newlines as models know them.
+    """Decode a UTF-8 text, with CRLF folded to LF.
 
     Raises:
         CorpusError: it is not UTF-8.
@@ -53,25 +53,25 @@ def small_text(name: str, data: bytes) -> str:
 
 
 def read_small_text(path: Path) -> str:
-    """Return the text of a file in UTF-8.
+    """Read a UTF-8 text file.
 
     Raises:
-        CorpusError: it is missing, no file, too large or not UTF-8.
+        CorpusError: it is missing, not a file, too large or not UTF-8.
     """
     try:
         if path.exists() and not path.is_file():
-            raise CorpusError(f"{str(path)!r} is no file")
+            raise CorpusError(f"{str(path)!r} is not a file")
         if path.stat().st_size > LARGEST:
             raise CorpusError(f"{str(path)!r} has more than {LARGEST:,} bytes")
         return small_text(str(path), path.read_bytes())
     except OSError as error:
         raise CorpusError(f"cannot read {str(path)!r}: {error.strerror}") from None
     except ValueError:
-        raise CorpusError(f"{str(path)!r} is no name of a file") from None
+        raise CorpusError(f"{str(path)!r} is not a valid file name") from None
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Replace a file in one step: written aside, flushed to disk, then renamed over.
+    """Replace a file atomically: write a temporary file, flush it to disk, rename it.
 
     Raises:
         StorageError: the folder is read-only, missing or full; the old file is untouched.
@@ -82,7 +82,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of another in one step when it is complete.
+    """Open a temporary file for writing that atomically replaces another when it is complete.
 
     Raises:
         StorageError: the folder is read-only, missing or full; the old file is untouched.
@@ -95,7 +95,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a file.
+    """Append a line to a file.
 
     Raises:
         StorageError: the file cannot be written.
@@ -108,7 +108,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's renames to disk, where the system can (Windows cannot)."""
+    """Flush the renames in a folder to disk, where the system can do so (Windows cannot)."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -141,7 +141,7 @@ def _umask() -> int:
 
 
 def cannot_write(path: Path, error: OSError) -> StorageError:
-    """Return the error that tells a user what cannot be written, why, and what would help."""
+    """Return the error for a file that cannot be written: the reason, and what to do."""
     return StorageError(
         f"cannot write {str(path)!r}: {error.strerror}; make room or make it writable, "
         "or choose another place with CHARGEN_CHECKPOINTS or CHARGEN_CACHE"

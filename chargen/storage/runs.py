@@ -1,4 +1,4 @@
-"""Runs by name: the folders under ``checkpoints/``, made, found and listed."""
+"""Runs by name: folders under ``checkpoints/`` that are created, locked, found and listed."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from chargen.storage.files import cannot_write, make_folder, runs_folder
 
 FILES = (MODEL, RESUME, PREVIOUS)  # any of them makes a folder a run
 LOCK = ".lock"
-STDIN_COPY = "corpus.txt"  # what came through standard input, kept so that the run can resume
+STDIN_COPY = "corpus.txt"  # copy of the text from standard input, with which the run can resume
 
 
 def new_run_folder(name: str | None, sources: tuple[str, ...], *, force: bool) -> Path:
-    """Create the folder of a new run; without a name, one is made of the corpus and the date.
+    """Create the folder of a new run; the default name is made of the corpus and the date.
 
     Raises:
-        ConfigError: the name is no plain file name.
+        ConfigError: the name is not a plain file name.
         CheckpointError: the name is in use.
         StorageError: the folder cannot be created.
     """
@@ -49,11 +49,11 @@ def new_run_folder(name: str | None, sources: tuple[str, ...], *, force: bool) -
 
 @contextlib.contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Keep a run's folder to this process; if nothing was begun in it, it goes at the end.
+    """Lock the folder of a run for this process; remove it at the end if the run never started.
 
     Raises:
-        CheckpointError: another process has it.
-        StorageError: nothing can be written there.
+        CheckpointError: another process has locked it.
+        StorageError: the folder cannot be written.
     """
     lock = FileLock(run / LOCK)
     try:
@@ -76,7 +76,7 @@ def locked(run: Path) -> Iterator[None]:
 
 
 def clear_run(run: Path) -> None:
-    """Remove what a run wrote, so that it can begin anew."""
+    """Remove the files of a run, so that it can start again."""
     for file in (*FILES, METRICS, STDIN_COPY, COPIES):
         (run / file).unlink(missing_ok=True)
 
@@ -91,7 +91,7 @@ def _free_name(sources: tuple[str, ...]) -> str:
 
 
 def find_unfinished(name: str | None) -> Path:
-    """Return the run of this name, or the newest unfinished one.
+    """Return the run with this name, or the newest unfinished one.
 
     Raises:
         CheckpointError: there is none.
@@ -103,7 +103,7 @@ def find_unfinished(name: str | None) -> Path:
             raise CheckpointError(f"no run {name!r} to resume (runs: {known})")
         return run
     for run in list_runs():
-        with contextlib.suppress(CheckpointError):  # a run that cannot be resumed is passed over
+        with contextlib.suppress(CheckpointError):  # skip a run that cannot be resumed
             if not is_finished(run, *steps_of(run)):
                 return run
     raise CheckpointError(
@@ -113,7 +113,7 @@ def find_unfinished(name: str | None) -> Path:
 
 
 def steps_of(run: Path) -> tuple[int, int]:
-    """Return the steps a run has taken and those it has planned.
+    """Return the number of steps that a run has taken and the number planned.
 
     Raises:
         CheckpointError: its resume files are missing or damaged.
@@ -137,12 +137,10 @@ def list_runs() -> list[Path]:
 
 
 def find_model(name: str | None) -> Path:
-    """Return the model file of a run's name, its folder, or the file itself.
-
-    Without a name: the model of the newest run.
+    """Return the model file for the name of a run, its folder or the file; by default the newest.
 
     Raises:
-        CheckpointError: there is no such model; the message lists what there is.
+        CheckpointError: there is no such model; the message lists the runs.
     """
     if name is None:
         return _newest_model()
@@ -161,7 +159,7 @@ def find_model(name: str | None) -> Path:
 
 
 def model_name(path: Path) -> str:
-    """Return a model's name: its run's, or that of its file."""
+    """Return the name of a model: the name of its run, or else of its file."""
     return path.absolute().parent.name if path.name == MODEL else path.stem
 
 

@@ -1,4 +1,4 @@
-"""Text to ids and back, losslessly: char, byte, unigram and bpe."""
+"""Lossless tokenizers: char, byte, unigram and bpe."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ __all__ = ["Decoder", "Ids", "Tokenizer", "build_tokenizer", "tokenizer_from_jso
 
 
 def build_tokenizer(kind: str, text: Iterable[Any], vocab_size: int) -> Tokenizer:
-    """Build a tokenizer of this kind from the training text.
+    """Train a tokenizer on the training text.
 
     Args:
         kind: ``char``, ``byte``, ``unigram`` or ``bpe``.
         text: the training part of the corpus, whole or in pieces; not read for ``byte``.
-        vocab_size: wanted vocabulary of a subword tokenizer; the others ignore it.
+        vocab_size: vocabulary size of a subword tokenizer; the others ignore it.
     """
     if kind == "byte":
         return ByteTokenizer()
     if kind == "char":
         return CharTokenizer.from_text(text)
-    from chargen.tokenizers.subword import SubwordTokenizer  # 30 ms, for those who use it
+    from chargen.tokenizers.subword import SubwordTokenizer  # takes 30 ms to import
 
     return SubwordTokenizer.from_text(kind, text, vocab_size)
 
 
 def tokenizer_from_json(data: dict[str, Any]) -> Tokenizer:
-    """Make the tokenizer that ``Tokenizer.to_json`` described.
+    """Make a tokenizer from the data of ``Tokenizer.to_json``.
 
     Raises:
         TokenizerError: the kind is unknown or the vocabulary is damaged.

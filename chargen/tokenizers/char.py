@@ -1,4 +1,4 @@
-"""The character tokenizer: one id a Unicode code point."""
+"""Character tokenizer: one id per Unicode code point."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from chargen.tokenizers.base import CODE_POINTS, Ids, Tokenizer, to_utf8
 
 
 def code_points(text: str) -> NDArray[np.uint32]:
-    """Return the code points of a text; refuses lone surrogates."""
+    """Return the code points of a text; a lone surrogate is an error."""
     return np.frombuffer(to_utf8(text, "utf-32-le"), "<u4")
 
 
 class CharTokenizer(Tokenizer):
-    """The alphabet of the training text in code point order; id 0 is every other character.
+    """The alphabet of the training text in code point order; id 0 is UNK, all other characters.
 
-    Training exercises id 0 by replacing a few characters with it (see ``corpus.Batches``).
+    Training replaces a few characters with id 0, so that its probability is learned
+    (``data.batches.Batches``).
     """
 
     kind = "char"
@@ -32,12 +33,12 @@ class CharTokenizer(Tokenizer):
         self.alphabet = alphabet
         self.pieces = ("\ufffd".encode(), *(character.encode() for character in alphabet))
         codes = np.array([ord(character) for character in alphabet], np.int64)
-        self._id_of = np.zeros(sys.maxunicode + 1, np.uint32)  # 4 MB, of which few are touched
+        self._id_of = np.zeros(sys.maxunicode + 1, np.uint32)  # 4 MB, mostly untouched
         self._id_of[codes] = np.arange(1, len(alphabet) + 1)
 
     @classmethod
     def from_text(cls, text: Iterable[str]) -> CharTokenizer:
-        """Take the alphabet of a text, given whole or in pieces."""
+        """Collect the alphabet of a text, given whole or in pieces."""
         seen = np.zeros(sys.maxunicode + 1, np.bool_)
         for piece in text:
             seen[code_points(piece)] = True
@@ -60,12 +61,12 @@ class CharTokenizer(Tokenizer):
         return CODE_POINTS - len(self.alphabet)
 
     def encode(self, text: str) -> Ids:
-        """Return one id a character."""
+        """Return one id per character."""
         ids: Ids = self._id_of[code_points(text)]
         return ids
 
     def unknown_characters(self, text: str) -> list[str]:
-        """Return the characters outside the alphabet, each once, sorted."""
+        """Return the unknown characters of a text, sorted and without repetitions."""
         return sorted(set(text) - set(self.alphabet))
 
     def to_json(self) -> dict[str, Any]:

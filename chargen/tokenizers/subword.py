@@ -1,9 +1,9 @@
-"""Subword tokenizers, unigram and bpe, trained by sentencepiece on the corpus itself.
+"""Subword tokenizers, unigram and bpe, trained on the corpus with sentencepiece.
 
-sentencepiece writes a space as U+2581 inside its pieces, so that a real U+2581 in a text
-would come back as a space. Here such a character never reaches sentencepiece: the text is
-cut at it and the character goes in as its three bytes. Decoding uses our own table from
-ids to bytes, where the U+2581 of a piece is a space and the three bytes are the character.
+sentencepiece writes a space as U+2581 inside its pieces, so a real U+2581 in a text would come back
+as a space. Here such a character never reaches sentencepiece: the text is split at it, and the
+character is encoded as its three bytes. Decoding uses our own table from ids to bytes, in which the
+U+2581 of a piece is a space and the three bytes are the character.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from chargen.errors import TokenizerError
 from chargen.tokenizers.base import Ids, Tokenizer, to_utf8
 
 SPACE = "\u2581"
-SENTENCE = 1024  # characters; sentencepiece drops a line above 4192 bytes, so cut them
-SAMPLE = 10_000_000  # characters of the text that the vocabulary is learned from, at most
-CHUNK = 1 << 16  # characters that the sample takes at once
-LONG = 1 << 14  # characters, from which on lines are encoded one by one
-CODE_MARGIN = 256 + 2  # the byte pieces, unknown and newline
+SENTENCE = 1024  # characters; sentencepiece drops lines above 4192 bytes, so longer ones are cut
+SAMPLE = 10_000_000  # most characters from which the vocabulary is learned
+CHUNK = 1 << 16  # characters per chunk of the sample
+LONG = 1 << 14  # characters from which a text is encoded line by line
+CODE_MARGIN = 256 + 2  # byte pieces, unknown and newline
 
 
 class SubwordTokenizer(Tokenizer):
-    """Pieces of words; what no piece covers is spelled in bytes, so any text is covered."""
+    """Pieces of words, with bytes for everything else, so that every text can be encoded."""
 
     def __init__(self, kind: str, model: bytes) -> None:
         self.kind = kind
@@ -40,7 +40,7 @@ class SubwordTokenizer(Tokenizer):
         try:
             self._processor.LoadFromSerializedProto(model)
             self.pieces = tuple(self._bytes_of(i) for i in range(self._processor.GetPieceSize()))
-        except (RuntimeError, ValueError):  # no model, or pieces that are no text
+        except (RuntimeError, ValueError):  # not a model, or pieces that are not text
             raise TokenizerError("the model's sentencepiece vocabulary is damaged") from None
         self.never_sampled = (self._processor.unk_id(),)
         space_bytes = [self._processor.PieceToId(f"<0x{byte:02X}>") for byte in SPACE.encode()]
@@ -56,16 +56,16 @@ class SubwordTokenizer(Tokenizer):
 
     @classmethod
     def from_text(cls, kind: str, text: Iterable[str], vocab_size: int) -> SubwordTokenizer:
-        """Learn a vocabulary; a size that the text cannot fill or fit is moved to one it can.
+        """Learn a vocabulary; the size is adjusted if the text is too small or too rich for it.
 
-        Of a text, given whole or in pieces, chunks of ``SAMPLE`` characters at most count, taken
-        evenly from all of it.
+        The vocabulary is learned from up to ``SAMPLE`` characters, in chunks taken evenly from the
+        whole text.
 
         Raises:
-            TokenizerError: the text has no characters but newlines and U+2581.
+            TokenizerError: the text has no characters except newlines and U+2581.
         """
         sample = _sample(text)
-        to_utf8(sample)  # refuses lone surrogates
+        to_utf8(sample)  # raises on lone surrogates
         if not any(_sentences(sample)):
             raise TokenizerError("the text has no words to learn; use --tokenizer char")
         return cls(kind, _train(kind, sample, vocab_size))
@@ -81,17 +81,17 @@ class SubwordTokenizer(Tokenizer):
 
     def encode(self, text: str) -> Ids:
         """Return the ids of the most likely (unigram) or merged (bpe) pieces."""
-        to_utf8(text)  # refuses lone surrogates
+        to_utf8(text)  # raises on lone surrogates
         parts = [self._encode_part(part) for part in text.split(SPACE)]
         between = [self._space_ids] * (len(parts) - 1)
         joined = [*itertools.chain(*zip(parts, between, strict=False)), parts[-1]]
         return np.concatenate(joined)
 
     def _encode_part(self, text: str) -> Ids:
-        """Encode a text without U+2581, line by line where it is long: no piece crosses a newline.
+        """Encode a text without U+2581, a long one line by line: no piece crosses a newline.
 
-        sentencepiece takes more than twice as long for a megabyte at once as for its lines, and
-        shares lines out to all cores.
+        For a megabyte at once, sentencepiece takes more than twice as long as for its lines, which
+        it also distributes over all cores.
         """
         if len(text) < LONG:
             return np.array(self._processor.EncodeAsIds(text), np.uint32)
@@ -104,7 +104,7 @@ class SubwordTokenizer(Tokenizer):
 
 
 def _sample(text: Iterable[str]) -> str:
-    """Return every chunk of a text, or every second, every fourth ..., until it is few enough."""
+    """Return all chunks of a text, or every second, every fourth ..., as many as fit the sample."""
     taken: list[str] = []
     every = 1
     for number, chunk in enumerate(_chunks(text)):
@@ -116,21 +116,21 @@ def _sample(text: Iterable[str]) -> str:
 
 
 def _chunks(text: Iterable[str]) -> Iterator[str]:
-    """Cut pieces of any length into chunks."""
+    """Split pieces of any length into chunks."""
     for whole in [text] if isinstance(text, str) else text:
         for start in range(0, len(whole), CHUNK):
             yield whole[start : start + CHUNK]
 
 
 def _sentences(text: str) -> Iterator[str]:
-    """Yield the lines of a text, none too long, none empty, without U+2581."""
+    """Yield the lines of a text without U+2581; long lines are cut and empty ones skipped."""
     for line in re.split(f"[\n{SPACE}]", text):
         for start in range(0, len(line), SENTENCE):
             yield line[start : start + SENTENCE]
 
 
 def _train(kind: str, text: str, vocab_size: int) -> bytes:
-    """Return a serialized sentencepiece model of about this many pieces."""
+    """Return a serialized sentencepiece model with about this many pieces."""
     smallest = len(set(text)) + CODE_MARGIN
     try:
         return _train_exactly(kind, text, max(vocab_size, smallest))

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 from chargen.cli import app
 from chargen.cli.compare import compare
 from chargen.errors import CheckpointError
-from chargen.evaluation.comparison import best_of, differences, learning_curves, read_entry
+from chargen.evaluation.comparison import best_of, differences, learning_curves, read_run
 from tests.cli.test_info import FOREIGN, save
 from tests.conftest import Run, write
 
-TEXT = {"sources": ["plays.txt"], "sha256": "a" * 64, "floor": {"nats_per_token": 1.75}}
+TEXT = {"sources": ["plays.txt"], "sha256": "a" * 64, "ngram_baseline": {"nats_per_token": 1.75}}
 CURVE = ((10, 5.0, 3.0), (20, 10.0, 2.5), (30, 15.0, 2.25), (40, 20.0, 2.2))
 
 
@@ -66,8 +66,8 @@ def test_runs_stand_side_by_side(chargen: Run) -> None:
     assert rows["run"].split() == ["a", "b"]
     assert rows["bits per character"].split() == ["2.2500", "2.1250", "best"]
     assert rows["nats per token"].split() == ["1.5000", "1.4500"]
-    assert rows["fresh windows"].split() == ["1.5300", "1.4800"]
-    assert rows["by counting"].split() == ["1.7500", "1.7500"]
+    assert rows["stateless"].split() == ["1.5300", "1.4800"]
+    assert rows["n-gram baseline"].split() == ["1.7500", "1.7500"]
     assert rows["time"].split() == ["0:21", "0:21"]
     assert "note:" not in done.stdout
     assert "seconds of training" in done.stdout and "● a  ○ b" in done.stdout
@@ -91,13 +91,13 @@ def test_a_table_of_many_runs_is_cut_to_the_width(
 
 
 def test_another_text_or_split_does_not_compare() -> None:
-    first = read_entry(run("a"))
-    text = read_entry(run("b", bits=1.0, corpus={**TEXT, "sha256": "b" * 64}))
-    split = read_entry(run("c", bits=1.0, config={"val_frac": 0.2, "test_frac": 0.0}))
-    same = read_entry(run("d", bits=2.3))
+    first = read_run(run("a"))
+    text = read_run(run("b", bits=1.0, corpus={**TEXT, "sha256": "b" * 64}))
+    split = read_run(run("c", bits=1.0, config={"val_frac": 0.2, "test_frac": 0.0}))
+    same = read_run(run("d", bits=2.3))
     assert differences([first, text, split, same]) == [
-        "b learned another text: its losses do not compare with those of a",
-        "c held out another part of the text: its losses do not compare with those of a",
+        "b has another text: its losses are not comparable with a",
+        "c has another part of the text held out: its losses are not comparable with a",
     ]
     assert best_of([first, text, split, same]) is first
     assert best_of([first, text, split]) is None
@@ -111,36 +111,36 @@ def test_an_unfinished_run_shows_its_best_so_far(capsys: pytest.CaptureFixture[s
     assert rows["run"].split() == ["a", "b", "(best)"]
     assert rows["bits per character"].split() == ["2.2500", "2.2000", "so", "far"]
     assert rows["nats per token"].split() == ["1.5000", "1.4000", "so", "far"]
-    assert rows["fresh windows"].split() == ["1.5300", "-"]
+    assert rows["stateless"].split() == ["1.5300", "-"]
 
 
 def test_a_run_that_held_nothing_out_shows_dashes(capsys: pytest.CaptureFixture[str]) -> None:
-    run("a", None, None, (), best_val_loss=None, corpus={**TEXT, "floor": None})
+    run("a", None, None, (), best_val_loss=None, corpus={**TEXT, "ngram_baseline": None})
     write("checkpoints/a/metrics.jsonl", '{"event": "end"}\n')
     compare(["a"])
     shown = capsys.readouterr().out
-    for name in ("bits per character", "nats per token", "fresh windows", "by counting"):
+    for name in ("bits per character", "nats per token", "stateless", "n-gram baseline"):
         assert table(shown)[name] == "-"
-    assert "(nothing to draw)" in shown
+    assert "(no data)" in shown
 
 
 def test_a_file_alone_has_the_curve_of_its_history() -> None:
     path = run("a", history=[[20, 2.0, 1.8], [30, 1.9, None], [40, 1.8, 1.6]])
     alone = path.rename("mailed.safetensors")
-    entry = read_entry(alone)
-    assert entry.run == "mailed"
-    assert [(point.step, point.seconds) for point in entry.curve] == [(20, 10.5), (40, 21.0)]
-    assert [point.bits_per_char for point in entry.curve] == pytest.approx([2.7, 2.4])
+    found = read_run(alone)
+    assert found.name == "mailed"
+    assert [(point.step, point.seconds) for point in found.curve] == [(20, 10.5), (40, 21.0)]
+    assert [point.bits_per_char for point in found.curve] == pytest.approx([2.7, 2.4])
 
 
 def test_curves_leave_out_the_steep_beginning() -> None:
-    entry = read_entry(run("a"))
-    chart = learning_curves([entry])
+    fast = read_run(run("a"))
+    chart = learning_curves([fast])
     assert chart.series[0].x == [10.0, 15.0, 20.0]
     assert chart.series[0].y == [2.5, 2.25, 2.2]
     assert "above 2.50 left out" in chart.title
-    slow = read_entry(run("slow", curve=((1, 300.0, 2.4), (2, 600.0, 2.3))))
-    chart = learning_curves([entry, slow])
+    slow = read_run(run("slow", curve=((1, 300.0, 2.4), (2, 600.0, 2.3))))
+    chart = learning_curves([fast, slow])
     assert chart.x_label == "minutes of training"
     assert chart.series[1].x == [5.0, 10.0]
 
@@ -151,10 +151,11 @@ def test_the_numbers_are_an_array(chargen: Run) -> None:
     done = chargen("compare", "é", "checkpoints/a", "--json", "--plot", "curves.svg")
     assert (done.returncode, done.stderr) == (0, "")
     first, second = json.loads(done.stdout)
-    assert (first["run"], first["best"], first["comparable"]) == ("é", True, True)
-    assert (second["run"], second["best"], second["finished"]) == ("a", False, True)
+    assert (first["name"], first["best"], first["comparable"]) == ("é", True, True)
+    assert (second["name"], second["best"], second["finished"]) == ("a", False, True)
     assert second["curve"][0] == {"step": 10, "seconds": 5.0, "bits_per_char": 3.0}
-    assert second["nats_per_token_fresh_windows"] == pytest.approx(1.53)
+    assert second["nats_per_token_stateless"] == pytest.approx(1.53)
+    assert second["ngram_nats_per_token"] == 1.75
     assert Path("curves.svg").read_text().startswith("<?xml")
 
 

@@ -55,58 +55,58 @@ GOOD: Facts = {
         "sampling float32": {"1": 100.0, "4": 95.0},
     },
 }
-SHORT = "the folder of cache cannot be written, /cache: set CHARGEN_CACHE to another folder"
-SPIN = "makes threads wait without end, and stand still beside other programs: unset it"
-SLOWER = "with 4 threads than with one just now: chargen takes one; see what else is running"
+SHORT = "the cache folder is not writable, /cache: set CHARGEN_CACHE to another folder"
+SPIN = "makes threads spin too long, which slows them down when other programs run: unset it"
+SLOWER = "with 4 threads than with one: chargen uses one; check for other programs"
 CASES: list[tuple[str, Any, str]] = [
     (
         "versions.bits",
         32,
-        "this Python has 32 bits, for which there is no torch: install one of 64 bits",
+        "this is a 32-bit Python, for which there is no torch: install a 64-bit one",
     ),
     (
         "versions.torch",
         None,
-        f"torch is not installed, so nothing can be trained here: {INSTALL}",
+        f"torch is not installed, and training needs it: {INSTALL}",
     ),
-    ("versions.torch", "2.5.1", f"torch 2.5.1 was not tested with chargen: {INSTALL}"),
-    ("versions.torch", "2.14.0", f"torch 2.14.0 was not tested with chargen: {INSTALL}"),
+    ("versions.torch", "2.5.1", f"torch 2.5.1 is not supported: {INSTALL}"),
+    ("versions.torch", "2.14.0", f"torch 2.14.0 is not supported: {INSTALL}"),
     (
         "processor.graphics_card",
         True,
-        "there is a graphics card, but this torch is built for CPUs only",
+        "there is an NVIDIA GPU, but this build of torch supports only CPUs",
     ),
     (
         "processor.cores_of_machine",
         8,
-        "4 of 8 cores may be used (an affinity, as of taskset or a batch system): "
-        "give chargen more of them",
+        "only 4 of 8 cores are available (CPU affinity, as set by taskset or a batch system): "
+        "allow more of them",
     ),
     (
         "processor.precisions",
         ["float32"],
-        "bfloat16 not available on this CPU: float32 is used, nothing to do",
+        "bfloat16 is not available on this CPU; float32 is used instead",
     ),
     (
         "processor.flags",
         ["avx_vnni"],
-        "this CPU has no AVX2: everything works, several times as slowly",
+        "this CPU has no AVX2: everything works, but several times slower",
     ),
     (
         "load.programs",
         [{"name": "browser", "pid": 7, "cores": 0.98}],
-        "browser (process 7) keeps 1.0 cores busy: chargen uses fewer threads beside it",
+        "browser (process 7) uses 1.0 cores: chargen runs with fewer threads",
     ),
     (
         "processor.torch_error",
         "OSError: libtorch.so: no such file",
-        "torch 2.13.0+cpu cannot be used (OSError: libtorch.so: no such file); "
-        f"install it again: {INSTALL}",
+        "torch 2.13.0+cpu cannot be imported (OSError: libtorch.so: no such file); "
+        f"reinstall it: {INSTALL}",
     ),
     (
         "power.on_battery",
         True,
-        "this computer runs on its battery: plug it in, it computes faster then",
+        "this computer runs on battery: plug it in, which makes it faster",
     ),
     ("environment.GOMP_SPINCOUNT", "30000000", f"GOMP_SPINCOUNT=30000000 {SPIN}"),
     ("environment.GOMP_SPINCOUNT", "INFINITY", f"GOMP_SPINCOUNT=INFINITY {SPIN}"),
@@ -117,20 +117,21 @@ CASES: list[tuple[str, Any, str]] = [
     (
         "environment.OMP_NUM_THREADS",
         "16",
-        "OMP_NUM_THREADS=16 is more than there are cores: unset it",
+        "OMP_NUM_THREADS=16 exceeds the number of cores: unset it",
     ),
     ("memory.free_bytes", 1.2e9, "only 1.2 GB of memory are free: close other programs"),
     ("folders.cache.writable", False, SHORT),
     (
         "folders.cache.free_bytes",
         9e8,
-        "only 0.9 GB of disk are free for cache: make room, or set CHARGEN_CACHE to another folder",
+        "only 0.9 GB of disk space are free for cache: free some, or set CHARGEN_CACHE to another "
+        "folder",
     ),
     (
         "folders.checkpoints.free_bytes",
         3e8,
-        "only 0.3 GB of disk are free for checkpoints: make room, or set CHARGEN_CHECKPOINTS to "
-        "another folder",
+        "only 0.3 GB of disk space are free for checkpoints: free some, or set "
+        "CHARGEN_CHECKPOINTS to another folder",
     ),
     ("speed.training.4", 80.0, f"training is slower {SLOWER}"),
     ("speed.sampling float32.4", 80.0, f"sampling is slower {SLOWER}"),
@@ -156,7 +157,7 @@ def test_where_nothing_is_off_there_is_no_advice() -> None:
 def test_a_containers_limit_is_named() -> None:
     facts = copy.deepcopy(GOOD)
     facts["processor"] |= {"cores": 2, "container_cores": 1.5}
-    words = "2 of 4 cores may be used (a container's limit of 1.5): give chargen more of them"
+    words = "only 2 of 4 cores are available (container limit 1.5): allow more of them"
     assert advice(facts) == [words]
 
 
@@ -165,7 +166,7 @@ def test_of_many_busy_programs_the_busiest_are_named() -> None:
     facts["load"]["programs"] = [{"name": "make", "pid": n, "cores": 0.9} for n in range(5)]
     words = advice(facts)
     assert len(words) == 4
-    assert words[-1] == "2 more programs keep 1.8 cores busy"
+    assert words[-1] == "2 more programs use 1.8 cores"
 
 
 @pytest.mark.parametrize(
@@ -281,9 +282,9 @@ def test_a_strange_folder_still_gets_a_report(chargen: Run, environment: dict[st
     assert "\nadvice\n" in done.stdout
     if "CHARGEN_CACHE" in environment:
         folder = environment["CHARGEN_CACHE"]
-        locked = f"the folder of cache cannot be written, {folder}: set CHARGEN_CACHE to another"
+        locked = f"the cache folder is not writable, {folder}: set CHARGEN_CACHE to another"
         assert f"  - {locked} folder" in done.stdout
-        assert f"{folder} (not writable, not there yet, " in done.stdout
+        assert f"{folder} (not writable, does not exist yet, " in done.stdout
 
 
 def test_a_broken_machine_still_gets_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -438,7 +439,7 @@ def test_without_torch_everything_else_is_told() -> None:
     assert facts["versions"]["torch"] is None
     assert list(facts["speed"]) == ["sampling float32", "sampling int8"]
     assert all(rate > 0 for rates in facts["speed"].values() for rate in rates.values())
-    assert f"torch is not installed, so nothing can be trained here: {INSTALL}" in facts["advice"]
+    assert f"torch is not installed, and training needs it: {INSTALL}" in facts["advice"]
     shown = without_torch("--no-probe").stdout
     assert re.search(r"^  torch +not installed$", shown, re.MULTILINE)
     assert re.search(r"^  devices +cpu, without torch$", shown, re.MULTILINE)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.filesize import decimal
 
 from chargen.cli.info import info
 from chargen.config import OPTIMIZERS, PRECISIONS
@@ -21,7 +22,7 @@ from chargen.model.spec import (
     parse_stack,
     weight_shapes,
 )
-from chargen.model.summary import describe, parts, readable, state_memory, training_memory
+from chargen.model.summary import describe, parts, state_memory, training_memory
 from chargen.tokenizers.byte import ByteTokenizer
 from tests.conftest import Run, write
 
@@ -68,11 +69,11 @@ def test_the_memory_of_training_by_hand() -> None:
     kept = (memory.weights, memory.averaged, memory.moments, memory.gradients)
     assert kept == (weights, weights, 2 * weights, 3 * weights)
     numbers = 7 * (4 * 4 + 2 * 16) + 3 * 4 * 6  # of the LSTM and of the minGRU
-    assert memory.window == 2 * 5 * (numbers + 8 * 4 + 12 * 10)
-    assert memory.total == 7 * weights + memory.window
+    assert memory.activations == 2 * 5 * (numbers + 8 * 4 + 12 * 10)
+    assert memory.total == 7 * weights + memory.activations
     momentum = training_memory(config, batch_size=2, bptt=5, precision="float32", optimizer="sgd")
     assert momentum.moments == weights
-    assert momentum.window - memory.window == 2 * 5 * 7 * 2 * 16
+    assert momentum.activations - memory.activations == 2 * 5 * 7 * 2 * 16
 
 
 def test_an_lstm_has_two_states() -> None:
@@ -80,15 +81,10 @@ def test_an_lstm_has_two_states() -> None:
     assert state_memory(config) == 4 * (7 + 7 + 3 + 2)
 
 
-def test_bytes_are_readable() -> None:
-    counts = (999, 4100, 4_890_080, 428_466_176, 2.3e9)
-    assert list(map(readable, counts)) == ["999 bytes", "4.1 kB", "4.9 MB", "428 MB", "2.3 GB"]
-
-
 FOREIGN: list[dict[str, Any]] = [
     {},
     {"corpus": None, "config": [], "plan": "p", "history": {"a": 1}, "seconds": "long"},
-    {"corpus": {"sources": "a", "floor": {"nats_per_token": "x"}}, "plan": {"lanes": "b"}},
+    {"corpus": {"sources": "a", "ngram_baseline": {"nats_per_token": "x"}}, "plan": {"bptt": "b"}},
     {"history": [[1, None], [2, "x", None], 7], "step": None, "final_val_loss": float("nan")},
 ]
 
@@ -109,7 +105,7 @@ def test_what_is_not_known_is_a_dash(chargen: Run) -> None:
     refused = chargen("info", "-m", "old.safetensors", "--toml")
     assert refused.returncode == 1
     assert refused.stderr == (
-        "chargen: the model's file does not say by which recipe it was trained\n"
+        "chargen: the model file does not contain the settings of its training\n"
     )
 
 
@@ -129,19 +125,32 @@ def test_info_shows_a_trained_model(chargen: Run, with_model: Path) -> None:
     assert sum(part["parameters"] for part in facts["parts"]) == facts["parameters"]
     assert re.search(r"layer 1, lstm:48 +weight_ih_l0 +192 x 64 +12,288", plain)
     assert facts["memory"]["training"]["weights"] == 4 * facts["parameters"]
-    assert facts["memory"]["measured"] > facts["memory"]["training"]["total"]
-    assert (facts["plan"]["lanes"], facts["recipe"]["seed"]) == (8, 3)
-    assert "8 lanes of 32 tokens" in plain
+    assert facts["memory"]["peak"] > facts["memory"]["training"]["total"]
+    weights, total = (facts["memory"][n] for n in ("weights", "training"))
+    assert re.search(rf"^inference +{re.escape(decimal(weights))} of weights", plain, re.MULTILINE)
+    assert re.search(rf"^training +{re.escape(decimal(total['total']))}, ", plain, re.MULTILINE)
+    assert re.search(
+        r"^peak memory +\d+\.\d MB in its run, including torch *$", plain, re.MULTILINE
+    )
+    assert (facts["plan"]["batch_size"], facts["recipe"]["seed"]) == (8, 3)
+    assert "batch size 8, bptt 32" in plain
     first, last = facts["history"][0][2], facts["history"][-1][2]
     assert re.search(
         rf"history, validation +█.*▁  first {first:.4f}, best \S+, last {last:.4f}", plain
     )
-    apart = facts["final_val_loss"] - facts["floor"]["nats_per_token"]
-    assert f"the model {apart:.4f} above" in plain
+    difference = facts["final_val_loss"] - facts["ngram_baseline"]["nats_per_token"]
+    assert f"the model is {difference:.4f} above" in plain
+    for name, key, note in (
+        ("nats per token", "final_val_loss", "(validation, stateful)"),
+        ("  stateless", "final_stateless_loss", "(in windows of 256 tokens)"),
+    ):
+        assert re.search(rf"^{name} +{facts[key]:.4f} {re.escape(note)} *$", plain, re.MULTILINE), (
+            name
+        )
 
 
 def test_metrics_of_another_file_are_not_this_models() -> None:
     write("metrics.jsonl", '{"event": "end", "peak_memory_bytes": 5}\n')
-    for name, measured in (("model.safetensors", 5), ("copy.safetensors", None)):
+    for name, peak in (("model.safetensors", 5), ("copy.safetensors", None)):
         path = save(Path(name), {})
-        assert describe(read_model(path))["memory"]["measured"] == measured
+        assert describe(read_model(path))["memory"]["peak"] == peak

@@ -55,7 +55,7 @@ def test_a_terminal_shows_a_bar_and_samples(prose: str) -> None:
     terminal = Terminal("train", "text.txt", "--hidden", "16", "--time", "10s", "--threads", "1")
     terminal.wait_for("chars/s  train")
     terminal.wait_for("│")
-    terminal.wait_for("write with it")
+    terminal.wait_for("generate with")
     assert terminal.end() == 0
     assert "━" in terminal.shown
 

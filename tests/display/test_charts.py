@@ -49,7 +49,7 @@ def test_points_are_not_joined() -> None:
 def test_what_has_no_place_on_the_axes_is_left_out() -> None:
     odd = Series("odd", (1, 2, 3), (0, float("nan"), 5), points=True)
     assert as_text(chart(odd, log_y=True)).count("●") == 2
-    assert "nothing to draw" in as_text(chart(Series("none", (), ())))
+    assert "no data" in as_text(chart(Series("none", (), ())))
 
 
 FLOATS = st.floats(-1e6, 1e6)

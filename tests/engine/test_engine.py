@@ -136,60 +136,60 @@ def graphs() -> list[Path]:
     return sorted(Path(os.environ["CHARGEN_CACHE"]).rglob("*.onnx"))
 
 
-def logits_of(header: SavedModel, *, int8: bool = False) -> list[float]:
-    engine = open_engine(header, "auto", 1, int8=int8)
+def logits_of(model: SavedModel, *, int8: bool = False) -> list[float]:
+    engine = open_engine(model, "auto", 1, int8=int8)
     assert isinstance(engine, OnnxEngine)
     logits, _ = engine.run(np.array([[1, 2, 3]]), engine.init_state(1))
     return [float(value) for value in logits[0, -1]]
 
 
 def test_the_graph_is_built_once_and_rebuilt_when_damaged() -> None:
-    header = saved()
-    first = logits_of(header)
+    model = saved()
+    first = logits_of(model)
     (graph,) = graphs()
     built = graph.stat().st_ino
-    assert logits_of(header) == first
+    assert logits_of(model) == first
     assert graph.stat().st_ino == built
     graph.write_bytes(b"damaged")
-    assert logits_of(header) == first
+    assert logits_of(model) == first
     assert graph.stat().st_size > 1000
     whole = graph.read_bytes()
     flipped = bytes([*whole[:1500], whole[1500] ^ 64, *whole[1501:]])  # in a weight
     for damaged in (b"", whole[:2000], whole.replace(b"LSTM", b"LOST"), flipped):
         graph.write_bytes(damaged)
-        assert logits_of(header) == first
+        assert logits_of(model) == first
 
 
 def test_another_model_has_another_graph() -> None:
     logits_of(saved())
-    header = saved("gru:12")
-    exact = logits_of(header)
+    model = saved("gru:12")
+    exact = logits_of(model)
     assert len(graphs()) == 2
-    assert logits_of(header, int8=True) != exact
+    assert logits_of(model, int8=True) != exact
     assert len(graphs()) == 3
 
 
 def test_without_a_cache_the_graph_is_built_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("file").touch()
     monkeypatch.setenv("CHARGEN_CACHE", "file/cache")
-    header = saved()
-    assert logits_of(header) == logits_of(header)
+    model = saved()
+    assert logits_of(model) == logits_of(model)
 
 
 def test_a_damaged_model_makes_no_graph() -> None:
-    header = saved()
+    model = saved()
     data = bytearray(PATH.read_bytes())
     data[-5] ^= 1
     PATH.write_bytes(data)
     with pytest.raises(CheckpointError, match="is damaged: its checksum does not match"):
-        logits_of(read_model(PATH) or header)
+        logits_of(read_model(PATH) or model)
     assert graphs() == []
 
 
 def test_a_device_that_is_not_there_is_named() -> None:
     assert find_device("cpu").type == "cpu"
     assert find_device("auto").type in ("cpu", "cuda", "mps")
-    with pytest.raises(DeviceError, match=r"device is 'tpu'; torch finds here: .*cpu"):
+    with pytest.raises(DeviceError, match=r"device is 'tpu'; available: .*cpu"):
         find_device("tpu")
     assert count_cores() >= 1
 

@@ -25,7 +25,7 @@ PROGRAM += "run_name='__main__')"
 @pytest.mark.parametrize("int8", [False, True])
 def test_an_exported_model_computes_the_same(with_model: Path, int8: bool) -> None:
     session = onnxruntime.InferenceSession(to_onnx(read_model(with_model), int8=int8))
-    sampler = package.load(int8=int8)
+    sampler = package.load(int8=int8).sampler
     ids = sampler.tokenizer.encode("The value of").astype(np.int64)[None]
     _, *states = session.get_inputs()
     feeds = {state.name: np.zeros((1, 1, state.shape[2]), np.float32) for state in states}

@@ -13,7 +13,7 @@ import pytest
 
 from chargen.data.dataset import encode_dataset, tokenize
 from chargen.errors import CorpusError
-from chargen.storage.cache import cached_ids, kept
+from chargen.storage.cache import cached_bytes, cached_ids
 from chargen.storage.files import cache_folder
 from tests.conftest import text_of
 
@@ -114,14 +114,14 @@ def test_long_lines_are_cut_for_subwords(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_was_not_used_for_a_month_is_forgotten(age: int) -> None:
     for key in "ab":
         cached_ids(key, U1, Encoder())
-        kept(f"graphs/{key}", lambda: b"graph")
+        cached_bytes(f"graphs/{key}", lambda: b"graph")
     old = time.time() - age * 86400
     for path in cache_folder().rglob("*"):
         os.utime(path, (old, old))
     cached_ids("a", U1, Encoder())  # used again
-    kept("graphs/a", lambda: b"graph")
+    cached_bytes("graphs/a", lambda: b"graph")
     cached_ids("c", U1, Encoder())
-    kept("graphs/c", lambda: b"graph")
+    cached_bytes("graphs/c", lambda: b"graph")
     left = "abc" if age < 30 else "ac"
     assert files() == sorted(f"{key}.{end}" for key in left for end in ("ids", "json"))
     assert sorted(path.name for path in (cache_folder() / "graphs").iterdir()) == list(left)
@@ -129,9 +129,9 @@ def test_what_was_not_used_for_a_month_is_forgotten(age: int) -> None:
 
 def test_a_damaged_file_is_made_anew_and_a_whole_one_is_not() -> None:
     made = iter((b"first", b"second", b"third"))
-    assert kept("graphs/a", lambda: next(made)) == b"first"
-    assert kept("graphs/a", lambda: next(made)) == b"first"
+    assert cached_bytes("graphs/a", lambda: next(made)) == b"first"
+    assert cached_bytes("graphs/a", lambda: next(made)) == b"first"
     path = cache_folder() / "graphs/a"
     for damage in (b"", path.read_bytes()[:-1], path.read_bytes().replace(b"f", b"g")):
         path.write_bytes(damage)
-        assert kept("graphs/a", lambda: b"made anew") == b"made anew"
+        assert cached_bytes("graphs/a", lambda: b"made anew") == b"made anew"

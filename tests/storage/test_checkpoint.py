@@ -55,10 +55,10 @@ def test_a_model_comes_back_whole_from_a_file_moved_anywhere() -> None:
     weights = saved()
     Path("elsewhere").mkdir()
     path = PATH.rename("elsewhere/renamed.safetensors")
-    header, again = read_model(path), load_weights(path)
-    assert header.config == CONFIG
-    assert header.tokenizer.to_json() == TOKENIZER.to_json()
-    assert header.training == {"step": 7}
+    model, again = read_model(path), load_weights(path)
+    assert model.config == CONFIG
+    assert model.tokenizer.to_json() == TOKENIZER.to_json()
+    assert model.training == {"step": 7}
     assert again.keys() == weights.keys()
     for name, array in weights.items():
         assert again[name].dtype == np.float32

@@ -1,7 +1,9 @@
-"""The recurrent cells. Each module holds one family: its equations, a step form that is the
-definition, and a fast form over all steps that must equal it.
+"""Recurrent cells, one family per module.
 
-Legend of shapes: B lanes (batch), T steps, I inputs, H hidden units.
+Each cell has its equations, a step form that defines it, and a fast form over all steps that must
+give the same results.
+
+Legend of shapes: B batch size, T steps, I inputs, H hidden units.
 """
 
 from __future__ import annotations

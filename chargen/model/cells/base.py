@@ -1,4 +1,4 @@
-"""What every cell offers: a start, one step, and all steps at once."""
+"""Interface of the cells: initialization, one step, and all steps at once."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from chargen.config import TrainConfig
 from chargen.model.spec import CELLS
 
 State = tuple[Tensor, ...]
-"""A layer's recurrent state: tensors of shape (1, B, H), as torch.nn and ONNX have them."""
+"""The recurrent state of a layer: tensors of shape (1, B, H), as in torch.nn and ONNX."""
 
 Gates = dict[str, Tensor]
-"""The gates of one step by name, each (B, H), between 0 and 1."""
+"""The gates of one step by name, each (B, H) with values between 0 and 1."""
 
 
 class Cell(nn.Module):
     """One recurrent layer.
 
-    The weights have torch.nn's names and order: ``weight_ih_l0`` (G*H, I), ``weight_hh_l0``
-    (G*H, H) and ``bias_ih_l0`` (G*H), where G is the number of blocks of H rows: gates and
-    candidate. torch.nn's own layers have a second bias, ``bias_hh_l0``, and the minimal cells
-    no ``weight_hh_l0``; ``spec.CELLS`` lists the weights and states of every cell.
+    The weights have the names and the order of torch.nn: ``weight_ih_l0`` (G*H, I),
+    ``weight_hh_l0`` (G*H, H) and ``bias_ih_l0`` (G*H). G is the number of blocks of H rows, one for
+    each gate and one for the candidate. The layers of torch.nn have a second bias, ``bias_hh_l0``;
+    the minimal cells have no ``weight_hh_l0``. ``spec.CELLS`` lists the weights and states of
+    every cell.
 
     Attributes:
-        kind: its name in ``spec.CELLS``.
-        forget: which block of rows is the forget gate, if there is one.
-        recurrent_init: how the recurrent weights start when the recipe says ``auto``.
+        kind: name of the cell in ``spec.CELLS``.
+        forget: index of the block of the forget gate, if there is one.
+        recurrent_init: initialization of the recurrent weights if the recipe says ``auto``.
     """
 
     kind: ClassVar[str]
@@ -41,11 +42,11 @@ class Cell(nn.Module):
 
     @property
     def states(self) -> str:
-        """A letter for each part of the state, in order."""
+        """One letter for each part of the state, in order."""
         return CELLS[self.kind].states
 
     def init_state(self, batch: int) -> State:
-        """Return the state at the beginning of a text: zeros, (1, B, H) each."""
+        """Return the initial state: zeros, (1, B, H) for each part."""
         zero = self.weight_ih_l0.new_zeros(1, batch, self.hidden_size)
         return tuple(zero.clone() for _ in self.states)
 
@@ -58,26 +59,27 @@ class Cell(nn.Module):
         raise NotImplementedError
 
     def reset(self, generator: torch.Generator, start: TrainConfig) -> None:
-        """Draw new weights as the recipe says: every block of H rows apart, biases zero.
+        """Initialize the weights as the recipe says, each block of H rows separately.
 
-        Gains start at one, and the forget gate's bias at the recipe's value, by default 1
-        (Jozefowicz et al. 2015), so that memory lasts from the first step of training on.
+        Biases start at zero and gains at one. The bias of the forget gate starts at the value of
+        the recipe, by default 1 (Jozefowicz et al. 2015), so that memory lasts from the first
+        training step.
         """
         recurrent = start.recurrent_init
         recurrent = self.recurrent_init if recurrent == "auto" else recurrent
         for name, weight in self.named_parameters():
             nn.init.constant_(weight, float(name.startswith("gain")))
             if name == "weight_ih_l0":
-                _draw(start.input_init, weight, self.hidden_size, generator)
+                _init_blocks(start.input_init, weight, self.hidden_size, generator)
             if name == "weight_hh_l0":
-                _draw(recurrent, weight, self.hidden_size, generator)
+                _init_blocks(recurrent, weight, self.hidden_size, generator)
                 weight.mul_(start.recurrent_scale)
         if self.forget is not None:
             blocks = self.bias_ih_l0.view(-1, self.hidden_size)
             nn.init.constant_(blocks[self.forget], start.forget_bias)
 
 
-def _draw(init: str, weight: Tensor, hidden: int, generator: torch.Generator) -> None:
+def _init_blocks(init: str, weight: Tensor, hidden: int, generator: torch.Generator) -> None:
     for block in weight.view(-1, hidden, weight.shape[1]):
         match init:
             case "orthogonal":
@@ -89,10 +91,10 @@ def _draw(init: str, weight: Tensor, hidden: int, generator: torch.Generator) ->
 
 
 class GatedCell(Cell):
-    """A cell with gates: its definition gives them beside the state."""
+    """A cell with gates; its step form also returns them."""
 
     def gated_step(self, x: Tensor, state: State) -> tuple[State, Gates]:
-        """Return the state after one input x (B, I), and the gates: the definition of the cell."""
+        """Return the state after one input x (B, I) and the gates: the definition of the cell."""
         raise NotImplementedError
 
     def step(self, x: Tensor, state: State) -> State:
@@ -101,7 +103,7 @@ class GatedCell(Cell):
 
 
 class TorchCell(Cell):
-    """A cell that torch.nn has: its ``forward`` is the fast form."""
+    """A cell of torch.nn; its ``forward`` is the fast form."""
 
     bias_hh_l0: Tensor
 
@@ -121,10 +123,10 @@ class TorchCell(Cell):
 
 
 class WrittenCell(Cell):
-    """A cell that torch.nn lacks: its fast form is written in ``bptt``, ``norm`` or ``scan``.
+    """A cell that torch.nn lacks; its fast form is in ``bptt``, ``norm`` or ``scan``.
 
     Args:
-        inputs: width of the input (I).
+        inputs: size of the input (I).
         hidden: number of hidden units (H).
     """
 
@@ -139,6 +141,6 @@ class WrittenCell(Cell):
             self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
 
     def inputs(self, x: Tensor) -> Tensor:
-        """Return W_I x for all steps in one product, time first: (T, B, G*H)."""
+        """Return W_I x for all steps in one product, time first, (T, B, G*H)."""
         products = nn.functional.linear(x.transpose(0, 1), self.weight_ih_l0)
         return products.to(self.weight_ih_l0.dtype)

@@ -1,12 +1,12 @@
-"""Back-propagation through time, written by hand for the cells that torch.nn lacks.
+"""Back-propagation through time by hand, for the cells that torch.nn lacks.
 
-Autograd over a Python loop keeps every small operation of every step. Here the forward pass
-keeps the gates and the states in one tensor each, and the backward pass walks the steps once in
-reverse for the gradients of the pre-activations; the gradients of the weight matrices are one
-product over all steps.
+Autograd over a Python loop stores every small operation of every step. Here the forward pass
+stores the gates and the states in one tensor each. The backward pass goes through the steps once
+in reverse and computes the gradients of the pre-activations. The gradients of the weight matrices
+are then one product over all steps.
 
-Legend of shapes: B lanes (batch), T steps, I inputs, H hidden units, G blocks of H rows. Time
-comes first, so that all that a step touches lies together.
+Legend of shapes: B batch size, T steps, I inputs, H hidden units, G blocks of H rows. Time comes
+first, so that the data of one step is contiguous.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ MINUS_ONE = torch.tensor(-1.0)
 
 
 def tanh(x: Tensor, out: Tensor) -> Tensor:
-    """Write tanh(x) = 2 sigma(2x) - 1; torch's own takes three times as long on a CPU."""
+    """Compute tanh(x) = 2 sigma(2x) - 1 into ``out``; torch.tanh is three times slower on a CPU."""
     return torch.add(MINUS_ONE, torch.sigmoid(2 * x, out=out), alpha=2, out=out)
 
 
 class Products:
-    """W [x_t, h_{t-1}], step by step, and what the gradients of W and x need.
+    """Products W [x_t, h_{t-1}] step by step, with the tensors that the gradients need.
 
-    Products run in autocast's type, or else in that of the weights.
+    The products run in the dtype of autocast, or else in that of the weights.
 
     Args:
         x: inputs of all steps, (T, B, I).
@@ -55,11 +55,11 @@ class Products:
         return self._rows[t] @ self._both.T
 
     def back(self, t: int, grad: Tensor) -> Tensor:
-        """Return the gradient of h (B, H) from that of the product at step t, and keep it."""
+        """Return the gradient of h (B, H) from that of the product at step t, and store that."""
         return self._back[t].copy_(grad) @ self._recurrent
 
     def gradients(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients of x, W_I and W_R, after all steps back."""
+        """Return the gradients of x, W_I and W_R after the backward pass over all steps."""
         both = self._back.flatten(0, 1).T @ self._seen.flatten(0, 1)  # (G*H, I + H)
         of_input, recurrent = both[:, : self._width], both[:, self._width :]
         return self._back @ self._input, of_input.to(self._type), recurrent.to(self._type)
@@ -73,7 +73,7 @@ class PeepholeSteps(torch.autograd.Function):
         """Return all h (T, B, H) and the last c (B, H).
 
         Args:
-            ctx: keeps what the backward pass needs.
+            ctx: stores tensors for the backward pass.
             x: inputs of all steps, (T, B, I).
             h: state before the first step, (B, H).
             c: memory before the first step, (B, H).
@@ -125,14 +125,14 @@ class PeepholeSteps(torch.autograd.Function):
 
 
 class GRUSteps(torch.autograd.Function):
-    """All steps of a GRU whose reset gate acts before the recurrent product."""
+    """All steps of a GRU with the reset gate before the recurrent product."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, h: Tensor, *weights: Tensor) -> Tensor:
         """Return all h (T, B, H).
 
         Args:
-            ctx: keeps what the backward pass needs.
+            ctx: stores tensors for the backward pass.
             x: inputs of all steps, (T, B, I).
             h: state before the first step, (B, H).
             weights: W_I, W_R and b in the order r, z, n.
@@ -162,12 +162,12 @@ class GRUSteps(torch.autograd.Function):
         for t, (act, before, grad) in reversed(list(enumerate(rows))):
             r, z, n = act.chunk(3, dim=1)
             dh = dh + grad
-            kept = dh * z
-            tanh_back(dh - kept, n, grad_input=dn)
+            retained = dh * z
+            tanh_back(dh - retained, n, grad_input=dn)
             sigmoid_back(dh * (before - n), z, grad_input=dz)
             inner = ctx.single.back(t, dn)  # the gradient of r * h
             sigmoid_back(inner * before, r, grad_input=dr)
-            dh = kept + inner * r + ctx.pair.back(t, back[:, :two])
+            dh = retained + inner * r + ctx.pair.back(t, back[:, :two])
             of_bias += back
         of_pair, of_single = ctx.pair.gradients(), ctx.single.gradients()
         weights = (torch.cat(parts) for parts in zip(of_pair[1:], of_single[1:], strict=True))

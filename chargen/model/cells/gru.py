@@ -1,4 +1,4 @@
-"""The gated recurrent unit."""
+"""Gated recurrent units (GRU)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chargen.model.cells.bptt import GRUSteps
 
 
 class GRU(nn.GRU, GatedCell, TorchCell):
-    """Cho et al. (2014) in the form of cuDNN: the reset gate acts after the product.
+    """The GRU of Cho et al. (2014) in the form of cuDNN: the reset gate acts after the product.
 
     ::
 
@@ -19,7 +19,7 @@ class GRU(nn.GRU, GatedCell, TorchCell):
         n_t = tanh (W_n x_t + b_n + r_t * (R_n h_{t-1} + b_Rn))        candidate
         h_t = (1 - z_t) * n_t + z_t * h_{t-1}
 
-    3H(I + H + 2) parameters, blocks in the order r, z, n. Here z = 1 keeps the memory, as in
+    3H(I + H + 2) parameters, blocks in the order r, z, n. Here z = 1 keeps the old state, as in
     Cho et al.; Chung et al. (2014) swap the roles, so their z is 1 - z here.
     """
 
@@ -38,7 +38,7 @@ class GRU(nn.GRU, GatedCell, TorchCell):
 
 
 class BeforeGRU(GatedCell, WrittenCell):
-    """Cho et al. (2014): the reset gate acts before the recurrent product.
+    """The GRU of Cho et al. (2014): the reset gate acts before the recurrent product.
 
     ::
 
@@ -47,9 +47,9 @@ class BeforeGRU(GatedCell, WrittenCell):
         n_t = tanh (W_n x_t + R_n (r_t * h_{t-1}) + b_n)    candidate
         h_t = (1 - z_t) * n_t + z_t * h_{t-1}
 
-    3H(I + H + 1) parameters, blocks in the order r, z, n. As in ``GRU``, z = 1 keeps the
-    memory, the role Cho et al. give it; in Chung et al. (2014) z = 1 replaces it, and their
-    weights of z map onto these by a change of sign, since sigma(-a) = 1 - sigma(a).
+    3H(I + H + 1) parameters, blocks in the order r, z, n. As in ``GRU``, z = 1 keeps the old
+    state. In Chung et al. (2014) z = 1 replaces it; their weights of z are these with the sign
+    changed, since sigma(-a) = 1 - sigma(a).
     """
 
     kind = "gru-before"

@@ -1,4 +1,4 @@
-"""Long short-term memory."""
+"""Long short-term memory (LSTM) and its variants."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chargen.model.cells.norm import NormLSTMSteps, layer_norm
 
 
 class LSTM(nn.LSTM, GatedCell, TorchCell):
-    """Hochreiter and Schmidhuber (1997), with the forget gate of Gers et al. (2000).
+    """The LSTM of Hochreiter and Schmidhuber (1997) with the forget gate of Gers et al. (2000).
 
     ::
 
@@ -22,8 +22,8 @@ class LSTM(nn.LSTM, GatedCell, TorchCell):
         c_t = f_t * c_{t-1} + i_t * g_t
         h_t = o_t * tanh(c_t)
 
-    4H(I + H + 2) parameters, blocks in the order i, f, g, o. The forget gate's bias starts
-    at 1 (Jozefowicz et al. 2015), so that memory lasts from the first step of training on.
+    4H(I + H + 2) parameters, blocks in the order i, f, g, o. The bias of the forget gate starts
+    at 1 (Jozefowicz et al. 2015), so that memory lasts from the first training step.
     """
 
     kind = "lstm"
@@ -44,7 +44,7 @@ class LSTM(nn.LSTM, GatedCell, TorchCell):
 
 
 class PeepholeLSTM(GatedCell, WrittenCell):
-    """Gers and Schmidhuber (2000): the gates also see the memory, each unit its own.
+    """The LSTM with peepholes (Gers and Schmidhuber 2000): the gates also read the memory.
 
     ::
 
@@ -52,11 +52,11 @@ class PeepholeLSTM(GatedCell, WrittenCell):
         f_t = sigma(W_f x_t + R_f h_{t-1} + p_f * c_{t-1} + b_f)     forget gate
         g_t = tanh (W_g x_t + R_g h_{t-1} + b_g)                     candidate
         c_t = f_t * c_{t-1} + i_t * g_t
-        o_t = sigma(W_o x_t + R_o h_{t-1} + p_o * c_t + b_o)         output gate: sees the new c
+        o_t = sigma(W_o x_t + R_o h_{t-1} + p_o * c_t + b_o)         output gate: reads the new c
         h_t = o_t * tanh(c_t)
 
-    4H(I + H + 1) + 3H parameters, blocks in the order i, f, g, o; ``peephole`` (3, H) holds
-    p_i, p_f, p_o and starts at zero, the forget gate's bias at 1.
+    4H(I + H + 1) + 3H parameters, blocks in the order i, f, g, o. ``peephole`` (3, H) holds
+    p_i, p_f, p_o and starts at zero; the bias of the forget gate starts at 1.
     """
 
     kind = "lstm-peephole"
@@ -82,7 +82,7 @@ class PeepholeLSTM(GatedCell, WrittenCell):
 
 
 class CoupledLSTM(GatedCell, WrittenCell):
-    """One gate forgets and lets in: what leaves the memory makes room for what enters.
+    """The LSTM with coupled gates, CIFG in Greff et al. (2017): the input gate is 1 - f.
 
     ::
 
@@ -92,10 +92,10 @@ class CoupledLSTM(GatedCell, WrittenCell):
         c_t = f_t * c_{t-1} + (1 - f_t) * g_t
         h_t = o_t * tanh(c_t)
 
-    3H(I + H + 1) parameters, blocks in the order f, g, o (Greff et al. 2017 call it CIFG).
-    The forget gate's bias starts at 1. The fast form is torch.nn's LSTM with the input gate
-    i = 1 - f = sigma(-(W_f x_t + R_f h_{t-1} + b_f)): a fourth block, the first with its sign
-    changed, costs less than steps of our own.
+    3H(I + H + 1) parameters, blocks in the order f, g, o. The bias of the forget gate starts
+    at 1. The fast form is the LSTM of torch.nn with the input gate
+    i = 1 - f = sigma(-(W_f x_t + R_f h_{t-1} + b_f)). This fourth block, the first with its sign
+    changed, takes less time than a hand-written loop.
     """
 
     kind = "lstm-coupled"
@@ -122,7 +122,7 @@ class CoupledLSTM(GatedCell, WrittenCell):
 
 
 class NormLSTM(GatedCell, WrittenCell):
-    """The LSTM with layer normalisation (Ba, Kiros, Hinton 2016, supplementary material).
+    """The LSTM with layer normalization (Ba, Kiros, Hinton 2016, supplementary material).
 
     ::
 
@@ -132,8 +132,8 @@ class NormLSTM(GatedCell, WrittenCell):
         LN(a; gain, b) = gain * (a - mean(a)) / sqrt(var(a) + 1e-5) + b
 
     Mean and variance are taken over all 4H sums, and over the H units of c, at each step and
-    in each lane. 4H(I + H + 4) + 2H parameters, blocks in the order i, f, g, o; gains start at
-    1, the forget gate's bias too.
+    in each row of the batch. 4H(I + H + 4) + 2H parameters, blocks in the order i, f, g, o. The
+    gains and the bias of the forget gate start at 1.
     """
 
     kind = "lstm-norm"

@@ -1,10 +1,10 @@
-"""Back-propagation through time, written by hand for the cells with layer normalisation.
+"""Back-propagation through time by hand, for the LSTM with layer normalization.
 
-As in ``bptt``: the forward pass keeps what the backward pass needs in one tensor each, the
-backward pass walks the steps once in reverse, and the gradients of weights, gains and biases
+As in ``bptt``, the forward pass stores what the backward pass needs in one tensor each, and the
+backward pass goes through the steps once in reverse. The gradients of weights, gains and biases
 are one operation each over all steps.
 
-Legend of shapes: B lanes (batch), T steps, H hidden units, G blocks of H rows. Time first.
+Legend of shapes: B batch size, T steps, H hidden units, G blocks of H rows. Time first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from chargen.model.cells.bptt import Products, sigmoid_back, tanh, tanh_back
 
-EPSILON = 1e-5  # added to the variance, as torch.nn and ONNX do
+EPSILON = 1e-5  # added to the variance, as in torch.nn and ONNX
 
 
 def layer_norm(a: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
@@ -25,12 +25,12 @@ def layer_norm(a: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
 
 
 class Normed:
-    """One layer normalisation in all steps: what went in, and its mean and 1 / deviation.
+    """One layer normalization over all steps: its inputs, their means and reciprocal deviations.
 
     Args:
-        room: a tensor of the steps' shape, (T, B, N).
-        gain: factor of each unit, (N).
-        bias: what is added to each unit, (N).
+        room: a tensor with the shape of the inputs, (T, B, N).
+        gain: factor for each unit, (N).
+        bias: bias for each unit, (N).
     """
 
     def __init__(self, room: Tensor, gain: Tensor, bias: Tensor) -> None:
@@ -38,19 +38,19 @@ class Normed:
         self.mean, self.scale = (room.new_empty(*room.shape[:2], 1) for _ in range(2))
 
     def step(self, t: int, a: Tensor) -> Tensor:
-        """Return a (B, N) normalised, and keep it as that of step t."""
-        kept = self.a[t].copy_(a)
+        """Return a (B, N) normalized, and store a as the input of step t."""
+        stored = self.a[t].copy_(a)
         out, self.mean[t], self.scale[t] = torch.native_layer_norm(
-            kept, self.gain.shape, self.gain, self.bias, EPSILON
+            stored, self.gain.shape, self.gain, self.bias, EPSILON
         )
         return out
 
     def back(self, t: int, grad: Tensor) -> Tensor:
-        """Return the gradient of what went in at step t, (B, N)."""
+        """Return the gradient of the input of step t, (B, N)."""
         return self._back(grad, self.a[t], self.mean[t], self.scale[t], [True, False, False])[0]
 
     def of_weights(self, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gradients of gain and bias from those of all steps' results (T, B, N)."""
+        """Return the gradients of gain and bias from those of the outputs (T, B, N)."""
         back = self._back(grad, self.a, self.mean, self.scale, [False, True, True])
         return back[1], back[2]
 
@@ -64,12 +64,12 @@ class Normed:
 
 
 def recurrent_products(gates: Tensor, recurrent: Tensor) -> Products:
-    """Return the products W_R h alone: those with an input of width 0."""
+    """Return the products W_R h alone: ``Products`` with an input of size 0."""
     return Products(gates[..., :0], recurrent[:, :0], recurrent)
 
 
 class NormLSTMSteps(torch.autograd.Function):
-    """All steps of an LSTM with layer normalisation."""
+    """All steps of an LSTM with layer normalization."""
 
     @staticmethod
     def forward(
@@ -78,7 +78,7 @@ class NormLSTMSteps(torch.autograd.Function):
         """Return all h (T, B, H) and the last c (B, H).
 
         Args:
-            ctx: keeps what the backward pass needs.
+            ctx: stores tensors for the backward pass.
             gates: LN(W_I x_t) of all steps, (T, B, 4*H): i, f, g, o.
             h: state before the first step, (B, H).
             c: memory before the first step, (B, H).

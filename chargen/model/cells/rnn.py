@@ -1,4 +1,4 @@
-"""The Elman recurrent neuron."""
+"""Simple recurrent layers (Elman RNN)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from chargen.model.cells.base import State, TorchCell
 
 
 class RNN(nn.RNN, TorchCell):
-    """The simple recurrent layer of Elman (1990).
+    """The simple recurrent layer (Elman 1990).
 
     ::
 
         h_t = tanh(W_I x_t + W_R h_{t-1} + b)
 
-    H(I + H + 2) parameters. The gradient that reaches k steps back is a product of k factors
+    H(I + H + 2) parameters. The gradient of the state k steps back is a product of k factors
     W_R^T diag(1 - h^2), so it vanishes or explodes with k.
     """
 
@@ -31,13 +31,13 @@ class RNN(nn.RNN, TorchCell):
 
 
 class ReluRNN(nn.RNN, TorchCell):
-    """The simple recurrent layer with rectified units (Le, Jaitly, Hinton 2015).
+    """The simple recurrent layer with ReLU (Le, Jaitly, Hinton 2015).
 
     ::
 
         h_t = max(0, W_I x_t + W_R h_{t-1} + b)
 
-    H(I + H + 2) parameters. W_R starts as the identity, so that at first the state is kept
+    H(I + H + 2) parameters. W_R starts as the identity, so that at first the state is copied
     and the gradient neither vanishes nor explodes.
     """
 

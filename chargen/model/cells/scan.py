@@ -1,17 +1,17 @@
-"""Mixing with what came before, h_t = k_t * h_{t-1} + (1 - k_t) * g_t, parallel over time.
+"""Parallel scan for the recurrence h_t = k_t * h_{t-1} + (1 - k_t) * g_t of the minimal cells.
 
-A step of the linear recurrence h_t = a_t * h_{t-1} + b_t maps h to a*h + b, and two such maps
-one after the other are again such a map, a2*a1*h + (a2*b1 + b2): the recurrence is a scan of
-an associative operation (Blelloch 1990). Here T steps are cut in C blocks of L. All blocks
-walk their L steps side by side from a zero state, keeping the products of a; then the state is
-carried over the C blocks; then one pass over everything adds what came in. That is C + L
-operations one after the other instead of T, and the work grows by a constant, where doubling
-takes log2(T) passes over all of it.
+A step of the linear recurrence h_t = a_t * h_{t-1} + b_t maps h to a*h + b. The composition of two
+such maps is again such a map, a2*a1*h + (a2*b1 + b2), so the recurrence is a scan of an associative
+operation (Blelloch 1990). Here T steps are divided into C blocks of L steps. First all blocks
+compute their L steps in parallel from a zero state, together with the products of a. Then the state
+is propagated through the C blocks. Finally one operation over all steps adds the contribution of
+the state before each block. This takes C + L sequential operations instead of T, with a constant
+factor more work; a scan by doubling would go over all data log2(T) times.
 
-The products are of numbers in (0, 1): they can only fade to zero, which is right, so that no
-logarithm is needed to keep them in range.
+The factors lie in (0, 1), so their products can only fade to zero, which is the right limit. No
+logarithms are needed to keep them in range.
 
-Legend of shapes: B lanes (batch), T steps, H hidden units. Time first.
+Legend of shapes: B batch size, T steps, H hidden units. Time first.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from chargen.model.cells.bptt import sigmoid_back
 
 
 class Mixture(torch.autograd.Function):
-    """h_t = k_t * h_{t-1} + (1 - k_t) * g_t for all steps, with k = sigma(odds)."""
+    """h_t = k_t * h_{t-1} + (1 - k_t) * g_t for all steps, with k = sigma(logit)."""
 
     @staticmethod
-    def forward(ctx: Any, odds: Tensor, g: Tensor, start: Tensor) -> Tensor:
-        """Return all h (T, B, H) for odds and g (T, B, H), from h_{-1} = start (B, H)."""
-        k = torch.sigmoid(odds)
+    def forward(ctx: Any, logit: Tensor, g: Tensor, start: Tensor) -> Tensor:
+        """Return all h (T, B, H) for logit and g (T, B, H), from h_{-1} = start (B, H)."""
+        k = torch.sigmoid(logit)
         h = scan(k, torch.addcmul(g, k, g, value=-1), start)
         ctx.save_for_backward(k, g, h, start)
         return h
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients of odds, g and start.
+        """Return the gradients of logit, g and start.
 
-        What leaves step t for the one before, e_t = k_t * (grad_t + e_{t+1}), is the same
-        recurrence, backwards.
+        The gradient that step t passes to the step before, e_t = k_t * (grad_t + e_{t+1}), follows
+        the same recurrence, backwards.
         """
         k, g, h, start = ctx.saved_tensors
         e = scan(k, k * grad, torch.zeros_like(start), backwards=True)
@@ -64,18 +64,18 @@ def scan(a: Tensor, b: Tensor, start: Tensor, *, backwards: bool = False) -> Ten
     blocks, steps = range(len(a)), range(length)
     if backwards:
         blocks, steps = blocks[::-1], steps[::-1]
-    h, kept = torch.empty_like(b), torch.empty_like(a)
-    h[:, steps[0]], kept[:, steps[0]] = b[:, steps[0]], a[:, steps[0]]
+    h, decay = torch.empty_like(b), torch.empty_like(a)  # decay: products of a in each block
+    h[:, steps[0]], decay[:, steps[0]] = b[:, steps[0]], a[:, steps[0]]
     for before, step in itertools.pairwise(steps):
         torch.addcmul(b[:, step], a[:, step], h[:, before], out=h[:, step])
-        torch.mul(a[:, step], kept[:, before], out=kept[:, step])
+        torch.mul(a[:, step], decay[:, before], out=decay[:, step])
     coming = torch.empty_like(h[:, 0])  # (C, B, H) the state before each block
     for block in blocks:
         coming[block] = start
-        start = torch.addcmul(h[block, steps[-1]], kept[block, steps[-1]], start)
-    return h.addcmul_(kept, coming[:, None]).flatten(0, 1)
+        start = torch.addcmul(h[block, steps[-1]], decay[block, steps[-1]], start)
+    return h.addcmul_(decay, coming[:, None]).flatten(0, 1)
 
 
 def block_length(steps: int) -> int:
-    """Return the largest divisor of a number of steps that is not above its square root."""
+    """Return the largest divisor of a number of steps that is at most its square root."""
     return next(n for n in range(math.isqrt(steps), 0, -1) if steps % n == 0)
