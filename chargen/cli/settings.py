@@ -81,13 +81,11 @@ def read_settings(path: Path, known: list[str]) -> dict[str, str]:
 
 
 def to_toml(settings: dict[str, Any]) -> str:
-    """Write settings as ``read_settings`` reads them; those that are None are left out."""
-    lines = []
-    for name, value in settings.items():
-        if value is not None:
-            text = f'"{value}"' if isinstance(value, str) else repr(value)
-            lines.append(f"{name.replace('_', '-')} = {text}\n")
-    return "".join(lines)
+    """Return settings as TOML for ``read_settings``; those that are None are left out."""
+    import tomli_w
+
+    given = {name.replace("_", "-"): v for name, v in settings.items() if v is not None}
+    return tomli_w.dumps(given)
 
 
 Preset = Annotated[
