@@ -106,20 +106,18 @@ def gradients(
         inspected, seed = _train_cells(kinds, text, encoding, recipe, steps_back), recipe.seed
     else:
         inspected = _load_models(model, text, encoding, steps_back)
-    chart = _gradient_chart(inspected)
     curves = sum(len(model.curves) for model in inspected)
     if curves > side_by_side.MOST_CURVES and (plot or not as_json):
         common.warn(f"the chart shows {side_by_side.MOST_CURVES} of {curves} curves, the table all")
     if plot:
-        charts.save(chart, plot)
+        charts.save(_gradient_chart(inspected), plot)
     if as_json:
         trained = {"seed": seed} if recipe else {}
-        side_by_side.write_json(
-            {"steps_back": steps_back, **trained, "models": list(map(_facts, inspected))}
-        )
-        return
-    print(charts.as_text(chart), end="\n\n")
-    _print_gradients(inspected, steps_back)
+        models = list(map(_facts, inspected))
+        side_by_side.write_json({"steps_back": steps_back, **trained, "models": models})
+    else:
+        print(charts.as_text(_gradient_chart(inspected)), end="\n\n")
+        _print_gradients(inspected, steps_back)
 
 
 def _kinds(cells: str, text: str | None, model: list[str] | None) -> list[str]:
@@ -166,9 +164,7 @@ def _train_cells(
     with waiting("reading the text"):
         read = read_text(ReadConfig((text,), encoding=encoding))
         dataset = tokenize(read, recipe.val_frac)
-    rows_before(
-        dataset.validation, steps_back
-    )  # raises if the text is too short
+    rows_before(dataset.validation, steps_back)  # raises if the text is too short
     for note in read.notes:
         common.warn(note)
     if recipe.time:

@@ -41,7 +41,6 @@ def memory(
         charts.check_picture(plot)
 
     from chargen.cli.console import Meter
-    from chargen.display.output import visible
     from chargen.engine import open_engine
     from chargen.inspection.memory import PARTS, measure_memory
 
@@ -53,16 +52,21 @@ def memory(
         measured.append((saved.name, found))
         units.add({"char": "characters", "byte": "bytes"}.get(saved.tokenizer.kind, "tokens"))
     unit = units.pop() if len(units) == 1 else "tokens"
-    chart = _memory_chart(measured, unit)
     if plot:
-        charts.save(chart, plot)
+        charts.save(_memory_chart(measured, unit), plot)
     if as_json:
-        side_by_side.write_json(
-            {"unit": unit, "models": [_memory_facts(*pair) for pair in measured]}
-        )
-        return
-    print(charts.as_text(chart))
-    print()
+        models = [_memory_facts(*pair) for pair in measured]
+        side_by_side.write_json({"unit": unit, "models": models})
+    else:
+        _show(measured, unit)
+
+
+def _show(measured: list[tuple[str, Memory]], unit: str) -> None:
+    """Show the chart, the table and a sentence per model."""
+    from chargen.display.charts import as_text
+    from chargen.display.output import visible
+
+    print(as_text(_memory_chart(measured, unit)), end="\n\n")
     if len(measured) == 1:
         _print_losses(measured[0][1], unit)
     else:

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from chargen.errors import TokenizerError
-from chargen.tokenizers.base import Decoder, Ids, Tokenizer
+from chargen.tokenizers.base import Ids, StreamDecoder, Tokenizer
 from chargen.tokenizers.byte import ByteTokenizer
 from chargen.tokenizers.char import CharTokenizer
 
-__all__ = ["Decoder", "Ids", "Tokenizer", "build_tokenizer", "tokenizer_from_json"]
+__all__ = ["Ids", "StreamDecoder", "Tokenizer", "build_tokenizer", "tokenizer_from_json"]
 
 
 def build_tokenizer(kind: str, text: Iterable[Any], vocab_size: int) -> Tokenizer:

@@ -68,9 +68,9 @@ class Tokenizer(ABC):
         """Return the text of some ids; invalid UTF-8 becomes U+FFFD."""
         return b"".join([self.pieces[i] for i in ids]).decode("utf-8", "replace")
 
-    def decoder(self) -> Decoder:
+    def decoder(self) -> StreamDecoder:
         """Return an incremental decoder, which never returns half a character."""
-        return Decoder(self.pieces, self._texts)
+        return StreamDecoder(self.pieces, self._texts)
 
     @functools.cached_property
     def _texts(self) -> tuple[str | None, ...]:
@@ -86,7 +86,7 @@ class Tokenizer(ABC):
         """Return plain data with the whole vocabulary."""
 
 
-class Decoder:
+class StreamDecoder:
     """Incremental decoder; the concatenation of its results equals ``Tokenizer.decode``."""
 
     def __init__(self, pieces: tuple[bytes, ...], texts: tuple[str | None, ...]) -> None:
