@@ -205,19 +205,23 @@ def train(
     Raises:
         ConfigError: a setting is unknown or out of its range, or two contradict each other.
     """
-    from chargen.config import ReadConfig, TrainConfig, fresh_seed, from_settings
+    from chargen.config import ReadConfig, TrainConfig, fresh_seed, from_settings, refuse
     from chargen.errors import ConfigError
-    from chargen.model.spec import ModelOptions
+    from chargen.model.spec import BASE_SETTINGS, ModelOptions
     from chargen.training.resume import resume_run
     from chargen.training.start import start_run
     from chargen.training.trainer import session
 
+    given = [*settings, *(["preset"] if preset else [])]
+    if init_from is not None:
+        refuse(given, BASE_SETTINGS, "init_from brings its own model and tokenizer")
     settings = {"seed": fresh_seed(), "time": time, **settings}
     reading, options, recipe = from_settings(settings, ReadConfig, ModelOptions, TrainConfig)
     machine: dict[str, Any] = {"device": device, "threads": threads}
     if resume:
         if corpus is not None or force:
             raise ConfigError("resume goes on with a run's own corpus; leave corpus and force out")
+        refuse(given, set(given) - {"steps", "epochs"}, "resume goes on with a run's own settings")
         return Training(session(resume_run(name, recipe, **machine)))
     sources = [corpus] if isinstance(corpus, str | os.PathLike) else corpus
     if not sources:

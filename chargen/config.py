@@ -11,6 +11,7 @@ import difflib
 import math
 import random
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -99,9 +100,35 @@ def from_settings(settings: dict[str, Any], *configs: type) -> list[Any]:
     ]
 
 
+def refuse(given: Iterable[str], own: Collection[str], why: str) -> None:
+    """Raise a ConfigError that names the settings that were given and are not allowed.
+
+    Args:
+        given: names of settings.
+        own: those that are not allowed.
+        why: the beginning of the message.
+    """
+    named = ", ".join(f"--{name.replace('_', '-')}" for name in given if name in own)
+    if named:
+        raise ConfigError(f"{why}; leave {named} out")
+
+
+ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
+
+
 def unescape(text: str) -> str:
-    r"""Return a text with ``\n``, ``\t`` and ``\\`` in place of what shells cannot type."""
-    return re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), text)
+    r"""Return a text with ``\n``, ``\t``, ``\r`` and ``\\`` in place of what shells cannot type.
+
+    Raises:
+        ConfigError: another character, or none, follows a backslash.
+    """
+
+    def character(found: re.Match[str]) -> str:
+        known = r"\n, \t, \r, \\"
+        require(found[1] in ESCAPES, "escape", found[0], known)
+        return ESCAPES[found[1]]
+
+    return re.sub(r"\\(.?)", character, text, flags=re.DOTALL)
 
 
 # -- reading ------------------------------------------------------------------------------

@@ -16,16 +16,23 @@ import typer
 from chargen.cli import common, settings
 from chargen.cli.board import check_board
 from chargen.cli.corpus import fetch_missing
-from chargen.config import ReadConfig, TrainConfig
+from chargen.config import ReadConfig, TrainConfig, refuse
 from chargen.errors import ConfigError
 from chargen.machine.torch import need_torch
-from chargen.model.spec import ModelOptions
+from chargen.model.spec import BASE_SETTINGS, ModelOptions
 
 if TYPE_CHECKING:
     from chargen.training.run_state import RunState
 
 
+RESUMABLE = {
+    *("name", "time", "steps", "epochs", "resume", "device", "threads"),
+    *("quiet", "as_json", "tensorboard"),
+}
+
+
 def train(
+    ctx: typer.Context,
     reading: ReadConfig,
     architecture: ModelOptions,
     recipe: TrainConfig,
@@ -63,8 +70,13 @@ def train(
     common.check_machine(device, threads)
     if tensorboard:
         check_board()
-    if resume and (corpus or force):
-        raise ConfigError("--resume goes on with a run's own corpus; leave corpus and --force out")
+    given = [name for name in ctx.params if _is_given(ctx, name)]
+    if resume and corpus:
+        raise ConfigError("--resume goes on with a run's own corpus; leave the corpus out")
+    if resume:
+        refuse(given, set(given) - RESUMABLE, "--resume goes on with a run's own settings")
+    if init_from is not None:
+        refuse(given, BASE_SETTINGS, "--init-from brings its own model and tokenizer")
     if not resume and not corpus:
         raise ConfigError("no corpus given; name a file, a folder, - or builtin:pydoc")
     fetch_missing(corpus or [])
@@ -95,6 +107,12 @@ def train(
         for note in run.notes if run.group.is_main else ():
             common.warn(note)
         _follow(run, form, tensorboard)
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    """Tell whether an option stands on the command line or in a file of settings."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
 
 
 def _follow(run: RunState, form: str, board: Path | None) -> None:

@@ -154,6 +154,9 @@ def format_stack(layers: tuple[LayerConfig, ...]) -> str:
 
 
 MODEL = "Model"
+BASE_SETTINGS = {  # of the model that a run begins from
+    *("preset", "stack", "cell", "hidden", "layers", "embedding", "tokenizer", "vocab_size"),
+}
 
 
 @dataclass(frozen=True)

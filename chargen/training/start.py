@@ -11,7 +11,6 @@ from typing import Any
 
 from chargen.config import DEFAULT_TIME, ReadConfig, TrainConfig
 from chargen.data.dataset import Dataset, Text, encode_dataset, read_text, tokenize
-from chargen.errors import ConfigError
 from chargen.evaluation.baselines import COUNTED, score_ngram
 from chargen.machine import count_cores, keep_memory, thread_options
 from chargen.machine.torch import find_device
@@ -66,7 +65,7 @@ def start_run(
     """
     began = time.monotonic() if began is None else began
     options, recipe = options or ModelOptions(), with_budget(config or TrainConfig())
-    base = _base(init_from, options)
+    base = None if init_from is None else open_model(init_from)
     reading = replace(reading, tokenizer=base.tokenizer.kind) if base else reading
     text = read_text(reading)
     dataset = _tokenized(text, base, recipe)
@@ -181,16 +180,6 @@ def _describe(reading: ReadConfig, text: Text, dataset: Dataset) -> dict[str, An
 
 
 # -- the model ----------------------------------------------------------------------------
-
-
-def _base(init_from: str | None, options: ModelOptions) -> SavedModel | None:
-    """Return the model to begin from, if one is given."""
-    if init_from is None:
-        return None
-    if any(value is not None for value in vars(options).values()):
-        names = ", --".join(vars(options))
-        raise ConfigError(f"--init-from brings its own model; leave --{names} out")
-    return open_model(init_from)
 
 
 def _base_weights(base: SavedModel | None, dataset: Dataset, source: dict[str, Any]) -> Any:

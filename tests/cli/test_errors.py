@@ -48,7 +48,14 @@ TRAIN_ERRORS = [
     ),
     ([], 2, "no corpus given; name a file, a folder, - or builtin:pydoc"),
     (["x", "--resume"], 2, "--resume goes on with a run's own corpus; "
-     "leave corpus and --force out"),
+     "leave the corpus out"),
+    (["--resume", "--force"], 2, "--resume goes on with a run's own settings; leave --force out"),
+    (["--resume", "--hidden", "99", "--lr", ".5", "--seed", "7"], 2,
+     "--resume goes on with a run's own settings; leave --hidden, --learning-rate, --seed out"),
+    (["x", "--init-from", "m", "--tokenizer", "bpe"], 2,
+     "--init-from brings its own model and tokenizer; leave --tokenizer out"),
+    (["x", "--separator", "\\q"], 2, r"escape is '\\q'; allowed: \n, \t, \r, \\"),
+    (["x", "--hidden", "0"], 2, "hidden size is 0; allowed: 1 to 16384"),
     (["x", "--stack", "lstm"], 2, "stack part 'lstm' is not CELL:WIDTH; write for example "
      "gru:128,lstm:64"),
     (["x", "--cell", "tcn"], 2, "cell is 'tcn'; allowed: rnn, rnn-relu, lstm, "
