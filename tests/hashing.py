@@ -1,4 +1,4 @@
-"""An engine of which every logit depends on all that was read, exactly; it counts its steps."""
+"""Engine whose logits depend on all that was read, exactly; it counts its steps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Hashing:
 
 
 def hashing(tokenizer: Tokenizer | None = None) -> Sampler:
-    """Return a model of a few letters that costs nothing."""
+    """Return a sampler with this engine, by default of a few letters."""
     tokenizer = tokenizer or build_tokenizer("char", ALPHABET, 0)
     return Sampler(tokenizer, Hashing(tokenizer.vocab_size))
 

@@ -242,12 +242,12 @@ def test_eval_of_a_file_elsewhere_leaves_out_what_needs_the_training_text(
     done = chargen("eval", "letter.txt", "-m", "mailed.safetensors", "--json")
     facts = json.loads(done.stdout)
     assert done.returncode == 0 and len(done.stderr.splitlines()) == 1
-    assert "left out: the text that the model learned, prose.txt, is not at hand" in done.stderr
+    assert "left out: the training text of the model, prose.txt, cannot be read" in done.stderr
     assert list(facts["baselines"]) == ["uniform"]
     assert facts["characters"] == 30 * 43
     done = chargen("eval", "letter.txt", "-m", "mailed.safetensors", "--with-ngram")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("chargen: the text that the model learned, prose.txt, is not")
+    assert done.stderr.startswith("chargen: the training text of the model, prose.txt, cannot")
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -260,7 +260,7 @@ def test_a_file_that_claims_nonsense_of_its_text_is_refused_in_words(
         path=Path("mailed.safetensors"),
         training={"corpus": claimed, "config": {"val_frac": "x"}},
     )
-    with pytest.raises(CheckpointError, match="is not at hand .its file does not say how it was"):
+    with pytest.raises(CheckpointError, match="cannot be read .the model file does not say how"):
         own_dataset(odd)
 
 

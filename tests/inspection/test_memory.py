@@ -127,9 +127,9 @@ def test_the_table_of_a_model_in_80_columns(
     write("mine.txt", "The value of the object is the value of the module.\n" * 10)
     inspect_memory.memory("mine.txt", longest=32, threads=1)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "What it costs to know the last k only"
+    assert lines[0] == "Increase of the loss when only the last k are known"
     assert [line.split()[0] for line in lines[-8:-1]] == ["1", "2", "4", "8", "16", "32", "all"]
-    assert lines[-1].startswith("small: ") and lines[-1].endswith("of knowing all (489 places)")
+    assert lines[-1].startswith("small: ") and lines[-1].endswith("full context (489 positions)")
     assert max(map(len, lines)) <= 80
 
 
