@@ -292,7 +292,8 @@ def _show_gates(found: list[Saturation], saved: SavedModel) -> None:
         for part in found
     ]
     side_by_side.print_table(GATE_COLUMNS, rows, words=2)
-    print(f"\nunits: fraction of the units for which this holds at more than {MOSTLY:.0%} of steps")
+    steps = f"more than {100 * MOSTLY:.0f} % of the steps"
+    print(f"\nunits: fraction of the units for which this holds at {steps}")
     for name in dict.fromkeys(part.gate for part in found):
         print(f"{name}: {MEANINGS[name]}")
     for chart in charts(found):
