@@ -1,4 +1,4 @@
-"""What is asked of the machine, and what is done where it lacks something."""
+"""Facts about the machine, and what happens where a precision or a core is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from chargen.model.spec import ModelConfig, parse_stack
 from chargen.training.events import Ended
 from chargen.training.facts import facts
 from chargen.training.plan import measure
-from chargen.training.run_state import resumed_run
+from chargen.training.resume import resumed_run
 from tests.conftest import text_of
 from tests.training.session import CPU, PLAN, begin, sit
 
@@ -124,12 +124,12 @@ def without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
         assert precision == "float32", "tried again"
         return autocast(device, precision)
 
-    for module in ("training.plan", "training.configuration", "training.run_state"):
-        for name, value in (("can_run", lambda p, _: p == "float32"),):
-            monkeypatch.setattr(f"chargen.{module}.{name}", value, raising=False)
-        monkeypatch.setattr(f"chargen.{module}.runnable", lambda p, _: "float32", raising=False)
-    for module in ("training.plan", "training.learner", "training.trainer"):
-        monkeypatch.setattr(f"chargen.{module}.autocast", refusing)
+    for module in ("plan", "configuration"):
+        monkeypatch.setattr(f"chargen.training.{module}.can_run", lambda p, _: p == "float32")
+    for module in ("plan", "resume"):
+        monkeypatch.setattr(f"chargen.training.{module}.runnable", lambda p, _: "float32")
+    for module in ("plan", "learner", "evaluator"):
+        monkeypatch.setattr(f"chargen.training.{module}.autocast", refusing)
 
 
 @pytest.mark.usefixtures("without_bfloat16")
@@ -141,21 +141,21 @@ def test_where_bfloat16_does_not_run_float32_does(asked: str, stack: str, prose:
     corpus = tokenize(text_of(prose[:3000]), 0.1)
     model = ModelConfig(corpus.tokenizer.vocab_size, parse_stack(stack), 4)
     config = TrainConfig(precision=asked)
-    costs = measure(model, config, corpus, CPU, (1,))
-    assert costs.precision == "float32"
+    timing = measure(model, config, corpus, CPU, (1,))
+    assert timing.precision == "float32"
     words = "as given" if asked == "float32" else "bfloat16 not available on this CPU"
-    assert _why_plan(costs, config, CPU) == words
+    assert _why_plan(timing, config, CPU) == words
 
 
 @pytest.mark.usefixtures("without_bfloat16")
 def test_a_run_from_a_better_machine_goes_on_in_float32_and_says_so(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = begin("run", prose, monkeypatch)
-    sit(job, 3)
-    better = dataclasses.replace(job.plan, precision="bfloat16", threads=((64, 0.1), (1, 0.2)))
-    save_plan(job.run, better)
-    moved = resumed_run(job.run, TrainConfig(), CPU)
+    run = begin("run", prose, monkeypatch)
+    sit(run, 3)
+    better = dataclasses.replace(run.plan, precision="bfloat16", threads=((64, 0.1), (1, 0.2)))
+    save_plan(run.folder, better)
+    moved = resumed_run(run.folder, TrainConfig(), CPU)
     assert moved.plan.precision == "float32"
     cores = count_cores()
     assert moved.plan.threads_at(3) == cores
@@ -178,12 +178,12 @@ def save_plan(run: Path, plan: Any) -> None:
 def test_threads_that_are_given_on_resuming_are_taken(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = begin("run", prose, monkeypatch)
-    sit(job, 3)
-    taken = resumed_run(job.run, TrainConfig(), CPU, threads=(2,))
-    assert taken.plan.threads_at(3) == 2
-    assert taken.plan.threads_at(2) == 1
-    assert taken.notes == ()
+    run = begin("run", prose, monkeypatch)
+    sit(run, 3)
+    resumed = resumed_run(run.folder, TrainConfig(), CPU, threads=(2,))
+    assert resumed.plan.threads_at(3) == 2
+    assert resumed.plan.threads_at(2) == 1
+    assert resumed.notes == ()
 
 
 def test_a_change_of_threads_is_written_into_the_plan(
@@ -196,13 +196,13 @@ def test_a_change_of_threads_is_written_into_the_plan(
             self.threads = 3 - self.threads
 
     monkeypatch.setattr("chargen.training.trainer.Pace", lambda *_, **__: Restless())
-    job = begin("run", prose, monkeypatch, plan=dataclasses.replace(PLAN), steps=4)
-    ended = sit(job)[-1]
+    run = begin("run", prose, monkeypatch, plan=dataclasses.replace(PLAN), steps=4)
+    ended = sit(run)[-1]
     assert isinstance(ended, Ended)
     from chargen.storage.checkpoint import load_resume
     from chargen.training.plan import Plan
 
-    plan = Plan.from_json(load_resume(job.run).header["plan"])
+    plan = Plan.from_json(load_resume(run.folder).header["plan"])
     assert [plan.threads_at(step) for step in range(6)] == [1, 2, 1, 2, 1, 2]
     assert plan.progress(12) == pytest.approx(0.5)
     torch.set_num_threads(1)
