@@ -72,7 +72,7 @@ def _show(measured: list[tuple[str, Memory]], unit: str) -> None:
     else:
         _print_rises(measured, unit)
     for name, found in measured:
-        print(visible(f"{name}: {_enough(found, unit)}"))
+        print(visible(f"{name}: {_enough(found)}"))
 
 
 def _memory_chart(measured: list[tuple[str, Memory]], unit: str) -> Chart:
@@ -119,10 +119,11 @@ def _rise(known: Known) -> str:
     return f"{round(known.rise, 4) + 0.0:+.4f} ± {known.either_side:.4f}"  # never -0.0000
 
 
-def _enough(found: Memory, unit: str) -> str:
+def _enough(found: Memory) -> str:
     """Return a sentence with the k that is as good as the full context."""
     from chargen.inspection.memory import NEAR
 
-    k = f"more than {found.known[-1].k:,}" if found.enough is None else f"{found.enough:,}"
     near = f"within {NEAR} bits of the full context ({found.places:,} positions)"
-    return f"needs {k} {unit} to be {near}"
+    if found.enough is None:
+        return f"k = {found.known[-1].k:,} is not {near}"
+    return f"k >= {found.enough:,} is {near}"
