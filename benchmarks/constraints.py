@@ -14,12 +14,16 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from chargen.sampling.constraints import Constraint, NoCopyConstraint, make_constraint
+from chargen.sampling.constraints import Constraint, make_constraint
+from chargen.sampling.constraints.automata import alphabet_of
 from chargen.sampling.constraints.copies import CopyIndex, build_index
+from chargen.sampling.constraints.no_copy import NoCopy
+from chargen.sampling.constraints.tokens import TokenAutomaton
 from chargen.sampling.constraints.wordlist import words_of
 from chargen.tokenizers import Tokenizer, build_tokenizer
 
@@ -35,10 +39,10 @@ PATTERNS = [
 SENTENCE = r"[A-Z][a-z]{0,9}( [a-z]{1,10}){2,9}\."
 
 
-def sample(constraint: Constraint, length: int, seed: int) -> list[int]:
+def sample(constraint: Constraint, used: Tokenizer, length: int, seed: int) -> list[int]:
     """Return the ids of a random text."""
     state, left, draws = constraint.start(), length, random.Random(seed)
-    decoder, ids = constraint.tokenizer.decoder(), []
+    decoder, ids = used.decoder(), []
     while left > 0:
         choice = np.flatnonzero(constraint.allowed(state, left))
         if not len(choice):
@@ -60,26 +64,28 @@ def step_time(constraint: Constraint, ids: list[int], length: int) -> float:
 
 def forget(constraint: Constraint) -> None:
     """Drop the cached masks."""
-    constraint._masks.clear()
-    if isinstance(constraint, NoCopyConstraint):
-        forget(constraint._constraint)
+    for rule in constraint.rules:
+        rule._masks.clear()
 
 
-def row(name: str, make: Callable[[], Constraint], length: int, times: int) -> None:
+def row(
+    used: Tokenizer, name: str, make: Callable[[], Constraint], length: int, times: int
+) -> None:
     """Print the figures of one constraint."""
     begun = time.perf_counter()
     constraint = make()
     built = time.perf_counter() - begun
     firsts, agains = [], []
     for seed in range(times):
-        ids = sample(constraint, length, seed)
+        ids = sample(constraint, used, length, seed)
         constraint = make() if built < 0.1 else constraint
         forget(constraint)
         firsts.append(step_time(constraint, ids, length))
         agains.append(step_time(constraint, ids, length))
     first, again = statistics.median(firsts), statistics.median(agains)
-    kind = constraint.tokenizer.kind
-    print(f"| {kind} | {name} | {built * 1000:,.1f} | {first:,.0f} | {again:.1f} |", flush=True)
+    print(
+        f"| {used.kind} | {name} | {built * 1000:,.1f} | {first:,.0f} | {again:.1f} |", flush=True
+    )
 
 
 def indexed(text: str) -> CopyIndex:
@@ -103,17 +109,20 @@ def rows(used: Tokenizer, text: str, index: CopyIndex, length: int, times: int) 
         words.add("".join(draws.choices("etaoinshrdlu", k=draws.randint(4, 12))))
     listed = sorted(words)
 
-    def no_copy(rule: Constraint, n: int) -> Constraint:
-        return NoCopyConstraint(rule, index, n)
+    def no_copy(n: int) -> TokenAutomaton:
+        return TokenAutomaton(NoCopy(index, n, alphabet_of(used)), used)
 
+    cases: dict[str, Callable[[], Constraint]] = {}
     for regex in PATTERNS:
         shown = "`" + regex.replace("|", "\\|") + "`"
-        row(shown, lambda regex=regex: make_constraint(used, regex=regex), length, times)  # type: ignore[misc]
-    row("100,000 words", lambda: make_constraint(used, words=listed), length, times)
+        cases[shown] = partial(make_constraint, used, regex=regex)
+    cases["100,000 words"] = partial(make_constraint, used, words=listed)
     for n in (16, 30):
-        row(f"no copy of {n}", lambda n=n: no_copy(make_constraint(used), n), length, times)  # type: ignore[misc]
-    sentence, few = make_constraint(used, regex=SENTENCE), max(1, times // 5)
-    row("a sentence, no copy of 30", lambda: no_copy(sentence, 30), length, few)
+        cases[f"no copy of {n}"] = lambda n=n: Constraint(no_copy(n))  # type: ignore[misc]
+    for name, make in cases.items():
+        row(used, name, make, length, times)
+    both = *make_constraint(used, regex=SENTENCE).rules, no_copy(30)
+    row(used, "a sentence, no copy of 30", lambda: Constraint(*both), length, max(1, times // 5))
 
 
 def main() -> None:
