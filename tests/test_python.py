@@ -67,6 +67,7 @@ def assert_one_line(error: BaseException, kind: str, words: str) -> None:
     assert "\n" not in str(error)
 
 
+@needs_torch
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -93,6 +94,7 @@ def test_a_wrong_setting_of_train_is_named_before_anything_is_read(
     assert_one_line(raised.value, "ConfigError", words)
 
 
+@needs_torch
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -118,6 +120,7 @@ def test_arguments_that_contradict_each_other_are_named(
     assert_one_line(raised.value, "ConfigError", words)
 
 
+@needs_torch
 def test_what_only_the_run_can_find_is_an_error_of_its_first_event() -> None:
     write("my.txt", "abcdefgh\n" * 100)
     cases: tuple[tuple[dict[str, Any], str, str], ...] = (
@@ -218,6 +221,7 @@ def test_a_model_that_is_not_there_is_named(with_model: Path) -> None:
 # -- runs ---------------------------------------------------------------------------------
 
 
+@needs_torch
 def test_a_run_that_is_left_early_is_saved_and_resumes(prose: str) -> None:
     from chargen.training.events import Ended, Evaluated, Started
 
@@ -234,6 +238,7 @@ def test_a_run_that_is_left_early_is_saved_and_resumes(prose: str) -> None:
     assert run.model.score(prose[:200]).bits_per_char < early
 
 
+@needs_torch
 def test_a_finished_run_needs_a_budget_to_go_on(prose: str) -> None:
     write("my.txt", prose[:3000])
     chargen.train("my.txt", name="mine", **{**SMALL, "steps": 4}).finish(quiet=True)
@@ -243,6 +248,7 @@ def test_a_finished_run_needs_a_budget_to_go_on(prose: str) -> None:
     assert ended.metrics["steps"] == 6  # type: ignore[union-attr]
 
 
+@needs_torch
 def test_the_progress_is_shown_as_on_the_command_line(
     prose: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
