@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chargen import repl
+from chargen.display.heat import level
 from chargen.engine import State
-from chargen.errors import TokenizerError
+from chargen.errors import ConfigError, TokenizerError
 from chargen.evaluation import surprisal
 from chargen.evaluation.protocols import score, stateful
 from chargen.evaluation.surprisal import (
@@ -21,6 +22,9 @@ from chargen.evaluation.surprisal import (
     best_guesses,
     by_line,
     by_word,
+    next_distribution,
+    next_tokens,
+    score_text,
     score_tokens,
 )
 from chargen.repl import Session
@@ -94,6 +98,19 @@ def test_a_lone_surrogate_is_refused() -> None:
         list(score_tokens(hashing(), "a\udc80"))
 
 
+def test_the_score_of_a_text_is_that_of_its_tokens() -> None:
+    sampler, text = hashing(), "bad é cab\n"
+    scored = score_text(sampler, text, sampler.read("dab "), guesses=2)
+    assert scored.tokens == tuple(score_tokens(sampler, text, sampler.read("dab "), 2))
+    assert (scored.text, scored.characters) == (text, len(text))
+    assert scored.bits == pytest.approx(bits_by_hand(sampler, text, sampler.read("dab ")))
+    assert scored.bits_per_char == pytest.approx(scored.bits / 10)
+    assert scored.nats == pytest.approx(scored.bits * math.log(2))
+    assert scored.nats_per_char == pytest.approx(scored.nats / 10)
+    with pytest.raises(ConfigError, match="the text is empty"):
+        score_text(sampler, "")
+
+
 # -- long texts ---------------------------------------------------------------------------
 
 
@@ -133,7 +150,7 @@ def test_with_many_tokens_fewer_are_read_at_once(monkeypatch: pytest.MonkeyPatch
             widths.append(ids.shape[1])
             return super().run(ids, state)
 
-    monkeypatch.setattr(surprisal, "HELD", 100)
+    monkeypatch.setattr(surprisal, "MAX_LOGITS", 100)
     known = hashing().tokenizer
     list(score_tokens(Sampler(known, Watched(known.vocab_size)), "abc" * 50))
     assert max(widths) * known.vocab_size <= 100
@@ -141,10 +158,10 @@ def test_with_many_tokens_fewer_are_read_at_once(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_session_shows_the_end_of_a_long_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repl, "READ", 40)
-    monkeypatch.setattr(repl, "HEATED", 12)
+    monkeypatch.setattr(repl, "MAX_READ", 40)
+    monkeypatch.setattr(repl, "MAX_HEAT", 12)
     session = Session(hashing())
-    session.rewrite("abcdefgh" * 20)
+    session.load("abcdefgh" * 20)
     assert "".join(w.text for w in session.heat()) == "efghabcdefgh"
     assert session.heat() == list(score_tokens(session.sampler, "abcdefgh" * 5))[-12:]
 
@@ -186,7 +203,25 @@ def test_guesses_belong_to_the_place_before_the_piece() -> None:
     assert not next(score_tokens(sampler, "a")).guesses
 
 
-# -- larger parts -------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_distribution_of_the_next_token_adds_up(kind: str) -> None:
+    sampler = hashing(tokenizer(kind))
+    known, logprobs = sampler.tokenizer, log_probabilities(sampler.read("ab").logits[None])[0]
+    found = next_distribution(sampler, "ab", 7)
+    assert (found.most_likely,) == tuple(best_guesses(known, logprobs[None], 7))
+    assert next_tokens(sampler, sampler.read("ab"), 7) == found.most_likely
+    p = np.exp(logprobs)
+    assert found.entropy == pytest.approx(-float(p @ np.log2(p)))
+    unknown = None if known.unknown_id is None else p[known.unknown_id]
+    assert found.unknown_probability == (None if unknown is None else pytest.approx(unknown))
+    likely = sum(guess.probability for guess in found.most_likely)
+    assert likely + found.others_probability + (unknown or 0) == pytest.approx(1)
+    assert found.others == len(p) - len(known.never_sampled) - 7
+    with pytest.raises(ConfigError, match="top is 0; allowed: "):
+        next_tokens(sampler, "ab", 0)
+
+
+# -- words and lines ----------------------------------------------------------------------
 
 
 def test_lines_have_the_z_score_of_their_equation() -> None:
@@ -214,6 +249,5 @@ def test_a_long_strange_line_has_a_higher_z_score_than_a_short_one() -> None:
 
 
 def test_heat_has_four_steps_above_none() -> None:
-    assert [ScoredToken("ab", 2 * bits).level for bits in (0, 1.9, 2, 4, 6, 8, 30)] == [
-        0, 0, 1, 2, 3, 4, 4,
-    ]  # fmt: skip
+    tokens = [ScoredToken("ab", 2 * bits) for bits in (0, 1.9, 2, 4, 6, 8, 30)]
+    assert [level(token.bits_per_char) for token in tokens] == [0, 0, 1, 2, 3, 4, 4]
