@@ -15,20 +15,27 @@ From Python::
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from chargen.machine import bound_spinning
+from chargen.machine.torch import need_torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from chargen.evaluation.surprisal import Guess, ScoredText
     from chargen.sampling.sampler import Generated, Sampler
     from chargen.tokenizers import Tokenizer
     from chargen.training.events import Event
+    from chargen.training.run_state import RunState
 
 __version__ = "0.1.0"
 __all__ = ["Model", "Training", "__version__", "load", "train"]
@@ -131,26 +138,46 @@ class Training:
     """A run in training: an iterator of its events, which ends with the finished model.
 
     The text is read and the machine measured when the first event is asked for. A run that is
-    left before its end is saved, and ``chargen.train(resume=True, name=...)`` goes on with it.
+    left before its end (``close``, the end of a ``with`` block or of the program, Ctrl-C) is
+    saved, and ``chargen.train(resume=True, name=...)`` goes on with it.
     """
 
-    def __init__(self, events: Iterator[Event]) -> None:
-        self._events = events
+    def __init__(self, opening: AbstractContextManager[RunState]) -> None:
+        from chargen.training.trainer import session
+
+        self._interrupted = threading.Event()
+        self._events = session(opening, stop=self._interrupted.is_set)
         self._folder: Path | None = None
-        self._ended = False
+        self.close = weakref.finalize(self, self._events.close)
+
+    def __enter__(self) -> Training:
+        """Return itself; the run is closed at the end of the block."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the run."""
+        self.close()
 
     def __iter__(self) -> Training:
         """Return itself."""
         return self
 
     def __next__(self) -> Event:
-        """Train until something happens, and return it."""
-        from chargen.training.events import Ended, Started
+        """Train until something happens, and return it; Ctrl-C saves the run first.
 
-        event = next(self._events)
+        Raises:
+            KeyboardInterrupt: after Ctrl-C, once the run is saved.
+        """
+        from chargen.training.events import Started, Stopped
+
+        if self._interrupted.is_set():
+            raise KeyboardInterrupt
+        with _signalled(self._interrupted):
+            event = next(self._events)
         if isinstance(event, Started):
             self._folder = event.run
-        self._ended = self._ended or isinstance(event, Ended)
+        if isinstance(event, Stopped):
+            self.close()
         return event
 
     @property
@@ -166,9 +193,23 @@ class Training:
         """Train to the end and return the model; progress is shown as on the command line."""
         from chargen.cli.console import show, stderr
 
-        for _ in show(self, stderr(), "quiet" if quiet else "words"):
+        for _ in show(self, stderr(), "nothing" if quiet else "words"):
             pass
         return self.model
+
+
+@contextlib.contextmanager
+def _signalled(interrupted: threading.Event) -> Iterator[None]:
+    """Let Ctrl-C set an event instead of breaking off a step, where Python allows that."""
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def train(
@@ -205,27 +246,30 @@ def train(
     Raises:
         ConfigError: a setting is unknown or out of its range, or two contradict each other.
     """
-    from chargen.config import ReadConfig, TrainConfig, fresh_seed, from_settings, refuse
+    need_torch("chargen.train")
+    from chargen.config import ReadConfig, TrainConfig, fresh_seed, from_settings, refuse, require
     from chargen.errors import ConfigError
     from chargen.model.spec import BASE_SETTINGS, ModelOptions
     from chargen.training.resume import resume_run
     from chargen.training.start import start_run
-    from chargen.training.trainer import session
 
     given = [*settings, *(["preset"] if preset else [])]
     if init_from is not None:
         refuse(given, BASE_SETTINGS, "init_from brings its own model and tokenizer")
     settings = {"seed": fresh_seed(), "time": time, **settings}
     reading, options, recipe = from_settings(settings, ReadConfig, ModelOptions, TrainConfig)
+    require(name is None or isinstance(name, str), "name", name, "a text")
     machine: dict[str, Any] = {"device": device, "threads": threads}
     if resume:
         if corpus is not None or force:
             raise ConfigError("resume goes on with a run's own corpus; leave corpus and force out")
         refuse(given, set(given) - {"steps", "epochs"}, "resume goes on with a run's own settings")
-        return Training(session(resume_run(name, recipe, **machine)))
+        return Training(resume_run(name, recipe, **machine))
     sources = [corpus] if isinstance(corpus, str | os.PathLike) else corpus
-    if not sources:
+    if not sources and sources != 0:
         raise ConfigError("no corpus given; name a file, a folder or builtin:pydoc")
+    allowed = "files, folders and built-in texts, one or a list"
+    require(isinstance(sources, Sequence), "corpus", corpus, allowed)
     opening = start_run(
         replace(reading, sources=tuple(map(str, sources))),
         options.with_preset(preset),
@@ -236,4 +280,4 @@ def train(
         copy_index=copy_index,
         **machine,
     )
-    return Training(session(opening))
+    return Training(opening)

@@ -239,6 +239,49 @@ def test_a_run_that_is_left_early_is_saved_and_resumes(prose: str) -> None:
 
 
 @needs_torch
+def test_ctrl_c_inside_a_step_saves_the_run_and_comes_through(prose: str) -> None:
+    write("my.txt", prose[:3000])
+    program = """
+import chargen, os, signal, threading
+training = chargen.train("my.txt", name="mine", hidden=16, layers=1, threads=1, time=50)
+next(training)
+threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    training.finish(quiet=True)
+except KeyboardInterrupt:
+    print("interrupted")
+again = chargen.train(resume=True, name="mine")
+print(next(again).step > 0)
+again.close()
+"""
+    done = finish([sys.executable, "-W", "error", "-c", program], text=True)
+    assert done.stdout == "interrupted\nTrue\n"
+    assert done.stderr == ""
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    "leave",
+    ["training.close()", "del training", "pass", "training.__exit__()"],
+)
+def test_a_run_that_is_left_in_any_way_is_saved(prose: str, leave: str) -> None:
+    write("my.txt", prose[:3000])
+    program = f"""
+import chargen
+from chargen.training.events import Evaluated
+training = chargen.train("my.txt", name="mine", hidden=16, layers=1, threads=1, steps=500, seed=1)
+for event in training:
+    if isinstance(event, Evaluated):
+        break
+{leave}
+"""
+    done = finish([sys.executable, "-W", "error", "-c", program], text=True)
+    assert done.stderr == ""
+    with chargen.train(resume=True, name="mine") as training:
+        assert next(training).step > 0  # type: ignore[union-attr]
+
+
+@needs_torch
 def test_a_finished_run_needs_a_budget_to_go_on(prose: str) -> None:
     write("my.txt", prose[:3000])
     chargen.train("my.txt", name="mine", **{**SMALL, "steps": 4}).finish(quiet=True)
@@ -256,7 +299,7 @@ def test_the_progress_is_shown_as_on_the_command_line(
     run = chargen.train("my.txt", name="mine", **{**SMALL, "steps": 4})
     assert isinstance(run.finish(), chargen.Model)
     shown = capsys.readouterr()
-    assert shown.err.startswith("training mine\n") and "done: 4 steps" in shown.err
+    assert "\ntraining mine\n" in shown.err and "done: 4 steps" in shown.err
     assert not shown.out
     run = chargen.train("my.txt", name="other", **{**SMALL, "steps": 4})
     run.finish(quiet=True)

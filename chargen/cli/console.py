@@ -66,6 +66,9 @@ def show(events: Iterable[Event], console: Console, form: str) -> Iterator[Event
     bar = _Bar(console) if console.is_terminal and form == "words" else None
     try:
         for event in events:
+            if isinstance(event, Started) and form != "nothing":
+                for note in event.notes:
+                    console.print(Text(f"chargen: {note}"))
             if form == "json":
                 print(json.dumps(to_json(event)), flush=True)
             elif bar and isinstance(event, Progressed):

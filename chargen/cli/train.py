@@ -104,8 +104,6 @@ def train(
     with ExitStack() as held:
         with waiting("reading the text and measuring this machine", form):
             run = held.enter_context(opening)
-        for note in run.notes if run.group.is_main else ():
-            common.warn(note)
         _follow(run, form, tensorboard)
 
 

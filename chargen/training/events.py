@@ -16,6 +16,7 @@ class Started:
         facts: what was chosen, a pair of name and words each.
         step: steps taken before (more than 0 in a resumed run).
         steps: steps planned in all.
+        notes: what a user should know about text and settings, a sentence each.
         ngram_baseline: loss of n-grams, in nats per token, if that is known.
     """
 
@@ -24,6 +25,7 @@ class Started:
     step: int
     steps: int
     ngram_baseline: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -76,7 +76,7 @@ class Trainer:
     def events(self) -> Iterator[Event]:
         """Train to the end of the plan, or until asked to stop."""
         run, steps = self.run, (self.step, self.plan.steps)
-        yield Started(run.folder, facts(run), *steps, run.ngram_baseline)
+        yield Started(run.folder, facts(run), *steps, run.ngram_baseline, run.notes)
         self.save()
         if self.group.is_main:
             self.files.cut_metrics(self.step)
@@ -275,7 +275,7 @@ def session(
     opening: AbstractContextManager[RunState],
     began: float | None = None,
     stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Open a run and train it; a session that is left before its end is saved.
 
     Args:
