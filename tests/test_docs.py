@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import inspect
 import os
 import re
 import shlex
-import shutil
 import sys
 from pathlib import Path
 
@@ -16,7 +14,6 @@ import typer
 
 from chargen.model.cells import CELL_CLASSES
 from chargen.model.spec import CELLS
-from tests.conftest import write
 from tests.processes import finish
 from tests.test_layers import ROOMS
 
@@ -46,31 +43,21 @@ def test_the_tree_names_every_module_and_nothing_else() -> None:
         assert (ROOT / top).is_dir()
 
 
-@pytest.mark.timeout(300)  # a dozen commands, some of which train
-def test_the_readmes_commands_run(trained: Path, prose: str, isolated: Path) -> None:
-    """Each command of the section on uses is run as it stands, on small texts and budgets."""
-    shutil.copytree(trained, isolated / "checkpoints")
-    (isolated / "my.txt").write_text(prose[:3000])
-    write("notes/one.md", prose[3000:6000])
-    write("letters/one.txt.gz", gzip.compress(prose[6000:9000].encode()))
+def test_the_readmes_commands_run(prose: str, isolated: Path) -> None:
+    """Each command is run as it stands, on a small text and budget."""
+    (isolated / "shakespeare.txt").write_text(prose[:3000])
     commands = [
         line.removeprefix("$ ")
         for block in blocks("console")
         for line in block.splitlines()
         if line.startswith("$ ")
     ]
-    assert len(commands) >= 5
+    assert len(commands) >= 3
     small = " --steps 3 --threads 1"
     for command in commands:
         quick = re.sub(r" --time \S+", "", command) + small if " train " in command else command
         path = f"{ROOT / '.venv/bin'}:{os.environ['PATH']}"
         finish(quick, shell=True, text=True, env={**os.environ, "PATH": path})
-
-
-def test_the_readmes_python_runs(with_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (program,) = blocks("python")
-    exec(compile(program.replace('"shakespeare"', '"small"'), "README.md", "exec"), {})
-    assert len(capsys.readouterr().out) > 200
 
 
 def test_the_example_suggests_five_endings(with_model: Path) -> None:
@@ -128,6 +115,10 @@ def test_every_option_of_the_pages_is_there(page: Path) -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for page in [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+    ]:
         for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

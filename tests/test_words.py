@@ -53,8 +53,8 @@ MEANT: dict[str, dict[str, str]] = {}
 def pages() -> list[Path]:
     folders = ("chargen", "docs", "tests", "benchmarks", "examples")
     found = [path for name in folders for path in (ROOT / name).rglob("*")]
-    own = {Path(__file__), ROOT / "tests" / "test_words.py"}
-    return [ROOT / "README.md", *sorted(p for p in found if p.suffix in SUFFIXES and p not in own)]
+    texts = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    return [*texts, *sorted(p for p in found if p.suffix in SUFFIXES and p != Path(__file__))]
 
 
 @pytest.mark.parametrize("old", OLD, ids=OLD.values())
