@@ -43,6 +43,15 @@ def test_the_tree_names_every_module_and_nothing_else() -> None:
         assert (ROOT / top).is_dir()
 
 
+def test_the_students_path_is_short() -> None:
+    (path,) = re.findall(r"<!-- student's path -->(.*?)<!-- end -->", README, re.DOTALL)
+    files = [ROOT / "chargen" / name for name in re.findall(r"`([\w/]+\.py)`", path)]
+    assert len(files) > 15
+    assert sum(len(file.read_text().splitlines()) for file in files) <= 3200
+    index = (ROOT / "docs/index.md").read_text()
+    assert all(str(file.relative_to(ROOT / "chargen")) in index for file in files)
+
+
 def test_the_readmes_commands_run(prose: str, isolated: Path) -> None:
     """Each command is run as it stands, on a small text and budget."""
     (isolated / "shakespeare.txt").write_text(prose[:3000])

@@ -26,7 +26,12 @@ TORCH_FREE = {
     *("inspection/memory.py", "inspection/neurons.py", "inspection/passages.py"),
 }
 TORCH = {"training", "inspection", "model"}
-TORCH_FILES = {"evaluation/validation.py", "evaluation/dynamic.py", "engine/torch.py", "machine/torch.py"}
+TORCH_FILES = {
+    "evaluation/validation.py",
+    "evaluation/dynamic.py",
+    "engine/torch.py",
+    "machine/torch.py",
+}
 
 
 def modules() -> list[Path]:
@@ -80,6 +85,10 @@ def test_no_pickle_can_be_reached() -> None:
         assert not re.search(
             r"torch\.(load|save)\b|allow_pickle|(?<!\.)\b(eval|exec)\(", path.read_text()
         )
+
+
+def test_the_package_is_a_table_of_contents() -> None:
+    assert len([path for path in PACKAGE.iterdir() if not path.name.startswith("__")]) <= 16
 
 
 def test_modules_stay_readable() -> None:
