@@ -28,7 +28,7 @@ from chargen.model.spec import LayerConfig, ModelConfig
 from chargen.repl import Session
 from chargen.repl.assist import GHOST
 from chargen.repl.conversation import PROMPT, Conversation
-from chargen.repl.ghost import Foresight
+from chargen.repl.ghost import Lookahead
 from chargen.sampling.sampler import Sampler
 from chargen.tokenizers import build_tokenizer
 
@@ -47,17 +47,17 @@ def sampler(layers: int, hidden: int, threads: int | None) -> Sampler:
     return Sampler(build_tokenizer("char", ALPHABET, 0), OnnxEngine(graph, threads))
 
 
-def lines(kind: str, foresight: Foresight) -> Iterator[str]:
+def lines(kind: str, lookahead: Lookahead) -> Iterator[str]:
     """Yield the line after each key."""
     if kind == "new text":
         yield from (LINE[:n] for n in range(1, len(LINE)))
     elif kind == "backspace":
-        foresight.ghost(LINE, 10, 1)
+        lookahead.ghost(LINE, 10, 1)
         yield from (LINE[:n] for n in range(len(LINE) - 1, 0, -1))
     elif kind == "what the ghost says":
         line = "IT WAS "
         for _ in range(60):
-            line += foresight.ghost(line, 1, 1)
+            line += lookahead.ghost(line, 1, 1)
             yield line
     else:
         yield from (LINE * 5 + key for key in "XYZ")
@@ -65,21 +65,21 @@ def lines(kind: str, foresight: Foresight) -> Iterator[str]:
 
 def model_times(model: Sampler, kind: str) -> list[float]:
     """Return the seconds of the ghost text after each key."""
-    foresight, times = Foresight(model, model.read(CONTEXT)), []
-    for line in lines(kind, foresight):
+    lookahead, times = Lookahead(model, model.read(CONTEXT)), []
+    for line in lines(kind, lookahead):
         room = max(1, COLUMNS - 1 - (len(PROMPT) + len(line)) % COLUMNS)
         began = time.perf_counter()
-        foresight.ghost(line, room, GHOST)
+        lookahead.ghost(line, room, GHOST)
         times.append(time.perf_counter() - began)
     return times
 
 
 def alternatives_times(model: Sampler) -> list[float]:
     """Return the seconds of the list of alternatives after each key."""
-    foresight, times = Foresight(model, model.read(CONTEXT)), []
+    lookahead, times = Lookahead(model, model.read(CONTEXT)), []
     for count in range(1, len(LINE)):
         began = time.perf_counter()
-        foresight.alternatives(LINE[:count])
+        lookahead.alternatives(LINE[:count])
         times.append(time.perf_counter() - began)
     return times
 

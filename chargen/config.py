@@ -7,6 +7,7 @@ stands in ``model.spec``.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import random
@@ -70,6 +71,12 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
         raise ConfigError(f"{name} is {value!r}; allowed: {allowed}")
 
 
+def require_count(name: str, value: object, most: int | None = None) -> None:
+    """Raise a ConfigError unless a value is a whole number from 1 to ``most``."""
+    fits = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= (most or value)
+    require(fits, name, value, f"1 to {most}" if most else "1 or more")
+
+
 def check_types(config: Any) -> None:
     """Refuse values of the wrong type, which only Python code can give, in our own words."""
     for name, kind in get_type_hints(type(config)).items():
@@ -98,6 +105,18 @@ def from_settings(settings: dict[str, Any], *configs: type) -> list[Any]:
         config(**{name: value for name, value in settings.items() if known[name] is config})
         for config in configs
     ]
+
+
+def typed_names(config: type) -> dict[str, str]:
+    """Return the names that people type for the fields of a config class, and those fields.
+
+    They are the options of the command line without their dashes, and the fields' own names.
+    """
+    names: dict[str, str] = {}
+    for known in fields(config):
+        for name in (known.name, *known.metadata.get("flags", ())):
+            names[name.lstrip("-").replace("_", "-")] = known.name
+    return names
 
 
 def refuse(given: Iterable[str], own: Collection[str], why: str) -> None:
@@ -129,6 +148,17 @@ def unescape(text: str) -> str:
         return ESCAPES[found[1]]
 
     return re.sub(r"\\(.?)", character, text, flags=re.DOTALL)
+
+
+def read_bias(label: str, text: str) -> tuple[str, float]:
+    """Read a character and what is added to its logit, such as ``e-2.5``.
+
+    Raises:
+        ConfigError: the text is not of this form.
+    """
+    with contextlib.suppress(ValueError):
+        return text[:1], float(text[1:])
+    raise ConfigError(f"{label} is {text!r}; allowed: a character and a number, such as e-2")
 
 
 # -- reading ------------------------------------------------------------------------------
@@ -351,10 +381,32 @@ class SampleConfig:
         require(0 < self.mirostat_lr <= 1, "mirostat-lr", self.mirostat_lr, "more than 0, up to 1")
         entropy = self.mirostat_ent
         require(0 < entropy <= 100, "mirostat-ent", entropy, "more than 0, up to 100")
-        for text, bias in self.logit_bias:
+        for text, bias in _as_pairs(self):
             require(len(text) == 1, "logit-bias", text, "a character and its bias, such as e-2")
             require(abs(bias) <= 1000, "logit-bias", bias, "-1000 to 1000")
-        for text in self.dry_sequence_breakers:
+        for text in _as_texts(self, "dry_sequence_breakers"):
             require(len(text) == 1, "dry-sequence-breaker", text, "a character")
-        require(isinstance(self.stop, tuple), "stop", self.stop, "a tuple of texts")
-        require("" not in self.stop, "stop", "", "texts of one character or more")
+        require("" not in _as_texts(self, "stop"), "stop", "", "texts of one character or more")
+
+
+def _as_pairs(config: SampleConfig) -> tuple[tuple[str, float], ...]:
+    """Make pairs of ``logit_bias``, for which Python code may give a dict or a list."""
+    value: Any = config.logit_bias
+    pairs = list(value.items()) if isinstance(value, dict) else value
+    fits = isinstance(pairs, tuple | list) and all(
+        isinstance(pair, tuple | list) and list(map(type, pair)) in ([str, float], [str, int])
+        for pair in pairs
+    )
+    require(fits, "logit-bias", value, "pairs of a character and a number")
+    object.__setattr__(config, "logit_bias", tuple(map(tuple, pairs)))
+    return config.logit_bias
+
+
+def _as_texts(config: SampleConfig, name: str) -> tuple[str, ...]:
+    """Make a tuple of texts of a field in which Python code may give one text or a list."""
+    value = getattr(config, name)
+    texts = (value,) if isinstance(value, str) else value
+    fits = isinstance(texts, tuple | list) and all(isinstance(text, str) for text in texts)
+    require(fits, name.replace("_", "-"), value, "a text, or a tuple of texts")
+    object.__setattr__(config, name, tuple(texts))
+    return tuple(texts)

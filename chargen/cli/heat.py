@@ -1,4 +1,4 @@
-"""``chargen heat``: a text coloured by how much each character score_tokens a model."""
+"""Command ``chargen heat``: a text coloured by the surprisal of its characters."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import typer
 
 from chargen.cli import common
 from chargen.cli.reading import File, Scoring, given_text, write_lines
+from chargen.display.output import visible
 from chargen.errors import ChargenError, ConfigError
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.text import Text
 
     from chargen.evaluation.surprisal import ScoredToken
 
 Colours = tuple[str, ...]
 
-GUESSES = 5  # shown with each character of a page
+GUESSES = 5  # per character of a page
 LARGEST_PAGE = 250_000  # characters: 12 MB, which opens in seconds; of a million it takes minutes
 COLOURS = ("bright_yellow", "yellow", "bright_red", "bright_magenta")  # of terminals with 16
 MARKS = (
-    "below each character its surprise in whole bits, 9 for more; - goes on with a piece; "
-    "the last of a line is that of the newline"
+    "below each character its surprisal in whole bits, 9 for more; - continues a token; "
+    "the last one of a line is for the newline"
 )
 
 
@@ -34,14 +34,15 @@ def heat(
     file: File = None,
     model: common.Model = None,
     html: Annotated[
-        Path | None, typer.Option(help="Write a page that shows the best guesses on hover.")
+        Path | None,
+        typer.Option(help="Write an HTML page with the most likely tokens on hover."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over an existing file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     device: common.Device = "auto",
     threads: common.Threads = None,
     int8: common.Int8 = False,
 ) -> None:
-    """Show a text coloured by how much each character score_tokens a model."""
+    """Show a text coloured by the surprisal of each character."""
     common.check_machine(device, threads)
     _check_page(html, force)
     text = given_text(file)
@@ -54,24 +55,24 @@ def heat(
     from chargen.sampling.sampler import load
 
     sampler = load(model, device=device, threads=threads, int8=int8)
-    weighing = Scoring(
+    scoring = Scoring(
         sampler, text, guesses=GUESSES if html else 0, quiet=sys.stdout.isatty() and not html
     )
     if html:
-        _write_page(html, weighing, file, model)
+        _write_page(html, scoring, file, model)
     else:
-        _show(weighing)
-    common.warn(weighing.words())
+        _show(scoring)
+    common.warn(scoring.summary())
 
 
-# -- a page -------------------------------------------------------------------------------
+# -- the page -----------------------------------------------------------------------------
 
 
 def _check_page(html: Path | None, force: bool) -> None:
-    """Refuse a page that could not be written, before any work is done for it."""
+    """Refuse a page that cannot be written, before any work is done for it."""
     if html is None:
         if force:
-            raise ConfigError("--force is about the page of --html; leave it out, or add --html")
+            raise ConfigError("--force applies to the page of --html; leave it out, or add --html")
         return
     try:
         possible, exists = html.parent.is_dir() and not html.is_dir(), html.exists()
@@ -83,57 +84,59 @@ def _check_page(html: Path | None, force: bool) -> None:
         raise ChargenError(f"{str(html)!r} exists; name another file, or add --force")
 
 
-def _write_page(html: Path, weighing: Scoring, file: str | None, model: str | None) -> None:
+def _write_page(html: Path, scoring: Scoring, file: str | None, model: str | None) -> None:
     from chargen.cli.page import make_page
+    from chargen.evaluation.surprisal import ScoredText
     from chargen.storage.files import write_whole
     from chargen.storage.runs import find_model, model_name
 
     name = model_name(find_model(model))
     source = "standard input" if file in (None, "-") else Path(str(file)).name
-    page = make_page(list(weighing), title=f"{source} as {name} reads it")
+    page = make_page(ScoredText(tuple(scoring)), title=f"{source}, scored by {name}")
     write_whole(html, page.encode())
     print(html)
 
 
-# -- a terminal, a pipe -------------------------------------------------------------------
+# -- text ---------------------------------------------------------------------------------
 
 
-def _show(pieces: Iterable[ScoredToken]) -> None:
-    """Show the text in colours where there are any, otherwise with marks below its lines."""
+def _show(tokens: Iterable[ScoredToken]) -> None:
+    """Show the text in colours if the terminal has some, else with digits below its lines."""
     from chargen.cli.console import stderr, stdout
+    from chargen.display.heat import HEAT
     from chargen.display.output import Output
-    from chargen.evaluation.surprisal import HEAT
 
     Output(sys.stdout)  # UTF-8, whatever the locale says
     console = stdout()
     if console.is_terminal and console.color_system and not console.no_color:
         colours = COLOURS if console.color_system == "standard" else tuple(c for c, _ in HEAT)
-        for line in _coloured(pieces, colours):
+        for line in _coloured(tokens, colours):
             console.print(line, soft_wrap=True)
         stderr().print(_legend(colours))
     else:
-        write_lines(_marked(pieces, console))
+        write_lines(_with_digits(tokens, console.width if console.is_terminal else sys.maxsize))
         common.warn(MARKS)
 
 
-def _style(level: int, colours: Colours) -> str:
-    return f"black on {colours[level - 1]}" if level else ""
+def _style(step: int, colours: Colours) -> str:
+    return f"black on {colours[step - 1]}" if step else ""
 
 
-def _coloured(pieces: Iterable[ScoredToken], colours: Colours) -> Iterator[Text]:
-    """Yield the lines of a text; a newline is seen where it score_tokens."""
+def _coloured(tokens: Iterable[ScoredToken], colours: Colours) -> Iterator[Text]:
+    """Yield the lines of a text; a newline is shown if it is coloured."""
     from rich.text import Text
 
-    from chargen.display.output import visible
+    from chargen.display.heat import level
 
     line = Text()
-    for piece in pieces:
-        if piece.text == "\n":
-            line.append("↵" if piece.level else "", _style(piece.level, colours))
+    for token in tokens:
+        step = level(token.bits_per_char)
+        if token.text == "\n":
+            line.append("↵" if step else "", _style(step, colours))
             yield line
             line = Text()
         else:
-            line.append(visible(piece.text), _style(piece.level, colours))
+            line.append(visible(token.text), _style(step, colours))
     if line:
         yield line
 
@@ -141,54 +144,46 @@ def _coloured(pieces: Iterable[ScoredToken], colours: Colours) -> Iterator[Text]
 def _legend(colours: Colours) -> Text:
     from rich.text import Text
 
-    from chargen.evaluation.surprisal import HEAT
+    from chargen.display.heat import legend
 
-    legend = Text()
-    for step, (_, bits) in enumerate(HEAT, 1):
-        legend.append(f" {bits:.0f} bits ", _style(step, colours))
-    return legend.append(" or more a character")
+    return Text.assemble(*((label, _style(step, colours)) for step, label in legend()))
 
 
-def _marked(pieces: Iterable[ScoredToken], console: Console) -> Iterator[str]:
-    """Yield each line of a text and below it a digit a character, folded in a terminal."""
-    width = console.width if console.is_terminal else sys.maxsize
-    line, marks, used = "", "", 0
-    for character, mark in _characters(pieces):
-        cells, shown = _cells(character)
-        if used + max(cells, 1) > width:
-            yield from (line, marks)
-            line, marks, used = "", "", 0
+def _with_digits(tokens: Iterable[ScoredToken], width: int) -> Iterator[str]:
+    """Yield each line of a text, and below it a digit per character; fold at a width."""
+    from rich.cells import cell_len
+
+    line, digits, used = "", "", 0
+    for character, digit in _characters(tokens):
+        shown = _shown(character)
+        taken = 1 if character == "\n" else cell_len(shown)
+        if used + max(taken, 1) > width:
+            yield from (line, digits)
+            line, digits, used = "", "", 0
         line += shown
-        marks = marks + mark.ljust(cells) if cells else _raised(marks, mark)
-        used += cells
+        digits = digits + digit.ljust(taken) if taken else _raised(digits, digit)
+        used += taken
         if character == "\n":
-            yield from (line, marks)
-            line, marks, used = "", "", 0
+            yield from (line, digits)
+            line, digits, used = "", "", 0
     if line:
-        yield from (line, marks)
+        yield from (line, digits)
 
 
-def _characters(pieces: Iterable[ScoredToken]) -> Iterator[tuple[str, str]]:
-    """Yield the characters with their marks; a piece of several has one digit."""
-    for piece in pieces:
-        digit = str(min(9, int(piece.bits_per_character)))
-        yield piece.text[0], digit
-        for character in piece.text[1:]:
+def _characters(tokens: Iterable[ScoredToken]) -> Iterator[tuple[str, str]]:
+    """Yield the characters with their digits; a token of several has one digit."""
+    for token in tokens:
+        yield token.text[0], str(min(9, int(token.bits_per_char)))
+        for character in token.text[1:]:
             yield character, "-"
 
 
-def _cells(character: str) -> tuple[int, str]:
-    """Return the cells of a terminal that a character takes, and what is shown in them."""
-    from rich.cells import cell_len
-
-    from chargen.display.output import visible
-
-    if character == "\n":
-        return 1, ""
-    shown = "\u2409" if character == "\t" else visible(character)
-    return cell_len(shown), shown
+def _shown(character: str) -> str:
+    """Return what is shown for a character: nothing for a newline, a picture for a tab."""
+    special = {"\n": "", "\t": "\u2409"}
+    return special.get(character, visible(character))
 
 
-def _raised(marks: str, mark: str) -> str:
-    """Put what score_tokens in a mark without a cell of its own to the character it stands on."""
-    return marks[:-1] + max(marks[-1:], mark) if marks.strip() else marks
+def _raised(digits: str, digit: str) -> str:
+    """Return digits, the last one raised to that of a character without a column of its own."""
+    return digits[:-1] + max(digits[-1:], digit) if digits.strip() else digits

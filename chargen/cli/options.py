@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import inspect
@@ -18,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.models import OptionInfo
 
-from chargen.config import fresh_seed, unescape
+from chargen.config import fresh_seed, read_bias, unescape
 from chargen.errors import ConfigError
 
 METAVARS = {int: "N", float: "X", bool: "", Path: "FILE"}  # of options that name none themselves
@@ -74,13 +73,6 @@ def _value(field: Field[Any], value: Any) -> Any:
     if field.name == "logit_bias":
         return tuple(read_bias("logit-bias", text) for text in value)
     return value
-
-
-def read_bias(label: str, text: str) -> tuple[str, float]:
-    """Read a character and what is added to its logit, such as ``e-2.5``."""
-    with contextlib.suppress(ValueError):
-        return text[:1], float(text[1:])
-    raise ConfigError(f"{label} is {text!r}; allowed: a character and a number, such as e-2")
 
 
 def as_text(argument: str) -> str:

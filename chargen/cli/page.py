@@ -1,7 +1,7 @@
-"""A page that shows a weighed text: colours, and on hover what the model thought likeliest.
+"""HTML page of a scored text: colours by surprisal, and the most likely tokens on hover.
 
-One file: no network, no script from elsewhere. The text and its colours are plain HTML; the
-guesses are one list of integers, so that a character takes about fifty bytes.
+The page is one file without network access or external scripts. The text and its colours are
+plain HTML; the most likely tokens are one list of integers, about fifty bytes per character.
 """
 
 from __future__ import annotations
@@ -11,59 +11,60 @@ import json
 from pathlib import Path
 from string import Template
 
+from chargen.display.heat import legend, level
 from chargen.display.output import visible
-from chargen.evaluation.surprisal import HEAT, Guess, ScoredToken
+from chargen.evaluation.surprisal import Guess, ScoredText, ScoredToken
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 
 
-def make_page(pieces: list[ScoredToken], title: str) -> str:
+def make_page(text: ScoredText, title: str) -> str:
     """Return the page of a text.
 
     Args:
-        pieces: of the text, with their guesses.
+        text: its tokens come with their guesses.
         title: in one line.
     """
-    bits = sum(piece.bits for piece in pieces) / sum(len(piece.text) for piece in pieces)
-    names, numbers = _numbers(pieces)
+    names, numbers = _numbers(text.tokens)
     return Template(TEMPLATE.read_text("utf-8")).substitute(
         title=html.escape(visible(title)),
-        bits=f"{bits:.2f}",
+        bits=f"{text.bits_per_char:.2f}",
         legend=_legend(),
-        text=f"<div>{''.join(map(_marked_up, pieces))}</div>",
+        text=f"<div>{''.join(map(_marked_up, text.tokens))}</div>",
         data=_json({"names": names, "pieces": numbers}),
     )
 
 
 def _legend() -> str:
-    steps = "".join(
-        f'<i class="h{number}">{bits:.0f} bits</i> ' for number, (_, bits) in enumerate(HEAT, 1)
-    )
-    return f"{steps}or more a character"
+    *steps, (_, end) = legend()
+    parts = [f'<i class="h{step}">{label.strip()}</i>' for step, label in steps]
+    return " ".join([*parts, end.strip()])
 
 
-def _marked_up(piece: ScoredToken) -> str:
-    classes = [f"h{piece.level}"] * bool(piece.level) + ["n"] * (piece.text == "\n")
+def _marked_up(token: ScoredToken) -> str:
+    step = level(token.bits_per_char)
+    classes = [f"h{step}"] * bool(step) + ["n"] * (token.text == "\n")
     attribute = f' class="{" ".join(classes)}"' if classes else ""
-    # In HTML a carriage return is a newline and U+0000 nothing: pictures stand for both.
-    cell = f"<i{attribute}>{html.escape(visible(piece.text), quote=False)}</i>"
-    # A browser lays out one long block anew whenever it asks where a character is.
-    return f"{cell}</div><div>" if piece.text == "\n" else cell
+    # HTML reads a carriage return as a newline and drops U+0000: pictures stand for both.
+    cell = f"<i{attribute}>{html.escape(visible(token.text), quote=False)}</i>"
+    # A browser lays out one long block again whenever it is asked for the position of a character.
+    return f"{cell}</div><div>" if token.text == "\n" else cell
 
 
-def _numbers(pieces: list[ScoredToken]) -> tuple[list[str], list[int]]:
-    """Return the names of tokens, and of each piece its bits and guesses as integers.
+def _numbers(tokens: tuple[ScoredToken, ...]) -> tuple[list[str], list[int]]:
+    """Return the names of the guesses, and the data of all tokens as integers.
 
-    A piece is hundredths of a bit, the number of its guesses, and for each guess its name's place
-    in the list and its probability in thousandths.
+    Each token has its surprisal in hundredths of a bit, the number of its guesses, and for each
+    guess the index of its name and its probability in thousandths.
     """
-    places: dict[str, int] = {}
+    index_of: dict[str, int] = {}
     numbers: list[int] = []
-    for piece in pieces:
-        numbers += round(100 * piece.bits), len(piece.guesses)
-        for guess in piece.guesses:
-            numbers += places.setdefault(_name(guess), len(places)), round(1000 * guess.probability)
-    return list(places), numbers
+    for token in tokens:
+        numbers += round(100 * token.bits), len(token.guesses)
+        for guess in token.guesses:
+            numbers.append(index_of.setdefault(_name(guess), len(index_of)))
+            numbers.append(round(1000 * guess.probability))
+    return list(index_of), numbers
 
 
 def _name(guess: Guess) -> str:
@@ -71,5 +72,5 @@ def _name(guess: Guess) -> str:
 
 
 def _json(data: object) -> str:
-    """Return JSON that nothing can leave the script element from."""
+    """Return JSON that cannot end the script element it stands in."""
     return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")

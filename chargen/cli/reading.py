@@ -1,4 +1,4 @@
-"""What the commands that read a text share: where it comes from, prompts, weighing it."""
+"""Input of the commands that read a text: files, standard input, prompts, scoring."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from chargen.evaluation.surprisal import ScoredToken
     from chargen.sampling.sampler import DecodeState, Sampler
 
-LONG = 5000  # characters, from which on a bar shows how far a text was read
-TOLD = 500  # characters between two movements of the bar
+LONG_TEXT = 5000  # characters from which progress is shown
+PROGRESS = 500  # characters between two updates of the bar
 LINES = 256  # written at once
 
 File = Annotated[str | None, typer.Argument(help="The text; - or none is standard input.")]
-Prompt = Annotated[str, typer.Option("-p", "--prompt", help="Text to go on from.")]
+Prompt = Annotated[str, typer.Option("-p", "--prompt", help="Prompt to continue.")]
 PromptFile = Annotated[
-    str | None, typer.Option("-f", "--file", help="File with the text to go on from; - is stdin.")
+    str | None,
+    typer.Option("-f", "--file", metavar="FILE", help="File with the prompt; - is stdin."),
 ]
 
 
@@ -35,11 +36,16 @@ PromptFile = Annotated[
 
 
 def prompt_text(prompt: str, file: str | None) -> str:
-    """Return the text to go on from."""
+    """Return the prompt, given as text or as a file.
+
+    Raises:
+        ConfigError: both are given.
+        CorpusError: the file cannot be read.
+    """
     if file is None:
         return as_text(prompt)
     if prompt:
-        raise ConfigError("--prompt and --file both say where to go on from; leave one out")
+        raise ConfigError("--prompt and --file cannot be combined; leave one out")
     return _contents(file)
 
 
@@ -50,9 +56,9 @@ def _contents(file: str) -> str:
 
 
 def read_prompt(sampler: Sampler, prompt: str) -> DecodeState:
-    """Read the prompt, with a bar in a terminal if that takes its time."""
+    """Read a prompt, with a progress bar in a terminal if it is long."""
     warn_of_unknown(sampler, prompt)
-    if len(prompt) < LONG:
+    if len(prompt) < LONG_TEXT:
         return sampler.read(prompt)
     from chargen.cli.console import Meter
 
@@ -61,25 +67,25 @@ def read_prompt(sampler: Sampler, prompt: str) -> DecodeState:
 
 
 def warn_of_unknown(sampler: Sampler, text: str) -> None:
-    """Tell the user which characters of a text the model never saw."""
+    """Warn of the unknown characters of a text."""
     from chargen.sampling.sampler import unknown_note
 
-    if unseen := unknown_note(sampler.tokenizer, text):
-        common.warn(unseen)
+    if note := unknown_note(sampler.tokenizer, text):
+        common.warn(note)
 
 
-# -- texts to be weighed ------------------------------------------------------------------
+# -- scoring ------------------------------------------------------------------------------
 
 
 def given_text(file: str | None) -> str:
     """Return the text of a file or of standard input.
 
     Raises:
-        ConfigError: no file is named and nobody but a person could write on standard input.
-        CorpusError: it cannot be read, or is empty.
+        ConfigError: no file is named and standard input is a terminal.
+        CorpusError: the text cannot be read, or is empty.
     """
     if file is None and sys.stdin.isatty():
-        raise ConfigError("there is no text; name its file, or pipe it in: ... | chargen COMMAND")
+        raise ConfigError("no text given; name its file, or pipe it in: ... | chargen COMMAND")
     text = _contents(file or "-")
     if not text:
         name = "standard input" if file in (None, "-") else repr(file)
@@ -88,16 +94,16 @@ def given_text(file: str | None) -> str:
 
 
 class Scoring:
-    """Weighs a text, once, with a bar in a terminal; knows the sum at the end.
+    """An iterator of the scored tokens of a text, with a progress bar in a terminal.
 
     Args:
         sampler: the model.
         text: not empty.
-        guesses: how many of the likeliest tokens come with each piece.
-        quiet: show no bar, because the same terminal shows the pieces as they come.
+        guesses: number of the most likely tokens that come with each token.
+        quiet: show no bar, because the same terminal shows the tokens as they come.
 
     Attributes:
-        bits: surprise of all pieces so far.
+        bits: surprisal of all tokens so far.
     """
 
     def __init__(
@@ -105,38 +111,35 @@ class Scoring:
     ) -> None:
         warn_of_unknown(sampler, text)
         self._sampler, self._text, self._guesses = sampler, text, guesses
-        self._bar = not quiet and len(text) >= LONG
+        self._bar = not quiet and len(text) >= LONG_TEXT
         self.bits = 0.0
 
     def __iter__(self) -> Iterator[ScoredToken]:
         from chargen.evaluation.surprisal import score_tokens
 
-        for piece in self._metered(score_tokens(self._sampler, self._text, guesses=self._guesses)):
-            self.bits += piece.bits
-            yield piece
+        tokens = score_tokens(self._sampler, self._text, guesses=self._guesses)
+        for token in self._with_bar(tokens):
+            self.bits += token.bits
+            yield token
 
-    def _metered(self, pieces: Iterator[ScoredToken]) -> Iterator[ScoredToken]:
+    def _with_bar(self, tokens: Iterator[ScoredToken]) -> Iterator[ScoredToken]:
         if not self._bar:
-            yield from pieces
+            yield from tokens
             return
         from chargen.cli.console import Meter
 
-        read, told = 0, 0
-        with Meter("weighing", len(self._text)) as progress:
-            for piece in pieces:
-                yield piece
-                read += len(piece.text)
-                if read - told >= TOLD:
-                    progress(told := read)
+        read, shown = 0, 0
+        with Meter("scoring", len(self._text)) as progress:
+            for token in tokens:
+                yield token
+                read += len(token.text)
+                if read - shown >= PROGRESS:
+                    progress(shown := read)
 
-    @property
-    def bits_per_character(self) -> float:
-        """Mean surprise of a character of the text, once it was weighed."""
-        return self.bits / len(self._text)
-
-    def words(self) -> str:
-        """Return how well the model knows the text, once it was weighed."""
-        bits, count = self.bits_per_character, len(self._text)
+    def summary(self) -> str:
+        """Return the mean surprisal of the text, once it is scored."""
+        count = len(self._text)
+        bits = self.bits / count
         return (
             f"{count:,} character{'s' * (count > 1)}, {bits * math.log(2):.4f} nats and "
             f"{bits:.4f} bits per character"

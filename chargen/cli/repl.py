@@ -1,4 +1,4 @@
-"""``chargen repl``: write a text together with a model."""
+"""Command ``chargen repl``: an interactive session."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
     from chargen.display.output import Output
     from chargen.repl import Session
-    from chargen.repl.commands import Writing
+    from chargen.repl.commands import Answer, Generation
 
 
 def repl(
     config: Annotated[SampleConfig, ("temperature", "seed")],
     model: common.Model = None,
     length: Annotated[
-        int, typer.Option("-n", "--length", help="Characters to generate at a time.")
+        int, typer.Option("-n", "--length", help="Characters to generate per turn.")
     ] = 200,
     device: common.Device = "auto",
     threads: common.Threads = None,
     int8: common.Int8 = False,
 ) -> None:
-    """Write a line and the model goes on; in a pipe, each line of stdin is continued."""
+    """Write a text in turns with a model; in a pipe, continue each line of stdin."""
     from chargen.display.output import Output
     from chargen.repl import Session
     from chargen.sampling.sampler import load
@@ -43,7 +43,7 @@ def repl(
 
         Conversation(session).run()
     else:
-        _converse(session, _lines(), Output(sys.stdout))
+        _run_lines(session, _lines(), Output(sys.stdout))
 
 
 def _is_terminal() -> bool:
@@ -53,14 +53,14 @@ def _is_terminal() -> bool:
 
 
 def _lines() -> Iterator[str]:
-    if isinstance(sys.stdin, io.TextIOWrapper):  # bytes that are no text are an error of their line
+    if isinstance(sys.stdin, io.TextIOWrapper):  # invalid bytes are an error of their line only
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     while line := sys.stdin.readline():
         yield line.rstrip("\n")
 
 
-def _converse(session: Session, lines: Iterator[str], output: Output) -> None:
-    """Continue each line and obey each command, until the end or ``/bye``."""
+def _run_lines(session: Session, lines: Iterator[str], output: Output) -> None:
+    """Continue each line and run each command, until the end or ``/bye``."""
     from chargen.errors import ChargenError
     from chargen.repl import commands
 
@@ -70,27 +70,27 @@ def _converse(session: Session, lines: Iterator[str], output: Output) -> None:
         except ChargenError as error:
             common.warn(str(error))
             continue
-        if isinstance(answer, commands.Leave):
+        if isinstance(answer, commands.Quit):
             return
         _show(answer, output)
 
 
-def _show(answer: object, output: Output) -> None:
+def _show(answer: Answer, output: Output) -> None:
     from chargen.evaluation.surprisal import by_word
     from chargen.repl import commands
 
     match answer:
-        case commands.Said(words):
-            common.warn(words)
-        case commands.Heat(pieces):
-            common.warn(commands.heat_table(by_word(pieces)))
+        case commands.Message(text):
+            common.warn(text)
+        case commands.Heat(tokens):
+            common.warn(commands.heat_table(by_word(tokens)))
         case commands.Edit():
             common.warn("/edit needs a terminal; /save and /load do not")
-        case commands.Writing():
-            _write(answer, output)
+        case commands.Generation():
+            _generate(answer, output)
 
 
-def _write(answer: Writing, output: Output) -> None:
+def _generate(answer: Generation, output: Output) -> None:
     if answer.warning:
         common.warn(answer.warning)
     output.write(answer.line.removeprefix("\n"))

@@ -1,10 +1,10 @@
-"""``chargen sample``: generate text."""
+"""Command ``chargen sample``: generated text on stdout."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,19 +14,13 @@ import typer
 from chargen.cli import common
 from chargen.cli.options import as_text
 from chargen.cli.reading import Prompt, PromptFile, prompt_text, read_prompt
-from chargen.config import SampleConfig, fresh_seed, require
-from chargen.errors import ConfigError
-from chargen.storage.files import read_small_text
+from chargen.config import SampleConfig, fresh_seed, require_count
+from chargen.errors import ChargenError, ConfigError
 
 if TYPE_CHECKING:
-    from chargen.sampling.beam import Candidate
-    from chargen.sampling.constraints import Constraint
-    from chargen.sampling.decoding import Sample
-    from chargen.sampling.sampler import DecodeState, Sampler
+    from chargen.sampling.sampler import Generated, Sampler
 
-    Written = Sample | Candidate
-
-BETWEEN = "\n---\n"  # two texts
+SEPARATOR = "\n---\n"  # between two texts
 RULES, OUTPUT = "Constraints", "Output"
 
 
@@ -76,9 +70,7 @@ def sample(
 ) -> None:
     """Generate text with a trained model: the prompt, then what follows it."""
     common.check_machine(device, threads)
-    require(1 <= num_samples <= 4096, "num-samples", num_samples, "1 to 4096")
-    require(beam is None or 1 <= beam <= 1024, "beam", beam, "1 to 1024")
-    require(no_copy is None or no_copy >= 1, "no-copy", no_copy, "1 or more characters")
+    require_count("num-samples", num_samples)
     if logprobs and not as_json:
         raise ConfigError("logprobs are written with --json only; add it")
     prompt = prompt_text(prompt, file)
@@ -86,98 +78,56 @@ def sample(
     from chargen.sampling.sampler import load
 
     sampler = load(model, device=device, threads=threads, int8=int8)
-    rule = _rule(sampler, config, regex, words, no_copy, beam)
-    place = read_prompt(sampler, prompt)
     if config.seed is None and beam is None:
         config = replace(config, seed=fresh_seed())
         common.warn(f"--seed {config.seed}")
-    written: Iterator[Sequence[tuple[Written, str]]]
-    if beam is None:
-        written = sampler.write(place, config, num_samples, rule, logprobs=logprobs)
-    else:
-        written = _beam_search(sampler, place, config, num_samples, beam)
+    settings: dict[str, Any] = vars(config) | {
+        "regex": None if regex is None else as_text(regex),
+        "words": words,
+        "no_copy": no_copy,
+    }
+    state = read_prompt(sampler, prompt)
+    if stream and num_samples == 1 and beam is None and not as_json:
+        _stream(prompt, sampler.generate(state, **settings))
+        return
+    texts = sampler.generate_batch(state, num_samples, beam=beam, logprobs=logprobs, **settings)
     if as_json:
-        common_part = {"prompt": prompt, "seed": config.seed if beam is None else None}
-        _write_json(sampler, common_part, written, logprobs)
-    elif num_samples == 1 and stream:
-        _stream(prompt, written)
+        _write_json(sampler, prompt, texts, logprobs)
     else:
-        _write_texts(prompt, written)
+        _write_texts(prompt, texts)
 
 
-def _rule(
-    sampler: Sampler,
-    config: SampleConfig,
-    regex: str | None,
-    words: Path | None,
-    no_copy: int | None,
-    beam: int | None,
-) -> Constraint | None:
-    """Return the constraint on the whole of each text."""
-    if (regex, words, no_copy) == (None,) * 3:
-        return None
-    if beam is not None:
-        raise ConfigError("--beam goes without --regex, --words and --no-copy; leave one out")
-    from chargen.sampling.constraints import make_constraint
-
-    rule = make_constraint(
-        sampler.tokenizer,
-        regex=None if regex is None else as_text(regex),
-        words=None if words is None else read_small_text(words).splitlines(),
-        no_copy=no_copy,
-        run=sampler.run,
-    )
-    rule.require(config.length)
-    return rule
-
-
-def _beam_search(
-    sampler: Sampler, place: DecodeState, config: SampleConfig, count: int, beam: int
-) -> Iterator[Sequence[tuple[Written, str]]]:
-    """Return the most likely texts that a beam search finds."""
-    from chargen.sampling.beam import most_likely
-
-    found = most_likely(sampler, place, config, max(beam, count))
-    return iter([[(candidate, candidate.text) for candidate in found[:count]]])
-
-
-def _write_json(
-    sampler: Sampler,
-    common_part: dict[str, Any],
-    written: Iterator[Sequence[tuple[Written, str]]],
-    logprobs: bool,
-) -> None:
-    for sample in _finished(written):
-        line = {"text": sample.text, "finish_reason": sample.finish_reason, **common_part}
+def _write_json(sampler: Sampler, prompt: str, texts: list[Generated], logprobs: bool) -> None:
+    for text in texts:
+        line: dict[str, Any] = {"text": text.text, "finish_reason": text.finish_reason}
+        line |= {"prompt": prompt, "seed": text.seed}
         if logprobs:
-            line["tokens"] = [sampler.tokenizer.decode([token]) for token in sample.tokens]
-            line["logprobs"] = list(sample.logprobs)
+            line["tokens"] = [sampler.tokenizer.decode([token]) for token in text.tokens]
+            line["logprobs"] = list(text.logprobs)
         print(json.dumps(line))
 
 
-def _finished(written: Iterator[Sequence[tuple[Written, str]]]) -> list[Written]:
-    """Return all texts once they are finished, in their order."""
-    first = next(written)
-    for _ in written:
-        pass
-    return [sample for sample, _ in first]
-
-
-def _stream(prompt: str, written: Iterator[Sequence[tuple[Written, str]]]) -> None:
+def _stream(prompt: str, pieces: Iterator[str]) -> None:
     from chargen.display.output import Output
 
     output = Output(sys.stdout)
     output.write(prompt)
-    for ((_, piece),) in written:
-        if piece:
+    try:
+        for piece in pieces:
             output.write(piece)
-    output.end()
+    finally:
+        output.end()
 
 
-def _write_texts(prompt: str, written: Iterator[Sequence[tuple[Written, str]]]) -> None:
+def _write_texts(prompt: str, texts: list[Generated]) -> None:
+    """Write texts; a text that does not meet its constraints is an error after the last."""
     from chargen.display.output import Output
+    from chargen.sampling.sampler import UNFINISHED
 
     output = Output(sys.stdout)
-    for number, sample in enumerate(_finished(written)):
-        output.write(BETWEEN * bool(number) + prompt + sample.text)
+    for text in texts:
+        output.write(SEPARATOR * bool(text.number) + prompt + text.text)
     output.end()
+    unfinished = [str(text.number + 1) for text in texts if text.finish_reason == "dead_end"]
+    if unfinished:
+        raise ChargenError(f"{UNFINISHED} (text {', '.join(unfinished)})")

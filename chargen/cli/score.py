@@ -1,4 +1,4 @@
-"""``chargen score``: how probable a text is, piece by piece or line by line."""
+"""Command ``chargen score``: log probability of a text, per token or per line."""
 
 from __future__ import annotations
 
@@ -25,54 +25,54 @@ def score(
     file: File = None,
     model: common.Model = None,
     per_line: Annotated[
-        bool, typer.Option("--per-line", help="Score lines and sort them, the oddest first.")
+        bool, typer.Option("--per-line", help="Score lines, the highest z-score first.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write a JSON object a row.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object per row.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV with a header.")] = False,
     device: common.Device = "auto",
     threads: common.Threads = None,
     int8: common.Int8 = False,
 ) -> None:
-    """Show how probable each character of a text is to a model, or which lines are odd."""
+    """Show the log probability of each character of a text, or find its unusual lines."""
     common.check_machine(device, threads)
     if as_json and as_csv:
-        raise ConfigError("--json and --csv are two forms; leave one out")
+        raise ConfigError("--json and --csv cannot be combined; leave one out")
     text = given_text(file)
 
     from chargen.sampling.sampler import load
 
     sampler = load(model, device=device, threads=threads, int8=int8)
-    weighing = Scoring(sampler, text, quiet=sys.stdout.isatty() and not per_line)
-    rows = _line_rows(weighing) if per_line else map(_piece_row, weighing)
+    scoring = Scoring(sampler, text, quiet=sys.stdout.isatty() and not per_line)
+    rows = _line_rows(scoring) if per_line else map(_token_row, scoring)
     if as_json:
         write_lines(map(json.dumps, rows))
     elif as_csv:
         write_lines(_csv(rows))
     else:
-        write_lines(_line_table(rows) if per_line else _piece_table(rows))
-    common.warn(weighing.words())
+        write_lines(_line_table(rows) if per_line else _token_table(rows))
+    common.warn(scoring.summary())
 
 
-def _piece_row(piece: ScoredToken) -> dict[str, Any]:
+def _token_row(token: ScoredToken) -> dict[str, Any]:
     return {
-        "text": piece.text,
-        "logprob": round(-piece.nats, DIGITS),
-        "bits": round(piece.bits, DIGITS),
+        "text": token.text,
+        "logprob": round(-token.nats, DIGITS),
+        "bits": round(token.bits, DIGITS),
     }
 
 
-def _line_rows(pieces: Iterable[ScoredToken]) -> list[dict[str, Any]]:
-    """Return the lines of a text, the oddest first."""
+def _line_rows(tokens: Iterable[ScoredToken]) -> list[dict[str, Any]]:
+    """Return the lines of a text, the highest z-score first."""
     from chargen.evaluation.surprisal import by_line
 
-    return [_line_row(line) for line in sorted(by_line(pieces), key=lambda line: -line.z_score)]
+    return [_line_row(line) for line in sorted(by_line(tokens), key=lambda line: -line.z_score)]
 
 
 def _line_row(line: Line) -> dict[str, Any]:
     return {
         "line": line.number,
         "z_score": round(line.z_score, DIGITS),
-        "bits_per_char": round(line.bits_per_character, DIGITS),
+        "bits_per_char": round(line.bits_per_char, DIGITS),
         "bits": round(line.bits, DIGITS),
         "characters": line.characters,
         "text": line.text,
@@ -80,7 +80,7 @@ def _line_row(line: Line) -> dict[str, Any]:
 
 
 def _csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Yield the lines of a table whose texts stand in quotes, newlines and all."""
+    """Yield the lines of a table with its texts in quotes; newlines are kept."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="")
     for number, row in enumerate(rows):
@@ -91,21 +91,21 @@ def _csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
             buffer.truncate()
 
 
-def _piece_table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+def _token_table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     yield "  logprob     bits  text"
     for row in rows:
         yield f"{row['logprob']:9.4f} {row['bits']:8.4f}  {row['text']!r}"
 
 
 def _line_table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Yield a line a line of the text, cut at the width of a terminal."""
+    """Yield a row per line of the text, cut at the width of a terminal."""
     from rich.text import Text
 
     from chargen.cli.console import stdout
     from chargen.display.output import visible
 
     console = stdout()
-    yield "z_score  bits/char    line  text"
+    yield "z-score  bits/char    line  text"
     for row in rows:
         numbers = f"{row['z_score']:7.2f} {row['bits_per_char']:10.4f} {row['line']:7}  "
         words = Text(numbers + row["text"])

@@ -1,10 +1,12 @@
-"""How much each piece of a text score_tokens a model that has read all before it.
+"""Surprisal of the tokens, words and lines of a text, and probabilities of the next token.
 
+Surprisal is -log2 of the probability that the model gives a token after all text before it.
 Legend of shapes: T tokens read at once, V vocabulary.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -13,26 +15,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from chargen.config import require_count
+from chargen.errors import ConfigError
 from chargen.evaluation.nll import token_nll
 from chargen.sampling.filters import Scores, log_probabilities
 from chargen.sampling.sampler import PROMPT_CHUNK, DecodeState, Sampler
 from chargen.tokenizers import Tokenizer
 
-HELD = 1 << 20  # logits held at once
+MAX_LOGITS = 1 << 20  # in memory at once
 PART = 1 << 20  # characters encoded at once
-
-# From so many bits a character on, its background.
-HEAT = (("#ffd75f", 2.0), ("#ff9f40", 4.0), ("#ff5f5f", 6.0), ("#d75fff", 8.0))
 
 
 @dataclass(frozen=True)
 class Guess:
-    r"""A token that a model expects.
+    r"""A token that may come next.
 
     Attributes:
         token: its id.
-        text: what it stands for; bytes that are a part of a character as ``\xc3``.
-        probability: of coming next.
+        text: its text; bytes that are a part of a character as ``\xc3``.
+        probability: of being the next token.
     """
 
     token: int
@@ -42,12 +43,12 @@ class Guess:
 
 @dataclass(frozen=True)
 class ScoredToken:
-    """A piece of text, mostly one character, and -log2 of its probability.
+    """A token and its surprisal; several tokens, where only together they are whole characters.
 
     Attributes:
         text: one character or several.
-        bits: its surprise.
-        guesses: what the model thought likeliest where the piece begins, if that was asked for.
+        bits: surprisal in bits.
+        guesses: the most likely tokens in its place, if asked for.
     """
 
     text: str
@@ -56,30 +57,85 @@ class ScoredToken:
 
     @property
     def nats(self) -> float:
-        """Surprise in nats: -ln of the probability."""
+        """Surprisal in nats: the negative log-likelihood."""
         return self.bits * math.log(2)
 
     @property
-    def bits_per_character(self) -> float:
-        """Surprise shared out to the characters of the piece."""
+    def bits_per_char(self) -> float:
+        """Mean surprisal of its characters, in bits."""
         return self.bits / len(self.text)
 
+
+@dataclass(frozen=True)
+class ScoredText:
+    """A text and the surprisal of its tokens.
+
+    Attributes:
+        tokens: of the text, in order; their texts joined are the text.
+    """
+
+    tokens: tuple[ScoredToken, ...]
+
     @property
-    def level(self) -> int:
-        """How many steps of ``HEAT`` its surprise a character reaches."""
-        return sum(self.bits_per_character >= least for _, least in HEAT)
+    def text(self) -> str:
+        """The text."""
+        return "".join(token.text for token in self.tokens)
+
+    @functools.cached_property
+    def characters(self) -> int:
+        """Number of characters."""
+        return sum(len(token.text) for token in self.tokens)
+
+    @functools.cached_property
+    def bits(self) -> float:
+        """Surprisal of the text in bits."""
+        return sum(token.bits for token in self.tokens)
+
+    @property
+    def nats(self) -> float:
+        """Surprisal of the text in nats: the negative log-likelihood."""
+        return self.bits * math.log(2)
+
+    @property
+    def bits_per_char(self) -> float:
+        """Mean surprisal of a character, in bits."""
+        return self.bits / self.characters
+
+    @property
+    def nats_per_char(self) -> float:
+        """Mean surprisal of a character, in nats."""
+        return self.nats / self.characters
+
+
+@dataclass(frozen=True)
+class NextToken:
+    """Distribution of the next token.
+
+    Attributes:
+        most_likely: the most likely tokens, the best first.
+        others: number of the other tokens.
+        others_probability: of any of these.
+        unknown_probability: of an unknown character; None if the tokenizer knows all.
+        entropy: of the distribution, in bits.
+    """
+
+    most_likely: tuple[Guess, ...]
+    others: int
+    others_probability: float
+    unknown_probability: float | None
+    entropy: float
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a text and its surprise.
+    """A line of a text and its surprisal.
 
     Attributes:
         number: counted from 1.
         text: without its newline.
-        characters: with its newline.
-        bits: its surprise, that of its newline included.
-        z_score: by how many standard errors it score_tokens more than lines of its length do.
+        characters: number, its newline included.
+        bits: surprisal in bits, that of its newline included.
+        z_score: standard errors between its mean surprisal and that of the text.
     """
 
     number: int
@@ -89,63 +145,77 @@ class Line:
     z_score: float
 
     @property
-    def bits_per_character(self) -> float:
-        """Surprise shared out to its characters."""
+    def bits_per_char(self) -> float:
+        """Mean surprisal of its characters, in bits."""
         return self.bits / self.characters
 
 
-# -- weighing -----------------------------------------------------------------------------
+# -- scoring ------------------------------------------------------------------------------
+
+
+def score_text(
+    sampler: Sampler, text: str, before: DecodeState | None = None, guesses: int = 0
+) -> ScoredText:
+    """Score a text; see ``score_tokens``.
+
+    Raises:
+        ConfigError: the text is empty.
+        TokenizerError: the text holds a lone surrogate.
+    """
+    if not text:
+        raise ConfigError("the text is empty; give at least one character")
+    return ScoredText(tuple(score_tokens(sampler, text, before, guesses)))
 
 
 def score_tokens(
     sampler: Sampler, text: str, before: DecodeState | None = None, guesses: int = 0
 ) -> Iterator[ScoredToken]:
-    """Yield the pieces of a text with their surprise; their texts joined are the text.
+    """Yield the tokens of a text with their surprisal; their texts joined are the text.
 
-    A piece is a token, or as many tokens as make whole characters. Memory does not grow with
-    the text. A character that the tokenizer does not know costs -log2 of the probability of an
-    unknown one and log2 of the number of characters that it may be.
+    Tokens that are a part of a character are joined to whole characters. Memory does not grow
+    with the text. The surprisal of an unknown character is -log2 of the probability of an unknown
+    one, and log2 of the number of characters that it may be.
 
     Args:
         sampler: the model.
-        text: what is weighed.
-        before: the place that it stands at; None is the beginning of a text, after a newline.
-        guesses: how many of the likeliest tokens come with each piece.
+        text: what to score.
+        before: state before the text; None is the start of a text, after a newline.
+        guesses: number of the most likely tokens that come with each token.
 
     Raises:
         TokenizerError: the text holds a lone surrogate.
     """
     decoder = sampler.tokenizer.decoder()
-    position, start, bits, first = 0, 0, 0.0, None
-    for token, cost, likeliest in _tokens(sampler, text, before or sampler.read(""), guesses):
-        first = likeliest if first is None else first
-        bits += cost
-        position += len(decoder.push(token))
-        if position > start:
-            yield ScoredToken(text[start:position], bits, first)
-            start, bits, first = position, 0.0, None
+    end, start, bits, first = 0, 0, 0.0, None
+    for token, own_bits, likely in _tokens(sampler, text, before or sampler.read(""), guesses):
+        first = likely if first is None else first
+        bits += own_bits
+        end += len(decoder.push(token))
+        if end > start:
+            yield ScoredToken(text[start:end], bits, first)
+            start, bits, first = end, 0.0, None
 
 
 def _tokens(
-    sampler: Sampler, text: str, place: DecodeState, guesses: int
+    sampler: Sampler, text: str, before: DecodeState, guesses: int
 ) -> Iterator[tuple[int, float, tuple[Guess, ...]]]:
-    """Yield the tokens of a text, what each costs in bits, and what was likeliest there."""
-    tokenizer, state, next_one = sampler.tokenizer, place.state, place.logits[None]  # (1, V)
+    """Yield the ids of a text, their surprisal in bits, and the most likely tokens there."""
+    tokenizer, state, next_one = sampler.tokenizer, before.state, before.logits[None]  # (1, V)
     for ids in _blocks(tokenizer, text):
         out, state = sampler.engine.run(ids[None], state)  # (1, T, V)
         logits, next_one = np.concatenate([next_one, out[0, :-1]]), out[0, -1:]  # (T, V)
         nll = token_nll(logits, ids)[0] + tokenizer.unknown_nll(ids)
-        likeliest = (
+        likely = (
             best_guesses(tokenizer, log_probabilities(logits), guesses)
             if guesses
             else [()] * len(ids)
         )
-        yield from zip(ids.tolist(), (nll / math.log(2)).tolist(), likeliest, strict=True)
+        yield from zip(ids.tolist(), (nll / math.log(2)).tolist(), likely, strict=True)
 
 
 def _blocks(tokenizer: Tokenizer, text: str) -> Iterator[NDArray[np.int64]]:
     """Yield the ids of a text, so many at once that their logits fit in memory."""
-    size = max(1, min(PROMPT_CHUNK, HELD // tokenizer.vocab_size))
+    size = max(1, min(PROMPT_CHUNK, MAX_LOGITS // tokenizer.vocab_size))
     for part in _parts(text):
         ids = tokenizer.encode(part).astype(np.int64)
         for start in range(0, len(ids), size):
@@ -153,7 +223,7 @@ def _blocks(tokenizer: Tokenizer, text: str) -> Iterator[NDArray[np.int64]]:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """Cut a text behind newlines, which no token crosses, unless a line is very long."""
+    """Cut a text after newlines, which no token crosses, unless a line is very long."""
     start = 0
     while start < len(text):
         end = text.rfind("\n", start, start + PART) + 1 or start + PART
@@ -161,21 +231,59 @@ def _parts(text: str) -> Iterator[str]:
         start = end
 
 
-def best_guesses(tokenizer: Tokenizer, scores: Scores, count: int) -> list[tuple[Guess, ...]]:
-    """Return the likeliest tokens of each row (T, V), the likeliest first.
+# -- the next token -----------------------------------------------------------------------
 
-    Tokens that are never written are none of them.
+
+def next_tokens(
+    sampler: Sampler, prompt: str | DecodeState = "", top: int = 10
+) -> tuple[Guess, ...]:
+    """Return the most likely next tokens, the best first.
+
+    Args:
+        sampler: the model.
+        prompt: text, or the state after one; an empty text is a newline.
+        top: number of tokens.
+
+    Raises:
+        ConfigError: ``top`` is not 1 or more.
+        TokenizerError: the prompt holds a lone surrogate.
     """
-    allowed = scores.copy()
+    return next_distribution(sampler, prompt, top).most_likely
+
+
+def next_distribution(sampler: Sampler, prompt: str | DecodeState = "", top: int = 10) -> NextToken:
+    """Return the distribution of the next token; the arguments are those of ``next_tokens``."""
+    require_count("top", top)
+    tokenizer, state = sampler.tokenizer, sampler.state_after(prompt)
+    logprobs = log_probabilities(state.logits[None])  # (1, V)
+    (likely,) = best_guesses(tokenizer, logprobs, top)
+    probs = np.exp(logprobs[0])
+    unknown = None if tokenizer.unknown_id is None else float(probs[tokenizer.unknown_id])
+    rest = 1 - sum(guess.probability for guess in likely) - (unknown or 0)
+    return NextToken(
+        likely,
+        tokenizer.vocab_size - len(tokenizer.never_sampled) - len(likely),
+        max(0.0, rest),
+        unknown,
+        float(-(probs * logprobs[0]).sum() / math.log(2)),
+    )
+
+
+def best_guesses(tokenizer: Tokenizer, logprobs: Scores, count: int) -> list[tuple[Guess, ...]]:
+    """Return the most likely tokens of each row (T, V), the best first.
+
+    Tokens that are never sampled are left out; of equal ones the lower id comes first.
+    """
+    allowed = logprobs.copy()
     allowed[:, list(tokenizer.never_sampled)] = -np.inf
     count = min(count, tokenizer.vocab_size - len(tokenizer.never_sampled))
-    some = np.sort(np.argpartition(-allowed, count - 1, axis=-1)[:, :count])  # of equal ones
-    values = np.take_along_axis(allowed, some, axis=-1)  # the lower id comes first
+    some = np.sort(np.argpartition(-allowed, count - 1, axis=-1)[:, :count])
+    values = np.take_along_axis(allowed, some, axis=-1)
     order = np.argsort(-values, axis=-1, kind="stable")
     ids = np.take_along_axis(some, order, axis=-1).tolist()  # (T, count)
     probs = np.exp(np.take_along_axis(values, order, axis=-1)).tolist()
     return [
-        tuple(Guess(id, _name(tokenizer, id), chance) for id, chance in zip(*row, strict=True))
+        tuple(Guess(id, _name(tokenizer, id), prob) for id, prob in zip(*row, strict=True))
         for row in zip(ids, probs, strict=True)
     ]
 
@@ -184,42 +292,42 @@ def _name(tokenizer: Tokenizer, id: int) -> str:
     return tokenizer.pieces[id].decode("utf-8", "backslashreplace")
 
 
-# -- larger parts -------------------------------------------------------------------------
+# -- words and lines ----------------------------------------------------------------------
 
 
-def by_word(pieces: list[ScoredToken]) -> list[ScoredToken]:
-    """Join pieces to words, each with the space before it."""
-    text = "".join(piece.text for piece in pieces)
-    costs = [piece.bits_per_character for piece in pieces for _ in piece.text]
+def by_word(tokens: list[ScoredToken]) -> list[ScoredToken]:
+    """Join tokens to words, each with the space before it."""
+    text = "".join(token.text for token in tokens)
+    bits = [token.bits_per_char for token in tokens for _ in token.text]
     return [
-        ScoredToken(word[0], sum(costs[word.start() : word.end()]))
+        ScoredToken(word[0], sum(bits[word.start() : word.end()]))
         for word in re.finditer(r"\s*\S+|\s+$", text)
     ]
 
 
-def by_line(pieces: Iterable[ScoredToken]) -> list[Line]:
-    """Join pieces to lines, in their order.
+def by_line(tokens: Iterable[ScoredToken]) -> list[Line]:
+    """Join tokens to lines, in their order.
 
-    The mean surprise of a line says little where the line is short: one rare character is half of
-    it. So z_score is (bits - n m) / (s sqrt(n)) for a line of n characters, where m is the mean of
-    the whole text a character and s the standard deviation of a character around it.
+    In a short line, one rare character dominates the mean surprisal. The z-score accounts for
+    the length: (bits - n m) / (s sqrt(n)) for a line of n characters, with the mean surprisal m
+    of a character in the whole text and its standard deviation s.
     """
     lines, texts, bits = list[tuple[str, float]](), list[str](), 0.0
-    sums = np.zeros(3)  # of bits * bits, bits * length, length * length over all pieces
-    for piece in pieces:
-        length = len(piece.text)
-        sums += piece.bits * piece.bits, piece.bits * length, length * length
-        texts.append(piece.text)
-        bits += piece.bits
-        if piece.text.endswith("\n"):
+    sums = np.zeros(3)  # of bits * bits, bits * length, length * length over all tokens
+    for token in tokens:
+        length = len(token.text)
+        sums += token.bits * token.bits, token.bits * length, length * length
+        texts.append(token.text)
+        bits += token.bits
+        if token.text.endswith("\n"):
             lines.append(("".join(texts), bits))
             texts, bits = [], 0.0
     if texts:
         lines.append(("".join(texts), bits))
-    return _with_oddness(lines, sums)
+    return _with_z_scores(lines, sums)
 
 
-def _with_oddness(lines: list[tuple[str, float]], sums: NDArray[np.float64]) -> list[Line]:
+def _with_z_scores(lines: list[tuple[str, float]], sums: NDArray[np.float64]) -> list[Line]:
     count = sum(len(text) for text, _ in lines)
     mean = sum(bits for _, bits in lines) / max(1, count)
     squares = float(sums @ (1.0, -2 * mean, mean * mean))  # of bits - length * mean

@@ -1,8 +1,8 @@
-"""The interactive session: a text that a person and a model write together.
+"""Interactive session: a text that a person and a model write in turns.
 
-The text is a list of turns, and all that was done to it is a list of such lists: going back is
-taking an older one, a branch is one with a name. Nothing here knows of a terminal; ``commands``
-says what can be asked of a session, ``conversation`` shows it on a terminal.
+The text is a tuple of turns. Undo restores an earlier tuple, and a branch is a tuple with a name.
+Nothing here knows of a terminal: ``commands`` has the commands of a session, ``conversation``
+shows it on a terminal.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from chargen.evaluation.surprisal import ScoredToken, score_tokens
 from chargen.sampling.sampler import DecodeState, Sampler
 
 DEFAULTS = SampleConfig(length=200)
-FOLLOW = 256  # pieces that the model writes between two places: 20 ms of reading
-READ = 20_000  # characters at the end of a given text that the model reads: a second or two
-HEATED = 2000  # pieces at the end of a turn whose surprise is shown
+CHUNK = 256  # generated pieces that are read at once: 20 ms
+MAX_READ = 20_000  # last characters of a given text that the model reads: a second or two
+MAX_HEAT = 2000  # last tokens of a turn that ``heat`` returns
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What a person wrote and what the model wrote after it.
+    """A line of a person and what the model generated after it.
 
     Attributes:
-        asked: the person's part, with the newline that begins its line.
-        written: the model's part.
-        before: the place before both; None is the beginning of a text.
-        between: the place after the person's part.
-        after: the place after both.
+        line: the person's part, with the newline before it.
+        generated: the model's part.
+        before: state before both; None is the beginning of a text.
+        between: state after the person's part.
+        after: state after both.
     """
 
-    asked: str
-    written: str
+    line: str
+    generated: str
     before: DecodeState | None
     between: DecodeState
     after: DecodeState
@@ -43,65 +43,65 @@ class Turn:
     @property
     def text(self) -> str:
         """Both parts."""
-        return self.asked + self.written
+        return self.line + self.generated
 
 
 Turns = tuple[Turn, ...]
 
 
 class _Trace:
-    """Follows what the model writes, so that the place after it is known soon whenever it stops."""
+    """Reads text while it is generated, so that the state after it is soon known at any time."""
 
-    def __init__(self, sampler: Sampler, place: DecodeState) -> None:
-        self._sampler, self._place = sampler, place
+    def __init__(self, sampler: Sampler, state: DecodeState) -> None:
+        self._sampler, self._state = sampler, state
         self._read, self._unread, self.count = list[str](), list[str](), 0
 
-    def add(self, piece: str) -> None:
+    def append(self, piece: str) -> None:
         self._unread.append(piece)
         self.count += len(piece)
-        if len(self._unread) >= FOLLOW:
-            self.place()
+        if len(self._unread) >= CHUNK:
+            self.state()
 
-    def place(self) -> DecodeState:
-        """Return the place after the text."""
+    def state(self) -> DecodeState:
+        """Return the state after the text."""
         unread, self._unread = "".join(self._unread), []
         self._read.append(unread)
-        self._place = self._sampler.read(unread, self._place)
-        return self._place
+        self._state = self._sampler.read(unread, self._state)
+        return self._state
 
     def text(self) -> str:
-        """Return all that was written."""
+        """Return the text so far."""
         return "".join([*self._read, *self._unread])
 
 
 class Session:
-    """A text, the model that goes on with it, and how it draws.
+    """A text, the model that continues it, and the sampling parameters.
 
     Args:
         sampler: the model.
-        config: how it draws; may be replaced at any time, also while text is being written.
+        config: sampling parameters; may be replaced at any time, also during generation.
 
     Attributes:
         turns: the text.
-        branches: texts that were given a name.
+        branches: texts by name.
     """
 
     def __init__(self, sampler: Sampler, config: SampleConfig = DEFAULTS) -> None:
         self.sampler = sampler
-        self._config, self._draws = config, 0
+        self._config, self._generations = config, 0
         self.turns: Turns = ()
         self.branches: dict[str, Turns] = {}
         self._past: list[Turns] = []
 
     @property
     def config(self) -> SampleConfig:
-        """How the model draws. A new seed counts from the next draw on."""
+        """Sampling parameters. A new seed takes effect with the next turn."""
         return self._config
 
     @config.setter
     def config(self, config: SampleConfig) -> None:
         if config.seed != self._config.seed:
-            self._draws = 0
+            self._generations = 0
         self._config = config
 
     @property
@@ -110,76 +110,76 @@ class Session:
         return "".join(turn.text for turn in self.turns)
 
     @property
-    def place(self) -> DecodeState | None:
-        """Where the text ends; None if there is none."""
+    def state(self) -> DecodeState | None:
+        """State after the text; None if there is no text."""
         return self.turns[-1].after if self.turns else None
 
-    def continued(self, line: str) -> str:
-        """Return what a line adds to the text: it begins a line of its own, an empty one nothing.
+    def as_added(self, line: str) -> str:
+        """Return what a line adds to the text: after a newline, unless it is empty.
 
-        What stands on the screen is so what the model has read.
+        So the screen shows exactly what the model reads.
         """
         last = next((turn.text for turn in reversed(self.turns) if turn.text), "\n")
         return line if last.endswith("\n") or not line else "\n" + line
 
-    def go_on(self, line: str = "") -> Iterator[str]:
-        """Read a line and yield what the model writes after it.
+    def generate(self, line: str = "") -> Iterator[str]:
+        """Read a line and yield the pieces that the model generates after it.
 
-        The turn is kept when the iterator ends or is closed, with what came until then.
+        The turn is added when the iterator ends or is closed, with the pieces so far.
 
         Raises:
             TokenizerError: the line holds a lone surrogate.
         """
-        asked = self.continued(line)
-        # Read at once, not key by key as the ghost text does: a text then depends on its lines
-        # and its seed to the last bit, however they were typed.
-        between = self.sampler.read(asked, self.place)
-        return self._write(self.turns, asked, self.place, between)
+        added = self.as_added(line)
+        # Read in one call, not key by key as for ghost text: a text then depends on its lines
+        # and its seed to the last bit, however they are typed.
+        between = self.sampler.read(added, self.state)
+        return self._generate(self.turns, added, self.state, between)
 
     def retry(self) -> Iterator[str]:
-        """Yield another draw from where the model last began to write; it takes that one's place.
+        """Generate the last turn again with other random numbers; it replaces the old one.
 
         Raises:
-            ConfigError: nothing was written yet.
+            ConfigError: there is no turn yet.
         """
         last = self._last()
-        return self._write(self.turns[:-1], last.asked, last.before, last.between)
+        return self._generate(self.turns[:-1], last.line, last.before, last.between)
 
-    def _write(
-        self, turns: Turns, asked: str, before: DecodeState | None, between: DecodeState
+    def _generate(
+        self, turns: Turns, line: str, before: DecodeState | None, between: DecodeState
     ) -> Iterator[str]:
-        """Yield a turn's text; when the settings change it goes on from there with the new ones."""
-        trace, drawn = _Trace(self.sampler, between), self._draws
-        self._draws += 1
+        """Yield the text of a turn; changed parameters take effect from the next piece on."""
+        trace, number = _Trace(self.sampler, between), self._generations
+        self._generations += 1
         try:
             while trace.count < (config := self.config).length:
-                rest = _rest(config, trace.count, drawn)
-                for piece in self.sampler.stream(trace.place(), rest):
-                    trace.add(piece)
+                rest = _rest(config, trace.count, number)
+                for piece in self.sampler.stream(trace.state(), rest):
+                    trace.append(piece)
                     yield piece
                     if self.config is not config:
                         break
                 else:
                     break
         finally:
-            self._become((*turns, Turn(asked, trace.text(), before, between, trace.place())))
+            self._replace((*turns, Turn(line, trace.text(), before, between, trace.state())))
 
     def undo(self) -> None:
-        """Take back the last thing that changed the text.
+        """Undo the last change of the text.
 
         Raises:
-            ConfigError: nothing is left to take back.
+            ConfigError: there is nothing to undo.
         """
         if not self._past:
             raise ConfigError("there is nothing to undo")
         self.turns = self._past.pop()
 
     def reset(self) -> None:
-        """Begin a new text; ``undo`` brings the old one back."""
-        self._become(())
+        """Begin a new text; ``undo`` restores the old one."""
+        self._replace(())
 
-    def rewrite(self, text: str) -> None:
-        """Take another text in place of this one; the model reads its last ``READ`` characters.
+    def load(self, text: str) -> None:
+        """Replace the text by another one; the model reads its last ``MAX_READ`` characters.
 
         Raises:
             TokenizerError: the text holds a lone surrogate.
@@ -187,45 +187,45 @@ class Session:
         if not text:
             self.reset()
             return
-        place = self.sampler.read(text[-READ:])
-        self._become((Turn(text, "", None, place, place),))
+        state = self.sampler.read(text[-MAX_READ:])
+        self._replace((Turn(text, "", None, state, state),))
 
     def branch(self, name: str) -> None:
-        """Give the text as it stands a name."""
+        """Give the text a name."""
         self.branches[name] = self.turns
 
-    def go(self, name: str) -> None:
-        """Go on with a text that was given a name.
+    def switch(self, name: str) -> None:
+        """Continue with the text of a name.
 
         Raises:
-            ConfigError: there is none of that name.
+            ConfigError: there is no text of that name.
         """
         if name not in self.branches:
             names = ", ".join(self.branches) or "none"
-            raise ConfigError(f"there is no branch {name!r}; there are: {names}")
-        self._become(self.branches[name])
+            raise ConfigError(f"branch is {name!r}; allowed: {names}")
+        self._replace(self.branches[name])
 
     def heat(self) -> list[ScoredToken]:
-        """Return the last ``HEATED`` pieces of the last turn, each with its surprise in bits.
+        """Return the last ``MAX_HEAT`` tokens of the last turn with their surprisal.
 
         Raises:
             ConfigError: there is no text.
         """
         last = self._last()
-        before = last.before if last.asked else last.between
-        return list(deque(score_tokens(self.sampler, last.text[-READ:], before), HEATED))
+        before = last.before if last.line else last.between
+        return list(deque(score_tokens(self.sampler, last.text[-MAX_READ:], before), MAX_HEAT))
 
     def _last(self) -> Turn:
         if not self.turns:
-            raise ConfigError("there is no text yet; write the beginning of a line")
+            raise ConfigError("there is no text yet; type the beginning of a line")
         return self.turns[-1]
 
-    def _become(self, turns: Turns) -> None:
+    def _replace(self, turns: Turns) -> None:
         self._past.append(self.turns)
         self.turns = turns
 
 
-def _rest(config: SampleConfig, count: int, drawn: int) -> SampleConfig:
-    """Return how the rest of a turn is drawn: so many characters are there, so many turns were."""
-    seed = None if config.seed is None else config.seed + drawn
+def _rest(config: SampleConfig, count: int, number: int) -> SampleConfig:
+    """Return the parameters for the rest of a turn, after some characters and earlier turns."""
+    seed = None if config.seed is None else config.seed + number
     return replace(config, length=config.length - count, seed=seed)

@@ -1,4 +1,4 @@
-"""What helps while a line is typed: ghost text, alternatives, completion of commands."""
+"""Assistance while a line is typed: ghost text, alternatives, completion of commands."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from prompt_toolkit.document import Document
 from chargen.display.output import visible
 from chargen.errors import ConfigError, TokenizerError
 from chargen.repl import Session, commands
-from chargen.repl.ghost import Foresight
+from chargen.repl.ghost import Lookahead
 from chargen.repl.screen import fitting
 
-GHOST = 0.012  # seconds for ghost text: a hundred steps of 2 x 512, where nobody else computes
+GHOST = 0.012  # seconds for ghost text: a hundred steps of 2 x 512 on an idle machine
 
 
 class Typing(Protocol):
@@ -25,43 +25,43 @@ class Typing(Protocol):
 
     session: Session
 
-    def foresight(self) -> Foresight | None:
-        """Return what looks ahead from where the text stands; None while text is written."""
+    def lookahead(self) -> Lookahead | None:
+        """Return the lookahead from the end of the text; None while text is generated."""
         ...
 
     def room(self, line: str) -> int:
-        """Return how many columns are free behind a line."""
+        """Return the number of free columns after a line."""
         ...
 
 
 class Ghost(AutoSuggest):
-    """The model's likeliest continuation of the line, as a suggestion."""
+    """Ghost text: the greedy continuation of the line, as a suggestion."""
 
     def __init__(self, typing: Typing) -> None:
         self._typing = typing
 
     def get_suggestion(self, buffer: Buffer, document: Document) -> Suggestion | None:
-        """Return what the model would write up to the end of the line, if anything."""
-        foresight = self._typing.foresight()
+        """Return the continuation up to the end of the line, if any."""
+        lookahead = self._typing.lookahead()
         line = document.text
-        if not line or is_command(line) or not document.is_cursor_at_the_end or foresight is None:
+        if not line or is_command(line) or not document.is_cursor_at_the_end or lookahead is None:
             return None
         room = self._typing.room(line)
         with contextlib.suppress(TokenizerError):
-            text = self._typing.session.continued(unslashed(line))
-            return Suggestion(fitting(foresight.ghost(text, room, GHOST), room))
+            text = self._typing.session.as_added(unslashed(line))
+            return Suggestion(fitting(lookahead.ghost(text, room, GHOST), room))
         return None
 
 
 class Alternatives(Completer):
-    """Commands and their arguments; elsewhere, when asked for, what else the model would write."""
+    """Completion of commands and their arguments, and alternatives to the ghost text on request."""
 
     def __init__(self, typing: Typing) -> None:
         self._typing = typing
         self._paths = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
-        """Yield what could follow the cursor."""
+        """Yield the completions at the cursor."""
         line = document.text_before_cursor
         if not is_command(line):
             return self._words(line) if event.completion_requested else ()
@@ -70,15 +70,15 @@ class Alternatives(Completer):
         return self._arguments(line, event)
 
     def _words(self, line: str) -> Iterator[Completion]:
-        foresight = self._typing.foresight()
-        if foresight is None:
+        lookahead = self._typing.lookahead()
+        if lookahead is None:
             return
         with contextlib.suppress(TokenizerError):
-            # An empty line still begins one, for what is taken is then typed.
-            text = self._typing.session.continued(unslashed(line) or " ")
-            for words, chance in foresight.alternatives(text if line else text[:-1]):
+            # An empty line also begins a line: the alternative that is chosen is typed into it.
+            text = self._typing.session.as_added(unslashed(line) or " ")
+            for words, prob in lookahead.alternatives(text if line else text[:-1]):
                 shown = visible(words).replace("\n", "\u23ce").replace(" ", "\u00b7")
-                yield Completion(words, display=shown, display_meta=f"{100 * chance:.2g} %")
+                yield Completion(words, display=shown, display_meta=f"{100 * prob:.2g} %")
 
     def _commands(self, line: str) -> Iterator[Completion]:
         for command in commands.COMMANDS:
@@ -103,16 +103,16 @@ class Alternatives(Completer):
 
 
 def is_command(line: str) -> bool:
-    """Tell whether a line is a command and no text."""
+    """Tell whether a line is a command, not text."""
     return line.startswith("/") and not line.startswith("//")
 
 
 def remaining(line: str, ghost: str, text: str) -> str:
-    """Return what is left of a line's ghost text when the line has become a text along it."""
-    along = text.startswith(line) and (line + ghost).startswith(text)
-    return (line + ghost)[len(text) :] if along else ""
+    """Return the rest of a line's ghost text after text is typed; empty if they differ."""
+    matches = text.startswith(line) and (line + ghost).startswith(text)
+    return (line + ghost)[len(text) :] if matches else ""
 
 
 def unslashed(line: str) -> str:
-    """Return the text that a line stands for: two slashes begin it with one."""
+    """Return the text of a line: two slashes at its beginning are one."""
     return line.removeprefix("/")

@@ -1,7 +1,6 @@
-"""What can be said to a session: lines, and the slash commands as a table.
+"""Commands of a session, as a table: help, completion and execution follow from ``COMMANDS``.
 
-Help, completion and obedience all follow from ``COMMANDS``. Nothing here shows anything: what
-a line leads to is an answer, and whoever asked displays it.
+Nothing here shows anything: a line leads to an answer, which the caller displays.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from chargen.config import SampleConfig, unescape
+from chargen.config import SampleConfig, read_bias, typed_names, unescape
 from chargen.errors import ConfigError, StorageError
 from chargen.evaluation.surprisal import ScoredToken
 from chargen.repl import DEFAULTS, Session
@@ -23,24 +22,25 @@ from chargen.storage.files import read_small_text, write_whole
 FILE = "FILE"  # an argument that completes to the names of files
 TYPES = get_type_hints(SampleConfig)
 HELP = {field.name: str(field.metadata["help"]) for field in fields(SampleConfig)}
+NAMES = typed_names(SampleConfig)  # and the field of each
 
 
 @dataclass(frozen=True)
-class Said:
-    """Words for the user."""
+class Message:
+    """A message to the user."""
 
-    words: str
+    text: str
 
 
 @dataclass(frozen=True)
-class Writing:
-    """The model is about to write.
+class Generation:
+    """Text that is about to be generated.
 
     Attributes:
         line: the person's part of the turn, to be shown first.
-        pieces: what the model writes; to be closed where it is not read to its end.
-        warning: what the user should know, if anything.
-        again: it takes the place of what was written last.
+        pieces: what the model generates; to be closed if it is not read to its end.
+        warning: about the line, if there is one.
+        again: it replaces the last turn.
     """
 
     line: str
@@ -51,24 +51,24 @@ class Writing:
 
 @dataclass(frozen=True)
 class Heat:
-    """A text with the surprise of its pieces."""
+    """A text with the surprisal of its tokens."""
 
-    pieces: list[ScoredToken]
+    tokens: list[ScoredToken]
 
 
 @dataclass(frozen=True)
 class Edit:
-    """The text is to be opened in an editor, and what comes back given to ``rewrite``."""
+    """A text to be opened in an editor; the result goes to ``load``."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Leave:
-    """The session is over."""
+class Quit:
+    """The end of the session."""
 
 
-Answer = Said | Writing | Heat | Edit | Leave
+Answer = Message | Generation | Heat | Edit | Quit
 
 
 @dataclass(frozen=True)
@@ -76,43 +76,43 @@ class Command:
     """A slash command.
 
     Attributes:
-        name: what follows the slash.
-        argument: what it takes, in one word; empty if nothing.
+        name: without the slash.
+        argument: name of its argument; empty if there is none.
         help: what it does.
-        act: does it, given the argument.
-        live: it may be given while text is being written, and acts at once.
-        values: what the argument may be, each with its help; for completion.
+        run: does it, given the argument.
+        live: it may be given during generation, and takes effect at once.
+        values: possible arguments with their help, for completion.
     """
 
     name: str
     argument: str
     help: str
-    act: Callable[[Session, str], Answer]
+    run: Callable[[Session, str], Answer]
     live: bool = False
     values: Callable[[Session], dict[str, str]] = lambda _: {}
 
 
 def answer(session: Session, line: str) -> Answer:
-    """Obey a slash command, or let the model go on after a line.
+    """Run a slash command, or let the model continue after a line.
 
-    Two slashes begin a line with one.
+    Two slashes begin a line of text with one.
 
     Raises:
-        ChargenError: what the user should be told; the session is as it was.
+        ChargenError: a message for the user; the session is unchanged.
     """
     if not line.startswith("/") or line.startswith("//"):
         line = line.removeprefix("/")
-        shown = session.continued(line)
-        return Writing(shown, session.go_on(line), unknown_note(session.sampler.tokenizer, line))
+        warning = unknown_note(session.sampler.tokenizer, line)
+        return Generation(session.as_added(line), session.generate(line), warning)
     name, _, value = line.partition(" ")
     command = find(name)
     if not command.argument and value.strip():
-        raise ConfigError(f"{name} takes nothing after it, not {value.strip()!r}")
-    return command.act(session, value.strip())
+        raise ConfigError(f"{name} takes no argument; leave {value.strip()!r} out")
+    return command.run(session, value.strip())
 
 
 def find(name: str) -> Command:
-    """Return the command that a word with its slash names.
+    """Return the command of a name with its slash.
 
     Raises:
         ConfigError: there is none.
@@ -120,21 +120,21 @@ def find(name: str) -> Command:
     command = next((c for c in COMMANDS if f"/{c.name}" == name.strip()), None)
     if command is None:
         near = difflib.get_close_matches(name, [f"/{c.name}" for c in COMMANDS], 1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"{name!r} is no command{meant or '; /help lists them'}")
+        meant = f"did you mean {near[0]}?" if near else "/help lists them"
+        raise ConfigError(f"{name!r} is not a command; {meant}")
     return command
 
 
 def is_live(line: str) -> bool:
-    """Tell whether a line acts at once, also while text is being written."""
+    """Tell whether a line takes effect at once, also during generation."""
     return any(line.partition(" ")[0].strip() == f"/{c.name}" for c in COMMANDS if c.live)
 
 
-# -- settings -----------------------------------------------------------------------------
+# -- sampling parameters ------------------------------------------------------------------
 
 
 def shown(value: object) -> str:
-    """Return a setting as a user writes it."""
+    """Return the value of a parameter as it is typed."""
     if isinstance(value, tuple):
         parts = [part if isinstance(part, str) else f"{part[0]}{part[1]:+g}" for part in value]
         return " ".join(repr(part) for part in parts) or "none"
@@ -144,15 +144,15 @@ def shown(value: object) -> str:
 
 
 def parse(name: str, label: str, value: str) -> Any:
-    """Return the value of a setting by the type of its field.
+    """Return the value of a parameter, by the type of its field.
 
     Args:
         name: the field.
-        label: what an error calls it.
+        label: its name in an error.
         value: as typed; texts in quotes may hold spaces, a newline is ``\\n``.
 
     Raises:
-        ConfigError: it is not of that type.
+        ConfigError: the value is not of that type.
     """
     kind = TYPES[name]
     try:
@@ -161,69 +161,56 @@ def parse(name: str, label: str, value: str) -> Any:
         if kind in (int, float):
             return kind(value)
     except ValueError:
-        raise ConfigError(f"{label} wants a number, not {value!r}") from None
+        number = "a number" if kind is float else "a whole number"
+        raise ConfigError(f"{label} is {value!r}; allowed: {number}") from None
     if kind is str:
         return "".join(_texts(label, value))
     texts = tuple(_texts(label, value))
-    return texts if kind == tuple[str, ...] else tuple(_bias(label, text) for text in texts)
+    return texts if kind == tuple[str, ...] else tuple(read_bias(label, text) for text in texts)
 
 
 def _texts(label: str, value: str) -> list[str]:
-    """Return texts apart by spaces, some of them in quotes."""
+    """Return texts separated by spaces; some of them may be in quotes."""
     lexer = shlex.shlex(value, posix=True, punctuation_chars=False)
     lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""
     try:
-        return [] if value == "none" else [unescape(text) for text in lexer]
+        texts = [] if value == "none" else list(lexer)
     except ValueError:
-        raise ConfigError(f"{label} wants texts, and a quote is open in {value!r}") from None
+        raise ConfigError(f"{label} is {value!r}; allowed: texts with closed quotes") from None
+    return [unescape(text) for text in texts]
 
 
-def _bias(label: str, text: str) -> tuple[str, float]:
-    try:
-        return text[:1], float(text[1:])
-    except ValueError:
-        wanted = "a character and its bias, such as e-2"
-        raise ConfigError(f"{label} wants {wanted}, not {text!r}") from None
+def _change(session: Session, label: str, value: str) -> Message:
+    """Change the parameter of a name, as typed."""
+    name = label.replace("_", "-")
+    if name not in NAMES:
+        near = difflib.get_close_matches(name, NAMES, 1)
+        meant = f"did you mean {near[0]}?" if near else "/show lists them"
+        raise ConfigError(f"{label} is not a setting; {meant}")
+    field = NAMES[name]
+    session.config = replace(session.config, **{field: parse(field, name, value)})
+    return Message(f"{name} is {shown(getattr(session.config, field))}")
 
 
-def _setting(name: str) -> str:
-    """Return the field that a user's name for a setting means."""
-    field = name.replace("-", "_")
-    if field not in TYPES:
-        near = difflib.get_close_matches(field, TYPES, 1)
-        meant = f"did you mean {near[0].replace('_', '-')}?" if near else "/show lists them"
-        raise ConfigError(f"{name!r} is no setting; {meant}")
-    return field
+def _parameter(name: str) -> Callable[[Session, str], Answer]:
+    """Return a command that changes a parameter; without a value it shows it."""
 
-
-def _change(session: Session, name: str, label: str, value: str) -> Said:
-    changed = replace(session.config, **{name: parse(name, label, value)})
-    session.config = changed
-    return Said(f"{label.removeprefix('/')} is {shown(getattr(changed, name))}")
-
-
-def _number(label: str, name: str) -> Callable[[Session, str], Answer]:
-    """Return what a command with one number does; without the number it tells it."""
-
-    def act(session: Session, value: str) -> Answer:
+    def run(session: Session, value: str) -> Answer:
         if not value:
-            return Said(f"{label} is {shown(getattr(session.config, name))}")
-        return _change(session, name, f"/{label}", value)
+            return Message(f"{name} is {shown(getattr(session.config, NAMES[name]))}")
+        return _change(session, name, value)
 
-    return act
+    return run
 
 
 def _set(session: Session, value: str) -> Answer:
     name, _, rest = value.partition(" ")
-    if not name:
-        return _show(session, "")
-    field = _setting(name)
-    return _change(session, field, field.replace("_", "-"), rest.strip())
+    return _change(session, name, rest.strip()) if name else _show(session, "")
 
 
 def _stop(session: Session, value: str) -> Answer:
     session.config = replace(session.config, stop=(unescape(value),) if value else ())
-    return Said(f"stop is {shown(session.config.stop)}")
+    return Message(f"stop is {shown(session.config.stop)}")
 
 
 def _show(session: Session, _: str) -> Answer:
@@ -232,7 +219,7 @@ def _show(session: Session, _: str) -> Answer:
         value = getattr(session.config, name)
         mark = "*" if value != default else " "
         lines.append(f"{mark} {name.replace('_', '-'):<22} {shown(value)}")
-    return Said("\n".join([*lines, "* differs from the default; /set NAME VALUE changes it"]))
+    return Message("\n".join([*lines, "* differs from the default; /set NAME VALUE changes it"]))
 
 
 # -- the text -----------------------------------------------------------------------------
@@ -240,41 +227,44 @@ def _show(session: Session, _: str) -> Answer:
 
 def _retry(session: Session, _: str) -> Answer:
     pieces = session.retry()
-    return Writing(session.turns[-1].asked, pieces, again=True)
+    return Generation(session.turns[-1].line, pieces, again=True)
 
 
 def _undo(session: Session, _: str) -> Answer:
     session.undo()
-    return _where(session, "undone")
+    return _size(session, "undone")
 
 
 def _reset(session: Session, _: str) -> Answer:
     session.reset()
-    return Said("the text is forgotten")
+    return Message("the text is empty; /undo restores the old one")
 
 
 def _branch(session: Session, value: str) -> Answer:
     if not value:
-        raise ConfigError("/branch wants a name")
+        raise ConfigError("/branch needs a name")
     session.branch(value)
-    return Said(f"branch {value!r} is the text as it stands; /go {value} comes back to it")
+    return Message(f"the text is branch {value!r}; /go {value} returns to it")
 
 
 def _go(session: Session, value: str) -> Answer:
     if value:
-        session.go(value)
-        return _where(session, f"on branch {value!r}")
+        session.switch(value)
+        return _size(session, f"branch {value!r}")
     lines = [f"{name!r}: {help}" for name, help in _branches(session).items()]
-    return Said("\n".join(lines) or "there are no branches; /branch NAME makes one")
+    return Message("\n".join(lines) or "there are no branches; /branch NAME makes one")
 
 
 def _branches(session: Session) -> dict[str, str]:
     texts = {name: "".join(t.text for t in turns) for name, turns in session.branches.items()}
-    return {name: f"{len(text):,} characters, ends {text[-30:]!r}" for name, text in texts.items()}
+    return {
+        name: f"{len(text):,} characters, the last are {text[-30:]!r}"
+        for name, text in texts.items()
+    }
 
 
-def _where(session: Session, words: str) -> Said:
-    return Said(f"{words}: the text has {len(session.text):,} characters")
+def _size(session: Session, action: str) -> Message:
+    return Message(f"{action}: the text has {len(session.text):,} characters")
 
 
 def _heat(session: Session, _: str) -> Answer:
@@ -290,7 +280,7 @@ def _edit(session: Session, _: str) -> Answer:
 
 def _path(command: str, value: str) -> Path:
     if not value or "\0" in value:
-        raise ConfigError(f"{command} wants the name of a file")
+        raise ConfigError(f"{command} needs the name of a file")
     try:
         return Path(value).expanduser()
     except RuntimeError:  # ~nobody
@@ -299,55 +289,55 @@ def _path(command: str, value: str) -> Path:
 
 def _save(session: Session, value: str) -> Answer:
     if _exists(_path("/save", value)):
-        raise StorageError(f"{value!r} exists; /save! {value} takes its place")
-    return _save_over(session, value)
+        raise StorageError(f"{value!r} exists; /save! {value} overwrites it")
+    return _overwrite(session, value)
 
 
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name too long for one; writing says so
+    except OSError:  # a name that is too long; saving reports it
         return False
 
 
-def _save_over(session: Session, value: str) -> Answer:
+def _overwrite(session: Session, value: str) -> Answer:
     text = session.text
     write_whole(_path("/save!", value), text.encode())
-    return Said(f"{len(text):,} characters are in {value!r}")
+    return Message(f"{len(text):,} characters saved in {value!r}")
 
 
 def _load(session: Session, value: str) -> Answer:
     text = read_small_text(_path("/load", value))
-    session.rewrite(text)
-    return rewritten(session, text)
+    session.load(text)
+    return loaded(session, text)
 
 
-def rewritten(session: Session, text: str) -> Said:
-    """Say that a session has taken a text, and what of it the model never saw."""
-    unseen = unknown_note(session.sampler.tokenizer, text)
-    return Said(_where(session, "read").words + (f"\n{unseen}" if unseen else ""))
+def loaded(session: Session, text: str) -> Message:
+    """Return a message that a text is loaded, and which of its characters are unknown."""
+    note = unknown_note(session.sampler.tokenizer, text)
+    return Message(_size(session, "loaded").text + (f"\n{note}" if note else ""))
 
 
 # -- the table ----------------------------------------------------------------------------
 
 
 def _help(_: Session, __: str) -> Answer:
-    return Said(help_text())
+    return Message(help_text())
 
 
 def help_text() -> str:
-    """Return what ``/help`` says."""
+    """Return the text of ``/help``."""
     usages = [(f"/{c.name} {c.argument}".strip(), c.help) for c in COMMANDS]
     return "\n".join([INTRODUCTION, *(f"{usage:<18} {help}" for usage, help in usages), KEYS])
 
 
 INTRODUCTION = """\
-Write a line and press Enter: the model goes on, and remembers the text so far.
-An empty line goes on where the text stands; two slashes begin a line with one."""
+Type a line and press Enter: the model continues it after the text so far.
+An empty line continues the text; two slashes begin a line of text with one."""
 KEYS = """\
-In a terminal the grey text is what the model would write: Tab or right takes
-it, Alt-right a word of it, Ctrl-Space lists others. Ctrl-C stops the text, on
-an empty line twice leaves; so does Ctrl-D."""
+In a terminal, the grey text is the most likely continuation: Tab or right
+accepts it, Alt-right a word of it, Ctrl-Space lists others. Ctrl-C stops the
+generation; twice on an empty line it quits, as Ctrl-D does."""
 
 
 def _settings(_: Session) -> dict[str, str]:
@@ -355,29 +345,31 @@ def _settings(_: Session) -> dict[str, str]:
 
 
 COMMANDS = (
-    Command("temp", "0.7", HELP["temperature"], _number("temp", "temperature"), live=True),
-    Command("length", "N", HELP["length"], _number("length", "length"), live=True),
-    Command("seed", "N", "seed of the draws; none: random ones", _number("seed", "seed"), True),
-    Command("stop", "TEXT", "end at this text; without one, only at the length", _stop, live=True),
-    Command("set", "NAME VALUE", "change any setting, as in /set top-p 0.9", _set, True, _settings),
-    Command("show", "", "show all settings", _show, live=True),
-    Command("retry", "", "draw the last text anew, from the same place", _retry),
-    Command("undo", "", "take back the last change of the text, step by step", _undo),
-    Command("branch", "NAME", "give the text as it stands a name", _branch, values=_branches),
-    Command("go", "NAME", "go back to a branch; without a name, list them", _go, values=_branches),
-    Command("edit", "", "open the text in $VISUAL or $EDITOR, then read it anew", _edit),
-    Command("save", FILE, "write the text to a new file", _save),
-    Command("save!", FILE, "write the text, replacing what the file holds", _save_over),
-    Command("load", FILE, "read a text in place of this one", _load),
-    Command("heat", "", "show how much the parts of the last text surprise the model", _heat),
-    Command("reset", "", "forget the text so far", _reset),
-    Command("help", "", "show this", _help, live=True),
-    Command("bye", "", "leave", lambda _, __: Leave()),
+    Command("temp", "X", HELP["temperature"], _parameter("temp"), live=True),
+    Command("length", "N", "Characters to generate per turn.", _parameter("length"), live=True),
+    Command("seed", "N", "Random seed; none: random.", _parameter("seed"), live=True),
+    Command("stop", "TEXT", "Stop at this text; without one, at the length.", _stop, live=True),
+    Command(
+        "set", "NAME VALUE", "Change any setting, as in /set top-p 0.9.", _set, True, _settings
+    ),
+    Command("show", "", "Show all settings.", _show, live=True),
+    Command("retry", "", "Generate the last turn again, with other random numbers.", _retry),
+    Command("undo", "", "Undo the last change of the text.", _undo),
+    Command("branch", "NAME", "Give the text a name.", _branch, values=_branches),
+    Command("go", "NAME", "Return to a branch; without a name, list them.", _go, values=_branches),
+    Command("edit", "", "Open the text in $VISUAL or $EDITOR, then load it.", _edit),
+    Command("save", FILE, "Save the text in a new file.", _save),
+    Command("save!", FILE, "Save the text, overwriting a file.", _overwrite),
+    Command("load", FILE, "Replace the text by that of a file.", _load),
+    Command("heat", "", "Show the surprisal of the last turn.", _heat),
+    Command("reset", "", "Begin a new text.", _reset),
+    Command("help", "", "Show this help.", _help, live=True),
+    Command("bye", "", "Quit.", lambda _, __: Quit()),
 )
 
 
-def heat_table(pieces: list[ScoredToken]) -> str:
-    """Return a line for each word: its surprise in bits, and the word."""
-    lines = [f"{word.bits:6.1f}  {word.text!r}" for word in pieces]
-    bits = sum(word.bits for word in pieces) / max(1, sum(len(word.text) for word in pieces))
-    return "\n".join(["  bits  word", *lines, f"{bits:.2f} bits a character"])
+def heat_table(words: list[ScoredToken]) -> str:
+    """Return a line per word with its surprisal in bits, and the mean of all."""
+    lines = [f"{word.bits:6.1f}  {word.text!r}" for word in words]
+    bits = sum(word.bits for word in words) / max(1, sum(len(word.text) for word in words))
+    return "\n".join(["  bits  word", *lines, f"{bits:.2f} bits per character"])

@@ -1,4 +1,4 @@
-"""What the session keeps on disk: lines of earlier sessions, and a text while it is edited."""
+"""Files of the session: the history of lines, and a text while it is edited."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def history() -> History:
         path.chmod(0o600)
     except (OSError, StorageError):
         return InMemoryHistory()
-    return _KeptHistory(path)
+    return _FileHistory(path)
 
 
-class _KeptHistory(FileHistory):
-    """A file of lines; where it can no longer be written the session goes on without."""
+class _FileHistory(FileHistory):
+    """A history file; a failure to write to it is ignored."""
 
     def store_string(self, string: str) -> None:
         with contextlib.suppress(OSError):
@@ -36,11 +36,11 @@ class _KeptHistory(FileHistory):
 
 
 def edited(text: str) -> str | None:
-    """Open a text in the user's editor; None if nothing was changed.
+    """Open a text in the user's editor and return the result; None if it is unchanged.
 
     Raises:
         ConfigError: the editor cannot be started or fails.
-        CorpusError: what it left is no text.
+        CorpusError: the result is not text.
     """
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     descriptor, name = tempfile.mkstemp(prefix="chargen-", suffix=".txt")

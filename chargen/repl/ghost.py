@@ -1,4 +1,4 @@
-"""What a model would write next, while a line is still being typed."""
+"""Ghost text: what a model would generate after a line that is still being typed."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.config import SampleConfig
-from chargen.sampling.decoding import bias
+from chargen.sampling.decoding import logit_bias
 from chargen.sampling.filters import probabilities
 from chargen.sampling.sampler import DecodeState, Sampler
 
 DEFAULTS = SampleConfig()
 
-STRIDE = 16  # tokens of a long paste read in one call, which keeps only the place after it
+STRIDE = 16  # tokens of a long paste read in one call, with one state kept
 LONGEST = 12  # characters of an alternative
-ENDS = "\n\ufffd"  # what no ghost text goes beyond: the line, and half a character
+ENDS = "\n\ufffd"  # ghost text ends before them: the end of the line, half a character
 
 
-class Foresight:
-    """Reads a line as it changes, a step for each new token, and looks ahead.
+class Lookahead:
+    """Reads a line as it changes, one step per new token, and predicts its continuation.
 
-    The tokens read so far, those of the ghost text included, lie on one trail with the place
-    after each of them. A changed line is read from where it leaves the trail: one more key costs
-    one step, a key that the ghost text foretold or a deletion none. Subword tokens may change
-    when the line grows; only those that did are read again.
+    The tokens read so far, those of the ghost text included, are kept with the state after each
+    of them. A changed line is read from the first different token: another key takes one step, a
+    key that matches the ghost text or a deletion none. Subword tokens may change when the line
+    grows; only those that change are read again.
 
     Args:
         sampler: the model.
-        before: the place that the line begins at; None is the beginning of a text.
-        config: the settings, of which bans and bias count.
+        before: state before the line; None is the beginning of a text.
+        config: sampling parameters; only bans and bias have an effect.
     """
 
     def __init__(
         self, sampler: Sampler, before: DecodeState | None, config: SampleConfig = DEFAULTS
     ) -> None:
         self._sampler, self._lock = sampler, threading.Lock()
-        # What begins a text is told by the place after a newline, but reading begins at zero.
+        # A text begins in the initial state, but its first token is predicted after a newline.
         begin = before or DecodeState(sampler.engine.init_state(1), sampler.read("").logits)
-        self._trail: list[int] = []
-        self._places = {0: begin}
-        self._bias = bias(sampler.tokenizer, config)  # (V,)
+        self._tokens: list[int] = []
+        self._states = {0: begin}  # by the number of tokens before
+        self._bias = logit_bias(sampler.tokenizer, config)  # (V,)
 
     def read(self, text: str) -> DecodeState:
-        """Return the place after a line.
+        """Return the state after a line.
 
         Raises:
             TokenizerError: the line holds a lone surrogate.
@@ -55,12 +55,12 @@ class Foresight:
             return self._read(ids)
 
     def ghost(self, text: str, width: int, seconds: float) -> str:
-        """Return the likeliest continuation, token by token, of a line up to its end.
+        """Return the greedy continuation of a line, up to its end.
 
         Args:
             text: the line so far.
-            width: characters that there is room for.
-            seconds: after which no more tokens are added.
+            width: characters at most.
+            seconds: time after which no more tokens are added.
 
         Raises:
             TokenizerError: the line holds a lone surrogate.
@@ -69,76 +69,76 @@ class Foresight:
         ids = self._sampler.tokenizer.encode(text).tolist()
         decoder, ahead = self._sampler.tokenizer.decoder(), ""
         with self._lock:
-            place = self._read(ids)
+            state = self._read(ids)
             while len(ahead) < width and time.perf_counter() < deadline:
-                ids.append(int((place.logits + self._bias).argmax()))
+                ids.append(int((state.logits + self._bias).argmax()))
                 ahead += decoder.push(ids[-1])
                 if any(end in ahead for end in ENDS):
                     break
-                place = self._read(ids)
+                state = self._read(ids)
         return _until(ahead, ENDS)[:width]
 
     def alternatives(self, text: str, count: int = 8) -> list[tuple[str, float]]:
-        """Return continuations up to the end of a word, likeliest first, each with its probability.
+        """Return continuations up to the end of a word with their probabilities, best first.
 
-        The likeliest next tokens are each continued greedily, side by side in lanes.
+        Each of the most likely next tokens is continued greedily, all in one batch.
 
         Raises:
             TokenizerError: the line holds a lone surrogate.
         """
-        place = self.read(text)
-        probs = probabilities((place.logits + self._bias)[None])[0]  # (V,)
+        state = self.read(text)
+        probs = probabilities((state.logits + self._bias)[None])[0]  # (V,)
         first = np.argsort(-probs, kind="stable")[: min(count, int((probs > 0).sum()))]
         found: dict[str, float] = {}
-        for words, chance in self._continue(first, probs[first], place):
-            found[words] = found.get(words, 0.0) + chance
+        for words, prob in self._continue(first, probs[first], state):
+            found[words] = found.get(words, 0.0) + prob
         return sorted(found.items(), key=lambda item: -item[1])
 
     def _continue(
-        self, tokens: NDArray[np.int64], probs: NDArray[np.float64], place: DecodeState
+        self, tokens: NDArray[np.int64], probs: NDArray[np.float64], state: DecodeState
     ) -> list[tuple[str, float]]:
-        """Return what follows each of some first tokens (B,) up to the end of a word."""
+        """Return the continuations of some first tokens (B,) up to the end of a word."""
         decoders = [self._sampler.tokenizer.decoder() for _ in tokens]
         words = [decoder.push(int(t)) for decoder, t in zip(decoders, tokens, strict=True)]
-        odds, going = probs.tolist(), [True] * len(tokens)
-        state = tuple(np.repeat(part, len(tokens), axis=1) for part in place.state)  # (1, B, H)
-        while any(going):
-            out, state = self._sampler.engine.run(tokens[:, None], state)  # (B, 1, V)
+        totals, growing = probs.tolist(), [True] * len(tokens)
+        recurrent = tuple(np.repeat(part, len(tokens), axis=1) for part in state.state)  # (1, B, H)
+        while any(growing):
+            out, recurrent = self._sampler.engine.run(tokens[:, None], recurrent)  # (B, 1, V)
             ahead = probabilities(out[:, 0] + self._bias)
             tokens = ahead.argmax(axis=1)
-            for lane, token in enumerate(tokens.tolist()):
-                piece = decoders[lane].push(token)
-                going[lane] = going[lane] and not _is_word(words[lane], piece)
-                if going[lane]:
-                    words[lane] += piece
-                    odds[lane] *= ahead[lane, token]
-        return [(_until(w, "\ufffd"), odd) for w, odd in zip(words, odds, strict=True) if w]
+            for row, token in enumerate(tokens.tolist()):
+                piece = decoders[row].push(token)
+                growing[row] = growing[row] and not _is_word(words[row], piece)
+                if growing[row]:
+                    words[row] += piece
+                    totals[row] *= ahead[row, token]
+        return [(_until(w, "\ufffd"), prob) for w, prob in zip(words, totals, strict=True) if w]
 
     def _read(self, ids: list[int]) -> DecodeState:
-        """Return the place after some tokens, running only what leaves the trail."""
-        if self._trail[: len(ids)] != ids:
-            self._leave(_shared(self._trail, ids))
-            self._trail = list(ids)
-        if len(ids) not in self._places:
-            self._run(max(n for n in self._places if n < len(ids)), ids)
-        return self._places[len(ids)]
+        """Return the state after some tokens; run only those that are different."""
+        if self._tokens[: len(ids)] != ids:
+            self._forget(_shared(self._tokens, ids))
+            self._tokens = list(ids)
+        if len(ids) not in self._states:
+            self._run(max(n for n in self._states if n < len(ids)), ids)
+        return self._states[len(ids)]
 
-    def _leave(self, count: int) -> None:
-        """Forget the places after more than so many tokens."""
-        self._places = {n: place for n, place in self._places.items() if n <= count}
+    def _forget(self, count: int) -> None:
+        """Forget the states after more than so many tokens."""
+        self._states = {n: state for n, state in self._states.items() if n <= count}
 
     def _run(self, start: int, ids: list[int]) -> None:
-        """Read on from a place: in strides, and the last tokens, which may be deleted, singly."""
+        """Read on from a token: in strides, and the last ones, which may be deleted, singly."""
         while start < len(ids):
             end = start + (STRIDE if start + STRIDE < len(ids) else 1)
             chunk = np.array([ids[start:end]], np.int64)  # (1, T)
-            out, state = self._sampler.engine.run(chunk, self._places[start].state)
-            self._places[end] = DecodeState(state, out[0, -1])
+            out, recurrent = self._sampler.engine.run(chunk, self._states[start].state)
+            self._states[end] = DecodeState(recurrent, out[0, -1])
             start = end
 
 
 def _shared(ours: list[int], theirs: list[int]) -> int:
-    """Return how many tokens two lists begin with alike."""
+    """Return the number of tokens that two lists begin with alike."""
     pairs = enumerate(zip(ours, theirs, strict=False))
     return next((n for n, (a, b) in pairs if a != b), min(len(ours), len(theirs)))
 

@@ -1,4 +1,4 @@
-"""The keys of the session."""
+"""Key bindings of the session."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from chargen.repl.assist import is_command
 
 
 class Interruptible(Protocol):
-    """Something that Ctrl-C acts on."""
+    """Something that Ctrl-C interrupts."""
 
     def interrupt(self) -> None:
-        """Stop what is going on."""
+        """Stop the current action."""
         ...
 
 
@@ -26,7 +26,7 @@ def _has_ghost() -> bool:
 
 
 def keys(conversation: Interruptible) -> KeyBindings:
-    """Return the keys that are not prompt_toolkit's own (right is, for one)."""
+    """Return the key bindings in addition to prompt_toolkit's, which has the right arrow."""
     bindings = KeyBindings()
 
     @bindings.add("c-c")
@@ -36,7 +36,7 @@ def keys(conversation: Interruptible) -> KeyBindings:
 
     @bindings.add("<vt100-mouse-event>")
     def _ignore(_: KeyPressEvent) -> None:
-        """Take what an escape sequence that was typed may look like."""
+        """Ignore typed characters that look like a mouse event."""
 
     @bindings.add("tab")
     def _take(event: KeyPressEvent) -> None:

@@ -1,29 +1,36 @@
-"""How text is laid out and coloured."""
+"""Layout and colours of the session on a terminal."""
 
 from __future__ import annotations
 
 import os
 
 from prompt_toolkit.styles import Style
-from prompt_toolkit.utils import get_cwidth
+from rich.cells import cell_len
 
-from chargen.evaluation.surprisal import HEAT
+from chargen.display.heat import HEAT, legend, level
+from chargen.display.output import visible
+from chargen.evaluation.surprisal import ScoredToken
 
 Fragment = tuple[str, str]
 """A style and a text."""
 
 
+def width(text: str) -> int:
+    """Return the columns of a text, at least one per character."""
+    return sum(max(1, cell_len(character)) for character in text)
+
+
 def fitting(text: str, columns: int) -> str:
-    """Return as much of a text as so many columns hold."""
+    """Return the beginning of a text that fits into some columns."""
     for number, character in enumerate(text):
-        columns -= max(1, get_cwidth(character))
+        columns -= width(character)
         if columns < 0:
             return text[:number]
     return text
 
 
 def cut(fragments: list[Fragment], columns: int) -> list[list[Fragment]]:
-    """Cut text at its newlines and where the width of the terminal is full."""
+    """Cut text into lines at its newlines and at the width of the terminal."""
     lines: list[list[Fragment]] = [[]]
     used = 0
     for style, text in fragments:
@@ -40,7 +47,7 @@ def _fill(lines: list[list[Fragment]], used: int, style: str, text: str, columns
         here = fitting(text, columns - used)
         if here:
             lines[-1].append((style, here))
-            used += sum(max(1, get_cwidth(character)) for character in here)
+            used += width(here)
         text = text[len(here) :]
         if text:
             lines.append([])
@@ -48,20 +55,25 @@ def _fill(lines: list[list[Fragment]], used: int, style: str, text: str, columns
     return used
 
 
-def heat_style(bits: float) -> str:
-    """Return the style of a character that score_tokens by so many bits."""
-    colour = next((c for c, least in reversed(HEAT) if bits >= least), None)
-    return f"bg:{colour} #000000" if colour else ""
+def heat_map(tokens: list[ScoredToken]) -> list[Fragment]:
+    """Return a text coloured by surprisal, and a legend below it."""
+    text = [(heat_style(level(t.bits_per_char)), visible(t.text)) for t in tokens]
+    return [*text, ("", "\n"), *((heat_style(step), label) for step, label in legend())]
+
+
+def heat_style(step: int) -> str:
+    """Return the style of a step of surprisal; step 0 has none."""
+    return f"bg:{HEAT[step - 1][0]} #000000" if step else ""
 
 
 def style() -> Style:
-    """Return our colours; without colour, ghost text is underlined."""
+    """Return the styles of the session; without colours, ghost text is underlined."""
     ghost = "underline" if os.environ.get("NO_COLOR") else "ansibrightblack"
     return Style.from_dict(
         {
             "auto-suggestion": ghost,
             "bottom-toolbar": "noreverse ansibrightblack",
             "line": "bold",
-            "said": "ansicyan",
+            "message": "ansicyan",
         }
     )

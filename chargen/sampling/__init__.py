@@ -1,1 +1,1 @@
-"""From logits to text: filters, decoding, sampler, beam, constraints."""
+"""Text generation from logits: filters, decoding, sampler, beam search, constraints."""

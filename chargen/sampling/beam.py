@@ -1,92 +1,77 @@
-"""The most likely continuation, as far as a beam finds it."""
+"""Beam search for the most likely text."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chargen.config import SampleConfig
-from chargen.sampling.decoding import bias
-from chargen.sampling.filters import Scores, probabilities
-from chargen.sampling.sampler import DecodeState, Sampler
+from chargen.sampling.decoding import logit_bias
+from chargen.sampling.filters import Scores, log_probabilities
+from chargen.sampling.sampler import DecodeState, Generated, Sampler
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A continuation.
+def beam_search(
+    sampler: Sampler, state: DecodeState, config: SampleConfig, width: int
+) -> list[Generated]:
+    """Return the most likely texts that a beam search finds, best first, with their logprobs.
 
-    Attributes:
-        text: of at most the length wanted; without the stop text that ended it.
-        tokens: the same in tokens.
-        logprobs: of each token under the model, in nats.
-        finish_reason: ``length`` or ``stop``; None while it goes on.
-    """
+    Each step extends the beam by one token and keeps the ``width`` most likely texts; of equal
+    ones the lower id comes first. Of the sampling parameters only length, stop texts, bias and
+    bans have an effect.
 
-    text: str = ""
-    tokens: tuple[int, ...] = ()
-    logprobs: tuple[float, ...] = ()
-    finish_reason: str | None = None
-
-    @property
-    def logprob(self) -> float:
-        """Log probability of the whole, in nats."""
-        return sum(self.logprobs)
-
-
-def most_likely(
-    sampler: Sampler, place: DecodeState, config: SampleConfig, width: int
-) -> list[Candidate]:
-    """Return the likeliest continuations of a place that a beam of this width finds, best first.
-
-    Each step goes on with the ``width`` likeliest of all one-token continuations of what is kept;
-    of equal ones the lower id wins. Nothing is drawn: of the settings only length, stop texts,
-    bias and bans count.
+    Args:
+        sampler: the model.
+        state: after the prompt.
+        config: sampling parameters.
+        width: number of texts in the beam.
 
     Raises:
-        ConfigError: a character that is banned or has a bias has no token of its own.
+        ConfigError: a banned or biased character has no token of its own.
     """
-    added = bias(sampler.tokenizer, config)
-    going = [Candidate(finish_reason=None if config.length else "length")]
-    done: list[Candidate] = []
-    state, logits = place.state, place.logits[None]
-    while going and not going[0].finish_reason:
-        costs = np.log(probabilities(logits.astype(np.float64)))  # (B, V)
-        rows, tokens = _best(going, costs, added, width - len(done))
-        grown = [
-            _grown(sampler, going[row], token, float(costs[row, token]), config)
+    bias = logit_bias(sampler.tokenizer, config)
+    beam = [Generated(finish_reason="" if config.length else "length")]
+    done: list[Generated] = []
+    recurrent, logits = state.state, state.logits[None]
+    while beam and not beam[0].finish_reason:
+        logprobs = log_probabilities(logits)  # (B, V)
+        rows, tokens = _most_likely(beam, logprobs + bias, width - len(done))
+        extended = [
+            _extended(sampler, beam[row], token, float(logprobs[row, token]), config)
             for row, token in zip(rows.tolist(), tokens.tolist(), strict=True)
         ]
-        done += [candidate for candidate in grown if candidate.finish_reason]
-        left = [n for n, candidate in enumerate(grown) if not candidate.finish_reason]
-        going = [grown[n] for n in left]
-        if going:
-            state = tuple(part[:, rows[left]] for part in state)
-            out, state = sampler.engine.run(tokens[left][:, None], state)
+        done += [text for text in extended if text.finish_reason]
+        left = [n for n, text in enumerate(extended) if not text.finish_reason]
+        beam = [extended[n] for n in left]
+        if beam:
+            recurrent = tuple(part[:, rows[left]] for part in recurrent)
+            out, recurrent = sampler.engine.run(tokens[left][:, None], recurrent)
             logits = out[:, 0]
-    return sorted([*going, *done], key=lambda candidate: -candidate.logprob)
+    ranked = sorted([*beam, *done], key=lambda text: -text.logprob)
+    return [replace(text, number=number) for number, text in enumerate(ranked)]
 
 
-def _best(
-    going: list[Candidate], costs: Scores, added: Scores, width: int
+def _most_likely(
+    beam: list[Generated], logprobs: Scores, width: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return rows and tokens of the likeliest continuations."""
-    totals = np.array([candidate.logprob for candidate in going])[:, None] + costs + added
+    """Return the rows and tokens of the most likely continuations."""
+    totals = np.array([text.logprob for text in beam])[:, None] + logprobs
     order = np.argsort(-totals, axis=None, kind="stable")[:width]
     order = order[totals.ravel()[order] > -np.inf]
     rows, tokens = np.divmod(order, totals.shape[1])
     return rows, tokens
 
 
-def _grown(
-    sampler: Sampler, old: Candidate, token: int, logprob: float, config: SampleConfig
-) -> Candidate:
-    """Return a candidate with one more token, finished if it is long enough or has a stop text."""
+def _extended(
+    sampler: Sampler, old: Generated, token: int, logprob: float, config: SampleConfig
+) -> Generated:
+    """Return a text with one more token, finished if it has its length or a stop text."""
     tokens = (*old.tokens, token)
     text = sampler.tokenizer.decode(tokens)
     stops = [found for stop in config.stop if (found := text.find(stop)) >= 0]
     end = min(stops, default=config.length)
-    reason = "stop" if stops and end < config.length else None
-    reason = reason or ("length" if len(text) >= config.length else None)
-    return Candidate(text[:end], tokens, (*old.logprobs, logprob), reason)
+    reason = "stop" if stops and end < config.length else ""
+    reason = reason or ("length" if len(text) >= config.length else "")
+    return Generated(text[:end], reason, tokens, (*old.logprobs, logprob))

@@ -1,62 +1,57 @@
-"""Texts in the making: which token comes next, and what of it can be shown already."""
+"""Decoding of a batch of texts: selection of the next tokens, stop texts, finish reasons."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chargen.config import SampleConfig, require
 from chargen.sampling.filters import (
-    Passages,
+    DryPenalty,
     Scores,
     Tokens,
-    draw,
-    keep_unsurprising,
-    penalised,
+    apply_penalties,
+    keep_low_surprisal,
     probabilities,
-    truncated,
+    sample_tokens,
+    truncate,
 )
 from chargen.tokenizers import Tokenizer
 
+if TYPE_CHECKING:
+    from chargen.sampling.constraints import Constraint
+
 NONE = np.zeros(0, np.int64)  # rows
-BLOCK = 32  # steps whose text is put together at once
-
-
-class Constraint(Protocol):
-    """Which tokens may come next, so that the whole output is one of a set of texts."""
-
-    def start(self, before: str = "") -> object:
-        """Return the state before the first token, after some text."""
-        ...
-
-    def allowed(self, state: object, left: int) -> NDArray[np.bool_]:
-        """Return which tokens (V,) leave a way to a complete text of ``left`` more characters."""
-        ...
-
-    def advance(self, state: object, token: int) -> object:
-        """Return the state after a token."""
-        ...
+BLOCK = 32  # steps decoded to text in one go
+COMPLETE, DEAD_END = -1, -2  # in place of a token, where a constraint allows none
+ENDS = {COMPLETE: "complete", DEAD_END: "dead_end"}
 
 
 class Sample:
-    """One of the texts that are being written.
+    """One text of a batch while it is generated.
 
     Attributes:
-        number: which one it is.
-        text: what was written so far.
-        tokens: the same in tokens.
+        number: its index in the batch.
+        text: the text so far.
+        tokens: the tokens so far.
         logprobs: log probability of each token under the model, before any filter, in nats.
-        finish_reason: ``length``, ``stop``, or ``complete`` where a constraint leaves nothing more;
-            None while it is written.
+        finish_reason: ``length``; ``stop``; ``complete``, if the constraint allows no more text;
+            ``dead_end``, if no token is allowed but the constraint is not met; None while the
+            text is generated.
+        remaining: characters to generate.
+        random: source of random numbers in [0, 1), the same on every platform.
+        mu: state of mirostat, in bits.
+        dry: state of the DRY penalty.
+        state: state of the constraint.
     """
 
     __slots__ = (
-        *("number", "tokens", "logprobs", "finish_reason", "left", "random", "mu"),
-        *("passages", "state", "_push", "_stops", "_held", "_written"),
+        *("number", "tokens", "logprobs", "finish_reason", "remaining", "random", "mu"),
+        *("dry", "state", "_decode", "_stops", "_held", "_pieces"),
     )
 
     def __init__(self, number: int, tokenizer: Tokenizer, config: SampleConfig, seed: int) -> None:
@@ -65,54 +60,54 @@ class Sample:
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
         self.finish_reason = None if config.length else "length"
-        self.left = config.length  # characters that may still be written
-        self.random = random.Random(name).random  # the same numbers on every platform
+        self.remaining = config.length
+        self.random = random.Random(name).random
         self.mu = 2 * config.mirostat_ent
-        self.passages: Passages | None = None
-        self.state: object = None  # of the constraint
-        self._push = tokenizer.decoder().push
-        self._stops, self._held = config.stop, ""
-        self._written: list[str] = []
+        self.dry: DryPenalty | None = None
+        self.state: Any = None
+        self._decode = tokenizer.decoder().push
+        self._stops, self._held = config.stop, ""  # held back: it may begin a stop text
+        self._pieces: list[str] = []
 
     @property
     def room(self) -> int:
-        """Characters that further tokens can bring."""
-        return self.left - len(self._held)
+        """Number of characters that further tokens may add."""
+        return self.remaining - len(self._held)
 
     @property
     def text(self) -> str:
-        """What was written so far."""
-        return "".join(self._written)
+        """Text so far."""
+        return "".join(self._pieces)
 
-    def take(self, tokens: Sequence[int]) -> str:
-        """Add tokens and return the text that is certain with them: never half a stop text.
+    def append(self, tokens: Sequence[int]) -> str:
+        """Append tokens and return the new text; text that may begin a stop text is held back.
 
-        -1 says that nothing more may come: what was held back is returned.
+        ``COMPLETE`` or ``DEAD_END`` in place of a token ends the text.
         """
         if tokens[0] < 0:
-            self.finish_reason = "complete"
-            self._written.append(self._held)
+            self.finish_reason = ENDS[tokens[0]]
+            self._pieces.append(self._held)
             return self._held
         self.tokens += tokens
-        piece = "".join(map(self._push, tokens))
+        piece = "".join(map(self._decode, tokens))
         if self._stops:
             piece = self._before_stop(self._held + piece)
-        if len(piece) + len(self._held) >= self.left:
-            piece = self._filled(piece)
-        self.left -= len(piece)
-        self._written.append(piece)
+        if len(piece) + len(self._held) >= self.remaining:
+            piece = self._cut_to_length(piece)
+        self.remaining -= len(piece)
+        self._pieces.append(piece)
         return piece
 
-    def _filled(self, piece: str) -> str:
-        """Return the end of a text that reaches its length, unless a stop text came before."""
-        if self.finish_reason and len(piece) <= self.left:
+    def _cut_to_length(self, piece: str) -> str:
+        """Return the end of a text that reaches its length, unless a stop text comes before."""
+        if self.finish_reason and len(piece) <= self.remaining:
             return piece
         self.finish_reason = "length"
-        return (piece + self._held)[: self.left]
+        return (piece + self._held)[: self.remaining]
 
     def _before_stop(self, text: str) -> str:
-        """Return the text before the first stop text, holding back what may begin one."""
-        found = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        """Return the text before the first stop text; hold back what may begin one."""
+        found = [index for stop in self._stops if (index := text.find(stop)) >= 0]
         if found:
             self._held, self.finish_reason = "", "stop"
             return text[: min(found)]
@@ -125,17 +120,18 @@ class Sample:
 
 
 class Decoder:
-    """The settings at work: from logits to tokens.
+    """Selection of the next tokens of a batch from their logits.
 
     Args:
-        tokenizer: what the tokens stand for.
-        config: the settings.
-        before: the last tokens before the samples begin.
-        samples: what is written.
-        constraint: what each must be.
+        tokenizer: of the model.
+        config: sampling parameters.
+        before: the last tokens of the prompt.
+        samples: the texts of the batch.
+        constraint: the rule that each text keeps.
 
     Raises:
-        ConfigError: a character that is banned or has a bias has no token of its own.
+        ConfigError: a banned or biased character has no token of its own, or no text within the
+            length keeps the constraint.
     """
 
     def __init__(
@@ -147,7 +143,7 @@ class Decoder:
         constraint: Constraint | None,
     ) -> None:
         self._config, self._constraint, self._before = config, constraint, before
-        self._bias = bias(tokenizer, config)  # (V,)
+        self._bias = logit_bias(tokenizer, config)  # (V,)
         self._longest = max(map(len, tokenizer.pieces))
         penalties = (config.repeat_penalty - 1, config.presence_penalty, config.frequency_penalty)
         self._penalties = any(penalties)
@@ -156,84 +152,105 @@ class Decoder:
             sample.state = start
             if config.dry_multiplier:
                 breakers = containing(tokenizer, config.dry_sequence_breakers)
-                sample.passages = Passages(before, config.dry_penalty_last_n, breakers)
+                sample.dry = DryPenalty(before, config.dry_penalty_last_n, breakers)
+        if constraint:
+            constraint.require(config.length)
         self._by_row = self._penalties or constraint or config.dry_multiplier
 
-    def tokens(self, logits: NDArray[np.float32], samples: list[Sample]) -> Tokens:
-        """Return the next token (B,) of each sample by its logits (B, V); -1: none may come."""
+    def next_tokens(self, logits: NDArray[np.float32], samples: list[Sample]) -> Tokens:
+        """Return the next token (B,) of each text from its logits (B, V).
+
+        Where a constraint allows no token, it is ``COMPLETE`` or ``DEAD_END``.
+        """
         scores = logits + self._bias
         if self._by_row:
-            scores = np.stack([self._own(*pair) for pair in zip(scores, samples, strict=True)])
-        ended = scores.max(axis=-1) == -np.inf if self._constraint else NONE
+            scores = np.stack([self._adjust(*pair) for pair in zip(scores, samples, strict=True)])
+        ended = np.flatnonzero(scores.max(axis=-1) == -np.inf) if self._constraint else NONE
         scores[ended] = 0.0
         uniforms = np.array([sample.random() for sample in samples])
-        drawn = self._mirostat(scores, samples, uniforms) if self._config.mirostat else None
-        if drawn is None:
-            drawn = draw(truncated(scores, self._config), self._config.temperature, uniforms)
-        drawn[ended] = -1
+        tokens = self._select(scores, samples, uniforms)
+        for row in ended.tolist():
+            tokens[row] = self._end(samples[row])
         if self._by_row:
-            self._remember(drawn, samples)
-        return drawn
+            self._update(tokens, samples)
+        return tokens
 
     def steps_at_once(self, samples: list[Sample]) -> int:
-        """Return in how many steps no sample can end or needs its text, 1 at least.
+        """Return the number of steps before any text can end or its text is needed, at least 1.
 
-        Where they are several, putting text together step by step takes as long as drawing.
+        With several texts, decoding them to text at every step takes as long as sampling.
         """
         if len(samples) <= 1 or self._config.stop or self._by_row:
             return 1
-        return max(1, min(BLOCK, min(sample.left for sample in samples) // self._longest))
+        return max(1, min(BLOCK, min(sample.remaining for sample in samples) // self._longest))
 
-    def _own(self, scores: Scores, sample: Sample) -> Scores:
-        """Apply what depends on the text so far to the scores (V,) of one sample."""
+    def _adjust(self, scores: Scores, sample: Sample) -> Scores:
+        """Apply penalties and the constraint of one text to its scores (V,)."""
         config = self._config
         if self._penalties:
             recent = np.append(self._before, np.array(sample.tokens, np.int64))
-            scores = penalised(scores, recent[len(recent) - config.repeat_last_n :], config)
-        if sample.passages:
-            scores = sample.passages.penalised(scores, config)
+            scores = apply_penalties(scores, recent[len(recent) - config.repeat_last_n :], config)
+        if sample.dry:
+            scores = sample.dry.apply(scores, config)
         if self._constraint:
             allowed = self._constraint.allowed(sample.state, sample.room)
             scores = np.where(allowed, scores, -np.inf)
         return scores
 
-    def _remember(self, tokens: Tokens, samples: list[Sample]) -> None:
-        for sample, token in zip(samples, tokens.tolist(), strict=True):
-            if sample.passages and token >= 0:
-                sample.passages.add(token)
-            if self._constraint and token >= 0:
-                sample.state = self._constraint.advance(sample.state, token)
+    def _select(
+        self, scores: Scores, samples: list[Sample], uniforms: NDArray[np.float64]
+    ) -> Tokens:
+        """Truncate and sample: one token per row (B,)."""
+        config = self._config
+        if config.mirostat and config.temperature:
+            return self._mirostat(scores, samples, uniforms)
+        return sample_tokens(truncate(scores, config), config.temperature, uniforms)
 
     def _mirostat(
         self, scores: Scores, samples: list[Sample], uniforms: NDArray[np.float64]
-    ) -> Tokens | None:
-        """Draw so that the surprise stays near its aim: mirostat 2 (Basu et al. 2021)."""
+    ) -> Tokens:
+        """Sample with a surprisal near the target: mirostat 2 (Basu et al. 2021)."""
         config = self._config
-        if config.temperature == 0:
-            return None
-        most = np.array([sample.mu for sample in samples])
-        kept = keep_unsurprising(scores / config.temperature, most)
-        drawn = draw(kept, 1.0, uniforms)
-        probs = np.take_along_axis(probabilities(kept), drawn[:, None], axis=-1)[:, 0]
-        for sample, chance in zip(samples, probs.tolist(), strict=True):
-            sample.mu -= config.mirostat_lr * (-np.log2(chance) - config.mirostat_ent)
-        return drawn
+        limits = np.array([sample.mu for sample in samples])
+        kept = keep_low_surprisal(scores / config.temperature, limits)
+        tokens = sample_tokens(kept, 1.0, uniforms)
+        probs = np.take_along_axis(probabilities(kept), tokens[:, None], axis=-1)[:, 0]
+        for sample, prob in zip(samples, probs.tolist(), strict=True):
+            sample.mu -= config.mirostat_lr * (-np.log2(prob) - config.mirostat_ent)
+        return tokens
+
+    def _end(self, sample: Sample) -> int:
+        """Return how a text ends for which no token is allowed."""
+        assert self._constraint is not None
+        return COMPLETE if self._constraint.is_complete(sample.state) else DEAD_END
+
+    def _update(self, tokens: Tokens, samples: list[Sample]) -> None:
+        """Advance the state of the DRY penalty and of the constraint."""
+        for sample, token in zip(samples, tokens.tolist(), strict=True):
+            if sample.dry and token >= 0:
+                sample.dry.append(token)
+            if self._constraint and token >= 0:
+                sample.state = self._constraint.advance(sample.state, token)
 
 
-def bias(tokenizer: Tokenizer, config: SampleConfig) -> Scores:
-    """Return what is added to every token's score (V,): -inf for those never written."""
-    added = np.zeros(tokenizer.vocab_size)
+def logit_bias(tokenizer: Tokenizer, config: SampleConfig) -> Scores:
+    """Return the bias of every token (V,): -inf for banned ones and for unknown characters.
+
+    Raises:
+        ConfigError: a banned or biased character has no token of its own.
+    """
+    bias = np.zeros(tokenizer.vocab_size)
     for text, value in config.logit_bias:
         ids = tokenizer.encode(text)
-        own = len(ids) == 1 and int(ids[0]) != tokenizer.unknown_id
-        require(own, "logit-bias", text, "characters that have a token of their own")
-        added[ids[0]] += value
+        single = len(ids) == 1 and int(ids[0]) != tokenizer.unknown_id
+        require(single, "logit-bias", text, "characters that have a token of their own")
+        bias[ids[0]] += value
     if tokenizer.kind != "char":  # other tokens could spell it in bytes
         require(config.ban.isascii(), "ban", config.ban, f"ASCII with {tokenizer.kind} tokens")
-    added[containing(tokenizer, tuple(config.ban))] = -np.inf
-    added[list(tokenizer.never_sampled)] = -np.inf
-    require(added.max() > -np.inf, "ban", config.ban, "to leave something to write")
-    return added
+    bias[containing(tokenizer, tuple(config.ban))] = -np.inf
+    bias[list(tokenizer.never_sampled)] = -np.inf
+    require(bias.max() > -np.inf, "ban", config.ban, "a set that leaves some characters")
+    return bias
 
 
 def containing(tokenizer: Tokenizer, texts: tuple[str, ...]) -> NDArray[np.bool_]:

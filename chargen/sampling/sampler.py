@@ -1,38 +1,47 @@
-"""A model that writes: it reads a prompt, and text comes out as a stream.
+"""Sampler: a trained model at work, from a prompt to generated text.
 
-Several samples are written side by side, a row of the batch each, with a random stream of its own:
-in float32 a sample is the same text whatever is written beside it.
+Several texts are generated in one batch, each with random numbers of its own: in float32 a text
+does not depend on the other texts of its batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.config import SampleConfig, fresh_seed
+from chargen.config import SampleConfig, fresh_seed, from_settings, require, require_count
 from chargen.engine import Engine, State, open_engine
+from chargen.errors import ChargenError, ConfigError
 from chargen.model.saved import open_model
-from chargen.sampling.decoding import Constraint, Decoder, Sample
-from chargen.sampling.filters import Tokens, probabilities
+from chargen.sampling.decoding import DEAD_END, ENDS, Decoder, Sample
+from chargen.sampling.filters import Tokens, log_probabilities
 from chargen.tokenizers import Tokenizer
 
+if TYPE_CHECKING:
+    from chargen.sampling.constraints import Constraint
+
+    Words = Iterable[str] | os.PathLike[str]
+
 PROMPT_CHUNK = 1024  # tokens of a prompt read in one call of the engine
-REMEMBERED = 4096  # tokens before a place that penalties can look back on
+REMEMBERED = 4096  # last tokens of a prompt that penalties can look back on
+MAX_SAMPLES, MAX_BEAM = 4096, 1024
+UNFINISHED = "the text ended before it met the constraints: they and ban left no token to continue"
 
 
 @dataclass(frozen=True)
 class DecodeState:
-    """A place in a text: the state after it, the logits (V,) of what comes next.
+    """State of decoding after some text.
 
     Attributes:
-        state: recurrent state, one lane.
-        logits: of the next token.
-        before: the last tokens before it.
+        state: recurrent state of a batch of one.
+        logits: of the next token (V,).
+        before: the last tokens of the text.
     """
 
     state: State
@@ -40,8 +49,36 @@ class DecodeState:
     before: Tokens = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
+@dataclass(frozen=True)
+class Generated:
+    """A generated text.
+
+    Attributes:
+        text: without the prompt, and without the stop text that ended it.
+        finish_reason: ``length``; ``stop``; ``complete``, if a constraint allowed no more text;
+            ``dead_end``, if no token was allowed but the constraint is not met.
+        tokens: ids of all tokens, those of a stop text included.
+        logprobs: log probability of each token under the model, before any filter, in nats;
+            empty unless asked for.
+        seed: random seed of the batch; None of a beam search.
+        number: index in the batch.
+    """
+
+    text: str = ""
+    finish_reason: str = ""
+    tokens: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    seed: int | None = None
+    number: int = 0
+
+    @property
+    def logprob(self) -> float:
+        """Log probability of the whole text, in nats."""
+        return sum(self.logprobs)
+
+
 class Sampler:
-    """A model that writes.
+    """A trained model with its tokenizer.
 
     Attributes:
         tokenizer: between text and ids.
@@ -56,133 +93,238 @@ class Sampler:
 
     def generate(
         self,
-        prompt: str = "",
+        prompt: str | DecodeState = "",
         *,
-        length: int = SampleConfig.length,
-        temperature: float = SampleConfig.temperature,
-        top_k: int = SampleConfig.top_k,
-        top_p: float = SampleConfig.top_p,
-        seed: int | None = None,
-        **more: Any,
+        regex: str | None = None,
+        words: Words | None = None,
+        no_copy: int | None = None,
+        **settings: Any,
     ) -> Iterator[str]:
-        """Yield the text that follows a prompt, piece by piece.
+        """Generate the text that follows a prompt; yield it piece by piece.
 
         Args:
-            prompt: where to go on from; empty starts after a newline.
-            length: characters to write.
-            temperature: divides the logits; 0 takes the likeliest and ignores the seed.
-            top_k: keep the k likeliest tokens; 0 keeps all.
-            top_p: keep the likeliest tokens up to this probability; 1 keeps all.
-            seed: of the draws; None draws one.
-            more: other fields of ``SampleConfig``, by their names.
+            prompt: text, or the state after one; an empty text is a newline.
+            regex: regular expression that the whole text matches.
+            words: the only words that the text may have, or a file of them.
+            no_copy: never copy so many characters of the training text.
+            settings: fields of ``SampleConfig``, such as ``length``, ``temperature``, ``seed``.
 
         Raises:
-            ConfigError: a setting is out of its range.
+            ConfigError: a setting is unknown or out of its range, or a constraint is not possible.
+            TokenizerError: the prompt holds a lone surrogate.
+            ChargenError: at the end of a text that could not meet its constraints.
+        """
+        (config,) = from_settings(settings, SampleConfig)
+        constraint = self._constraint(regex, words, no_copy)
+        return self.stream(self.state_after(prompt), config, constraint)
+
+    def generate_batch(
+        self,
+        prompt: str | DecodeState = "",
+        num_samples: int = 1,
+        *,
+        regex: str | None = None,
+        words: Words | None = None,
+        no_copy: int | None = None,
+        beam: int | None = None,
+        logprobs: bool = False,
+        **settings: Any,
+    ) -> list[Generated]:
+        """Generate several texts in one batch.
+
+        Args:
+            prompt: text, or the state after one; an empty text is a newline.
+            num_samples: number of texts.
+            regex: regular expression that each whole text matches.
+            words: the only words that the texts may have, or a file of them.
+            no_copy: never copy so many characters of the training text.
+            beam: width of a beam search for the most likely texts; nothing is random then.
+            logprobs: return the log probability of each token.
+            settings: fields of ``SampleConfig``, such as ``length``, ``temperature``, ``seed``.
+
+        Raises:
+            ConfigError: a setting is unknown or out of its range, or a constraint is not possible.
             TokenizerError: the prompt holds a lone surrogate.
         """
-        config = SampleConfig(length, temperature, top_k, top_p, seed=seed, **more)
-        return self.stream(self.read(prompt), config)
+        require_count("num-samples", num_samples, MAX_SAMPLES)
+        (config,) = from_settings(settings, SampleConfig)
+        constraint = self._constraint(regex, words, no_copy)
+        if beam is None:
+            return self._sample_batch(
+                self.state_after(prompt), config, num_samples, constraint, logprobs
+            )
+        require_count("beam", beam, MAX_BEAM)
+        if constraint:
+            raise ConfigError("beam search takes no regex, words or no-copy; leave one out")
+        from chargen.sampling.beam import beam_search
+
+        width = max(beam, num_samples)
+        return beam_search(self, self.state_after(prompt), config, width)[:num_samples]
 
     def read(
         self,
         text: str,
-        place: DecodeState | None = None,
+        before: DecodeState | None = None,
         progress: Callable[[int], None] = lambda _: None,
     ) -> DecodeState:
-        """Return the place after a text, read on from another place or from the start.
+        """Return the state after a text.
 
         Args:
-            text: what to read; empty, at the start, is a newline.
-            place: where to read on from.
-            progress: told the tokens that were read so far.
+            text: what to read; an empty one at the start is a newline.
+            before: the state before the text; None is the initial state.
+            progress: called with the number of tokens read so far.
+
+        Raises:
+            TokenizerError: the text holds a lone surrogate.
         """
-        text = text or ("" if place else "\n")
+        text = text or ("" if before else "\n")
         ids = self.tokenizer.encode(text).astype(np.int64)  # (T,)
-        place = place or self._beginning()
-        state, logits = place.state, place.logits
+        before = before or self._initial_state()
+        state, logits = before.state, before.logits
         for start in range(0, len(ids), PROMPT_CHUNK):
             out, state = self.engine.run(ids[None, start : start + PROMPT_CHUNK], state)
             logits = out[0, -1]
             progress(start + out.shape[1])
-        before = np.concatenate([place.before, ids[-REMEMBERED:]])[-REMEMBERED:]
-        return DecodeState(state, logits, before)
+        last = np.concatenate([before.before, ids[-REMEMBERED:]])[-REMEMBERED:]
+        return DecodeState(state, logits, last)
 
-    def _beginning(self) -> DecodeState:
-        return DecodeState(
-            self.engine.init_state(1), np.zeros(self.tokenizer.vocab_size, np.float32)
-        )
+    def state_after(self, prompt: str | DecodeState) -> DecodeState:
+        """Return the state after a prompt, which may be that state already.
+
+        Raises:
+            ConfigError: the prompt is not a text.
+            TokenizerError: the prompt holds a lone surrogate.
+        """
+        if isinstance(prompt, DecodeState):
+            return prompt
+        require(isinstance(prompt, str), "prompt", prompt, "a text")
+        return self.read(prompt)
 
     def stream(
-        self, place: DecodeState, config: SampleConfig, constraint: Constraint | None = None
+        self, state: DecodeState, config: SampleConfig, constraint: Constraint | None = None
     ) -> Iterator[str]:
-        """Yield the text that follows a place, piece by piece."""
-        for ((_, piece),) in self.write(place, config, 1, constraint):
-            if piece:
-                yield piece
+        """Generate the text that follows a state; yield it piece by piece.
 
-    def write(
+        Raises:
+            ChargenError: at the end of a text that could not meet its constraint.
+        """
+        return _pieces(self.decode(state, config, 1, constraint))
+
+    def decode(
         self,
-        place: DecodeState,
+        state: DecodeState,
         config: SampleConfig,
         count: int,
         constraint: Constraint | None = None,
         *,
         logprobs: bool = False,
     ) -> Iterator[list[tuple[Sample, str]]]:
-        """Write several samples side by side; yield what comes of them, time after time.
+        """Generate several texts in one batch; yield their new pieces step by step.
 
-        Each yield is of pairs: a sample and what it goes on with. The first is of all samples,
-        with nothing written; those that are finished are in no further one.
+        Each step yields pairs of a text and its new piece. The first step has all texts, with
+        nothing generated yet; later ones have those that are not finished.
 
         Args:
-            place: where all begin.
-            config: how they are drawn.
-            count: how many.
-            constraint: what they must be.
+            state: after the prompt.
+            config: sampling parameters.
+            count: number of texts.
+            constraint: the rule that each text keeps.
             logprobs: keep the log probability of each token.
 
         Raises:
-            ConfigError: a character that is banned or has a bias has no token of its own.
+            ConfigError: a banned or biased character has no token of its own, or no text within
+                the length keeps the constraint.
         """
         seed = fresh_seed() if config.seed is None else config.seed
         samples = [Sample(n, self.tokenizer, config, seed) for n in range(count)]
-        drawing = Decoder(self.tokenizer, config, place.before, samples, constraint)
-        rows = _Rows(self.engine, place, count)
-        yield [(sample, "") for sample in samples]
-        while samples := rows.going(samples):
-            block = []  # of tokens (B,), a step each, whose texts are put together at once
-            for _ in range(drawing.steps_at_once(samples)):
-                block.append(drawing.tokens(rows.logits(), samples))
-                if logprobs:
-                    _note(samples, rows.logits(), block[-1])
-                rows.last = block[-1]
-            columns = zip(*(tokens.tolist() for tokens in block), strict=True)
-            pairs = zip(samples, columns, strict=True)
-            yield [(sample, sample.take(tokens)) for sample, tokens in pairs]
+        decoder = Decoder(self.tokenizer, config, state.before, samples, constraint)
+        return _decode(decoder, _Batch(self.engine, state, count), samples, logprobs)
+
+    def _initial_state(self) -> DecodeState:
+        logits = np.zeros(self.tokenizer.vocab_size, np.float32)
+        return DecodeState(self.engine.init_state(1), logits)
+
+    def _constraint(
+        self, regex: str | None, words: Words | None, no_copy: int | None
+    ) -> Constraint | None:
+        if regex is None and words is None and no_copy is None:
+            return None
+        from chargen.sampling.constraints import make_constraint
+
+        return make_constraint(
+            self.tokenizer, regex=regex, words=words, no_copy=no_copy, run=self.run
+        )
+
+    def _sample_batch(
+        self,
+        state: DecodeState,
+        config: SampleConfig,
+        count: int,
+        constraint: Constraint | None,
+        logprobs: bool,
+    ) -> list[Generated]:
+        config = replace(config, seed=fresh_seed()) if config.seed is None else config
+        first, *_ = self.decode(state, config, count, constraint, logprobs=logprobs)
+        return [_generated(sample, config.seed) for sample, _ in first]
 
 
-class _Rows:
-    """The batch in the engine, a row a sample.
+def _generated(sample: Sample, seed: int | None) -> Generated:
+    tokens, logprobs = tuple(sample.tokens), tuple(sample.logprobs)
+    reason = sample.finish_reason or ""
+    return Generated(sample.text, reason, tokens, logprobs, seed, sample.number)
+
+
+# -- the decoding loop --------------------------------------------------------------------
+
+
+def _decode(
+    decoder: Decoder, batch: _Batch, samples: list[Sample], logprobs: bool
+) -> Iterator[list[tuple[Sample, str]]]:
+    yield [(sample, "") for sample in samples]
+    while samples := batch.unfinished(samples):
+        block = []  # of tokens (B,), one per step
+        for _ in range(decoder.steps_at_once(samples)):
+            block.append(decoder.next_tokens(batch.logits(), samples))
+            if logprobs:
+                _record_logprobs(samples, batch.logits(), block[-1])
+            batch.last = block[-1]
+        columns = zip(*(tokens.tolist() for tokens in block), strict=True)
+        pairs = zip(samples, columns, strict=True)
+        yield [(sample, sample.append(tokens)) for sample, tokens in pairs]
+
+
+def _pieces(steps: Iterator[list[tuple[Sample, str]]]) -> Iterator[str]:
+    """Yield the pieces of a batch of one text."""
+    ((sample, _),) = next(steps)
+    for ((_, piece),) in steps:
+        if piece:
+            yield piece
+    if sample.finish_reason == ENDS[DEAD_END]:
+        raise ChargenError(UNFINISHED)
+
+
+class _Batch:
+    """The batch in the engine, one row per text.
 
     Attributes:
-        last: tokens (B,) that were drawn and not read yet; nothing is read in vain.
+        last: sampled tokens (B,) that the engine has not read yet.
     """
 
-    def __init__(self, engine: Engine, place: DecodeState, count: int) -> None:
+    def __init__(self, engine: Engine, state: DecodeState, count: int) -> None:
         self._engine = engine
-        self._state = tuple(np.repeat(part, count, axis=1) for part in place.state)
-        self._logits = np.repeat(place.logits[None], count, axis=0)
+        self._state = tuple(np.repeat(part, count, axis=1) for part in state.state)
+        self._logits = np.repeat(state.logits[None], count, axis=0)
         self.last: Tokens | None = None
 
     def logits(self) -> NDArray[np.float32]:
-        """Read the last tokens; return the logits (B, V) of the next ones."""
+        """Read the last tokens and return the logits (B, V) of the next ones."""
         if self.last is not None:
             out, self._state = self._engine.run(self.last[:, None], self._state)
             self._logits, self.last = out[:, 0], None
         return self._logits
 
-    def going(self, samples: list[Sample]) -> list[Sample]:
-        """Return the samples that are not finished, and drop the rows of the others."""
+    def unfinished(self, samples: list[Sample]) -> list[Sample]:
+        """Return the texts that are not finished, and drop the rows of the others."""
         rows = [row for row, sample in enumerate(samples) if sample.finish_reason is None]
         if rows and len(rows) < len(samples):
             self._state = tuple(part[:, rows] for part in self._state)
@@ -190,11 +332,14 @@ class _Rows:
         return [samples[row] for row in rows]
 
 
-def _note(samples: list[Sample], logits: NDArray[np.float32], tokens: Tokens) -> None:
-    probs = probabilities(logits.astype(np.float64))
-    for sample, row, token in zip(samples, probs, tokens.tolist(), strict=True):
+def _record_logprobs(samples: list[Sample], logits: NDArray[np.float32], tokens: Tokens) -> None:
+    rows = log_probabilities(logits)
+    for sample, row, token in zip(samples, rows, tokens.tolist(), strict=True):
         if token >= 0:
-            sample.logprobs.append(float(np.log(row[token])))
+            sample.logprobs.append(float(row[token]))
+
+
+# -- loading ------------------------------------------------------------------------------
 
 
 def load(
@@ -204,29 +349,29 @@ def load(
     threads: int | None = None,
     int8: bool = False,
 ) -> Sampler:
-    """Open a model for writing.
+    """Load a model for inference.
 
     Args:
-        model: a run's name, its folder or a ``.safetensors`` file; None takes the newest run.
+        model: a run's name, its folder or a ``.safetensors`` file; None is the newest run.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        threads: CPU threads; None for all cores.
-        int8: weight matrices as int8: a quarter of the size, and faster when large.
+        threads: CPU threads; None finds the fastest number.
+        int8: quantize the weight matrices to int8: a quarter of the size, faster if large.
 
     Raises:
-        ConfigError: int8 was asked for on a GPU.
+        ConfigError: int8 is not available on a GPU.
         CheckpointError: there is no such model, or its file is damaged.
+        DeviceError: there is no such device.
     """
     saved = open_model(None if model is None else str(model))
-    return Sampler(
-        saved.tokenizer, open_engine(saved, device, threads, int8=int8), saved.path.parent
-    )
+    engine = open_engine(saved, device, threads, int8=int8)
+    return Sampler(saved.tokenizer, engine, saved.path.parent)
 
 
 def unknown_note(tokenizer: Tokenizer, text: str) -> str | None:
-    """Return a sentence that names the characters of a text that a model never saw, if any."""
-    unseen = tokenizer.unknown_characters(text)
-    if not unseen:
+    """Return a sentence that names the unknown characters of a text; None if there are none."""
+    unknown = tokenizer.unknown_characters(text)
+    if not unknown:
         return None
-    names = ", ".join(repr(character) for character in unseen[:10])
-    more = f" and {len(unseen) - 10} more" if len(unseen) > 10 else ""
-    return f"the model never saw {names}{more}; read as unknown characters"
+    names = ", ".join(repr(character) for character in unknown[:10])
+    more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
+    return f"not in the model's vocabulary: {names}{more}; read as unknown characters (UNK)"

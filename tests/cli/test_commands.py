@@ -77,9 +77,9 @@ def test_durations_are_read(text: str, seconds: float) -> None:
 def test_no_durations_are_refused(text: str, chargen: Run) -> None:
     done = chargen("train", "x", f"--time={text}")
     assert done.returncode == 2
-    assert "is not a valid duration; write 90s, 2m, 1h30m or 1.5h" in " ".join(done.stderr.split()).replace(
-        "│ │ ", ""
-    )
+    assert "is not a valid duration; write 90s, 2m, 1h30m or 1.5h" in " ".join(
+        done.stderr.split()
+    ).replace("│ │ ", "")
 
 
 # -- sampling -----------------------------------------------------------------------------
@@ -129,7 +129,10 @@ def test_without_a_seed_one_is_drawn_and_printed(chargen: Run, with_model: Path)
 def test_unseen_characters_of_a_prompt_are_named(chargen: Run, with_model: Path) -> None:
     done = chargen("sample", "--seed", "1", "-n", "20", "-p", "日本 The")
     assert done.returncode == 0
-    assert done.stderr == "chargen: the model never saw '日', '本'; read as unknown characters\n"
+    unknown = (
+        "chargen: not in the model's vocabulary: '日', '本'; read as unknown characters (UNK)\n"
+    )
+    assert done.stderr == unknown
     assert len(done.stdout) == 26
     many = "".join(chr(0x3042 + i) for i in range(12))
     done = chargen("sample", "--seed", "1", "-n", "2", "-p", many)
@@ -216,12 +219,13 @@ def test_the_repl_continues_each_line_of_a_pipe(chargen: Run, with_model: Path) 
     assert told[:5] == [
         "temp is 0",
         "length is 5",
-        "/length wants a number, not 'x'",
-        "'/wrong' is no command; /help lists them",
-        "the text is forgotten",
+        "length is 'x'; allowed: a whole number",
+        "'/wrong' is not a command; /help lists them",
+        "the text is empty; /undo restores the old one",
     ]
     assert told[-1] == "temperature is -1.0; allowed: 0 to 100"
-    assert "/temp 0.7" in done.stderr
+    assert "/temp X" in done.stderr
     assert chargen("repl", "--seed", "1", "-n", "30", input="The \n").stdout == done.stdout[:35]
-    unseen = chargen("repl", "--seed", "1", "-n", "3", input="日\n").stderr
-    assert unseen == "chargen: the model never saw '日'; read as unknown characters\n"
+    unknown = chargen("repl", "--seed", "1", "-n", "3", input="日\n").stderr
+    note = "not in the model's vocabulary: '日'; read as unknown characters (UNK)"
+    assert unknown == f"chargen: {note}\n"

@@ -183,7 +183,7 @@ def test_an_error_of_ours_shows_as_a_bug(with_model: Path, error: str) -> None:
         "import chargen.sampling.decoding, chargen.cli\n"
         "def fail(*args, **kwargs):\n"
         f"    raise {error}\n"
-        "chargen.sampling.decoding.draw = fail\n"
+        "chargen.sampling.decoding.sample_tokens = fail\n"
         "chargen.cli.main()\n"
     )
     done = run([sys.executable, "-c", inject, "sample", "-n", "5"], text=True)

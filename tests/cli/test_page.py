@@ -1,4 +1,4 @@
-"""The page of a weighed text: what it holds, and what it does in a browser."""
+"""HTML page of a scored text: its content, and its behaviour in a browser."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from chargen.cli.page import make_page
 from chargen.display.output import visible
-from chargen.evaluation.surprisal import Guess, ScoredToken, score_tokens
+from chargen.evaluation.surprisal import Guess, ScoredText, ScoredToken, score_text
 from tests.hashing import hashing
 from tests.processes import run
 from tests.sampling.constraints.walks import tokenizer
@@ -47,12 +47,16 @@ class Parsed(HTMLParser):
             self.data += data
 
 
-def pieces_of(text: str) -> list[ScoredToken]:
-    return list(score_tokens(hashing(tokenizer("byte")), text, guesses=5))
+def scored(text: str) -> ScoredText:
+    return score_text(hashing(tokenizer("byte")), text, guesses=5)
+
+
+def page_of(*tokens: ScoredToken, title: str = "t") -> str:
+    return make_page(ScoredText(tokens), title)
 
 
 def decoded(page: str) -> list[tuple[int, list[tuple[str, int]]]]:
-    """Return hundredths of a bit and the guesses of each piece, as the page's script does."""
+    """Return hundredths of a bit and the guesses of each token, as the script of the page does."""
     data = json.loads(Parsed(page).data)
     numbers, found = iter(data["pieces"]), []
     for bits in numbers:
@@ -62,25 +66,24 @@ def decoded(page: str) -> list[tuple[int, list[tuple[str, int]]]]:
 
 
 @given(text=st.text(min_size=1) | st.text("<>&\"'/$\0\n\r", min_size=1))
-def test_any_text_stands_on_the_page_whole(text: str) -> None:
-    for pieces in ([ScoredToken(text, 1.0)], [ScoredToken(character, 1.0) for character in text]):
-        page = make_page(pieces, f"{text} & co")
+def test_any_text_is_on_the_page_as_a_whole(text: str) -> None:
+    for tokens in ([ScoredToken(text, 1.0)], [ScoredToken(character, 1.0) for character in text]):
+        page = page_of(*tokens, title=f"{text} & co")
         assert Parsed(page).text == visible(text)
 
 
-def test_the_data_are_what_was_weighed() -> None:
-    pieces = [
+def test_the_data_are_the_surprisal_and_the_guesses() -> None:
+    page = page_of(
         ScoredToken("<", 1.234, (Guess(1, "</script>", 0.5), Guess(2, "\x1b", 0.0004))),
         ScoredToken("ab", 9.0, ()),
-    ]
-    page = make_page(pieces, "t")
+    )
     assert decoded(page) == [(123, [("</script>", 500), ("␛", 0)]), (900, [])]
     assert page.count("</script>") == 2  # the data's, and the program's
     assert "<title>t: 3.41 bits per character</title>" in page
 
 
 def test_nothing_comes_from_elsewhere() -> None:
-    page = make_page(pieces_of(NASTY), NASTY)
+    page = make_page(scored(NASTY), NASTY)
     names = {name for name, _ in Parsed(page).attributes}
     assert not names & {"src", "href", "onclick", "style"}
     assert "://" not in page
@@ -90,11 +93,11 @@ def test_nothing_comes_from_elsewhere() -> None:
 
 
 def test_colours_are_levels_and_a_character_takes_few_bytes() -> None:
-    page = make_page([ScoredToken("a", bits) for bits in (0, 2, 4, 6, 8)], "t")
+    page = page_of(*(ScoredToken("a", bits) for bits in (0, 2, 4, 6, 8)))
     classes = re.findall("<i(.*?)>a</i>", page)
     assert classes == ["", *(f' class="h{level}"' for level in (1, 2, 3, 4))]
-    assert '<i class="h1 n">\n</i>' in make_page([ScoredToken("\n", 2.0)], "t")
-    long = make_page(pieces_of("abc Ab " * 300), "t")
+    assert '<i class="h1 n">\n</i>' in page_of(ScoredToken("\n", 2.0))
+    long = make_page(scored("abc Ab " * 300), "t")
     assert (len(long) - len(page)) / 2100 < 60
 
 
@@ -104,21 +107,21 @@ DRIVE = """<script>
 const at = () => document.querySelector(".chosen").number + "=" +
   box.querySelector(".there").textContent + "|" +
   box.querySelectorAll("tr").length + "|" + box.querySelector("tr.there").textContent;
-const told = [at()];
+const seen = [at()];
 document.body.click();
-told.push(box.hidden);
+seen.push(box.hidden);
 cells[2].dispatchEvent(new PointerEvent("pointerover", {bubbles: true}));
-told.push(at());
+seen.push(at());
 cells[2].click();
 cells[4].dispatchEvent(new PointerEvent("pointerover", {bubbles: true}));
-told.push(at());
+seen.push(at());
 text.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight"}));
-told.push(at(), location.hash);
+seen.push(at(), location.hash);
 text.dispatchEvent(new KeyboardEvent("keydown", {key: "Escape"}));
-told.push(box.hidden);
+seen.push(box.hidden);
 getSelection().selectAllChildren(text);
-told.push(getSelection().toString());
-document.title = JSON.stringify(told);
+seen.push(getSelection().toString());
+document.title = JSON.stringify(seen);
 </script>"""
 
 
@@ -133,11 +136,11 @@ def browser() -> str:
 
 def test_a_browser_shows_the_guesses(browser: str, isolated: Path) -> None:
     """A link to a place, the pointer, a click that stays, keys, and the text that is copied."""
-    pieces = [
-        replace(piece, guesses=(*piece.guesses[:4], Guess(0, piece.text, 0.0123)))
-        for piece in pieces_of("a <b>\n\ncab")
+    tokens = [
+        replace(token, guesses=(*token.guesses[:4], Guess(0, token.text, 0.0123)))
+        for token in scored("a <b>\n\ncab").tokens
     ]
-    page = make_page(pieces, "t")
+    page = page_of(*tokens)
     Path("page.html").write_text(page.replace("</html>", DRIVE + "</html>"))
     done = run(
         [
@@ -156,7 +159,7 @@ def test_a_browser_shows_the_guesses(browser: str, isolated: Path) -> None:
     assert title, done.stderr[-2000:]
 
     def shown(number: int, name: str) -> str:
-        return f"{number}={name}: {pieces[number].bits:.2f} bits|5|{name}1.2 %"
+        return f"{number}={name}: {tokens[number].bits:.2f} bits|5|{name}1.2 %"
 
     text = title[1].replace("&lt;", "<").replace("&gt;", ">")
     assert json.loads(text) == [

@@ -60,13 +60,14 @@ def test_score_writes_the_same_in_three_forms(chargen: Run, bits: list[float]) -
     mean = sum(bits) / len(bits)
     assert in_json.stderr.splitlines() == in_csv.stderr.splitlines()
     assert in_json.stderr.splitlines() == [
-        "chargen: the model never saw '\\t', '\\x1b', 'é'; read as unknown characters",
+        "chargen: not in the model's vocabulary: '\\t', '\\x1b', 'é'; "
+        "read as unknown characters (UNK)",
         f"chargen: {len(READ)} characters, {mean * math.log(2):.4f} nats and {mean:.4f} bits "
         "per character",
     ]
 
 
-def test_score_sorts_lines_the_oddest_first(chargen: Run, with_model: Path) -> None:
+def test_score_sorts_lines_by_their_z_score(chargen: Run, with_model: Path) -> None:
     write("text.txt", TEXT)
     rows = [
         json.loads(line)
@@ -80,7 +81,7 @@ def test_score_sorts_lines_the_oddest_first(chargen: Run, with_model: Path) -> N
     for row in rows:
         assert row["bits_per_char"] == pytest.approx(row["bits"] / row["characters"], abs=1e-5)
     table = chargen("score", "text.txt", "--per-line").stdout.splitlines()
-    assert table[0].split() == ["z_score", "bits/char", "line", "text"]
+    assert table[0].split() == ["z-score", "bits/char", "line", "text"]
     assert [int(line.split()[2]) for line in table[1:]] == [row["line"] for row in rows]
 
 
@@ -96,14 +97,14 @@ def test_next_shows_what_is_likely(chargen: Run, with_model: Path) -> None:
         assert row["probability"] == pytest.approx(p[row["token"]])
         assert sampler.tokenizer.decode([row["token"]]) == row["text"]
         assert 2 ** -row["bits"] == pytest.approx(row["probability"])
-    assert found["unseen_probability"] == pytest.approx(p[0], rel=1e-4)
+    assert found["unknown_probability"] == pytest.approx(p[0], rel=1e-4)
     shown = sum(row["probability"] for row in rows)
     assert shown + found["others"]["probability"] + p[0] == pytest.approx(1)
     assert found["others"]["count"] + 4 + 1 == len(p)
     assert found["entropy"] == pytest.approx(-sum(x * math.log2(x) for x in p), rel=1e-4)
     write("prompt.txt", "The")
     done = chargen("next", "--file", "prompt.txt", "-n", "4")
-    head, *lines, others, unseen = done.stdout.splitlines()
+    head, *lines, others, unknown = done.stdout.splitlines()
     assert head.split() == ["next", "probability", "bits"]
     names = {" ": "space", "\n": "newline", "\t": "tab"}
     for line, row in zip(lines, rows, strict=True):
@@ -111,8 +112,8 @@ def test_next_shows_what_is_likely(chargen: Run, with_model: Path) -> None:
         assert f" {row['probability']:.4f} " in line
         assert abs(line.count("█") - 40 * row["probability"]) <= 1
     assert others.startswith(f"{len(p) - 5} others  ")
-    assert unseen.startswith("never seen  ")
-    assert done.stderr.startswith(f"chargen: {found['entropy']:.2f} bits expected")
+    assert unknown.startswith("unknown  ")
+    assert done.stderr.startswith(f"chargen: entropy {found['entropy']:.2f} bits, as of ")
 
 
 def test_heat_in_a_pipe_has_a_digit_below_each_character(chargen: Run, bits: list[float]) -> None:
@@ -121,7 +122,7 @@ def test_heat_in_a_pipe_has_a_digit_below_each_character(chargen: Run, bits: lis
     lines = done.stdout.split("\n")
     shown = READ.replace("\t", "␉").replace("\x1b", "␛").split("\n")
     assert lines[:-1:2] == shown
-    assert "".join(lines[1::2]) == "".join(str(min(9, int(cost))) for cost in bits)
+    assert "".join(lines[1::2]) == "".join(str(min(9, int(b))) for b in bits)
     assert [len(marks) for marks in lines[1::2]] == [
         *(len(line) + 1 for line in shown[:-1]),
         len(shown[-1]),
@@ -136,7 +137,7 @@ def test_heat_in_colours_drives_no_terminal(bits: list[float]) -> None:
     ends = plain.replace("↵", "").split("\n")
     assert ends[:-1] == READ.replace("\x1b", "␛").expandtabs(8).split("\n")
     assert plain.count("↵") == sum(
-        cost >= 2 for cost, character in zip(bits, READ, strict=True) if character == "\n"
+        own >= 2 for own, character in zip(bits, READ, strict=True) if character == "\n"
     )
     assert len(re.findall(COLOURED, shown)) > 5
     assert "\x1b[31m" not in shown
@@ -151,7 +152,7 @@ def test_heat_writes_a_page_and_overwrites_none(chargen: Run) -> None:
     assert Path("old.html").read_text() == "mine"
     done = chargen("heat", "text.txt", "--html", "old.html", "--force")
     assert (done.returncode, done.stdout) == (0, "old.html\n")
-    assert "<h1>text.txt as small reads it</h1>" in Path("old.html").read_text()
+    assert "<h1>text.txt, scored by small</h1>" in Path("old.html").read_text()
     assert not list(Path().glob(".old*"))
 
 
@@ -160,8 +161,9 @@ def test_heat_writes_a_page_and_overwrites_none(chargen: Run) -> None:
     [
         (("score", "empty"), "'empty' is empty; give a text of at least one character"),
         (("score", "latin"), "'latin' is not utf-8: wrong byte at offset 3"),
-        (("score", "--json", "--csv"), "--json and --csv are two forms; leave one out"),
-        (("heat", "text", "--force"), "--force is about the page of --html; leave it out"),
+        (("next", "--top", "0"), "top is 0; allowed: 1 or more"),
+        (("score", "--json", "--csv"), "--json and --csv cannot be combined; leave one out"),
+        (("heat", "text", "--force"), "--force applies to the page of --html; leave it out"),
         (("heat", "text", "--html", "no/a.html"), "cannot write 'no/a.html'; name a file in"),
         (("heat", "text", "--html", "x" * 300), "cannot write 'xxx"),
         (("heat", "long", "--html", "a.html"), "the text has 250,001 characters; a page shows"),
@@ -182,7 +184,7 @@ def test_what_cannot_be_read_is_one_clear_line(
 
 def test_a_terminal_is_asked_for_a_text() -> None:
     terminal = Watched("score")
-    terminal.see("there is no text; name its file, or pipe it in")
+    terminal.see("no text given; name its file, or pipe it in")
     assert terminal.end() == 2
 
 

@@ -61,7 +61,7 @@ def test_stop_texts_end_it(chargen: Run) -> None:
     assert "e" not in line["text"]
 
 
-def test_a_beam_is_likelier_than_greedy_and_draws_nothing(chargen: Run) -> None:
+def test_beam_search_beats_greedy_decoding_and_is_not_random(chargen: Run) -> None:
     options = ("sample", "-p", "The ", "-n", "30", "--json", "--logprobs")
     done = chargen(*options, "--beam", "8", "--num-samples", "2")
     assert done.stderr == ""
@@ -72,7 +72,7 @@ def test_a_beam_is_likelier_than_greedy_and_draws_nothing(chargen: Run) -> None:
     assert chargen(*options, "--beam", "8", "--num-samples", "2").stdout == done.stdout
 
 
-def test_filters_reach_the_draw(chargen: Run) -> None:
+def test_every_filter_changes_the_text(chargen: Run) -> None:
     plain = chargen(*SEEDED).stdout
     for options in (
         ("--top-k", "2"),
@@ -98,11 +98,17 @@ def test_filters_reach_the_draw(chargen: Run) -> None:
     [
         (("-f", "nothing"), "cannot read 'nothing': No such file or directory"),
         (("-f", "latin"), "'latin' is not utf-8: wrong byte at offset 3"),
-        (("-f", "latin", "-p", "x"), "--prompt and --file both say where to go on from"),
+        (("-f", "latin", "-p", "x"), "--prompt and --file cannot be combined; leave one out"),
         (("--logprobs",), "logprobs are written with --json only; add it"),
         (("-l", "e"), "logit-bias is 'e'; allowed: a character and a number, such as e-2"),
         (("-l", "é+1"), "logit-bias is 'é'; allowed: characters that have a token of their own"),
         (("--min-p", "2"), "min-p is 2.0; allowed: 0 (off) to 1"),
+        (("--regex", "a", "--words", "latin"), "regex and words cannot be combined; leave one out"),
+        (("--regex", "a", "--beam", "2"), "beam search takes no regex, words or no-copy; leave"),
+        (("--no-copy", "0"), "no-copy is 0; allowed: 1 or more"),
+        (("--num-samples", "0"), "num-samples is 0; allowed: 1 or more"),
+        (("--num-samples", "4097"), "num-samples is 4097; allowed: 1 to 4096"),
+        (("--beam", "0"), "beam is 0; allowed: 1 to 1024"),
         (("--mirostat", "1"), "mirostat is 1; allowed: 0 (off), 2"),
         (("--dry-sequence-breaker", "ab"), "dry-sequence-breaker is 'ab'; allowed: a character"),
     ],
@@ -127,11 +133,25 @@ def test_a_pattern_holds_for_the_whole_text(chargen: Run) -> None:
         assert line["finish_reason"] == ("length" if len(line["text"]) == 40 else "complete")
     done = chargen(*SEEDED, "--regex", "x{50}")
     assert done.stderr == (
-        "chargen: length is 40; allowed: 50 or more, the shortest text that the constraints allow\n"
+        "chargen: length is 40; allowed: 50 or more, the shortest text that meets the constraints\n"
     )
 
 
-def test_only_listed_words_are_written(chargen: Run) -> None:
+def test_a_text_that_cannot_meet_its_constraints_is_an_error_after_the_text(chargen: Run) -> None:
+    options = (*SEEDED, "-p", "The ", "--regex", "abc", "--ban", "c")
+    message = "the text ended before it met the constraints: they and ban left no token to continue"
+    done = chargen(*options)
+    assert (done.returncode, done.stdout) == (1, "The ab")
+    assert done.stderr == f"chargen: {message}\n"
+    done = chargen(*options, "--num-samples", "2")
+    assert (done.returncode, done.stdout) == (1, "The ab\n---\nThe ab")
+    assert done.stderr == f"chargen: {message} (text 1, 2)\n"
+    done = chargen(*options, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert lines(done.stdout)[0]["finish_reason"] == "dead_end"
+
+
+def test_only_listed_words_are_generated(chargen: Run) -> None:
     write("words.txt", "the\nof\nand\nvalue\n")
     text = chargen("sample", "--seed", "1", "-n", "200", "--words", "words.txt").stdout
     assert set(re.findall(r"[^\W_]+", text.lower())) <= {"the", "of", "and", "value"}

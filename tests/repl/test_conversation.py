@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from chargen.config import SampleConfig
 from chargen.errors import ChargenError
 from chargen.evaluation.surprisal import ScoredToken
-from chargen.repl import DEFAULTS, FOLLOW, READ, Session, commands
-from chargen.repl.commands import COMMANDS, Heat, Leave, Said, Writing, answer, is_live
+from chargen.repl import CHUNK, DEFAULTS, MAX_READ, Session, commands
+from chargen.repl.commands import COMMANDS, Generation, Heat, Message, Quit, answer, is_live
 from tests.conftest import Run, write
 from tests.hashing import hashing, steps
 from tests.processes import finish
 
-TOTAL = "1.00 bits a character"
+TOTAL = "1.00 bits per character"
 
 
 def session(**settings: object) -> Session:
@@ -30,31 +30,31 @@ def session(**settings: object) -> Session:
 
 
 def say(session: Session, line: str) -> str:
-    """Return what a line leads to: words, the written text, or the error's words."""
+    """Return the message, the generated text or the error that a line leads to."""
     try:
         given = answer(session, line)
     except ChargenError as error:
         return str(error)
     match given:
-        case Said(words):
-            return words
-        case Writing():
+        case Message(text):
+            return text
+        case Generation():
             return "".join(given.pieces)
         case _:
             return type(given).__name__
 
 
 def holds(session: Session) -> None:
-    """Check that each turn's places are those of the text before it."""
-    place = None
+    """Check that the states of each turn are those after the text before them."""
+    state = None
     for turn in session.turns:
-        assert turn.before is place
-        place = turn.after
+        assert turn.before is state
+        state = turn.after
     if session.turns:
-        begin = "" if session.turns[0].asked else "\n"  # what an empty first line starts after
+        begin = "" if session.turns[0].line else "\n"  # what an empty first line starts after
         again = session.sampler.read(begin + session.text)
-        assert session.place is not None
-        assert (again.logits == session.place.logits).all()
+        assert session.state is not None
+        assert (again.logits == session.state.logits).all()
 
 
 # -- turns --------------------------------------------------------------------------------
@@ -79,18 +79,18 @@ def test_the_same_lines_and_seed_give_the_same_text() -> None:
     )
 
 
-def test_a_text_stopped_keeps_what_came() -> None:
+def test_a_stopped_text_keeps_what_was_generated() -> None:
     ours = session(length=1000)
-    pieces = ours.go_on("ab")
+    pieces = ours.generate("ab")
     came = "".join(islice(pieces, 5))
     pieces.close()  # type: ignore[attr-defined]
     assert ours.text == "ab" + came
     holds(ours)
 
 
-def test_settings_change_while_text_comes() -> None:
+def test_settings_change_during_generation() -> None:
     ours = session(length=40, temperature=0)
-    pieces = ours.go_on("ab")
+    pieces = ours.generate("ab")
     came = "".join(islice(pieces, 10))
     ours.config = replace(ours.config, temperature=50, length=60)
     rest = "".join(pieces)
@@ -99,17 +99,17 @@ def test_settings_change_while_text_comes() -> None:
     assert rest != greedy[10:]
     assert len(rest) == 50
     ours.config = replace(ours.config, length=5)
-    pieces = ours.go_on()
+    pieces = ours.generate()
     list(islice(pieces, 3))
     ours.config = replace(ours.config, length=2)
     assert list(pieces) == []
     holds(ours)
 
 
-def test_a_long_text_is_followed_so_that_stopping_it_takes_no_time() -> None:
-    ours = session(length=5 * FOLLOW)
-    pieces = ours.go_on("ab")
-    came = "".join(islice(pieces, 4 * FOLLOW + 7))
+def test_a_long_text_is_read_meanwhile_so_that_stopping_it_takes_no_time() -> None:
+    ours = session(length=5 * CHUNK)
+    pieces = ours.generate("ab")
+    came = "".join(islice(pieces, 4 * CHUNK + 7))
     before = steps(ours.sampler)
     pieces.close()  # type: ignore[attr-defined]
     assert steps(ours.sampler) - before == 7
@@ -117,7 +117,7 @@ def test_a_long_text_is_followed_so_that_stopping_it_takes_no_time() -> None:
     holds(ours)
 
 
-def test_retry_draws_anew_from_the_same_place() -> None:
+def test_retry_generates_again_from_the_same_state() -> None:
     ours = session()
     first = say(ours, "ab")
     again = say(ours, "/retry")
@@ -125,7 +125,7 @@ def test_retry_draws_anew_from_the_same_place() -> None:
     assert ours.text == "ab" + again
     say(ours, "/undo")
     assert ours.text == "ab" + first
-    assert say(session(), "/retry") == "there is no text yet; write the beginning of a line"
+    assert say(session(), "/retry") == "there is no text yet; type the beginning of a line"
 
 
 def test_undo_takes_back_whatever_changed_the_text() -> None:
@@ -145,20 +145,20 @@ def test_undo_takes_back_whatever_changed_the_text() -> None:
 def test_branches_keep_texts() -> None:
     ours = session()
     assert say(ours, "/go") == "there are no branches; /branch NAME makes one"
-    assert say(ours, "/branch") == "/branch wants a name"
+    assert say(ours, "/branch") == "/branch needs a name"
     say(ours, "ab")
     text = ours.text
-    assert say(ours, "/branch a fork").startswith("branch 'a fork' is the text as it stands")
+    assert say(ours, "/branch a fork") == "the text is branch 'a fork'; /go a fork returns to it"
     say(ours, "c")
     other = ours.text
     say(ours, "/branch two")
-    assert say(ours, "/go a fork") == "on branch 'a fork': the text has 14 characters"
+    assert say(ours, "/go a fork") == "branch 'a fork': the text has 14 characters"
     assert ours.text == text
     say(ours, "/go two")
     assert ours.text == other
-    assert say(ours, "/go three") == "there is no branch 'three'; there are: a fork, two"
+    assert say(ours, "/go three") == "branch is 'three'; allowed: a fork, two"
     listed = say(ours, "/go").splitlines()
-    assert listed[0] == f"'a fork': 14 characters, ends {text[-30:]!r}"
+    assert listed[0] == f"'a fork': 14 characters, the last are {text[-30:]!r}"
     assert len(listed) == 2
 
 
@@ -168,7 +168,7 @@ commands_of_texts = st.sampled_from(
 
 
 @given(st.lists(commands_of_texts, max_size=12))
-def test_any_sequence_leaves_text_and_places_in_agreement(lines: list[str]) -> None:
+def test_any_sequence_leaves_text_and_states_in_agreement(lines: list[str]) -> None:
     ours = session(length=3)
     for line in lines:
         say(ours, line)
@@ -188,6 +188,18 @@ def test_any_sequence_leaves_text_and_places_in_agreement(lines: list[str]) -> N
         ("/set top_p 0.9", "top_p", 0.9, "top-p is 0.9"),
         ("/set top-k  4 ", "top_k", 4, "top-k is 4"),
         ("/set seed", "seed", None, "seed is none"),
+        ("/set temp 0.7", "temperature", 0.7, "temp is 0.7"),
+        ("/set temperature 0.7", "temperature", 0.7, "temperature is 0.7"),
+        ("/set t 0.7", "temperature", 0.7, "t is 0.7"),
+        ("/set n 9", "length", 9, "n is 9"),
+        ("/set repeat-penalty 1.2", "repeat_penalty", 1.2, "repeat-penalty is 1.2"),
+        ("/set repeat_penalty 1.2", "repeat_penalty", 1.2, "repeat-penalty is 1.2"),
+        (
+            "/set dry-sequence-breaker a b",
+            "dry_sequence_breakers",
+            ("a", "b"),
+            "dry-sequence-breaker is 'a' 'b'",
+        ),
         (r"/stop  THE END\n", "stop", ("THE END\n",), r"stop is 'THE END\n'"),
         ("/stop", "stop", (), "stop is none"),
         (r'/set stop "THE END" \n', "stop", ("THE END", "\n"), r"stop is 'THE END' '\n'"),
@@ -211,22 +223,25 @@ def test_each_setting_is_read_by_its_type(line: str, field: str, value: object, 
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("/temp x", "/temp wants a number, not 'x'"),
+        ("/temp x", "temp is 'x'; allowed: a number"),
         ("/temp 101", "temperature is 101.0; allowed: 0 to 100"),
         ("/temp nan", "temperature is nan; allowed: 0 to 100"),
-        ("/length 1.5", "/length wants a number, not '1.5'"),
+        ("/length 1.5", "length is '1.5'; allowed: a whole number"),
         ("/length -1", "length is -1; allowed: 0 or more characters"),
-        ("/set top_q 1", "'top_q' is no setting; did you mean top-p?"),
-        ("/set zzz 1", "'zzz' is no setting; /show lists them"),
-        ("/set stop 'a", 'stop wants texts, and a quote is open in "\'a"'),
-        ("/set logit-bias ex", "logit-bias wants a character and its bias, such as e-2, not 'ex'"),
-        ("/tmp 1", "'/tmp' is no command; did you mean /temp?"),
-        ("/", "'/' is no command; /help lists them"),
-        ("/reset now", "/reset takes nothing after it, not 'now'"),
+        ("/set top_q 1", "top_q is not a setting; did you mean top-p?"),
+        ("/set zzz 1", "zzz is not a setting; /show lists them"),
+        ("/set stop 'a", 'stop is "\'a"; allowed: texts with closed quotes'),
+        (
+            "/set logit-bias ex",
+            "logit-bias is 'ex'; allowed: a character and a number, such as e-2",
+        ),
+        ("/tmp 1", "'/tmp' is not a command; did you mean /temp?"),
+        ("/", "'/' is not a command; /help lists them"),
+        ("/reset now", "/reset takes no argument; leave 'now' out"),
         ("a\udc80", "the text has the lone surrogate U+DC80 at character"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line_and_changes_nothing(line: str, told: str) -> None:
+def test_an_error_is_one_line_and_changes_nothing(line: str, told: str) -> None:
     ours = session()
     say(ours, "ab")
     before = ours.config, ours.turns
@@ -247,7 +262,7 @@ def test_show_marks_what_was_changed() -> None:
     assert say(ours, "/temp") == "temp is 0.8"
 
 
-def test_a_seed_counts_from_the_next_draw() -> None:
+def test_a_seed_counts_from_the_next_turn() -> None:
     ours = session(seed=5)
     first = say(ours, "ab")
     say(ours, "/reset")
@@ -282,29 +297,29 @@ def test_two_slashes_begin_a_line_with_one() -> None:
     assert ours.text.startswith("/a")
 
 
-def test_bye_and_edit_are_left_to_who_asked() -> None:
+def test_bye_and_edit_are_left_to_the_caller() -> None:
     ours = session()
-    assert answer(ours, "/bye") == Leave()
-    ours.rewrite("abc")
+    assert answer(ours, "/bye") == Quit()
+    ours.load("abc")
     assert answer(ours, "/edit") == commands.Edit("abc")
 
 
 def test_heat_is_of_the_last_turn() -> None:
     ours = session()
-    assert say(ours, "/heat") == "there is no text yet; write the beginning of a line"
+    assert say(ours, "/heat") == "there is no text yet; type the beginning of a line"
     for line in ("", "ab"):
         say(ours, line)
         heat = answer(ours, "/heat")
         assert isinstance(heat, Heat)
-        assert "".join(piece.text for piece in heat.pieces) == ours.turns[-1].text
+        assert "".join(token.text for token in heat.tokens) == ours.turns[-1].text
     table = commands.heat_table([ScoredToken("ab", 3.0), ScoredToken(" c", 1.0)])
     assert table.splitlines() == ["  bits  word", "   3.0  'ab'", "   1.0  ' c'", TOTAL]
 
 
-def test_a_line_with_unseen_characters_warns() -> None:
+def test_a_line_with_unknown_characters_warns() -> None:
     given = answer(session(), "ab!")
-    assert isinstance(given, Writing)
-    assert given.warning == "the model never saw '!'; read as unknown characters"
+    assert isinstance(given, Generation)
+    assert given.warning == "not in the model's vocabulary: '!'; read as unknown characters (UNK)"
 
 
 # -- files --------------------------------------------------------------------------------
@@ -314,36 +329,36 @@ def test_a_text_is_saved_and_loaded() -> None:
     ours = session()
     say(ours, "ab")
     text = ours.text
-    assert say(ours, "/save my text.txt") == "14 characters are in 'my text.txt'"
+    assert say(ours, "/save my text.txt") == "14 characters saved in 'my text.txt'"
     assert Path("my text.txt").read_text() == text
     assert say(ours, "/save my text.txt") == (
-        "'my text.txt' exists; /save! my text.txt takes its place"
+        "'my text.txt' exists; /save! my text.txt overwrites it"
     )
     say(ours, "/reset")
-    assert say(ours, "/load my text.txt") == "read: the text has 14 characters"
+    assert say(ours, "/load my text.txt") == "loaded: the text has 14 characters"
     assert ours.text == text
     holds(ours)
     say(ours, "c")
     say(ours, "/save! my text.txt")
     assert Path("my text.txt").read_text() == ours.text
-    assert say(ours, "/load") == "/load wants the name of a file"
+    assert say(ours, "/load") == "/load needs the name of a file"
 
 
 @pytest.mark.parametrize(
     ("line", "told"),
     [
         ("/load none.txt", "cannot read 'none.txt': No such file or directory"),
-        ("/load .", "'.' is no file"),
-        ("/load /dev/zero", "'/dev/zero' is no file"),
+        ("/load .", "'.' is not a file"),
+        ("/load /dev/zero", "'/dev/zero' is not a file"),
         ("/load bad.txt", "'bad.txt' is not utf-8: wrong byte at offset"),
-        ("/load a\0b", "/load wants the name of a file"),
+        ("/load a\0b", "/load needs the name of a file"),
         ("/load ~nobody-at-all/x", "cannot read"),
         ("/save none/x", "cannot write 'none/x': No such file or directory"),
         ("/save " + "x" * 300, "cannot write"),
         ("/save! .", "cannot write '.'"),
     ],
 )
-def test_files_that_cannot_be(line: str, told: str) -> None:
+def test_a_file_that_cannot_be_read_or_written_is_one_line(line: str, told: str) -> None:
     write("bad.txt", b"\xff\xfe\xff")
     ours = session()
     say(ours, "ab")
@@ -354,11 +369,11 @@ def test_files_that_cannot_be(line: str, told: str) -> None:
     assert ours.turns is turns
 
 
-def test_loading_says_what_was_never_seen_and_folds_newlines() -> None:
-    write("odd.txt", b"\xef\xbb\xbfab\r\nz")
+def test_loading_names_unknown_characters_and_folds_newlines() -> None:
+    write("other.txt", b"\xef\xbb\xbfab\r\nz")
     ours = session()
-    words = say(ours, "/load odd.txt")
-    assert words.endswith("\nthe model never saw 'z'; read as unknown characters")
+    words = say(ours, "/load other.txt")
+    assert words.endswith("\nnot in the model's vocabulary: 'z'; read as unknown characters (UNK)")
     assert ours.text == "ab\nz"
     write("empty.txt", "")
     say(ours, "/load empty.txt")
@@ -367,11 +382,11 @@ def test_loading_says_what_was_never_seen_and_folds_newlines() -> None:
 
 def test_of_a_long_text_the_model_reads_the_end() -> None:
     ours = session()
-    ours.rewrite("abcdefgh" * READ)
-    assert len(ours.text) == 8 * READ
-    again = ours.sampler.read(("abcdefgh" * READ)[-READ:])
-    assert ours.place is not None
-    assert (ours.place.logits == again.logits).all()
+    ours.load("abcdefgh" * MAX_READ)
+    assert len(ours.text) == 8 * MAX_READ
+    again = ours.sampler.read(("abcdefgh" * MAX_READ)[-MAX_READ:])
+    assert ours.state is not None
+    assert (ours.state.logits == again.logits).all()
 
 
 # -- a pipe -------------------------------------------------------------------------------
@@ -388,15 +403,15 @@ def test_commands_work_in_a_pipe(chargen: Run, with_model: Path) -> None:
     assert done.returncode == 0
     assert first.stdout == done.stdout
     assert Path("a.txt").read_text() == done.stdout[:34]
-    assert "\n\x1b[31m" in done.stdout  # raw in a pipe; never seen, so read as unknown
+    assert "\n\x1b[31m" in done.stdout  # raw in a pipe; read as unknown
     assert "chargen: undone: the text has 0 characters\n" in done.stderr
-    assert "bits a character\n" in done.stderr
+    assert "bits per character\n" in done.stderr
     assert "chargen: /edit needs a terminal; /save and /load do not\n" in done.stderr
     assert "chargen: cannot read 'nothing': No such file or directory\n" in done.stderr
     assert "never\n" not in done.stdout
 
 
-def test_bytes_that_are_no_text_are_an_error_of_their_line(with_model: Path) -> None:
+def test_invalid_bytes_are_an_error_of_their_line(with_model: Path) -> None:
     command = [sys.executable, "-X", "importtime", "-W", "error", "-m", "chargen", "repl"]
     lines = b"/length 9\n\xff\nThe \n"
     done = finish(command, input=lines)

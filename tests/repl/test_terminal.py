@@ -15,6 +15,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from chargen.display.heat import level
 from chargen.errors import ConfigError
 from chargen.repl import DEFAULTS, Session, files
 from chargen.repl.assist import Alternatives, remaining, unslashed
@@ -28,12 +29,12 @@ from tests.processes import finish
 from tests.screen import Screen, Watched
 
 GREY = "90"
-HINT = "Ctrl-C again leaves"
+HINT = "Ctrl-C again quits"
 
 
 def repl(*arguments: str, **environment: str) -> Watched:
     terminal = Watched("repl", "--threads", "1", "--seed", "1", *arguments, **environment)
-    terminal.see("Tab takes the grey text")
+    terminal.see("Tab accepts the grey text")
     return terminal
 
 
@@ -43,21 +44,21 @@ def ghost(screen: Screen) -> str:
     return "".join(row[column][0] for column in sorted(row) if row[column][1].endswith(GREY))
 
 
-def foretold(model: Path, line: str) -> str:
-    """Return what temperature 0 writes up to the end of the line."""
+def predicted(model: Path, line: str) -> str:
+    """Return the greedy continuation up to the end of the line."""
     return "".join(load(model, threads=1).generate(line, length=70, temperature=0)).split("\n")[0]
 
 
 @pytest.fixture(scope="module")
 def moon(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that knows three lines well, so that its ghost text has words."""
+    """A model of three lines, so that its ghost text has words."""
     lines = (
         "The cat sat on the mat and looked at the moon.",
         "It was a cold night, and nobody was about.",
         "(What a moon!)",
     )
-    folder, draws = tmp_path_factory.mktemp("moon"), random.Random(1)
-    (folder / "moon.txt").write_text("\n".join(draws.choice(lines) for _ in range(300)))
+    folder, rng = tmp_path_factory.mktemp("moon"), random.Random(1)
+    (folder / "moon.txt").write_text("\n".join(rng.choice(lines) for _ in range(300)))
     done = run_chargen(
         *("train", "moon.txt", "--name", "moon", "--steps", "120", "--hidden", "48"),
         *("--batch-size", "8", "--bptt", "32", "--seed", "3", "--precision", "float32"),
@@ -77,20 +78,20 @@ def with_model(moon: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # -- a person at work ---------------------------------------------------------------------
 
 
-def test_ghost_text_follows_the_keys_and_is_taken(with_model: Path) -> None:
+def test_ghost_text_follows_the_keys_and_is_accepted(with_model: Path) -> None:
     terminal = repl("-n", "60")
     terminal.type("I")
-    terminal.until(lambda screen: ghost(screen) == foretold(with_model, "I"))
+    terminal.until(lambda screen: ghost(screen) == predicted(with_model, "I"))
     terminal.type("t is")
-    after = foretold(with_model, "It is")
+    after = predicted(with_model, "It is")
     assert len(after.split()) > 3
     terminal.until(lambda screen: ghost(screen) == after)
     assert terminal.screen.column == len("> It is")
-    terminal.type("\x1b[1;3C")  # Alt-right takes a word
+    terminal.type("\x1b[1;3C")  # Alt-right accepts a word
     word = first_word(after)
     terminal.until(lambda screen: screen.column == len(f"> It is{word}"))
     terminal.until(lambda screen: ghost(screen) == after[len(word) :])
-    terminal.type("\x1bf")  # and so does Alt-f; what is left of the ghost text stays
+    terminal.type("\x1bf")  # and so does Alt-f; the rest of the ghost text stays
     word += first_word(after[len(word) :])
     terminal.until(lambda screen: screen.column == len(f"> It is{word}"))
     terminal.type("\t")
@@ -111,22 +112,22 @@ def test_ghost_text_follows_the_keys_and_is_taken(with_model: Path) -> None:
 def test_text_streams_is_stopped_and_settings_act_meanwhile(with_model: Path) -> None:
     terminal = repl("-n", "1000000")
     terminal.type("The \r")
-    terminal.see("writing; Ctrl-C stops")
+    terminal.see("generating; Ctrl-C stops")
     terminal.type("/temp 0\r")
     terminal.see("temp is 0")
     terminal.type("/temp hot\r")
-    terminal.see("/temp wants a number, not 'hot'")
-    terminal.see("writing; Ctrl-C stops")
+    terminal.see("temp is 'hot'; allowed: a number")
+    terminal.see("generating; Ctrl-C stops")
     terminal.until(lambda screen: len(screen.text()) > 1000)  # some text, on a busy machine too
     terminal.type("\x03")
     terminal.see(HINT)
     assert "The " in terminal.screen.text()
     terminal.type("/save kept.txt\r")
-    terminal.see("characters are in 'kept.txt'")
+    terminal.see("characters saved in 'kept.txt'")
     kept = Path("kept.txt").read_text()
     assert kept.startswith("The ")
     assert len(kept) > 50
-    # The end of the text stands above the prompt, as it was kept.
+    # The end of the text is above the prompt, as it was saved.
     end = kept.rpartition("\n")[2].rstrip()
     terminal.until(lambda screen: not end or screen.line(screen.row - 1) == end)
     terminal.type("ab\x03")  # clears the line
@@ -142,21 +143,21 @@ def test_commands_in_a_terminal(with_model: Path) -> None:
     terminal.type("/load text.txt\r")
     terminal.see("The ␛[31mred␇ and \ufffd2J\ufffd text")
     terminal.type("\r/heat\r")  # which stops the text, unless it has ended
-    terminal.see(" or more a character")
+    terminal.see(" or more per character")
     assert terminal.screen.coloured("48;5;171")
     assert "31" not in {own for row in terminal.screen.cells for _, own in row.values()}
     assert not set(terminal.screen.odd)
     terminal.type("/edit\r")
-    terminal.see("read: the text has 12 characters")
+    terminal.see("loaded: the text has 12 characters")
     terminal.type("/undo\r/branch fork\r/go fork\r")
-    terminal.see("on branch 'fork': the text has ")
+    terminal.see("branch 'fork': the text has ")
     terminal.type("/set to\t")
     terminal.see("top-p")
     terminal.type("\x15\x1b[31m\x1b[200~a\x1b[2Jb\x1b[201~\x03")  # typed, and pasted
     terminal.see(HINT)
     terminal.type("The \x00")
     terminal.see(" %")
-    terminal.type("\x1b[B\r")  # takes the first
+    terminal.type("\x1b[B\r")  # chooses the first
     terminal.until(lambda screen: " %" not in screen.text())
     terminal.type("\x03/bye\r")
     assert terminal.end() == 0
@@ -166,7 +167,7 @@ def test_commands_in_a_terminal(with_model: Path) -> None:
     assert stat.S_IMODE(history.stat().st_mode) == 0o600
 
 
-def test_ctrl_c_twice_leaves_and_no_color_is_heard(with_model: Path) -> None:
+def test_ctrl_c_twice_quits_and_no_color_is_respected(with_model: Path) -> None:
     terminal = repl("-n", "20", NO_COLOR="1")
     terminal.type("The \r/heat\r")
     terminal.see("  bits  word")
@@ -181,7 +182,7 @@ def test_ctrl_c_twice_leaves_and_no_color_is_heard(with_model: Path) -> None:
 
 
 def converse(keys: str) -> Session:
-    """Return the session after these keys; the last ones must leave."""
+    """Return the session after these keys; the last ones must quit."""
     session = Session(hashing(), DEFAULTS)
     with create_pipe_input() as keyboard:
         keyboard.send_text(keys)
@@ -194,10 +195,10 @@ def test_a_session_ends(last: str) -> None:
     assert converse(last).turns == ()
 
 
-def test_what_is_typed_ahead_is_done_in_order() -> None:
+def test_lines_typed_ahead_are_run_in_order() -> None:
     session = converse("/length 5\rab\r/seed 3\r/temp 0\r/branch b\r/reset\r/nonsense\r/bye\r")
     assert (session.config.length, session.config.seed, session.config.temperature) == (5, 3, 0)
-    assert session.branches["b"][0].asked == "ab"
+    assert session.branches["b"][0].line == "ab"
     assert session.turns == ()
 
 
@@ -219,7 +220,7 @@ def test_commands_and_arguments_are_completed(isolated: Path) -> None:
     assert completions("/nonsense x") == completions("/bye ") == []
 
 
-def test_alternatives_come_when_asked_for() -> None:
+def test_alternatives_come_on_request() -> None:
     assert completions("ab", asked=False) == []
     assert len(completions("ab")) == 8
     assert len(completions("")) == 8
@@ -227,7 +228,7 @@ def test_alternatives_come_when_asked_for() -> None:
     assert unslashed("//a") == "/a"
 
 
-def test_what_is_left_of_the_ghost_text() -> None:
+def test_the_rest_of_the_ghost_text() -> None:
     assert remaining("It", " was", "It w") == "as"
     assert remaining("It", " was", "It was") == remaining("It", " was", "It is") == ""
     assert remaining("It", " was", "I") == ""
@@ -241,7 +242,9 @@ def test_the_session_in_a_terminal_does_not_import_torch() -> None:
 # -- files --------------------------------------------------------------------------------
 
 
-def test_without_a_place_for_it_there_is_no_history(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_folder_the_history_is_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     write("taken", "")
     monkeypatch.setenv("CHARGEN_CACHE", "taken")
     history = files.history()
@@ -278,5 +281,5 @@ def test_small_things_of_layout() -> None:
     assert [first_word(t) for t in (" the cat", "the  cat", "x", "", "  ")] == [
         " the ", "the ", "x", "", "  ",
     ]  # fmt: skip
-    assert heat_style(0.5) == ""
-    assert len({heat_style(bits) for bits in (1, 3, 5, 7, 20)}) == 5
+    assert heat_style(level(0.5)) == ""
+    assert len({heat_style(level(bits)) for bits in (1, 3, 5, 7, 20)}) == 5

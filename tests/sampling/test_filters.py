@@ -1,4 +1,4 @@
-"""Each filter against its definition on scores made by hand, and on any scores."""
+"""Filters, each against its definition: on scores made by hand, and on any scores."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from hypothesis import strategies as st
 from chargen.config import SampleConfig
 from chargen.errors import ConfigError
 from chargen.sampling.filters import (
-    Passages,
+    DryPenalty,
     Scores,
-    draw,
+    apply_penalties,
+    keep_low_surprisal,
     keep_min_p,
     keep_top_k,
     keep_top_p,
     keep_typical,
-    keep_unsurprising,
-    penalised,
     probabilities,
-    truncated,
+    sample_tokens,
+    truncate,
 )
 
-CHANCES = np.array([0.1, 0.4, 0.2, 0.3])
-ROW = np.log(CHANCES)[None]
+PROBS = np.array([0.1, 0.4, 0.2, 0.3])
+ROW = np.log(PROBS)[None]
 
 
-def shares(scores: Scores, temperature: float, count: int = 4000) -> list[float]:
+def frequencies(scores: Scores, temperature: float, count: int = 4000) -> list[float]:
     uniforms = (np.arange(count) + 0.5) / count
-    drawn = draw(np.repeat(scores, count, axis=0), temperature, uniforms)
-    return [float(np.mean(drawn == token)) for token in range(scores.shape[1])]
+    tokens = sample_tokens(np.repeat(scores, count, axis=0), temperature, uniforms)
+    return [float(np.mean(tokens == token)) for token in range(scores.shape[1])]
 
 
 def kept(scores: Scores) -> list[int]:
@@ -40,41 +40,41 @@ def kept(scores: Scores) -> list[int]:
     return [int(token) for token in np.flatnonzero(row > -np.inf)]
 
 
-# -- the draw -----------------------------------------------------------------------------
+# -- sampling -----------------------------------------------------------------------------
 
 
-def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
-    assert shares(ROW, 1.0) == pytest.approx(CHANCES, abs=1e-3)
+def test_tokens_are_sampled_as_often_as_they_are_likely() -> None:
+    assert frequencies(ROW, 1.0) == pytest.approx(PROBS, abs=1e-3)
 
 
 def test_temperature_divides_the_scores() -> None:
-    assert shares(ROW, 0.5) == pytest.approx(CHANCES**2 / 0.3, abs=1e-3)
-    roots = np.sqrt(CHANCES)
-    assert shares(ROW, 2.0) == pytest.approx(roots / roots.sum(), abs=1e-3)
+    assert frequencies(ROW, 0.5) == pytest.approx(PROBS**2 / 0.3, abs=1e-3)
+    roots = np.sqrt(PROBS)
+    assert frequencies(ROW, 2.0) == pytest.approx(roots / roots.sum(), abs=1e-3)
 
 
-def test_temperature_zero_takes_the_likeliest_whatever_is_drawn() -> None:
-    assert shares(ROW, 0.0) == [0, 1, 0, 0]
-    assert draw(np.zeros((1, 3)), 0.0, np.array([0.9])).tolist() == [0]
+def test_temperature_zero_takes_the_most_likely_token_whatever_the_random_number() -> None:
+    assert frequencies(ROW, 0.0) == [0, 1, 0, 0]
+    assert sample_tokens(np.zeros((1, 3)), 0.0, np.array([0.9])).tolist() == [0]
 
 
-def test_the_edges_of_the_draw_are_possible_tokens() -> None:
+def test_the_edges_of_the_random_numbers_are_possible_tokens() -> None:
     scores = np.array([[-np.inf, 1.0, 2.0, -np.inf]] * 3)
     uniforms = np.array([0.0, np.nextafter(1, 0), 1.0])
-    assert draw(scores, 0.8, uniforms).tolist() == [1, 2, 2]
+    assert sample_tokens(scores, 0.8, uniforms).tolist() == [1, 2, 2]
 
 
 @pytest.mark.parametrize("shift", [-1e4, 0, 1e4])
 def test_large_scores_do_not_overflow(shift: float) -> None:
-    assert shares(ROW + shift, 1.0) == pytest.approx(CHANCES, abs=1e-3)
+    assert frequencies(ROW + shift, 1.0) == pytest.approx(PROBS, abs=1e-3)
 
 
-def test_each_row_has_its_own_draw() -> None:
+def test_each_row_has_its_own_random_number() -> None:
     rows = np.repeat(ROW, 3, axis=0)
-    assert draw(rows, 1.0, np.array([0.05, 0.3, 0.95])).tolist() == [0, 1, 3]
+    assert sample_tokens(rows, 1.0, np.array([0.05, 0.3, 0.95])).tolist() == [0, 1, 3]
 
 
-# -- what is kept -------------------------------------------------------------------------
+# -- truncation ---------------------------------------------------------------------------
 
 
 def test_top_k_keeps_exactly_k_the_lower_id_winning_ties() -> None:
@@ -94,21 +94,21 @@ def test_top_p_keeps_the_fewest_that_reach_p(p: float, answer: list[int] | None)
 
 
 @pytest.mark.parametrize(
-    ("share", "answer"), [(0.2, [0, 1, 2, 3]), (0.3, [1, 2, 3]), (0.6, [1, 3]), (1.0, [1])]
+    ("fraction", "answer"), [(0.2, [0, 1, 2, 3]), (0.3, [1, 2, 3]), (0.6, [1, 3]), (1.0, [1])]
 )
-def test_min_p_keeps_what_is_near_the_likeliest(share: float, answer: list[int]) -> None:
-    assert kept(keep_min_p(ROW, share)) == answer
+def test_min_p_keeps_what_is_near_the_best(fraction: float, answer: list[int]) -> None:
+    assert kept(keep_min_p(ROW, fraction)) == answer
 
 
-def test_typical_keeps_what_surprises_as_usual() -> None:
-    # entropy 1.28 nats; score_tokens 2.30, 0.92, 1.61, 1.20: nearest 3 (.08), 2 (.33), 1 (.36)
+def test_typical_keeps_a_surprisal_near_the_entropy() -> None:
+    # entropy 1.28 nats; surprisal 2.30, 0.92, 1.61, 1.20: nearest 3 (.08), 2 (.33), 1 (.36)
     answers = {0.2: [3], 0.31: [2, 3], 0.49: [2, 3], 0.51: [1, 2, 3], 0.95: [0, 1, 2, 3]}
     for p, answer in answers.items():
         assert kept(keep_typical(ROW, p)) == answer
     assert kept(keep_typical(np.array([[0.0, -np.inf, 0.0]]), 0.4)) == [0]
 
 
-def test_unsurprising_tokens_are_within_so_many_bits_or_the_likeliest() -> None:
+def test_tokens_of_low_surprisal_are_within_so_many_bits_or_the_most_likely() -> None:
     # 3.3, 1.3, 2.3 and 1.7 bits
     for most, answer in {
         0.1: [1],
@@ -117,7 +117,7 @@ def test_unsurprising_tokens_are_within_so_many_bits_or_the_likeliest() -> None:
         2.4: [1, 2, 3],
         9.0: [0, 1, 2, 3],
     }.items():
-        assert kept(keep_unsurprising(ROW, np.array([most]))) == answer
+        assert kept(keep_low_surprisal(ROW, np.array([most]))) == answer
 
 
 rows = st.lists(
@@ -132,63 +132,63 @@ rows = st.lists(
 @given(rows, st.integers(1, 8), st.floats(0.001, 1), st.floats(0, 1), st.floats(0.001, 1))
 @settings(max_examples=300)
 def test_filters_keep_something_and_its_order(
-    scores: list[list[float]], k: int, p: float, share: float, usual: float
+    scores: list[list[float]], k: int, p: float, fraction: float, typical: float
 ) -> None:
     array = np.array(scores)
     for filtered in (
         keep_top_k(array, k),
         keep_top_p(array, p),
-        keep_typical(array, usual),
-        keep_min_p(array, share),
-        keep_unsurprising(array, np.full(len(array), 9 * p)),
-        truncated(array, SampleConfig(top_k=k, top_p=p, min_p=share, typical=usual)),
+        keep_typical(array, typical),
+        keep_min_p(array, fraction),
+        keep_low_surprisal(array, np.full(len(array), 9 * p)),
+        truncate(array, SampleConfig(top_k=k, top_p=p, min_p=fraction, typical=typical)),
     ):
         left = filtered > -np.inf
         assert left.any(axis=1).all()
         assert np.array_equal(filtered[left], array[left])
-        token = draw(filtered, 0.8, np.full(len(array), 0.7))
+        token = sample_tokens(filtered, 0.8, np.full(len(array), 0.7))
         assert left[np.arange(len(array)), token].all()
 
 
 @given(rows, st.integers(1, 8), st.floats(0.001, 1), st.floats(0, 1), st.floats(0.001, 1))
 def test_a_row_is_filtered_as_if_it_were_alone(
-    scores: list[list[float]], k: int, p: float, share: float, usual: float
+    scores: list[list[float]], k: int, p: float, fraction: float, typical: float
 ) -> None:
-    config = SampleConfig(top_k=k, top_p=p, min_p=share, typical=usual)
-    together = truncated(np.array(scores), config)
+    config = SampleConfig(top_k=k, top_p=p, min_p=fraction, typical=typical)
+    together = truncate(np.array(scores), config)
     for row, alone in zip(together, scores, strict=True):
-        assert np.array_equal(row, truncated(np.array([alone]), config)[0])
+        assert np.array_equal(row, truncate(np.array([alone]), config)[0])
 
 
 def test_truncations_act_in_their_order() -> None:
     both = SampleConfig(top_k=2, top_p=0.55)  # of two tokens, 0.4 and 0.3, the first has 0.57
-    assert kept(truncated(ROW, both)) == [1]
-    assert kept(truncated(ROW, SampleConfig(top_p=0.55))) == [1, 3]
-    assert kept(truncated(ROW, SampleConfig(top_p=0.55, min_p=0.9))) == [1]
+    assert kept(truncate(ROW, both)) == [1]
+    assert kept(truncate(ROW, SampleConfig(top_p=0.55))) == [1, 3]
+    assert kept(truncate(ROW, SampleConfig(top_p=0.55, min_p=0.9))) == [1]
 
 
-# -- what is taken off --------------------------------------------------------------------
+# -- penalties ----------------------------------------------------------------------------
 
 
-def test_penalties_are_taken_off_what_was_seen() -> None:
+def test_penalties_apply_to_recent_tokens() -> None:
     scores = np.array([2.0, -2.0, 1.0, 0.5])
     recent = np.array([0, 1, 0])
-    once = penalised(scores, recent, SampleConfig(repeat_penalty=2.0))
+    once = apply_penalties(scores, recent, SampleConfig(repeat_penalty=2.0))
     assert once.tolist() == [1.0, -4.0, 1.0, 0.5]
     flat = SampleConfig(presence_penalty=0.5, frequency_penalty=0.25)
-    assert penalised(scores, recent, flat).tolist() == [1.0, -2.75, 1.0, 0.5]
+    assert apply_penalties(scores, recent, flat).tolist() == [1.0, -2.75, 1.0, 0.5]
 
 
 def longest_passage(text: list[int], token: int, breakers: set[int]) -> int:
-    """Return the length of the longest end of a text that came before, followed by the token."""
+    """Return the length of the longest end of a text that occurs before, followed by the token."""
     best = -1
-    for place in range(len(text)):
-        if text[place] != token:
+    for index in range(len(text)):
+        if text[index] != token:
             continue
         length = 0
         while (
-            length < place
-            and text[place - 1 - length] == text[-1 - length]
+            length < index
+            and text[index - 1 - length] == text[-1 - length]
             and text[-1 - length] not in breakers
         ):
             length += 1
@@ -202,33 +202,33 @@ def longest_passage(text: list[int], token: int, breakers: set[int]) -> int:
     st.integers(0, 4),
     st.sets(st.integers(0, 3)),
 )
-def test_passages_are_those_of_a_direct_search(
+def test_the_dry_penalty_is_that_of_a_direct_search(
     text: list[int], split: int, allowed: int, breakers: set[int]
 ) -> None:
     config = SampleConfig(dry_multiplier=0.5, dry_base=2.0, dry_allowed_length=allowed)
     known = np.array([token in breakers for token in range(4)])
-    passages = Passages(np.array(text[:split], np.int64), 1000, known)
+    penalty = DryPenalty(np.array(text[:split], np.int64), 1000, known)
     for token in text[split:]:
-        passages.add(token)
-    scores = passages.penalised(np.zeros(4), config)
+        penalty.append(token)
+    scores = penalty.apply(np.zeros(4), config)
     for token in range(4):
         over = longest_passage(text, token, breakers) - allowed
         assert scores[token] == (pytest.approx(-0.5 * 2.0**over) if over >= 0 else 0)
 
 
-def test_passages_look_back_so_far_and_no_penalty_overflows() -> None:
+def test_the_dry_penalty_looks_back_so_far_and_never_overflows() -> None:
     none = np.zeros(2, np.bool_)
-    short = Passages(np.array([0, 1] * 50), 3, none)
+    short = DryPenalty(np.array([0, 1] * 50), 3, none)
     assert short.tokens.tolist() == [1, 0, 1]
     assert short.lengths.max() <= 2
-    long = Passages(np.zeros(5000, np.int64), 4000, none)
-    scores = long.penalised(np.zeros(2), SampleConfig(dry_multiplier=1.0))
+    long = DryPenalty(np.zeros(5000, np.int64), 4000, none)
+    scores = long.apply(np.zeros(2), SampleConfig(dry_multiplier=1.0))
     assert scores[1] == 0
     assert -1000 < scores[0] < -100
 
 
 def test_probabilities_sum_to_one() -> None:
-    assert probabilities(ROW)[0] == pytest.approx(CHANCES)
+    assert probabilities(ROW)[0] == pytest.approx(PROBS)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+"""Sampler: streams, stop texts, settings, batches, beam search, a trained model."""
+
 from __future__ import annotations
 
 import itertools
@@ -11,22 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import chargen
 from chargen.config import SampleConfig
 from chargen.engine import State
 from chargen.errors import ConfigError
 from chargen.model.saved import load_weights, read_model
-from chargen.sampling.beam import most_likely
+from chargen.sampling.beam import beam_search
 from chargen.sampling.decoding import Sample
 from chargen.sampling.filters import probabilities
-from chargen.sampling.sampler import PROMPT_CHUNK, Sampler
+from chargen.sampling.sampler import PROMPT_CHUNK, Sampler, load
 from chargen.tokenizers import Tokenizer, build_tokenizer
 
-# -- writing ------------------------------------------------------------------------------
+# -- generation ---------------------------------------------------------------------------
 
 
 class Script:
-    """An engine whose likeliest token is told: the one after the last, in a ring."""
+    """An engine with a known most likely token: the one after the last, in a ring."""
 
     def __init__(self, vocab_size: int) -> None:
         self.vocab_size = vocab_size
@@ -48,7 +49,7 @@ def script(tokenizer: Tokenizer | None = None) -> Sampler:
 
 
 def test_text_follows_the_prompt_and_the_unknown_is_left_out() -> None:
-    # After d comes id 0, the unknown, which may not be drawn: all others are equally likely.
+    # After d comes id 0, the unknown, which is never sampled: all others are equally likely.
     assert "".join(script().generate("a", length=3)) == "bcd"
     assert "".join(script().generate("ab", length=1, temperature=0)) == "c"
     assert "".join(script().generate("abc", length=2, temperature=0)) == "da"
@@ -77,10 +78,10 @@ def test_length_counts_characters_also_of_subwords(prose: str) -> None:
 
 def test_reading_in_two_parts_equals_reading_at_once() -> None:
     sampler = script()
-    place = sampler.read("bc", sampler.read("ab"))
-    assert place.state[0].item() == 4
-    assert np.array_equal(place.logits, sampler.read("abbc").logits)
-    assert sampler.read("", place).state[0].item() == 4
+    state = sampler.read("bc", sampler.read("ab"))
+    assert state.state[0].item() == 4
+    assert np.array_equal(state.logits, sampler.read("abbc").logits)
+    assert sampler.read("", state).state[0].item() == 4
 
 
 # -- stop texts ---------------------------------------------------------------------------
@@ -93,7 +94,7 @@ def test_reading_in_two_parts_equals_reading_at_once() -> None:
     length=st.integers(1, 30),
 )
 @settings(max_examples=500)
-def test_a_stop_text_is_found_across_tokens_and_never_half_written(
+def test_a_stop_text_is_found_across_tokens_and_never_half_shown(
     text: str, stops: list[str], cuts: list[int], length: int
 ) -> None:
     sizes = range(1, 5)
@@ -105,7 +106,7 @@ def test_a_stop_text_is_found_across_tokens_and_never_half_written(
         if not piece or sample.finish_reason:
             break
         seen += piece
-        shown += sample.take([pieces.index(piece)])
+        shown += sample.append([pieces.index(piece)])
         ends = [found for stop in stops if (found := seen.find(stop)) >= 0]
         end, reason = len(seen), None
         if ends and min(ends) <= length:
@@ -139,7 +140,7 @@ def test_text_that_may_begin_a_stop_is_held_back_until_it_is_certain() -> None:
     assert "".join(script().generate("d", length=60, temperature=0, stop=("cda", "x"))) == "ab"
 
 
-# -- settings at work ---------------------------------------------------------------------
+# -- sampling parameters ------------------------------------------------------------------
 
 
 def test_bans_and_bias_act_on_characters() -> None:
@@ -147,7 +148,7 @@ def test_bans_and_bias_act_on_characters() -> None:
     assert "a" not in "".join(sampler.generate(length=300, ban="a", seed=1))
     lifted = "".join(sampler.generate("a", length=30, logit_bias=(("d", 100.0),), seed=1))
     assert lifted == "d" * 30
-    with pytest.raises(ConfigError, match="ban is 'abcd'; allowed: to leave something to write"):
+    with pytest.raises(ConfigError, match="ban is 'abcd'; allowed: a set that leaves some"):
         next(sampler.generate(ban="abcd"))
     with pytest.raises(ConfigError, match="logit-bias is 'x'; allowed: characters that have a tok"):
         next(sampler.generate(logit_bias=(("x", 1.0),)))
@@ -160,25 +161,25 @@ def test_a_ban_holds_for_all_tokens_that_contain_the_character(prose: str) -> No
         next(sampler.generate(ban="é"))
 
 
-def test_penalties_look_back_on_the_prompt_and_on_what_was_written() -> None:
+def test_penalties_look_back_on_the_prompt_and_the_generated_text() -> None:
     sampler = script()
     assert "".join(sampler.generate("abc", length=2, temperature=0)) == "da"
     avoided = sampler.generate("abcd", length=1, temperature=0, presence_penalty=50.0)
-    assert next(avoided) == "a"  # all were seen, so that all lose the same
+    assert next(avoided) == "a"  # all are repeated, so that all lose the same
     one = sampler.generate("cd", length=3, temperature=0, frequency_penalty=60.0, repeat_last_n=3)
     assert "".join(one) == "abc"
     dry = sampler.generate("abcdabcdab", length=4, temperature=0, dry_multiplier=30.0)
     assert "".join(dry) != "cdab"
 
 
-def test_mirostat_holds_the_surprise() -> None:
+def test_mirostat_keeps_the_surprisal_near_its_target() -> None:
     rng = np.random.default_rng(1)
     tokenizer = build_tokenizer("char", "".join(map(chr, range(48, 112))), 0)
     sampler = Sampler(tokenizer, Fixed(rng.normal(0, 2, tokenizer.vocab_size)))
     means = []
-    for aim in (1.0, 2.0, 3.0):
-        config = SampleConfig(2000, 1.0, mirostat=2, mirostat_ent=aim, seed=1)
-        ((sample, _),), *_ = sampler.write(sampler.read("0"), config, 1, logprobs=True)
+    for target in (1.0, 2.0, 3.0):
+        config = SampleConfig(2000, 1.0, mirostat=2, mirostat_ent=target, seed=1)
+        ((sample, _),), *_ = sampler.decode(sampler.read("0"), config, 1, logprobs=True)
         probs = np.exp(sample.logprobs)
         means.append(float(-np.log2(probs).mean()))
     assert means == sorted(means)
@@ -198,22 +199,22 @@ class Fixed:
         return np.broadcast_to(self.logits, (*ids.shape, len(self.logits))), state
 
 
-# -- samples side by side -----------------------------------------------------------------
+# -- batches ------------------------------------------------------------------------------
 
 
 def texts(sampler: Sampler, count: int, **options: Any) -> list[str]:
     config = SampleConfig(**{"length": 80, "seed": 4, **options})
-    first, *_ = list(sampler.write(sampler.read("The "), config, count))
+    first, *_ = list(sampler.decode(sampler.read("The "), config, count))
     return [sample.text for sample, _ in first]
 
 
 @pytest.mark.parametrize(
     "options", [{}, {"stop": (". ", "e")}, {"dry_multiplier": 1.0, "mirostat": 2}]
 )
-def test_a_sample_is_the_same_whatever_is_written_beside_it(
+def test_a_text_is_the_same_whatever_else_is_in_its_batch(
     options: dict[str, Any], with_model: Path
 ) -> None:
-    sampler = chargen.load()
+    sampler = load()
     many = texts(sampler, 9, **options)
     assert len(set(many)) == 9
     for count in (1, 2, 5):
@@ -222,85 +223,80 @@ def test_a_sample_is_the_same_whatever_is_written_beside_it(
 
 
 def test_log_probabilities_are_those_of_the_model(with_model: Path) -> None:
-    sampler = chargen.load()
-    place = sampler.read("The ")
+    sampler = load()
+    state = sampler.read("The ")
     config = SampleConfig(length=20, seed=1, temperature=1.5, top_k=5)
-    ((sample, _),), *_ = sampler.write(place, config, 1, logprobs=True)
+    ((sample, _),), *_ = sampler.decode(state, config, 1, logprobs=True)
     ids = sampler.tokenizer.encode(sample.text).astype(np.int64)
     assert sample.tokens == ids.tolist()
-    logits, _ = sampler.engine.run(ids[None, :-1], place.state)
-    rows = np.concatenate([place.logits[None], logits[0]]).astype(np.float64)
+    logits, _ = sampler.engine.run(ids[None, :-1], state.state)
+    rows = np.concatenate([state.logits[None], logits[0]]).astype(np.float64)
     right = np.log(probabilities(rows)[np.arange(20), ids])
     assert sample.logprobs == pytest.approx(right, abs=1e-4)
 
 
-def test_nothing_is_written_at_length_zero() -> None:
+def test_nothing_is_generated_at_length_zero() -> None:
     sampler = script()
-    ((sample, _),), *_ = sampler.write(sampler.read("a"), SampleConfig(length=0), 1)
+    ((sample, _),), *_ = sampler.decode(sampler.read("a"), SampleConfig(length=0), 1)
     assert (sample.text, sample.finish_reason) == ("", "length")
 
 
-# -- beams --------------------------------------------------------------------------------
+# -- beam search --------------------------------------------------------------------------
 
 
-def test_a_wide_beam_finds_the_likeliest_text(with_model: Path) -> None:
-    sampler = chargen.load()
-    place, config = sampler.read("The "), SampleConfig(length=2)
+def test_a_wide_beam_finds_the_most_likely_text(with_model: Path) -> None:
+    sampler = load()
+    state, config = sampler.read("The "), SampleConfig(length=2)
     alphabet = sampler.tokenizer.vocab_size
-    found = most_likely(sampler, place, config, alphabet * alphabet)
+    found = beam_search(sampler, state, config, alphabet * alphabet)
     assert len(found) == (alphabet - 1) ** 2
     assert [c.logprob for c in found] == sorted((c.logprob for c in found), reverse=True)
     assert sum(math.exp(c.logprob) for c in found) == pytest.approx(1, abs=0.05)
-    assert most_likely(sampler, place, config, 8)[0] == found[0]
+    assert beam_search(sampler, state, config, 8)[0] == found[0]
 
 
 def test_a_beam_of_one_is_greedy_and_stops_at_stop_texts(with_model: Path) -> None:
-    sampler = chargen.load()
-    place = sampler.read("The ")
-    (one,) = most_likely(sampler, place, SampleConfig(length=60), 1)
-    assert one.text == "".join(sampler.stream(place, SampleConfig(60, temperature=0)))
+    sampler = load()
+    state = sampler.read("The ")
+    (one,) = beam_search(sampler, state, SampleConfig(length=60), 1)
+    assert one.text == "".join(sampler.stream(state, SampleConfig(60, temperature=0)))
     assert one.finish_reason == "length"
-    (stopped,) = most_likely(sampler, place, SampleConfig(60, stop=(one.text[10:12],)), 1)
+    (stopped,) = beam_search(sampler, state, SampleConfig(60, stop=(one.text[10:12],)), 1)
     assert (stopped.text, stopped.finish_reason) == (
         one.text[: one.text.find(one.text[10:12])],
         "stop",
     )
-    assert [c.text for c in most_likely(sampler, place, SampleConfig(0), 3)] == [""]
+    assert [c.text for c in beam_search(sampler, state, SampleConfig(0), 3)] == [""]
 
 
 # -- a trained model ----------------------------------------------------------------------
 
 
-def test_a_model_is_loaded_and_writes_by_its_seed(with_model: Path) -> None:
-    sampler = chargen.load()
+def test_a_loaded_model_generates_by_its_seed(with_model: Path) -> None:
+    sampler = load()
     first = "".join(sampler.generate("The ", length=200, seed=1))
     assert len(first) == 200
-    assert "".join(chargen.load("small").generate("The ", length=200, seed=1)) == first
-    assert "".join(chargen.load(with_model).generate("The ", length=200, seed=2)) != first
+    assert "".join(load("small").generate("The ", length=200, seed=1)) == first
+    assert "".join(load(with_model).generate("The ", length=200, seed=2)) != first
     assert "".join(sampler.generate("The ", length=99)) != "".join(
         sampler.generate("The ", length=99)
     )
 
 
-def test_the_torch_engine_writes_the_same_500_characters(with_model: Path) -> None:
+def test_the_torch_engine_generates_the_same_500_characters(with_model: Path) -> None:
     from chargen.engine.torch import TorchEngine
 
     header = read_model(with_model)
     reference = Sampler(header.tokenizer, TorchEngine(load_weights(with_model), header.config))
-    sampler = chargen.load()
+    sampler = load()
     for seed in (1, 2):
         texts = {"".join(s.generate("T", length=500, seed=seed)) for s in (sampler, reference)}
         assert len(texts) == 1
 
 
 def test_the_samplers_logits_equal_one_forward_pass(with_model: Path) -> None:
-    sampler = chargen.load()
+    sampler = load()
     text = "The quick brown fox jumps"
     ids = sampler.tokenizer.encode(text).astype(np.int64)[None]
     whole, _ = sampler.engine.run(ids, sampler.engine.init_state(1))
     np.testing.assert_allclose(sampler.read(text).logits, whole[0, -1], rtol=0, atol=1e-5)
-
-
-def test_the_package_has_no_other_lazy_names() -> None:
-    with pytest.raises(AttributeError, match="module 'chargen' has no attribute 'lode'"):
-        _ = chargen.lode

@@ -1,10 +1,11 @@
-"""Regular expressions as automata, with the syntax and the meaning that Python's ``re`` gives them.
+"""Regular expressions as automata, with the syntax and semantics of Python's ``re``.
 
-The parser is that of ``re`` itself, and which characters a set holds is asked of ``re``, so that
-a text matches here exactly when ``re.fullmatch`` says so. The tree becomes a nondeterministic
-automaton of linear size (Thompson, 1968); sets of its states, which are the states of the
-deterministic one, are made only where a text leads (so no pattern blows up), and the distance of
-a set to acceptance is the smallest of its members', known from one pass over the small automaton.
+``re`` itself parses the pattern and decides which characters a set contains, so that a text
+matches here exactly if ``re.fullmatch`` matches it. The tree becomes a nondeterministic automaton
+of linear size (Thompson, 1968). Sets of its states, which are the states of the deterministic
+automaton, are made only when a text reaches them, so that no pattern grows exponentially. The
+distance of a set to acceptance is the smallest of its members', known from one pass over the
+nondeterministic automaton.
 """
 
 from __future__ import annotations
@@ -21,19 +22,20 @@ from numpy.typing import NDArray
 
 from chargen.errors import ConfigError
 from chargen.sampling.constraints.automata import (
-    KEPT,
+    CACHED,
     NEVER,
     Alphabet,
     Automaton,
+    CachedAutomaton,
     Counts,
     State,
     number_classes,
 )
 
-NODES = 20_000  # of an automaton; beyond that a pattern is refused
-LOOKED_AT = 300_000_000  # characters in all: a few seconds; 270 sets in all of Unicode
-LOOKS = re.IGNORECASE | re.ASCII | re.DOTALL  # flags that change what a set holds
-TYPES = re.ASCII | re.UNICODE | re.LOCALE  # of these a group has one
+MAX_NODES = 20_000  # of an automaton
+MAX_LOOKUPS = 300_000_000  # characters times sets: a few seconds; 270 sets over all of Unicode
+SET_FLAGS = re.IGNORECASE | re.ASCII | re.DOTALL  # that change what a set contains
+TYPE_FLAGS = re.ASCII | re.UNICODE | re.LOCALE  # a group has one of them
 CATEGORIES = {
     "CATEGORY_DIGIT": r"\d",
     "CATEGORY_NOT_DIGIT": r"\D",
@@ -45,7 +47,7 @@ CATEGORIES = {
 REFUSED = {
     "ASSERT": "look-around",
     "ASSERT_NOT": "look-around",
-    "FAILURE": "look-around",  # what (?!) is parsed as
+    "FAILURE": "look-around",  # (?!)
     "GROUPREF": "a back-reference",
     "GROUPREF_EXISTS": "a condition on a group",
     "ATOMIC_GROUP": "an atomic group",
@@ -59,19 +61,21 @@ Set = tuple[str, int]  # of characters: a pattern for one of them, and its flags
 
 
 def refuse(pattern: str, reason: str) -> ConfigError:
-    """Return the error that says what is wrong with a pattern."""
+    """Return an error that names a pattern and what is wrong with it."""
     shown = pattern if len(pattern) <= 80 else pattern[:77] + "..."
     return ConfigError(f"regex is {shown!r}, which {reason}")
 
 
 class Network:
-    """A nondeterministic automaton, built from its end to its beginning.
+    """Nondeterministic automaton of a pattern, built from its end to its beginning.
 
     Attributes:
-        reads: of each node the number of the set that it reads, or -1.
-        targets: of each node where it leads, after reading or at once.
+        reads: index of the set that each node reads, or -1.
+        targets: nodes after each node.
         sets: the distinct sets of characters.
-        at_start, at_end: nodes that are passed only there.
+        at_start, at_end: nodes of anchors, passed only at the start or the end of the text.
+        accept: the accepting node.
+        first: the first node.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -89,10 +93,10 @@ class Network:
             raise refuse(pattern, "is nested too deeply") from None
 
     def _node(self, targets: list[int], read: int = -1) -> int:
-        if len(self.reads) >= NODES:
+        if len(self.reads) >= MAX_NODES:
             raise refuse(
                 self.pattern,
-                f"needs more than {NODES:,} states; use smaller numbers in its repeats",
+                f"needs more than {MAX_NODES:,} states; use smaller numbers in its repeats",
             )
         self.reads.append(read)
         self.targets.append(targets)
@@ -104,15 +108,15 @@ class Network:
         return then
 
     def _item(self, operator: str, argument: Any, flags: int, then: int) -> int:
-        """Return the node at which an item begins that ends at node ``then``."""
+        """Return the first node of an item that continues at node ``then``."""
         if operator in ("LITERAL", "NOT_LITERAL", "ANY", "IN"):
-            key = set_text(operator, argument), flags & LOOKS
+            key = set_text(operator, argument), flags & SET_FLAGS
             return self._node([then], self.sets.setdefault(key, len(self.sets)))
         if operator == "BRANCH":
             return self._node([self._sequence(branch, flags, then) for branch in argument[1]])
         if operator == "SUBPATTERN":
             _, added, removed, inner = argument
-            kept = flags & ~TYPES if added & TYPES else flags
+            kept = flags & ~TYPE_FLAGS if added & TYPE_FLAGS else flags
             return self._sequence(inner, (kept | added) & ~removed, then)
         if operator in ("MAX_REPEAT", "MIN_REPEAT"):
             return self._repeat(argument, flags, then)
@@ -123,7 +127,7 @@ class Network:
         )
 
     def _repeat(self, repeat: Any, flags: int, then: int) -> int:
-        """Spell a repeat out; what may be left out is nested, so that states have few nodes."""
+        """Expand a repeat; optional repetitions are nested, so that states have few nodes."""
         least, most, inner = repeat
         first = then
         if str(most) == "MAXREPEAT":
@@ -133,22 +137,22 @@ class Network:
         for optional, count in ((True, copies), (False, least)):
             for _ in range(count):
                 begin = self._sequence(inner, flags, first)
-                if begin == first:  # nothing is repeated
+                if begin == first:  # an empty item
                     break
                 first = self._node([begin, then]) if optional else begin
         return first
 
-    def _anchor(self, place: str, flags: int, then: int) -> int:
-        if place in REFUSED:
-            raise refuse(self.pattern, f"has {REFUSED[place]}; allowed: {ALLOWED}")
-        if flags & re.MULTILINE and place in ("AT_BEGINNING", "AT_END"):
+    def _anchor(self, anchor: str, flags: int, then: int) -> int:
+        if anchor in REFUSED:
+            raise refuse(self.pattern, f"has {REFUSED[anchor]}; allowed: {ALLOWED}")
+        if flags & re.MULTILINE and anchor in ("AT_BEGINNING", "AT_END"):
             raise refuse(self.pattern, r"anchors lines; write \n, or drop the flag m")
         node = self._node([then])
-        (self.at_start if place.startswith("AT_BEGINNING") else self.at_end).add(node)
+        (self.at_start if anchor.startswith("AT_BEGINNING") else self.at_end).add(node)
         return node
 
     def closure(self, nodes: Iterable[int], passed: set[int]) -> set[int]:
-        """Return all that is reached without reading, over those anchors that are passed."""
+        """Return the nodes reached without reading a character, through some of the anchors."""
         seen = set(nodes)
         waiting = list(seen)
         shut = (self.at_start | self.at_end) - passed
@@ -161,22 +165,20 @@ class Network:
         return seen
 
     def check_ends(self, newline: list[bool]) -> None:
-        """Refuse an anchor of the end before more that could be read there (a last newline)."""
+        """Refuse an anchor of the end that something may follow, such as a last newline."""
         behind = self.closure({self.targets[node][0] for node in self.at_end}, self.at_end)
         if behind & self.at_start or any(
             self.reads[node] >= 0 and newline[self.reads[node]] for node in behind
         ):
-            raise refuse(
-                self.pattern, "has more behind the anchor of its end; leave out the anchor"
-            )
+            raise refuse(self.pattern, "has more after the anchor of its end; leave out the anchor")
 
 
 def parse(pattern: str) -> Any:
-    """Return the tree of a pattern as ``re`` parses it."""
+    """Return the syntax tree of a pattern, parsed by ``re``."""
     parser = importlib.import_module("re._parser")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on what future versions may read differently
+            warnings.simplefilter("ignore")  # on syntax that future versions may change
             return parser.parse(pattern)
     except (re.error, OverflowError) as error:
         raise refuse(pattern, f"cannot be read: {error}; write it as for Python's re") from None
@@ -185,7 +187,7 @@ def parse(pattern: str) -> Any:
 
 
 def set_text(operator: str, argument: Any) -> str:
-    """Return a pattern for one character of a set of the tree."""
+    """Return a pattern for one character of a set in the tree."""
     if operator == "ANY":
         return "."
     if operator == "LITERAL":
@@ -208,66 +210,63 @@ def _escaped(code: int) -> str:
 
 
 def members(one: Set, alphabet: Alphabet) -> NDArray[np.int64]:
-    """Return the places in an alphabet of the characters that a set holds."""
+    """Return the indices in an alphabet of the characters of a set."""
     text, flags = one
-    if (
-        text.startswith("\\U") and not flags & re.IGNORECASE
-    ):  # one escaped character: nothing to ask
-        place = alphabet.find(chr(int(text[2:], 16)))
-        return np.array([place] if place >= 0 else [], np.int64)
+    if text.startswith("\\U") and not flags & re.IGNORECASE:  # one character
+        index = alphabet.find(chr(int(text[2:], 16)))
+        return np.array([index] if index >= 0 else [], np.int64)
     runs = re.finditer(f"{text}+", alphabet.text, flags)
     parts = [np.arange(*run.span()) for run in runs]
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
 def partition(sets: Iterable[Set], alphabet: Alphabet) -> NDArray[np.int64]:
-    """Return classes (A,) of characters that the same sets hold."""
+    """Return classes (A,) of characters that are in the same sets."""
     classes = np.zeros(len(alphabet.codes), np.int64)
     single: set[int] = set()
     for one in sets:
-        places = members(one, alphabet)
-        if len(places) == 1:
-            single.add(int(places[0]))
-        elif len(places):
+        indices = members(one, alphabet)
+        if len(indices) == 1:
+            single.add(int(indices[0]))
+        elif len(indices):
             classes *= 2
-            classes[places] += 1
+            classes[indices] += 1
             classes = number_classes(classes)
-    own = np.arange(len(single)) + len(classes)  # each is a class of its own
+    own = np.arange(len(single)) + len(classes)  # a class each
     classes[np.array(sorted(single), np.int64)] = own
     return number_classes(classes)
 
 
-def held(sets: list[Set], automaton: Automaton) -> NDArray[np.bool_]:
-    """Tell which sets hold which classes (sets, K)."""
-    order = automaton.samples.argsort()  # an alphabet is sorted
-    samples = Alphabet(automaton.alphabet.codes[automaton.samples[order]])
-    holds = np.zeros((len(sets), len(order)), np.bool_)
+def membership(sets: list[Set], automaton: Automaton) -> NDArray[np.bool_]:
+    """Return which sets contain which classes (sets, K)."""
+    order = automaton.examples.argsort()  # an alphabet is sorted
+    examples = Alphabet(automaton.alphabet.codes[automaton.examples[order]])
+    contains = np.zeros((len(sets), len(order)), np.bool_)
     for number, one in enumerate(sets):
-        holds[number, order[members(one, samples)]] = True
-    return holds
+        contains[number, order[members(one, examples)]] = True
+    return contains
 
 
-class Pattern(Automaton):
+class Pattern(CachedAutomaton):
     """Texts that match a regular expression as a whole.
 
-    A state is the frozen set of the nodes that read next, and of the accepting one.
+    A state is the frozen set of the nodes that may read next, and of the accepting one.
 
     Raises:
-        ConfigError: the pattern cannot be read, is not regular, is too large, or no text of the
+        ConfigError: the pattern is not valid, not regular or too large, or no text of the
             model's characters matches it.
     """
 
     def __init__(self, pattern: str, alphabet: Alphabet) -> None:
         self._net = Network(pattern)
         sets = list(self._net.sets)
-        if len(sets) * len(alphabet.codes) > LOOKED_AT:
+        if len(sets) * len(alphabet.codes) > MAX_LOOKUPS:
             raise refuse(pattern, f"has {len(sets):,} different sets of characters; use fewer")
         super().__init__(alphabet, partition(sets, alphabet))
-        self._holds = held(sets, self)  # (sets, K)
-        self._net.check_ends([_holds_newline(one) for one in sets])
-        self._filled = [bool(row.any()) for row in self._holds]
-        self._far = self._distances()
-        self._needs: dict[State, Counts] = {}
+        self._contains = membership(sets, self)  # (sets, K)
+        self._net.check_ends([_contains_newline(one) for one in sets])
+        self._filled = [bool(row.any()) for row in self._contains]
+        self._distances = self._node_distances()
         self._steps: dict[tuple[State, int], State] = {}
         if self.distance(self.start()) >= NEVER:
             raise refuse(pattern, self._why_nothing())
@@ -277,72 +276,65 @@ class Pattern(Automaton):
         return self._state({self._net.first}, self._net.at_start)
 
     def step(self, state: State, kind: int) -> State:
-        """Return the state after a character of a class; None if no text may go on so."""
+        """Return the state after a character of a class; None if no text continues so."""
         key = state, kind
         if key not in self._steps:
-            if len(self._steps) > 10 * KEPT:
+            if len(self._steps) > 10 * CACHED:
                 self._steps.clear()
             reads, targets = self._net.reads, self._net.targets
-            read = [node for node in state if reads[node] >= 0 and self._holds[reads[node], kind]]
-            after = {targets[node][0] for node in read if self._far[targets[node][0]] < NEVER}
+            read = [
+                node for node in state if reads[node] >= 0 and self._contains[reads[node], kind]
+            ]
+            after = {targets[node][0] for node in read if self._distances[targets[node][0]] < NEVER}
             self._steps[key] = self._state(after, set()) if after else None
         return self._steps[key]
 
     def distance(self, state: State) -> int:
         """Return the fewest characters to a match."""
-        return min((self._far[node] for node in state), default=NEVER)
+        return min((self._distances[node] for node in state), default=NEVER)
 
-    def needs(self, state: State) -> Counts:
-        """Return for each class the fewest characters to a match through such a one (K,)."""
-        found = self._needs.get(state)
-        if found is None:
-            if len(self._needs) > KEPT:
-                self._needs.clear()
-            found = self._needs[state] = self._count_needs(state)
-        return found.copy()
-
-    def _count_needs(self, state: State) -> Counts:
-        nearest: dict[int, int] = {}  # of each set that is read next
+    def _compute_required(self, state: State) -> Counts:
+        nearest: dict[int, int] = {}  # distance through each set that may be read next
         for node in state:
             read = self._net.reads[node]
             if read >= 0:
-                far = 1 + self._far[self._net.targets[node][0]]
-                nearest[read] = min(far, nearest.get(read, NEVER))
-        needs = np.full(len(self.samples), NEVER, np.int32)
-        for read, far in nearest.items():
-            np.minimum(needs, far, out=needs, where=self._holds[read])
-        return needs
+                distance = 1 + self._distances[self._net.targets[node][0]]
+                nearest[read] = min(distance, nearest.get(read, NEVER))
+        required = np.full(len(self.examples), NEVER, np.int32)
+        for read, distance in nearest.items():
+            np.minimum(required, distance, out=required, where=self._contains[read])
+        return required
 
     def _state(self, nodes: set[int], passed: set[int]) -> State:
-        """Return what matters of all that is reached without reading."""
+        """Return the reading nodes, and the accepting one, reached without reading."""
         reached = self._net.closure(nodes, passed)
-        reading = {n for n in reached if self._net.reads[n] >= 0 and self._far[n] < NEVER}
-        ends = any(self._far[node] == 0 for node in reached)
+        reading = {n for n in reached if self._net.reads[n] >= 0 and self._distances[n] < NEVER}
+        ends = any(self._distances[node] == 0 for node in reached)
         return frozenset(reading | {self._net.accept} if ends else reading)
 
-    def _distances(self) -> list[int]:
-        """Return how many characters each node needs at least, by a search from the end."""
-        net, far = self._net, [NEVER] * len(self._net.reads)
+    def _node_distances(self) -> list[int]:
+        """Return the fewest characters from each node to a match, by a search from the end."""
+        net, distances = self._net, [NEVER] * len(self._net.reads)
         anchors = net.at_start | net.at_end
-        sources: list[list[int]] = [[] for _ in far]
+        sources: list[list[int]] = [[] for _ in distances]
         for node, targets in enumerate(net.targets):
             for target in targets:
                 sources[target].append(node)
         waiting = deque((node, 0) for node in self._ends(sources))
         while waiting:
             node, count = waiting.popleft()
-            if count >= far[node]:
+            if count >= distances[node]:
                 continue
-            far[node] = count
+            distances[node] = count
             for source in sources[node]:
                 if net.reads[source] >= 0 and self._filled[net.reads[source]]:
                     waiting.append((source, count + 1))
                 elif net.reads[source] < 0 and source not in anchors:
                     waiting.appendleft((source, count))
-        return far
+        return distances
 
     def _ends(self, sources: list[list[int]]) -> set[int]:
-        """Return the nodes at which a text may end: acceptance is reached without reading."""
+        """Return the nodes from which acceptance is reached without reading."""
         net, seen, waiting = self._net, {self._net.accept}, [self._net.accept]
         while waiting:
             for source in sources[waiting.pop()]:
@@ -356,10 +348,10 @@ class Pattern(Automaton):
         lacking = [text for (text, _), filled in sets if not filled]
         names = [repr(chr(int(text[2:], 16))) for text in sorted(lacking) if text.startswith("\\U")]
         if not names:
-            return "matches no text that the model can write"
+            return "matches no text of the model's characters"
         more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-        return f"needs characters that the model never saw: {', '.join(names[:10])}{more}"
+        return f"needs characters outside the model's vocabulary: {', '.join(names[:10])}{more}"
 
 
-def _holds_newline(one: Set) -> bool:
+def _contains_newline(one: Set) -> bool:
     return re.fullmatch(one[0], "\n", one[1]) is not None

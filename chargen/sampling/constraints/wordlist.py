@@ -1,8 +1,8 @@
-"""Texts of listed words only, as an automaton.
+"""Word lists as automata: texts with words of a list only.
 
-A word is letters, combining marks and digits in a row; an apostrophe belongs to it where such
-characters stand on both sides. All between words is free. The list is a sorted one, in which
-the words that begin with the same characters are a range.
+A word is a run of letters, combining marks and digits; an apostrophe between two of them belongs
+to the word. The text between words is not restricted. In the sorted list, the words that begin
+with the same characters are a range.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby, zip_longest
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chargen.errors import ConfigError
 from chargen.sampling.constraints.automata import (
-    KEPT,
     NEVER,
     Alphabet,
-    Automaton,
+    CachedAutomaton,
     Classes,
     Counts,
     State,
@@ -38,17 +38,17 @@ def is_word_character(character: str) -> bool:
 
 
 def fold(character: str) -> str:
-    """Return what a character counts as: its small letter, if that is one character."""
-    small = character.lower()
-    return small if len(small) == 1 else character
+    """Return the lower case of a character, if that is one character."""
+    lower = character.lower()
+    return lower if len(lower) == 1 else character
 
 
 def words_of(text: str) -> Iterator[str]:
-    """Yield the words of a text, folded."""
-    if text.isascii() and text.isalpha():  # as most lines of a list are
+    """Yield the words of a text in lower case."""
+    if text.isascii() and text.isalpha():  # the common case
         yield text.lower()
         return
-    parts = ["".join(map(fold, run)) for _, run in groupby(text, _sort_of)]
+    parts = ["".join(map(fold, run)) for _, run in groupby(text, is_word_character)]
     word = ""
     for part, after in zip_longest(parts, parts[1:], fillvalue=""):
         if is_word_character(part[0]):
@@ -62,57 +62,54 @@ def words_of(text: str) -> Iterator[str]:
         yield word
 
 
-def _sort_of(character: str) -> bool:
-    return is_word_character(character)
+class WordList(CachedAutomaton):
+    """Texts with words of a list only, in upper or lower case.
 
+    A state is the word so far, and whether an apostrophe follows it: only the next character
+    tells whether the apostrophe belongs to the word.
 
-class WordList(Automaton):
-    """Texts whose every word is on a list, capital and small letters being the same.
-
-    A state is the word so far and whether an apostrophe came after it, of which only the next
-    character tells whether it belongs to the word.
+    Args:
+        words: entries; each word of an entry with several counts alone.
+        alphabet: the characters of the model.
 
     Raises:
-        ConfigError: there is no word, or none that the model's characters can spell.
+        ConfigError: there is no word, or none of the model's characters only.
     """
 
     def __init__(self, words: Iterable[str], alphabet: Alphabet) -> None:
         listed = sorted({word for entry in words for word in words_of(entry)})
-        folded, is_word = _folded(alphabet)
+        folded, is_word = _folded(alphabet.text)
         known = set(folded)
         self._words = [word for word in listed if known.issuperset(word)]
         if not self._words:
-            what = (
-                f"none of the {len(listed):,} words can be" if listed else "no word is there to be"
+            raise ConfigError(
+                f"words has {len(listed):,} words, none of the model's characters only; "
+                "give other words"
             )
-            raise ConfigError(f"words: {what} written with the model's characters; give others")
         self._lengths = np.array([len(word) for word in self._words], np.int32)
         super().__init__(alphabet, self._classify(folded, is_word))
-        self._letters = [folded[place] for place in self.samples.tolist()]  # (K,)
-        self._is_word = is_word[self.samples]  # (K,)
+        self._letters = [folded[index] for index in self.examples.tolist()]  # (K,)
+        self._is_word = is_word[self.examples]  # (K,)
         self._kind_of = {
             letter: kind
             for kind, letter in enumerate(self._letters)
             if letter in self._used or letter == APOSTROPHE
         }
-        self._needs: dict[State, Counts] = {}
 
-    def _classify(
-        self, folded: str, is_word: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    ) -> Classes:
-        """Give a class to each letter of the words, to the apostrophes and to the rest (A,)."""
+    def _classify(self, folded: str, is_word: NDArray[np.bool_]) -> Classes:
+        """Return a class for each letter of the words, for apostrophes and for the rest (A,)."""
         self._used = set().union(*self._words)
         codes = np.frombuffer(folded.encode("utf-32-le"), "<u4").astype(np.int64)
         wanted = np.array([ord(c) for c in self._used | {APOSTROPHE}], np.int64)
         return number_classes(np.where(np.isin(codes, wanted), codes + 2, is_word))
 
     def start(self, before: str = "") -> State:
-        """Return the state outside of words."""
+        """Return the state outside of words; a prompt makes no difference."""
         return OUTSIDE
 
     def step(self, state: State, kind: int) -> State:
-        """Return the state after a character of a class; None if no text may go on so."""
-        if self.needs(state)[kind] >= NEVER:
+        """Return the state after a character of a class; None if no text continues so."""
+        if self.required(state)[kind] >= NEVER:
             return None
         word, marked = state
         letter = self._letters[kind]
@@ -130,27 +127,20 @@ class WordList(Automaton):
             return NEVER
         return int(self._lengths[low:high].min()) - len(word) - int(marked)
 
-    def needs(self, state: State) -> Counts:
-        """Return for each class the fewest characters to an end through such a one (K,)."""
-        found = self._needs.get(state)
-        if found is None:
-            if len(self._needs) > KEPT:
-                self._needs.clear()
-            found = self._needs[state] = self._count_needs(*state)
-        return found.copy()
-
-    def _count_needs(self, word: str, marked: bool) -> Counts:
-        needs = np.full(len(self.samples), NEVER, np.int32)
+    def _compute_required(self, state: State) -> Counts:
+        word, marked = state
+        required = np.full(len(self.examples), NEVER, np.int32)
         if not word or self._has(word):
-            needs[~self._is_word] = 1
-        for letter, far in self._following(word + APOSTROPHE * marked):
+            required[~self._is_word] = 1
+        for letter, count in self._following(word + APOSTROPHE * marked):
             if letter in self._kind_of:
                 kind = self._kind_of[letter]
-                needs[kind] = min(far, needs[kind]) if letter == APOSTROPHE else far
-        return needs
+                least = min(count, required[kind]) if letter == APOSTROPHE else count
+                required[kind] = least
+        return required
 
     def _following(self, begin: str) -> Iterator[tuple[str, int]]:
-        """Yield each character that goes on in some word, with the fewest to that word's end."""
+        """Yield each next character of some word, with the fewest characters to a word's end."""
         low, high = self._range(begin)
         low += low < high and self._words[low] == begin
         while low < high:
@@ -167,18 +157,12 @@ class WordList(Automaton):
         return low, bisect_left(self._words, begin[:-1] + chr(ord(begin[-1]) + 1), low)
 
     def _has(self, word: str) -> bool:
-        place = bisect_left(self._words, word)
-        return self._words[place : place + 1] == [word]
-
-
-def _folded(
-    alphabet: Alphabet,
-) -> tuple[str, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    return _folded_text(alphabet.text)
+        index = bisect_left(self._words, word)
+        return self._words[index : index + 1] == [word]
 
 
 @functools.lru_cache(maxsize=2)  # all of Unicode takes half a second
-def _folded_text(text: str) -> tuple[str, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    """Return what each character counts as, and whether it is a word's (A,)."""
+def _folded(text: str) -> tuple[str, NDArray[np.bool_]]:
+    """Return an alphabet in lower case, and which characters belong to words (A,)."""
     folded = "".join(APOSTROPHE if c in APOSTROPHES else fold(c) for c in text)
     return folded, np.array([is_word_character(c) for c in text], np.bool_)

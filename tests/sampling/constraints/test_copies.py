@@ -1,4 +1,4 @@
-"""Nothing is copied, and what is kept for that is whole."""
+"""No copies of the training text, and the index that detects them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chargen.errors import CheckpointError, ConfigError
-from chargen.sampling.constraints import (
-    no_copy_constraint,
-)
 from chargen.sampling.constraints.copies import (
     CopyIndex,
     build_index,
@@ -25,7 +22,7 @@ from chargen.sampling.constraints.copies import (
 )
 from chargen.storage.checkpoint import COPIES
 from chargen.tokenizers import build_tokenizer
-from tests.sampling.constraints.walks import KINDS, spell, tokenizer, walk
+from tests.sampling.constraints.walks import KINDS, no_copy, spell, tokenizer, walk
 
 
 def longest_copy(text: str, source: str) -> int:
@@ -42,8 +39,8 @@ def longest_copy(text: str, source: str) -> int:
 
 @functools.cache
 def source() -> tuple[str, CopyIndex]:
-    draws = random.Random(5)
-    text = "".join(draws.choices("ab", k=60)) + "".join(draws.choices("abcé\n", k=60))
+    rng = random.Random(5)
+    text = "".join(rng.choices("ab", k=60)) + "".join(rng.choices("abcé\n", k=60))
     return text, build_index([text], len(text), 5)
 
 
@@ -52,19 +49,19 @@ def source() -> tuple[str, CopyIndex]:
 @settings(max_examples=15, deadline=None)
 def test_no_walk_copies(kind: str, n: int, seed: int) -> None:
     text, index = source()
-    constraint = no_copy_constraint(index, n, tokenizer(kind))
+    constraint = no_copy(index, n, tokenizer(kind))
     written, complete = walk(constraint, 60, random.Random(seed))
     assert complete
     assert longest_copy(written, text) < n
 
 
-def test_what_is_not_copied_may_be_written() -> None:
+def test_texts_without_copies_are_allowed() -> None:
     text, index = source()
     forbidden = 0
-    constraint = no_copy_constraint(index, 6, build_tokenizer("char", "abcé\nz", 0))
-    draws = random.Random(3)
+    constraint = no_copy(index, 6, build_tokenizer("char", "abcé\nz", 0))
+    rng = random.Random(3)
     for _ in range(2000):
-        candidate = "".join(draws.choices("abcé\nz", k=6))
+        candidate = "".join(rng.choices("abcé\nz", k=6))
         if candidate in text:
             assert not spell(constraint, candidate)
         elif not any(candidate[i : i + 5] in text for i in range(2)):
@@ -72,19 +69,19 @@ def test_what_is_not_copied_may_be_written() -> None:
     assert forbidden <= 10  # two false positives in a row: about 1 in 10,000
 
 
-def test_a_copy_that_begins_in_the_prompt_is_seen() -> None:
+def test_a_copy_that_begins_in_the_prompt_is_found() -> None:
     text, index = source()
-    constraint = no_copy_constraint(index, 8, tokenizer("char"))
+    constraint = no_copy(index, 8, tokenizer("char"))
     for begin in range(40):
         written, _ = walk(constraint, 20, random.Random(begin), text[begin : begin + 7])
         assert text[begin : begin + 7] + written[:1] not in text
-    state = constraint.start(text[:30])  # has more than is allowed already
+    state = constraint.start(text[:30])  # a longer copy than is allowed
     assert not constraint.allowed(state, 5)[constraint.tokenizer.encode(text[30])[0]]
 
 
-def test_where_all_is_copied_the_text_ends() -> None:
+def test_where_every_character_completes_a_copy_the_text_ends() -> None:
     text = "aaaaaaaaaa"
-    constraint = no_copy_constraint(build_index([text], 10, 3), 4, build_tokenizer("char", "a", 0))
+    constraint = no_copy(build_index([text], 10, 3), 4, build_tokenizer("char", "a", 0))
     assert walk(constraint, 10, random.Random(0)) == ("aaa", True)
 
 
@@ -106,8 +103,8 @@ def test_every_window_is_found_however_the_text_is_cut(
     assert index.windows == max(0, len(text) - window + 1)
     assert index.alphabet == "".join(sorted(set(text)))
     codes = np.array([ord(character) for character in text], np.uint32)
-    assert index.holds(polynomials(codes, window)).all()
-    assert all(map(index.holds_one, polynomials(codes, window).tolist()))
+    assert index.contains(polynomials(codes, window)).all()
+    assert all(map(index.contains_one, polynomials(codes, window).tolist()))
 
 
 @given(codes=st.lists(st.integers(0, 0x10FFFF), max_size=30), window=st.integers(1, 20))
@@ -121,19 +118,20 @@ def test_polynomials_are_those_of_the_definition(codes: list[int], window: int) 
     assert polynomials(np.array(codes, np.uint32), window).tolist() == expected
 
 
-def test_other_windows_are_found_as_seldom_as_it_says() -> None:
-    draws = np.random.default_rng(1)
-    text = "".join(map(chr, draws.integers(97, 123, 200_000)))
+def test_the_rate_of_false_positives_is_the_expected_one() -> None:
+    rng = np.random.default_rng(1)
+    text = "".join(map(chr, rng.integers(97, 123, 200_000)))
     index = build_index([text], len(text), 16)
     assert index.words.nbytes <= 1.5 * len(text)
-    sums = draws.integers(0, 1 << 64, 200_000, np.uint64)
-    others = index.holds(sums).mean()
-    assert list(map(index.holds_one, sums[:5000].tolist())) == index.holds(sums[:5000]).tolist()
+    sums = rng.integers(0, 1 << 64, 200_000, np.uint64)
+    others = index.contains(sums).mean()
+    one_by_one = list(map(index.contains_one, sums[:5000].tolist()))
+    assert one_by_one == index.contains(sums[:5000]).tolist()
     assert 0.006 < others < 0.014
     assert abs(index.false_positives - others) < 0.002
 
 
-def test_an_index_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_an_index_is_saved_and_a_damaged_one_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no-copy needs copies.safetensors in .* train with"):
         load_index(tmp_path)
     _, index = source()
@@ -148,7 +146,7 @@ def test_an_index_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
         load_index(tmp_path)
 
 
-def test_an_index_that_is_none_is_noticed(tmp_path: Path) -> None:
+def test_a_file_without_an_index_is_refused(tmp_path: Path) -> None:
     from chargen.storage.checkpoint import write_tensors
 
     write_tensors(tmp_path / COPIES, {"words": np.zeros(0, np.uint64)}, {"kind": "copies"})
@@ -156,6 +154,6 @@ def test_an_index_that_is_none_is_noticed(tmp_path: Path) -> None:
         load_index(tmp_path)
 
 
-def test_a_copy_shorter_than_the_window_cannot_be_seen() -> None:
+def test_a_copy_shorter_than_the_window_is_refused() -> None:
     with pytest.raises(ConfigError, match="no-copy is 4; allowed: 5 or more characters"):
-        no_copy_constraint(source()[1], 4, tokenizer("char"))
+        no_copy(source()[1], 4, tokenizer("char"))

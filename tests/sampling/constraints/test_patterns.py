@@ -1,4 +1,4 @@
-"""Patterns mean what `re` means, and all that is allowed ends."""
+"""Regular expressions mean what they mean in `re`, and every allowed text can be completed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chargen.errors import ConfigError
-from chargen.sampling.constraints import (
-    automata,
-    code_range,
-    patterns,
-    regex_constraint,
-)
-from chargen.tokenizers import build_tokenizer
+from chargen.sampling.constraints import Constraint, automata, make_constraint, patterns
+from chargen.sampling.constraints.tokens import code_range
+from chargen.tokenizers import Tokenizer, build_tokenizer
 from tests.sampling.constraints.walks import KINDS, LETTERS, spell, texts, tokenizer, walk
 
 LEAVES = st.sampled_from(
@@ -42,6 +38,10 @@ PATTERNS = st.recursive(
 )
 
 
+def regex_constraint(pattern: str, used: Tokenizer) -> Constraint:
+    return make_constraint(used, regex=pattern)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @given(pattern=PATTERNS, length=st.integers(0, 9), seed=st.integers(0, 99))
 @settings(max_examples=20, deadline=None)
@@ -61,7 +61,7 @@ def test_every_walk_matches(kind: str, pattern: str, length: int, seed: int) -> 
 
 @given(pattern=PATTERNS)
 @settings(max_examples=60, deadline=None)
-def test_exactly_the_matching_texts_can_be_written(pattern: str) -> None:
+def test_exactly_the_matching_texts_are_allowed(pattern: str) -> None:
     used = build_tokenizer("char", "aB\né", 0)
     try:
         constraint = regex_constraint(pattern, used)
@@ -77,7 +77,7 @@ def test_exactly_the_matching_texts_can_be_written(pattern: str) -> None:
 @pytest.mark.parametrize("kind", ["byte", "unigram", "bpe"])
 @given(pattern=PATTERNS, text=st.text(LETTERS, max_size=5))
 @settings(max_examples=25, deadline=None)
-def test_every_tokenizer_can_write_what_matches(kind: str, pattern: str, text: str) -> None:
+def test_every_tokenizer_allows_the_matching_texts(kind: str, pattern: str, text: str) -> None:
     constraint = regex_constraint(pattern, tokenizer(kind))
     assert spell(constraint, text) == (re.fullmatch(pattern, text) is not None)
 
@@ -127,19 +127,19 @@ def test_patterns_mean_what_re_means(pattern: str, text: str, matches: bool) -> 
         (r"a\b", r"has \\b, which looks around"),
         (r"\Ba", r"has \\B"),
         ("(?m)^a", "anchors lines"),
-        ("a$\n", "more behind the anchor of its end"),
-        ("$^", "more behind the anchor of its end"),
+        ("a$\n", "more after the anchor of its end"),
+        ("$^", "more after the anchor of its end"),
         ("(a", r"cannot be read: missing \), unterminated subpattern at position 0; write it as"),
         ("[z-a]", "bad character range"),
         ("a{4000000000}", "needs more than 20,000 states"),
         ("((a{100}){100}){100}", "needs more than 20,000 states"),
         ("(" * 9000 + ")" * 9000, "nested too deeply"),
-        ("xéz", "needs characters that the model never saw: 'x', 'z'$"),
-        ("[x-z]", "matches no text that the model can write"),
+        ("xéz", "needs characters outside the model's vocabulary: 'x', 'z'$"),
+        ("[x-z]", "matches no text of the model's characters"),
         ("a[^\\s\\S]", "matches no text"),
     ],
 )
-def test_a_pattern_that_will_not_do_is_refused_at_once(pattern: str, message: str) -> None:
+def test_a_pattern_that_is_not_supported_is_refused_at_once(pattern: str, message: str) -> None:
     begun = time.monotonic()
     with pytest.raises(ConfigError, match=message) as caught:
         regex_constraint(pattern, tokenizer("char"))
@@ -164,14 +164,15 @@ def test_a_pattern_whose_automaton_is_exponential_does_no_harm() -> None:
         assert re.fullmatch(pattern, text)
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(automata, "KEPT", 3)
-    monkeypatch.setattr(patterns, "KEPT", 3)
+def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(automata, "CACHED", 3)
+    monkeypatch.setattr(patterns, "CACHED", 3)
     constraint = regex_constraint("(a|b)*a(a|b){5}", build_tokenizer("char", "ab", 0))
-    constraint._kept = 4
+    (rule,) = constraint.rules
+    rule._most = 4
     for seed in range(20):
         assert walk(constraint, 40, random.Random(seed))[1]
-        assert len(constraint._views) <= 4
+        assert len(rule._masks) <= 4
 
 
 def test_masks_are_shared_and_cannot_be_changed() -> None:
@@ -196,9 +197,9 @@ def test_a_byte_is_allowed_only_where_a_character_begins_so() -> None:
 def test_any_text_in_bytes_is_valid_utf8() -> None:
     constraint = regex_constraint("(?s:.*)", tokenizer("byte"))
     for seed in range(30):
-        state, data, draws = constraint.start(), b"", random.Random(seed)
+        state, data, rng = constraint.start(), b"", random.Random(seed)
         while len(data) < 40 or not constraint.is_complete(state):
-            token = int(draws.choice(np.flatnonzero(constraint.allowed(state, 50))))
+            token = int(rng.choice(np.flatnonzero(constraint.allowed(state, 50))))
             state, data = constraint.advance(state, token), data + bytes([token])
         data.decode()
 
