@@ -68,7 +68,7 @@ def read_prompt(sampler: Sampler, prompt: str) -> DecodeState:
 
 def warn_of_unknown(sampler: Sampler, text: str) -> None:
     """Warn of the unknown characters of a text."""
-    from chargen.sampling.sampler import unknown_note
+    from chargen.display.output import unknown_note
 
     if note := unknown_note(sampler.tokenizer, text):
         common.warn(note)

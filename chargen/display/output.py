@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chargen.tokenizers import Tokenizer
 
 # Control characters as visible symbols, so that no text can control the terminal.
 _PICTURES = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"}
@@ -15,6 +18,16 @@ _PICTURES |= {0x7F: "\u2421", **dict.fromkeys(range(0x80, 0xA0), "\ufffd")}
 def visible(text: str) -> str:
     """Return a text with its control characters made visible."""
     return text.translate(_PICTURES)
+
+
+def unknown_note(tokenizer: Tokenizer, text: str) -> str | None:
+    """Return a sentence that names the unknown characters of a text; None if there are none."""
+    unknown = tokenizer.unknown_characters(text)
+    if not unknown:
+        return None
+    names = ", ".join(repr(character) for character in unknown[:10])
+    more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
+    return f"not in the model's vocabulary: {names}{more}; read as unknown characters (UNK)"
 
 
 class Output:

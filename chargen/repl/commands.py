@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from chargen.config import SampleConfig, read_bias, typed_names, unescape
+from chargen.display.output import unknown_note
 from chargen.errors import ConfigError, StorageError
 from chargen.evaluation.surprisal import ScoredToken
 from chargen.repl import DEFAULTS, Session
-from chargen.sampling.sampler import unknown_note
 from chargen.storage.files import read_small_text, write_whole
 
 FILE = "FILE"  # an argument that completes to the names of files

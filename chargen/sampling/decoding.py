@@ -36,6 +36,7 @@ class Sample:
 
     Attributes:
         number: its index in the batch.
+        seed: random seed of the batch.
         text: the text so far.
         tokens: the tokens so far.
         logprobs: log probability of each token under the model, before any filter, in nats.
@@ -50,13 +51,13 @@ class Sample:
     """
 
     __slots__ = (
-        *("number", "tokens", "logprobs", "finish_reason", "remaining", "random", "mu"),
+        *("number", "seed", "tokens", "logprobs", "finish_reason", "remaining", "random", "mu"),
         *("dry", "state", "_decode", "_stops", "_held", "_pieces"),
     )
 
     def __init__(self, number: int, tokenizer: Tokenizer, config: SampleConfig, seed: int) -> None:
         name = f"chargen {seed} {number}" if number else f"chargen {seed}"
-        self.number = number
+        self.number, self.seed = number, seed
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
         self.finish_reason = None if config.length else "length"
@@ -189,7 +190,8 @@ class Decoder:
         config = self._config
         if self._penalties:
             recent = np.append(self._before, np.array(sample.tokens, np.int64))
-            scores = apply_penalties(scores, recent[len(recent) - config.repeat_last_n :], config)
+            first = max(0, len(recent) - config.repeat_last_n)
+            scores = apply_penalties(scores, recent[first:], config)
         if sample.dry:
             scores = sample.dry.apply(scores, config)
         if self._constraint:

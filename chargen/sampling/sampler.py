@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,17 +149,16 @@ class Sampler:
         require_count("num-samples", num_samples, MAX_SAMPLES)
         (config,) = from_settings(settings, SampleConfig)
         constraint = self._constraint(regex, words, no_copy)
+        state = self.state_after(prompt)
         if beam is None:
-            return self._sample_batch(
-                self.state_after(prompt), config, num_samples, constraint, logprobs
-            )
+            first, *_ = self.decode(state, config, num_samples, constraint, logprobs=logprobs)
+            return [_generated(sample) for sample, _ in first]
         require_count("beam", beam, MAX_BEAM)
         if constraint:
             raise ConfigError("beam search takes no regex, words or no-copy; leave one out")
         from chargen.sampling.beam import beam_search
 
-        width = max(beam, num_samples)
-        return beam_search(self, self.state_after(prompt), config, width)[:num_samples]
+        return beam_search(self, state, config, max(beam, num_samples))[:num_samples]
 
     def read(
         self,
@@ -179,7 +178,8 @@ class Sampler:
         """
         text = text or ("" if before else "\n")
         ids = self.tokenizer.encode(text).astype(np.int64)  # (T,)
-        before = before or self._initial_state()
+        if before is None:
+            before = DecodeState(self.engine.init_state(1), np.zeros(0, np.float32))
         state, logits = before.state, before.logits
         for start in range(0, len(ids), PROMPT_CHUNK):
             out, state = self.engine.run(ids[None, start : start + PROMPT_CHUNK], state)
@@ -240,10 +240,6 @@ class Sampler:
         decoder = Decoder(self.tokenizer, config, state.before, samples, constraint)
         return _decode(decoder, _Batch(self.engine, state, count), samples, logprobs)
 
-    def _initial_state(self) -> DecodeState:
-        logits = np.zeros(self.tokenizer.vocab_size, np.float32)
-        return DecodeState(self.engine.init_state(1), logits)
-
     def _constraint(
         self, regex: str | None, words: Words | None, no_copy: int | None
     ) -> Constraint | None:
@@ -255,23 +251,11 @@ class Sampler:
             self.tokenizer, regex=regex, words=words, no_copy=no_copy, run=self.run
         )
 
-    def _sample_batch(
-        self,
-        state: DecodeState,
-        config: SampleConfig,
-        count: int,
-        constraint: Constraint | None,
-        logprobs: bool,
-    ) -> list[Generated]:
-        config = replace(config, seed=fresh_seed()) if config.seed is None else config
-        first, *_ = self.decode(state, config, count, constraint, logprobs=logprobs)
-        return [_generated(sample, config.seed) for sample, _ in first]
 
-
-def _generated(sample: Sample, seed: int | None) -> Generated:
+def _generated(sample: Sample) -> Generated:
     tokens, logprobs = tuple(sample.tokens), tuple(sample.logprobs)
     reason = sample.finish_reason or ""
-    return Generated(sample.text, reason, tokens, logprobs, seed, sample.number)
+    return Generated(sample.text, reason, tokens, logprobs, sample.seed, sample.number)
 
 
 # -- the decoding loop --------------------------------------------------------------------
@@ -365,13 +349,3 @@ def load(
     saved = open_model(None if model is None else str(model))
     engine = open_engine(saved, device, threads, int8=int8)
     return Sampler(saved.tokenizer, engine, saved.path.parent)
-
-
-def unknown_note(tokenizer: Tokenizer, text: str) -> str | None:
-    """Return a sentence that names the unknown characters of a text; None if there are none."""
-    unknown = tokenizer.unknown_characters(text)
-    if not unknown:
-        return None
-    names = ", ".join(repr(character) for character in unknown[:10])
-    more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
-    return f"not in the model's vocabulary: {names}{more}; read as unknown characters (UNK)"

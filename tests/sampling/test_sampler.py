@@ -172,6 +172,15 @@ def test_penalties_look_back_on_the_prompt_and_the_generated_text() -> None:
     assert "".join(dry) != "cdab"
 
 
+def test_penalties_look_back_on_all_of_a_text_that_is_shorter_than_their_window() -> None:
+    tokenizer = build_tokenizer("char", "abc", 0)
+    sampler = Sampler(tokenizer, Fixed(np.array([0.0, 3.0, 2.0, 1.0])))
+    settings: dict[str, Any] = {"length": 1, "temperature": 0, "presence_penalty": 50.0}
+    assert next(sampler.generate("abbbbb", repeat_last_n=10, **settings)) == "c"
+    assert next(sampler.generate("abbbbb", repeat_last_n=5, **settings)) == "a"
+    assert next(sampler.generate("abbbbb", repeat_last_n=0, **settings)) == "a"
+
+
 def test_mirostat_keeps_the_surprisal_near_its_target() -> None:
     rng = np.random.default_rng(1)
     tokenizer = build_tokenizer("char", "".join(map(chr, range(48, 112))), 0)
@@ -241,6 +250,67 @@ def test_nothing_is_generated_at_length_zero() -> None:
     assert (sample.text, sample.finish_reason) == ("", "length")
 
 
+def test_a_batch_is_what_its_texts_are_one_by_one(with_model: Path) -> None:
+    sampler = load()
+    settings: dict[str, Any] = {"length": 60, "seed": 4, "top_k": 9}
+    batch = sampler.generate_batch("The ", 3, logprobs=True, **settings)
+    assert [text.number for text in batch] == [0, 1, 2]
+    assert batch[0].text == "".join(sampler.generate("The ", **settings))
+    for text in batch:
+        assert (text.seed, text.finish_reason, len(text.text)) == (4, "length", 60)
+        assert sampler.tokenizer.decode(text.tokens) == text.text
+        assert len(text.logprobs) == len(text.tokens)
+        assert text.logprob == pytest.approx(sum(text.logprobs))
+    assert sampler.generate_batch(sampler.read("The "), 3, logprobs=True, **settings) == batch
+    assert sampler.generate_batch("The ", **settings)[0].logprobs == ()
+
+
+def test_a_seed_is_random_and_returned(with_model: Path) -> None:
+    sampler = load()
+    (text,) = sampler.generate_batch("The ", length=40)
+    assert text.seed is not None
+    assert text.text == "".join(sampler.generate("The ", length=40, seed=text.seed))
+
+
+@pytest.mark.parametrize("stop", ["cd", ("cd",), ["cd", "x"]])
+def test_a_stop_text_is_given_alone_or_in_a_list(stop: Any) -> None:
+    (text,) = script().generate_batch("d", length=9, temperature=0, stop=stop)
+    assert (text.text, text.finish_reason) == ("ab", "stop")
+
+
+@pytest.mark.parametrize("bias", [(("d", 100.0),), [("d", 100)], [["d", 100.0]], {"d": 100.0}])
+def test_a_bias_is_given_in_pairs_or_in_a_dict(bias: Any) -> None:
+    assert "".join(script().generate("a", length=9, logit_bias=bias, seed=1)) == "d" * 9
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"foo": 1}, "foo is not a setting; allowed: length, temperature, top_k"),
+        ({"temprature": 1}, "temprature is not a setting; did you mean temperature?"),
+        ({"temperature": "hot"}, "temperature is 'hot'; allowed: a number"),
+        ({"temperature": 101}, "temperature is 101; allowed: 0 to 100"),
+        ({"length": 1.5}, "length is 1.5; allowed: a whole number"),
+        ({"top_k": None}, "top-k is None; allowed: a whole number"),
+        ({"stop": 5}, "stop is 5; allowed: a text, or a tuple of texts"),
+        ({"stop": ("a", 5)}, "stop is ('a', 5); allowed: a text, or a tuple of texts"),
+        ({"dry_sequence_breakers": "ab"}, "dry-sequence-breaker is 'ab'; allowed: a character"),
+        ({"logit_bias": 5}, "logit-bias is 5; allowed: pairs of a character and a number"),
+        ({"logit_bias": ("e-2",)}, "logit-bias is ('e-2',); allowed: pairs of a character and"),
+        ({"logit_bias": {"e": "x"}}, "logit-bias is {'e': 'x'}; allowed: pairs of a character"),
+        ({"ban": 5}, "ban is 5; allowed: a text"),
+        ({"prompt": 5}, "prompt is 5; allowed: a text"),
+    ],
+)
+def test_a_wrong_argument_is_named_when_the_function_is_called(
+    settings: dict[str, Any], message: str
+) -> None:
+    for generate in (script().generate, script().generate_batch):
+        with pytest.raises(ConfigError) as caught:
+            generate(**settings)
+        assert str(caught.value).startswith(message)
+
+
 # -- beam search --------------------------------------------------------------------------
 
 
@@ -267,6 +337,10 @@ def test_a_beam_of_one_is_greedy_and_stops_at_stop_texts(with_model: Path) -> No
         "stop",
     )
     assert [c.text for c in beam_search(sampler, state, SampleConfig(0), 3)] == [""]
+    found = sampler.generate_batch("The ", 3, beam=2, length=60)
+    assert [text.number for text in found] == [0, 1, 2]  # at least as wide as its results
+    assert sampler.generate_batch("The ", beam=1, length=60) == [one]
+    assert one.seed is None
 
 
 # -- a trained model ----------------------------------------------------------------------
