@@ -1,4 +1,4 @@
-"""Writes with an exported model: ONNX Runtime and numpy, nothing of chargen.
+"""Text generation with an exported model: ONNX Runtime and numpy only, without chargen.
 
 chargen export --onnx model.onnx
 python examples/sample_onnx.py model.onnx "Once upon" 200
@@ -17,7 +17,7 @@ TEMPERATURE = 0.8
 
 
 def encode(text: str, pieces: list[bytes], unknown: int | None) -> list[int]:
-    """Return the ids of a text: always the longest piece that fits."""
+    """Return the ids of a text; each is the longest piece that matches."""
     id_of = {piece: number for number, piece in enumerate(pieces)}
     data, ids, longest = text.encode(), [], max(map(len, pieces))
     while data:
@@ -31,24 +31,24 @@ def encode(text: str, pieces: list[bytes], unknown: int | None) -> list[int]:
 
 
 def main() -> None:
-    """Write the prompt and what follows it."""
+    """Write the prompt and the text generated after it."""
     path, prompt, length = sys.argv[1], sys.argv[2], int(sys.argv[3])
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     vocabulary = json.loads(session.get_modelmeta().custom_metadata_map["chargen"])
     pieces = [base64.b64decode(piece) for piece in vocabulary["pieces"]]
     _, *states = session.get_inputs()
     feeds = {state.name: np.zeros((1, 1, state.shape[2]), np.float32) for state in states}
-    draw = np.random.default_rng()
-    ids, written = encode(prompt, pieces, vocabulary["unknown"]), [prompt.encode()]
+    rng = np.random.default_rng()
+    ids, generated = encode(prompt, pieces, vocabulary["unknown"]), [prompt.encode()]
     for _ in range(length):
         logits, *after = session.run(None, {"ids": np.array([ids], np.int64), **feeds})
         feeds = {state.name: value for state, value in zip(states, after, strict=True)}
         scores = logits[0, -1].astype(np.float64)
         scores[vocabulary["never_sampled"]] = -np.inf
         weights = np.exp((scores - scores.max()) / TEMPERATURE)
-        ids = [int(draw.choice(len(weights), p=weights / weights.sum()))]
-        written.append(pieces[ids[0]])
-    sys.stdout.buffer.write(b"".join(written) + b"\n")
+        ids = [int(rng.choice(len(weights), p=weights / weights.sum()))]
+        generated.append(pieces[ids[0]])
+    sys.stdout.buffer.write(b"".join(generated) + b"\n")
 
 
 if __name__ == "__main__":

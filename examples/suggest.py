@@ -1,8 +1,8 @@
-"""Suggest endings of a line: what a program does that has chargen inside.
+"""Suggested endings of a line, as in a program with chargen inside.
 
     python examples/suggest.py "The value of" [MODEL]
 
-Prints five endings from the model (default: the newest run), each by its own seed. Nothing
+Prints five endings from the model (default: the newest run), generated in one batch. Nothing
 here imports torch.
 """
 
@@ -12,10 +12,9 @@ import chargen
 
 
 def endings(prompt: str, model: str | None, count: int = 5) -> list[str]:
-    """Return some ways in which a line could go on, up to the end of the line."""
-    sampler = chargen.load(model)
-    texts = ("".join(sampler.generate(prompt, length=60, seed=seed)) for seed in range(count))
-    return [text.partition("\n")[0] for text in texts]
+    """Return some continuations of a line, up to its end."""
+    texts = chargen.load(model).generate_batch(prompt, count, length=60, stop="\n", seed=1)
+    return [text.text for text in texts]
 
 
 if __name__ == "__main__":

@@ -156,13 +156,13 @@ def _with_digits(tokens: Iterable[ScoredToken], width: int) -> Iterator[str]:
     line, digits, used = "", "", 0
     for character, digit in _characters(tokens):
         shown = _shown(character)
-        taken = 1 if character == "\n" else cell_len(shown)
-        if used + max(taken, 1) > width:
+        cells = 1 if character == "\n" else cell_len(shown)
+        if used + max(cells, 1) > width:
             yield from (line, digits)
             line, digits, used = "", "", 0
         line += shown
-        digits = digits + digit.ljust(taken) if taken else _raised(digits, digit)
-        used += taken
+        digits = digits + digit.ljust(cells) if cells else _raised(digits, digit)
+        used += cells
         if character == "\n":
             yield from (line, digits)
             line, digits, used = "", "", 0

@@ -31,7 +31,7 @@ def make_page(text: ScoredText, title: str) -> str:
         bits=f"{text.bits_per_char:.2f}",
         legend=_legend(),
         text=f"<div>{''.join(map(_marked_up, text.tokens))}</div>",
-        data=_json({"names": names, "pieces": numbers}),
+        data=_json({"names": names, "tokens": numbers}),
     )
 
 
@@ -45,7 +45,7 @@ def _marked_up(token: ScoredToken) -> str:
     step = level(token.bits_per_char)
     classes = [f"h{step}"] * bool(step) + ["n"] * (token.text == "\n")
     attribute = f' class="{" ".join(classes)}"' if classes else ""
-    # HTML reads a carriage return as a newline and drops U+0000: pictures stand for both.
+    # HTML reads a carriage return as a newline and drops U+0000: symbols replace both.
     cell = f"<i{attribute}>{html.escape(visible(token.text), quote=False)}</i>"
     # A browser lays out one long block again whenever it is asked for the position of a character.
     return f"{cell}</div><div>" if token.text == "\n" else cell
@@ -72,5 +72,5 @@ def _name(guess: Guess) -> str:
 
 
 def _json(data: object) -> str:
-    """Return JSON that cannot end the script element it stands in."""
+    """Return JSON that cannot end the script element around it."""
     return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")

@@ -48,7 +48,7 @@ class ScoredToken:
     Attributes:
         text: one character or several.
         bits: surprisal in bits.
-        guesses: the most likely tokens in its place, if asked for.
+        guesses: the most likely tokens at this point, if asked for.
     """
 
     text: str

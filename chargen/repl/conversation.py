@@ -1,6 +1,6 @@
 """A session on a terminal.
 
-One prompt is active during the whole session. The last line of the text stands above it as a
+One prompt is active during the whole session. The last line of the text is shown above it as a
 part of the prompt; a complete line goes into the scrollback of the terminal. Text is generated in
 a thread, for a thirtieth of a second at a time; all else happens in one event loop between two
 such batches, so that no two actions change the session at once.
@@ -76,7 +76,7 @@ class Conversation:
             input=input,
             output=output,
         )
-        # The prompt never returns: lines are taken here.
+        # The prompt never returns: lines are accepted here.
         buffer = self._prompt.default_buffer
         buffer.accept_handler = self._accept
         buffer.on_text_changed += self._changed

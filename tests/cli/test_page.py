@@ -58,7 +58,7 @@ def page_of(*tokens: ScoredToken, title: str = "t") -> str:
 def decoded(page: str) -> list[tuple[int, list[tuple[str, int]]]]:
     """Return hundredths of a bit and the guesses of each token, as the script of the page does."""
     data = json.loads(Parsed(page).data)
-    numbers, found = iter(data["pieces"]), []
+    numbers, found = iter(data["tokens"]), []
     for bits in numbers:
         guesses = [(data["names"][next(numbers)], next(numbers)) for _ in range(next(numbers))]
         found.append((bits, guesses))
@@ -105,8 +105,8 @@ def test_colours_are_levels_and_a_character_takes_few_bytes() -> None:
 
 DRIVE = """<script>
 const at = () => document.querySelector(".chosen").number + "=" +
-  box.querySelector(".there").textContent + "|" +
-  box.querySelectorAll("tr").length + "|" + box.querySelector("tr.there").textContent;
+  box.querySelector(".actual").textContent + "|" +
+  box.querySelectorAll("tr").length + "|" + box.querySelector("tr.actual").textContent;
 const seen = [at()];
 document.body.click();
 seen.push(box.hidden);

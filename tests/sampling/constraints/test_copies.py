@@ -50,9 +50,9 @@ def source() -> tuple[str, CopyIndex]:
 def test_no_walk_copies(kind: str, n: int, seed: int) -> None:
     text, index = source()
     constraint = no_copy(index, n, tokenizer(kind))
-    written, complete = walk(constraint, 60, random.Random(seed))
+    generated, complete = walk(constraint, 60, random.Random(seed))
     assert complete
-    assert longest_copy(written, text) < n
+    assert longest_copy(generated, text) < n
 
 
 def test_texts_without_copies_are_allowed() -> None:
@@ -73,8 +73,8 @@ def test_a_copy_that_begins_in_the_prompt_is_found() -> None:
     text, index = source()
     constraint = no_copy(index, 8, tokenizer("char"))
     for begin in range(40):
-        written, _ = walk(constraint, 20, random.Random(begin), text[begin : begin + 7])
-        assert text[begin : begin + 7] + written[:1] not in text
+        generated, _ = walk(constraint, 20, random.Random(begin), text[begin : begin + 7])
+        assert text[begin : begin + 7] + generated[:1] not in text
     state = constraint.start(text[:30])  # a longer copy than is allowed
     assert not constraint.allowed(state, 5)[constraint.tokenizer.encode(text[30])[0]]
 
