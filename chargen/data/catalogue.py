@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from chargen.errors import DownloadError
+from chargen.errors import CorpusError, DownloadError
 from chargen.storage.files import make_folder, writing
 
 BLOCK = 1 << 16
@@ -146,10 +146,15 @@ def _digest(entry: CatalogueEntry) -> Any:
 
 def _is_here(entry: CatalogueEntry) -> bool:
     """Tell whether the local file exists and has the right checksum."""
-    if not entry.path.is_file():
+    try:
+        with entry.path.open("rb") as file:
+            digest = hashlib.file_digest(file, lambda: _digest(entry))
+    except FileNotFoundError:
         return False
-    with entry.path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: _digest(entry))
+    except OSError as error:
+        raise CorpusError(
+            f"cannot read {str(entry.path)!r}: {error.strerror}; make it readable or remove it"
+        ) from None
     return bool(digest.hexdigest() == (entry.sha256 or entry.md5))
 
 

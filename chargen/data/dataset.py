@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.config import ReadConfig
-from chargen.data.sources import Source, byte_pieces, check_field, find_sources, folded, text_pieces
+from chargen.data.decoding import byte_pieces, folded, text_pieces
+from chargen.data.records import Note, check_field
+from chargen.data.sources import Source, find_sources
 from chargen.errors import CorpusError
 from chargen.storage.cache import cached_ids
 from chargen.tokenizers import Ids, Tokenizer, build_tokenizer
@@ -26,7 +28,8 @@ from chargen.tokenizers.byte import ByteTokenizer
 SMALLEST = 20  # characters, or bytes, below which there is nothing to learn
 WARM = 256  # characters of context before a part that is scored
 LONGEST_LINE = 1 << 20  # characters
-LAYOUT = 2  # of what the cache keeps of a text; raise it whenever that changes
+SHOWN = 3  # names of files in a message
+LAYOUT = 3  # of what the cache keeps of a text; raise it whenever that changes
 PARTS = ("train", "validation", "test")
 
 Piece = str | bytes
@@ -50,9 +53,28 @@ class Text:
     sha256: str
     notes: tuple[str, ...] = ()
 
+    @property
+    def spooled(self) -> bool:
+        """Whether a part came through a pipe and cannot be read by another process."""
+        return any(source.spooled for source in self.sources)
+
     def pieces(self) -> Iterator[Piece]:
-        """Read it from the beginning."""
-        return _pieces(self.sources, self.config)
+        """Read it from the beginning.
+
+        Raises:
+            CorpusError: at the end, if it is not what it was when it was first read.
+        """
+        digest = hashlib.sha256()
+        for piece in _pieces(self.sources, self.config):
+            digest.update(_to_bytes(piece))
+            yield piece
+        if digest.hexdigest() != self.sha256:
+            names = ", ".join(repr(source.name) for source in self.sources[:SHOWN])
+            more = ", ..." if len(self.sources) > SHOWN else ""
+            raise CorpusError(
+                f"the corpus changed while it was being read ({names}{more}); run the command "
+                "again when nothing writes to it"
+            )
 
     def parts(self, val_frac: float, test_frac: float) -> list[Iterator[Piece]]:
         """Return training, validation and test part, to be read in this order.
@@ -148,35 +170,59 @@ def read_text(config: ReadConfig, least: int | None = None) -> Text:
     """
     sources, notes = find_sources(config.sources)
     notes += check_field(sources, config.field)
-    length, unfolded, digest = 0, 0, hashlib.sha256()
-
-    def counted(pieces: Iterator[str]) -> Iterator[str]:
-        nonlocal unfolded
-        for piece in pieces:
-            unfolded += len(piece)
-            yield piece
-
-    pieces = _pieces(sources, replace(config, newlines="keep"))
+    ends, length, digest = _LineEnds(), 0, hashlib.sha256()
+    pieces = _pieces(sources, replace(config, newlines="keep"), notes.append)
     if config.newlines == "fold" and config.tokenizer != "byte":
-        pieces = folded(counted(pieces))
+        pieces = ends.folded(pieces)
     for piece in pieces:
         length += len(piece)
-        digest.update(piece if isinstance(piece, bytes) else to_utf8(piece))
-    if unfolded > length:
-        count = unfolded - length
-        notes.append(f"{count:,} CRLF line ends read as LF (--newlines keep leaves them)")
+        digest.update(_to_bytes(piece))
     if length < (SMALLEST if least is None else least):
         more = f"{SMALLEST} are needed, and some thousands to learn a voice"
         raise CorpusError(
             f"the corpus has {length} characters; at least {more if least is None else least}"
         )
-    return Text(tuple(sources), config, length, digest.hexdigest(), tuple(notes))
+    return Text(tuple(sources), config, length, digest.hexdigest(), (*notes, *ends.notes()))
 
 
-def _pieces(sources: Iterable[Source], config: ReadConfig) -> Iterator[Any]:
-    if config.tokenizer == "byte":
-        return byte_pieces(list(sources), config.separator)
-    return text_pieces(list(sources), config)
+class _LineEnds:
+    """Folds the line ends of a text and counts what it meets."""
+
+    def __init__(self) -> None:
+        self._crlf, self._lone = 0, 0
+
+    def folded(self, pieces: Iterable[str]) -> Iterator[str]:
+        """Turn CRLF into LF."""
+        for piece in folded(self._counted(pieces)):
+            self._crlf -= len(piece)
+            self._lone += piece.count("\r")
+            yield piece
+
+    def _counted(self, pieces: Iterable[str]) -> Iterator[str]:
+        for piece in pieces:
+            self._crlf += len(piece)
+            yield piece
+
+    def notes(self) -> list[str]:
+        """Return what a user should know of them, once all is read."""
+        notes = []
+        if self._crlf:
+            notes.append(f"{self._crlf:,} CRLF line ends read as LF (--newlines keep leaves them)")
+        if self._lone:
+            notes.append(
+                f"{self._lone:,} CR without LF kept as characters; if they end lines, convert "
+                "them first: tr '\\r' '\\n'"
+            )
+        return notes
+
+
+def _pieces(sources: Iterable[Source], config: ReadConfig, *note: Note) -> Iterator[Any]:
+    read = byte_pieces if config.tokenizer == "byte" else text_pieces
+    return read(list(sources), config, *note)
+
+
+def _to_bytes(piece: Piece) -> bytes:
+    return piece if isinstance(piece, bytes) else to_utf8(piece)
 
 
 def _cut(pieces: Iterator[Piece], borders: list[int]) -> list[Iterator[Piece]]:
@@ -249,7 +295,7 @@ def _encoded(
     for piece in whole:
         ids = _encode(tokenizer, piece).astype(dtype)
         tokens, characters = tokens + len(ids), characters + count_characters(piece)
-        size += len(piece if isinstance(piece, bytes) else to_utf8(piece))
+        size += len(_to_bytes(piece))
         facts: dict[str, Any] = {
             f"{name}_tokens": tokens,
             f"{name}_characters": characters,

@@ -1,7 +1,7 @@
-"""Sources of a corpus: files, folders, patterns, standard input, built-in and published texts.
+"""Sources of a corpus: files, folders, patterns, pipes, built-in and published texts.
 
-They become a list of files. The files are decompressed, decoded, extracted from records and joined,
-one megabyte at a time, so that memory does not grow with the corpus.
+They become a list of files, each of which can be read again and again: what can be read only
+once, such as standard input, is spooled to a temporary file first.
 """
 
 from __future__ import annotations
@@ -10,32 +10,37 @@ import atexit
 import bz2
 import codecs
 import contextlib
-import csv
+import errno
 import glob
 import gzip
 import io
-import json
+import itertools
 import lzma
-import shutil
+import os
+import stat
 import sys
 import sysconfig
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NoReturn, cast
 
-from chargen.config import ReadConfig
 from chargen.data.catalogue import catalogue, fetch
 from chargen.errors import CorpusError
+from chargen.storage.files import cache_folder, runs_folder
+from chargen.storage.runs import FILES
 
 BUILTIN = ("builtin:pydoc", "builtin:stdlib")
 PIECE = 1 << 20  # bytes per read
 IN_MEMORY = 1 << 26  # bytes of standard input in memory; the rest is spooled to disk
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-LONGEST_FIELD = 1 << 30  # characters
-RECORDS = (".jsonl", ".csv")
+ONCE = ("/dev/fd/", "/dev/stdin", "/proc/")  # names that mean another file in another process
+
+HIDDEN, LINKED = "hidden files or folders", "linked folders"  # left out of a folder
+SPECIAL, RUNS, CACHE = "pipes or dead links", "folders of runs", "folders of the cache"
 
 BYTE_ORDER_MARKS = (  # longer ones first: that of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -54,15 +59,17 @@ class Source:
     Attributes:
         name: path of the file, or the name that the user gave.
         data: the bytes of a text that is not in a file.
+        spooled: whether the data came through a pipe and cannot be found again by its name.
     """
 
     name: str
     data: BinaryIO | None = None
+    spooled: bool = False
 
     @property
     def kind(self) -> str:
-        """The file extension, without that of a compression format."""
-        path = Path(self.name)
+        """The file extension in lower case, without that of a compression format."""
+        path = Path(self.name.lower())
         return (path.with_suffix("") if path.suffix in OPENERS else path).suffix
 
     @contextlib.contextmanager
@@ -72,7 +79,7 @@ class Source:
             self.data.seek(0)
             yield self.data
             return
-        opener = OPENERS.get(Path(self.name).suffix, open)
+        opener = OPENERS.get(Path(self.name).suffix.lower(), open)
         with opener(self.name, "rb") as file:
             yield file
 
@@ -91,10 +98,16 @@ class Source:
         except OSError as error:
             if error.errno is None:  # raised by bz2 on damaged data
                 raise self._damaged(error) from None
-            raise CorpusError(f"cannot read {self.name!r}: {error.strerror}") from None
+            _cannot_read(self.name, error)
 
     def _damaged(self, error: Exception) -> CorpusError:
         return CorpusError(f"{self.name!r} is damaged or not {Path(self.name).suffix[1:]}: {error}")
+
+
+def _cannot_read(name: object, error: OSError) -> NoReturn:
+    raise CorpusError(
+        f"cannot read {str(name)!r}: {error.strerror}; name a file that you can read"
+    ) from None
 
 
 # -- which files --------------------------------------------------------------------------
@@ -104,36 +117,21 @@ def find_sources(names: Iterable[str]) -> tuple[list[Source], list[str]]:
     """Return the files for a list of names, in order, and notes for the user.
 
     Raises:
-        CorpusError: a name matches nothing, or an empty file.
+        CorpusError: a name matches nothing, an empty file, or what cannot be read.
     """
     notes: list[str] = []
-    return [source for name in names for source in _find(name, notes)], notes
+    pipes: dict[str, Source] = {}
+    return [source for name in names for source in _find(name, notes, pipes)], notes
 
 
-def check_field(sources: list[Source], field: str | None) -> list[str]:
-    """Return notes for the user about records that are read without a field.
-
-    Raises:
-        CorpusError: a field is given and no source has fields.
-    """
-    records = [source.name for source in sources if source.kind in RECORDS]
-    if field is not None and not records:
-        raise CorpusError(f"field is {field!r}, but only .jsonl and .csv files have fields")
-    if field is None and records:
-        return [f"{records[0]!r} is read as plain text; --field NAME extracts a field"]
-    return []
-
-
-def _find(name: str, notes: list[str]) -> Iterator[Source]:
-    path = Path(name)
-    if name == "-":
-        spool = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (read several times)
-        atexit.register(spool.close)
-        shutil.copyfileobj(sys.stdin.buffer, spool)
-        yield _not_empty(Source("standard input", cast(BinaryIO, spool)))
-    elif path.is_dir():
-        yield from _in_folder(path, notes)
-    elif path.exists():
+def _find(name: str, notes: list[str], pipes: dict[str, Source]) -> Iterator[Source]:
+    mode = _mode(name)
+    if name == "-" or (mode is not None and _is_pipe(name, mode)):
+        pipes[name] = pipes.get(name) or _spooled(name)
+        yield _not_empty(pipes[name])
+    elif mode is not None and stat.S_ISDIR(mode):
+        yield from _in_folder(Path(name), notes)
+    elif mode is not None:
         yield _not_empty(Source(name))
     elif name == "builtin:pydoc":
         from pydoc_data.topics import topics
@@ -143,14 +141,25 @@ def _find(name: str, notes: list[str]) -> Iterator[Source]:
         yield Source(name, io.BytesIO(_standard_library()))
     elif name in catalogue():
         yield Source(str(fetch(catalogue()[name], lambda _: None)))
-    elif found := sorted(glob.glob(name, recursive=True)):  # noqa: PTH207 (Path.glob takes no absolute patterns)
-        yield from (_not_empty(Source(file)) for file in found if Path(file).is_file())
     else:
-        known = ", ".join([*BUILTIN, *catalogue()])
+        yield from map(_not_empty, _matching(name, notes))
+
+
+def _mode(name: str | Path) -> int | None:
+    """Return the file mode of a path, or None if there is no such file."""
+    if name == "":
         raise CorpusError(
-            f"corpus {name!r} does not exist; give a file, a folder, a pattern, - for standard "
-            f"input, or a known text ({known})"
+            "corpus is '', an empty argument; give a file, a folder, a pattern or - for standard "
+            "input (the folder you are in is .)"
         )
+    try:
+        return os.stat(name).st_mode  # noqa: PTH116 (Path("") would be the folder we are in)
+    except ValueError:  # a NUL
+        return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return None
+        _cannot_read(name, error)
 
 
 def _not_empty(source: Source) -> Source:
@@ -161,36 +170,145 @@ def _not_empty(source: Source) -> Source:
     return source
 
 
-def _in_folder(folder: Path, notes: list[str]) -> Iterator[Source]:
-    """Yield the text files below a folder in order of their names; hidden files are skipped."""
-    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    files = [Source(str(path)) for path in paths if not _hidden(path, folder)]
-    texts = [source for source in files if _is_text(next(source.blocks(), b""))]
-    if not texts:
-        raise CorpusError(
-            f"folder {str(folder)!r} holds no text file ({len(files)} others); "
-            "name the files, or train on bytes with --tokenizer byte"
-        )
-    if len(texts) < len(files):
-        skipped = len(files) - len(texts)
-        notes.append(f"{skipped} of {len(files)} files of {str(folder)!r} skipped: no text")
-    yield from texts
-
-
-def _hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
-
-
-def _is_text(head: bytes) -> bool:
-    return bool(head) and not _looks_binary(head)
-
-
 def _standard_library() -> bytes:
     """Return the source of Python's standard library, without its tests."""
     root = Path(sysconfig.get_path("stdlib"))
     skipped = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
     paths = [p for p in sorted(root.rglob("*.py")) if not skipped & set(p.relative_to(root).parts)]
     return b"\n".join(data for path in paths if _decodes(data := path.read_bytes()))
+
+
+# -- pipes --------------------------------------------------------------------------------
+
+
+def _is_pipe(name: str, mode: int) -> bool:
+    """Tell whether a file can be read only once, or only by this process.
+
+    Raises:
+        CorpusError: it is a device, which may have no end.
+    """
+    if stat.S_ISDIR(mode):
+        return False
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise CorpusError(
+            f"corpus {name!r} is a device; give a file, a folder, a pipe or - for standard input"
+        )
+    return not stat.S_ISREG(mode) or str(Path(name).absolute()).startswith(ONCE)
+
+
+def _spooled(name: str) -> Source:
+    """Read a pipe to its end, decompressed, into a temporary file that can be read again."""
+    spool = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (read several times)
+    atexit.register(spool.close)
+    shown = "standard input" if name == "-" else name
+    for block in _standard_input() if name == "-" else Source(name).blocks():
+        try:
+            spool.write(block)
+            spool.flush()
+        except OSError as error:
+            raise CorpusError(
+                f"cannot keep {shown!r} in a temporary file: {error.strerror}; make room, or set "
+                "TMPDIR to another folder"
+            ) from None
+    return Source(shown, cast(BinaryIO, spool), spooled=True)
+
+
+def _standard_input() -> Iterator[bytes]:
+    if sys.stdin is None:
+        raise CorpusError("standard input is closed; pipe a text in, or name a file")
+    try:
+        yield from iter(lambda: sys.stdin.buffer.read(PIECE), b"")
+    except OSError as error:
+        _cannot_read("standard input", error)
+
+
+# -- folders and patterns -----------------------------------------------------------------
+
+
+def _in_folder(folder: Path, notes: list[str]) -> Iterator[Source]:
+    """Yield the text files below a folder in order of their names."""
+    left_out: Counter[str] = Counter()
+    files = [Source(str(path)) for path in sorted(_below(folder, left_out))]
+    texts = [source for source in files if _is_text(next(source.blocks(), b""))]
+    if not texts:
+        raise CorpusError(
+            f"folder {str(folder)!r} holds no text file ({len(files)} others); "
+            "name the files, with --tokenizer byte to train on their bytes"
+        )
+    if len(texts) < len(files):
+        skipped = len(files) - len(texts)
+        notes.append(f"{skipped} of {len(files)} files of {str(folder)!r} skipped: no text")
+    notes.extend(_left_out_words(str(folder), left_out))
+    yield from texts
+
+
+def _below(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
+    """Yield the files below a folder, and count what is left out by its kind."""
+
+    def refuse(error: OSError) -> None:
+        _cannot_read(error.filename, error)
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        kinds = {name: _kind_of_folder(Path(place, name)) for name in folders}
+        folders[:] = [name for name in folders if kinds[name] is None]
+        left_out.update(kind for kind in kinds.values() if kind)
+        for name in names:
+            if name.startswith("."):
+                left_out[HIDDEN] += 1
+            elif stat.S_ISREG(_mode(Path(place, name)) or 0):
+                yield Path(place, name)
+            else:
+                left_out[SPECIAL] += 1
+
+
+def _kind_of_folder(path: Path) -> str | None:
+    """Return why a folder is left out of another one; None if it is read."""
+    if path.name.startswith("."):
+        return HIDDEN
+    if path.is_symlink():
+        return LINKED
+    if path.resolve() == cache_folder().resolve():
+        return CACHE
+    is_run = any(os.path.isfile(path / name) for name in FILES)  # noqa: PTH113 (never raises)
+    return RUNS if is_run or path.resolve() == runs_folder().resolve() else None
+
+
+def _left_out_words(name: str, left_out: Counter[str]) -> list[str]:
+    """Return the note about what is left out, if anything is."""
+    words = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
+    return [f"left out of {name!r}: {words}"] * bool(left_out)
+
+
+def _matching(pattern: str, notes: list[str]) -> list[Source]:
+    """Return the files that a pattern matches, without those of runs."""
+    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (takes absolute patterns)
+    files = [file for file in found if os.path.isfile(file)]  # noqa: PTH113 (never raises)
+    root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+    kept = [file for file in files if not _in_run(Path(file), root)]
+    if not kept:
+        known = ", ".join([*BUILTIN, *catalogue()])
+        raise CorpusError(
+            f"corpus {pattern!r} does not exist; give a file, a folder, a pattern, - for standard "
+            f"input, or a known text ({known})"
+        )
+    if len(kept) < len(files):
+        notes.append(f"left out of {pattern!r}: {len(files) - len(kept)} files of runs")
+    return [Source(file) for file in kept]
+
+
+def _in_run(file: Path, root: Path) -> bool:
+    """Tell whether a file below a folder is one of a run or of the cache."""
+    if root.resolve().is_relative_to(runs_folder().resolve()):
+        return False  # asked for by name
+    between = file.relative_to(root).parents
+    return any(_kind_of_folder(root / part) in (RUNS, CACHE) for part in between if part.name)
+
+
+# -- text or not --------------------------------------------------------------------------
+
+
+def _is_text(head: bytes) -> bool:
+    return bool(head) and not looks_binary(head)
 
 
 def _decodes(data: bytes) -> bool:
@@ -201,7 +319,7 @@ def _decodes(data: bytes) -> bool:
     return True
 
 
-def _looks_binary(head: bytes) -> bool:
+def looks_binary(head: bytes) -> bool:
     """Tell whether bytes are binary: many control characters, or some and invalid UTF-8.
 
     A single NUL does not make a text binary. More than 30 % of control characters do, or more than
@@ -212,129 +330,3 @@ def _looks_binary(head: bytes) -> bool:
     head = head[:65536]
     controls = sum(head.count(byte) for byte in range(32) if byte not in TEXT_CONTROLS)
     return controls > (0.3 if _decodes(head) else 0.02) * len(head)
-
-
-# -- from bytes to text -------------------------------------------------------------------
-
-
-def byte_pieces(sources: list[Source], separator: str) -> Iterator[bytes]:
-    """Yield the bytes of all sources, joined by the separator."""
-    for number, source in enumerate(sources):
-        if number:
-            yield separator.encode()
-        yield from source.blocks()
-
-
-def text_pieces(sources: list[Source], config: ReadConfig) -> Iterator[str]:
-    """Yield the text of all sources, read with the settings of the config.
-
-    Raises:
-        CorpusError: a source is binary, not in its encoding, or its records lack the field.
-    """
-    pieces = _joined((_source_text(source, config) for source in sources), config.separator)
-    return folded(pieces) if config.newlines == "fold" else pieces
-
-
-def _joined(parts: Iterable[Iterator[str]], separator: str) -> Iterator[str]:
-    for number, part in enumerate(parts):
-        if number:
-            yield separator
-        yield from part
-
-
-def folded(pieces: Iterable[str]) -> Iterator[str]:
-    """Turn CRLF into LF, also across the boundary of two pieces."""
-    held = ""
-    for piece in pieces:
-        text = held + piece
-        held = "\r" if text.endswith("\r") else ""
-        yield text.removesuffix(held).replace("\r\n", "\n")
-    yield held
-
-
-def _source_text(source: Source, config: ReadConfig) -> Iterator[str]:
-    decoded = _decoded(source, config.encoding)
-    if source.kind not in RECORDS or config.field is None:
-        return decoded
-    lines = _lines(decoded)
-    records = _json_fields if source.kind == ".jsonl" else _csv_fields
-    return _joined(([text] for text in records(source, lines, config.field)), config.separator)  # type: ignore[misc]
-
-
-def _decoded(source: Source, encoding: str | None) -> Iterator[str]:
-    """Decode a source block by block; an error names the wrong byte and its offset."""
-    decoder, read = None, 0
-    for block in source.blocks():
-        if decoder is None:
-            if encoding is None and _looks_binary(block):
-                raise CorpusError(
-                    f"corpus {source.name!r} is a binary file, not a text; "
-                    "train on its bytes with --tokenizer byte"
-                )
-            codec = encoding or _codec_of(block)
-            decoder = codecs.getincrementaldecoder(codec)()
-        read += len(block)
-        yield _decode(decoder, block, False, source, codec, read)
-    if decoder is not None:
-        yield _decode(decoder, b"", True, source, codec, read)
-
-
-def _codec_of(head: bytes) -> str:
-    """Return the codec of the byte-order mark, or UTF-8."""
-    return next((codec for bom, codec in BYTE_ORDER_MARKS if head.startswith(bom)), "utf-8")
-
-
-def _decode(
-    decoder: codecs.IncrementalDecoder,
-    block: bytes,
-    final: bool,
-    source: Source,
-    codec: str,
-    read: int,
-) -> str:
-    try:
-        return decoder.decode(block, final)
-    except UnicodeDecodeError as error:
-        wrong, offset = error.object[error.start], read - len(error.object) + error.start
-    raise CorpusError(
-        f"corpus {source.name!r} is not {codec}: byte 0x{wrong:02X} at offset {offset}; name its "
-        "encoding, for example --encoding latin-1, or train on its bytes with --tokenizer byte"
-    )
-
-
-# -- records ------------------------------------------------------------------------------
-
-
-def _lines(pieces: Iterable[str]) -> Iterator[str]:
-    """Yield the lines of a text with their line ends."""
-    rest = ""
-    for piece in pieces:
-        *whole, rest = (rest + piece).split("\n")
-        yield from (f"{line}\n" for line in whole)
-    if rest:
-        yield rest
-
-
-def _json_fields(source: Source, lines: Iterable[str], field: str) -> Iterator[str]:
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                yield str(json.loads(line)[field])
-            except (ValueError, KeyError, TypeError, RecursionError):
-                raise CorpusError(
-                    f"{source.name!r} line {number} is not a JSON object with a field {field!r}; "
-                    "give another --field"
-                ) from None
-
-
-def _csv_fields(source: Source, lines: Iterable[str], field: str) -> Iterator[str]:
-    csv.field_size_limit(LONGEST_FIELD)
-    reader = csv.DictReader(lines)
-    try:
-        if field not in (reader.fieldnames or ()):
-            names = ", ".join(reader.fieldnames or ())
-            raise CorpusError(f"{source.name!r} has no column {field!r}; allowed: {names}")
-        yield from (row[field] or "" for row in reader)
-    except csv.Error as error:
-        line = reader.line_num
-        raise CorpusError(f"{source.name!r} is not CSV in line {line}: {error}") from None

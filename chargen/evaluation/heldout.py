@@ -8,6 +8,8 @@ from typing import Any
 
 from chargen.config import ReadConfig
 from chargen.data.dataset import Dataset, Segment, Text, encode_dataset, read_text
+from chargen.data.records import KINDS
+from chargen.data.sources import Source
 from chargen.errors import ChargenError, CheckpointError, CorpusError
 from chargen.model.saved import SavedModel
 from chargen.storage.checkpoint import read_resume_header
@@ -77,15 +79,52 @@ def held_out(dataset: Dataset) -> Segment:
     return dataset.validation
 
 
+def read_like(saved: SavedModel, file: str, encoding: str | None = None) -> Text:
+    """Return a file read as the corpus of a model was: every command measures the same text.
+
+    Line ends are folded or kept, records give the same field, and a byte model takes the bytes as
+    they are: then the pieces of the text are bytes.
+
+    Args:
+        saved: the model.
+        file: a file, or ``-`` for standard input.
+        encoding: of the file; None for UTF-8, or by the byte-order mark.
+
+    Raises:
+        CorpusError: it is missing, empty, binary or not in its encoding.
+    """
+    corpus = saved.section("corpus")
+    own = {name: corpus[name] for name in ("newlines", "separator") if name in corpus}
+    field = corpus.get("field") if Source(file).kind in KINDS else None
+    reading = ReadConfig((file,), saved.tokenizer.kind, encoding=encoding, field=field, **own)
+    return read_text(reading, least=1)
+
+
+def content_like(saved: SavedModel, file: str, encoding: str | None = None) -> str | bytes:
+    """Return all of what ``read_like`` reads: a text, or bytes for a byte model.
+
+    Raises:
+        CorpusError: as ``read_like``.
+    """
+    pieces = list(read_like(saved, file, encoding).pieces())
+    empty: Any = b"" if saved.tokenizer.kind == "byte" else ""
+    content: str | bytes = empty.join(pieces)
+    return content
+
+
+def folds_line_ends(saved: SavedModel) -> bool:
+    """Tell whether CRLF is LF for a model, in prompts as in files."""
+    kept = saved.section("corpus").get("newlines", ReadConfig.newlines) == "keep"
+    return not kept and saved.tokenizer.kind != "byte"
+
+
 def whole_text(file: str, saved: SavedModel, encoding: str | None = None) -> Segment:
     """Return a file as a text to score, with a newline as its context.
 
     Raises:
         CorpusError: it is missing, empty, binary or not in its encoding.
     """
-    newlines = saved.section("corpus").get("newlines", ReadConfig.newlines)
-    reading = ReadConfig((file,), saved.tokenizer.kind, encoding=encoding, newlines=newlines)
-    dataset = encode_dataset(read_text(reading, least=1), saved.tokenizer, 1.0)
+    dataset = encode_dataset(read_like(saved, file, encoding), saved.tokenizer, 1.0)
     return replace(dataset.validation, context=saved.tokenizer.encode("\n"))
 
 

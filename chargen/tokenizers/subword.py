@@ -3,7 +3,8 @@
 sentencepiece writes a space as U+2581 inside its pieces, so a real U+2581 in a text would come back
 as a space. Here such a character never reaches sentencepiece: the text is split at it, and the
 character is encoded as its three bytes. Decoding uses our own table from ids to bytes, in which the
-U+2581 of a piece is a space and the three bytes are the character.
+U+2581 of a piece is a space and the three bytes are the character. A vocabulary of a text without
+spaces has no piece for one: then a space, too, is split off and encoded as its byte.
 """
 
 from __future__ import annotations
@@ -43,8 +44,14 @@ class SubwordTokenizer(Tokenizer):
         except (RuntimeError, ValueError):  # not a model, or pieces that are not text
             raise TokenizerError("the model's sentencepiece vocabulary is damaged") from None
         self.never_sampled = (self._processor.unk_id(),)
-        space_bytes = [self._processor.PieceToId(f"<0x{byte:02X}>") for byte in SPACE.encode()]
-        self._space_ids = np.array(space_bytes, np.uint32)
+        self._split_off = {SPACE: self._byte_ids(SPACE)}
+        if self._processor.PieceToId(SPACE) == self._processor.unk_id():
+            self._split_off[" "] = self._byte_ids(" ")
+        self._splits = re.compile(f"([{''.join(self._split_off)}])")
+
+    def _byte_ids(self, character: str) -> Ids:
+        ids = [self._processor.PieceToId(f"<0x{byte:02X}>") for byte in character.encode()]
+        return np.array(ids, np.uint32)
 
     def _bytes_of(self, id: int) -> bytes:
         piece = self._processor.IdToPiece(id)
@@ -82,10 +89,10 @@ class SubwordTokenizer(Tokenizer):
     def encode(self, text: str) -> Ids:
         """Return the ids of the most likely (unigram) or merged (bpe) pieces."""
         to_utf8(text)  # raises on lone surrogates
-        parts = [self._encode_part(part) for part in text.split(SPACE)]
-        between = [self._space_ids] * (len(parts) - 1)
-        joined = [*itertools.chain(*zip(parts, between, strict=False)), parts[-1]]
-        return np.concatenate(joined)
+        parts = self._splits.split(text)  # every second one is a character that was split off
+        ids = [self._encode_part(part) for part in parts]
+        ids[1::2] = [self._split_off[part] for part in parts[1::2]]
+        return np.concatenate(ids)
 
     def _encode_part(self, text: str) -> Ids:
         """Encode a text without U+2581, a long one line by line: no piece crosses a newline.

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from chargen.config import DEFAULT_TIME, ReadConfig, TrainConfig
+from chargen.data.catalogue import catalogue
 from chargen.data.dataset import Dataset, Text, encode_dataset, read_text, tokenize
+from chargen.data.sources import BUILTIN, find_sources
 from chargen.evaluation.baselines import COUNTED, score_ngram
 from chargen.machine import count_cores, keep_memory, thread_options
 from chargen.machine.torch import find_device
 from chargen.model.saved import SavedModel, open_model
 from chargen.model.spec import ModelConfig, ModelOptions, count_parameters
+from chargen.storage.checkpoint import Tensors
 from chargen.storage.files import writing
-from chargen.storage.runs import STDIN_COPY, clear_run, locked, new_run_folder
+from chargen.storage.runs import STDIN_COPY, locked, new_run_folder, put_aside
 from chargen.training.configuration import Choice, choose
 from chargen.training.fine_tuning import grown, transferred
 from chargen.training.plan import Plan
@@ -69,6 +72,8 @@ def start_run(
     reading = replace(reading, tokenizer=base.tokenizer.kind) if base else reading
     text = read_text(reading)
     dataset = _tokenized(text, base, recipe)
+    sha256 = base and base.sha256
+    weights = _base_weights(base, dataset)  # now: --force may replace this very model
     torch_device = find_device(device)
     group = find_process_group(torch_device)
     recipe = replace(recipe, seed=group.broadcast(recipe.seed))
@@ -76,7 +81,7 @@ def start_run(
         if copy_index and group.is_main:
             _save_copy_index(folder, text, recipe)
         keep_memory()
-        reading = _keep_stdin(reading, text, folder)
+        kept = _keep_pipe(reading, text, folder)
         baseline = group.on_main(lambda: _ngram_baseline(dataset, recipe.time))
         choice = choose(
             (base.config.layers,) if base else options.stacks(),
@@ -89,12 +94,17 @@ def start_run(
             processes=group.size,
         )
         model, recipe, plan, reasons = _broadcast(choice, group)
-        source = {**_describe(reading, text, dataset), "ngram_baseline": baseline}
+        source = {
+            **_describe(reading, text, dataset),
+            **kept,
+            **({} if base is None else {"init_from": sha256}),
+            "ngram_baseline": baseline,
+        }
         yield RunState(
             *(folder, model, recipe, dataset, source, plan, torch_device),
             reasons=reasons,
             group=group,
-            weights=_base_weights(base, dataset, source),
+            weights=weights,
             notes=_notes(reading, text, dataset, model, choice),
         )
 
@@ -113,7 +123,7 @@ def new_run(
     folder = Path(group.on_main(lambda: str(new_run_folder(name, sources, force=force))))
     with locked(folder) if group.is_main else contextlib.nullcontext():
         if force and group.is_main:
-            clear_run(folder)
+            put_aside(folder)
         yield folder
 
 
@@ -137,14 +147,21 @@ def _tokenized(text: Text, base: SavedModel | None, config: TrainConfig) -> Data
     return encode_dataset(text, tokenizer, *fractions)
 
 
-def _keep_stdin(reading: ReadConfig, text: Text, folder: Path) -> ReadConfig:
-    """Keep what came through standard input, so that the run can resume."""
-    if "-" not in reading.sources:
-        return reading
+def _keep_pipe(reading: ReadConfig, text: Text, folder: Path) -> dict[str, Any]:
+    """Keep what came through standard input or another pipe, so that the run can resume.
+
+    Returns:
+        what the corpus section says of the copy: its name in the folder of the run, and how it is
+        read. It is decoded, extracted and folded already.
+    """
+    if not text.spooled:
+        return {}
     with writing(folder / STDIN_COPY) as file:
         for piece in text.pieces():
             file.write(piece if isinstance(piece, bytes) else piece.encode())
-    return replace(reading, sources=(str(folder / STDIN_COPY),), encoding="utf-8", field=None)
+    encoding = None if reading.tokenizer == "byte" else "utf-8"  # bytes are kept as they are
+    how = {"encoding": encoding, "newlines": "keep", "field": None}
+    return {"sources": [STDIN_COPY], "kept": {"sources": [STDIN_COPY], **how}}
 
 
 def _save_copy_index(folder: Path, text: Text, config: TrainConfig) -> None:
@@ -165,9 +182,8 @@ def _ngram_baseline(dataset: Dataset, budget: float | None) -> dict[str, float] 
 
 def _describe(reading: ReadConfig, text: Text, dataset: Dataset) -> dict[str, Any]:
     """Return by which place and checksum the corpus is found again, and its size."""
-    places = [s if s.startswith("builtin:") else str(Path(s).absolute()) for s in reading.sources]
     return {
-        "sources": places,
+        "sources": [place for name in reading.sources for place in _places(name)],
         "encoding": reading.encoding,
         "newlines": reading.newlines,
         "separator": reading.separator,
@@ -179,14 +195,25 @@ def _describe(reading: ReadConfig, text: Text, dataset: Dataset) -> dict[str, An
     }
 
 
+def _places(name: str) -> list[str]:
+    """Return where a text is found again from any folder: patterns as the files they match."""
+    path = Path(name)
+    if path.is_file() or path.is_dir():
+        return [str(path.absolute())]
+    if name in BUILTIN:
+        return [name]
+    if name in catalogue():
+        return [str(catalogue()[name].path.absolute())]
+    return [str(Path(source.name).absolute()) for source in find_sources([name])[0]]
+
+
 # -- the model ----------------------------------------------------------------------------
 
 
-def _base_weights(base: SavedModel | None, dataset: Dataset, source: dict[str, Any]) -> Any:
-    """Return the weights to begin with, and note in the source where they come from."""
+def _base_weights(base: SavedModel | None, dataset: Dataset) -> Tensors | None:
+    """Return the weights to begin with, for the tokenizer of the new run."""
     if base is None:
         return None
-    source["init_from"] = base.sha256
     return transferred(base.weights(), base.tokenizer, dataset.tokenizer)
 
 

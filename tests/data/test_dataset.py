@@ -13,7 +13,7 @@ from chargen.config import ReadConfig
 from chargen.data import dataset as module
 from chargen.data.batches import Batches, fit_batches
 from chargen.data.dataset import Text, count_characters, read_text, tokenize
-from chargen.data.sources import folded
+from chargen.data.decoding import folded
 from chargen.errors import ConfigError, CorpusError
 from tests.conftest import content_of, text_of
 
@@ -64,7 +64,10 @@ def test_line_ends_are_folded_and_said_once_unless_kept() -> None:
     write("dos", b"a\r\nb\r\nc\rd")
     folded = read("dos")
     assert content_of(folded) == "a\nb\nc\rd"
-    assert folded.notes == ("2 CRLF line ends read as LF (--newlines keep leaves them)",)
+    assert folded.notes == (
+        "2 CRLF line ends read as LF (--newlines keep leaves them)",
+        "1 CR without LF kept as characters; if they end lines, convert them first: tr '\\r' '\\n'",
+    )
     for options in ({"newlines": "keep"}, {"tokenizer": "byte"}):
         kept = read("dos", **options)
         assert (content_of(kept), kept.notes) == ("a\r\nb\r\nc\rd", ())
@@ -83,7 +86,52 @@ def test_a_folder_gives_its_texts_in_order_and_skips_the_rest() -> None:
     write("d/image.png", bytes(range(256)) * 4)
     text = read("d")
     assert content_of(text) == "z\nb"
-    assert text.notes == ("2 of 4 files of 'd' skipped: no text",)
+    assert text.notes == (
+        "2 of 4 files of 'd' skipped: no text",
+        "left out of 'd': 1 hidden files or folders",
+    )
+
+
+def test_links_and_pipes_in_a_folder_are_left_out_and_said() -> None:
+    write("d/a.txt", b"a")
+    write("e/b.txt", b"b")
+    Path("d/link").symlink_to(Path("e").absolute())
+    Path("d/dead").symlink_to("nowhere")
+    text = read("d")
+    assert content_of(text) == "a"
+    assert text.notes == ("left out of 'd': 1 linked folders, 1 pipes or dead links",)
+
+
+def test_files_of_runs_are_read_where_they_are_asked_for() -> None:
+    write("checkpoints/a/corpus.txt", b"mine")
+    write("checkpoints/a/model.safetensors", b"")
+    with pytest.raises(CorpusError, match=r"corpus '\*\*/corpus.txt' does not exist"):
+        read("**/corpus.txt")
+    assert content_of(read("checkpoints/*/corpus.txt")) == "mine"
+    assert content_of(read("checkpoints/a/corpus.txt")) == "mine"
+
+
+@pytest.mark.parametrize("tokenizer", ["char", "byte"])
+def test_a_text_that_has_changed_is_not_kept(tokenizer: str, tmp_path: Path) -> None:
+    write("t", b"one text, long enough")
+    text = read("t", tokenizer=tokenizer)
+    write("t", b"another text of a size")
+    with pytest.raises(CorpusError, match=r"changed while it was being read \('t'\); run the"):
+        tokenize(text, 0.1)
+    assert not list(tmp_path.rglob("*.ids"))
+
+
+def as_bytes(text: Text) -> bytes:
+    return b"".join(piece for piece in text.pieces() if isinstance(piece, bytes))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from(["utf-8", "utf-16"]))
+def test_bytes_of_a_named_encoding_are_those_of_utf8(text: str, encoding: str) -> None:
+    content = f"begin {text}"
+    write("t", content.encode(encoding))
+    read_as = read("t", tokenizer="byte", encoding=encoding)
+    assert as_bytes(read_as) == content.encode()
+    assert as_bytes(read("t", tokenizer="byte")) == content.encode(encoding)
 
 
 def test_the_builtin_texts_need_no_download() -> None:
@@ -114,7 +162,7 @@ LATIN = (
 )
 FOLDER = (
     "folder 'images' holds no text file (1 others); name the files, "
-    "or train on bytes with --tokenizer byte"
+    "with --tokenizer byte to train on their bytes"
 )
 
 

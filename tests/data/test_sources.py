@@ -5,8 +5,10 @@ from __future__ import annotations
 import bz2
 import codecs
 import contextlib
+import csv
 import encodings.aliases
 import gzip
+import io
 import json
 import lzma
 import warnings
@@ -20,7 +22,8 @@ from hypothesis import strategies as st
 from chargen.config import ReadConfig
 from chargen.data import sources
 from chargen.data.dataset import read_text
-from chargen.data.sources import Source, find_sources, text_pieces
+from chargen.data.decoding import text_pieces
+from chargen.data.sources import Source, find_sources
 from chargen.errors import ChargenError, CorpusError, TokenizerError
 from tests.conftest import write
 
@@ -84,8 +87,11 @@ def test_records_give_the_text_of_a_field() -> None:
         ("a.jsonl", "{broken\n", "'a.jsonl' line 1 is not a JSON object"),
         ("a.jsonl", "[" * 100_000 + "\n", "'a.jsonl' line 1 is not a JSON object"),
         ("a.csv", "id,body\n1,x\n", "'a.csv' has no column 'text'; allowed: id, body"),
-        ("a.csv", "\r0", "'a.csv' is not CSV in line 0: new-line character seen"),
-        ("a.csv", "text\nx\ry\n", "'a.csv' is not CSV in line 1: new-line character seen"),
+        ("a.csv", "\r0", "'a.csv' is not CSV in line 1: new-line character seen"),
+        ("a.csv", "text\nx\ry\n", "'a.csv' is not CSV in line 2: new-line character seen"),
+        ("a.csv", "text,text\nx,y\n", "'a.csv' has more than one column 'text'; allowed: "),
+        ("a.csv", 'text\n"x"y\n', "'a.csv' is not CSV in line 2: ',' expected after"),
+        ("a.jsonl", '{"text": NaN}\n', "'a.jsonl' line 1 is not a JSON object"),
         ("a.txt", "text", "field is 'text', but only .jsonl and .csv files have fields"),
     ],
 )
@@ -96,8 +102,79 @@ def test_wrong_records_are_named(name: str, content: str, words: str) -> None:
     assert str(error.value).startswith(words)
 
 
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+NO_TEXT = st.recursive(
+    st.none() | st.booleans(), lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner)
+)
+
+
+def notes_and_text(name: str, content: str) -> tuple[list[str], str]:
+    write(name, content)
+    notes: list[str] = []
+    config = ReadConfig((name,), field="text", newlines="keep", separator="|")
+    return notes, "".join(text_pieces([Source(name)], config, notes.append))
+
+
+@given(st.lists(st.tuples(TEXTS | NO_TEXT | st.integers(), st.booleans())))
+def test_any_record_gives_its_text_or_is_counted(rows: list[tuple[object, bool]]) -> None:
+    values = [value for value, _ in rows]
+    lines = [
+        json.dumps({"id": 1, "text": value}, ensure_ascii=ascii) + "\n" for value, ascii in rows
+    ]
+    notes, text = notes_and_text("a.jsonl", "".join(lines))
+    texts = [v for v in values if isinstance(v, str | int) and not isinstance(v, bool)]
+    assert text == "|".join(map(str, texts))
+    skipped = [
+        number
+        for number, v in enumerate(values, 1)
+        if not isinstance(v, str | int) or isinstance(v, bool)
+    ]
+    words = f"{len(skipped)} of {len(values)} records of 'a.jsonl' skipped: field 'text' is no text"
+    assert notes == [f"{words} (the first in line {number})" for number in skipped[:1]]
+
+
+def test_a_number_is_read_as_it_is_spelled() -> None:
+    spelled = ["1.50", "1e3", "-0", "1" * 5000]
+    lines = "".join(f'{{"text": {number}}}\n' for number in spelled)
+    assert notes_and_text("a.jsonl", lines) == ([], "|".join(spelled))
+
+
+@given(st.lists(st.lists(TEXTS, min_size=2, max_size=2)), st.sampled_from(["\n", "\r\n"]))
+def test_any_table_gives_its_column(rows: list[list[str]], end: str) -> None:
+    table = io.StringIO()
+    csv.writer(table, lineterminator=end).writerows([["id", "text"], *rows])
+    assert notes_and_text("a.csv", table.getvalue()) == ([], "|".join(row[1] for row in rows))
+
+
+@given(st.text(st.sampled_from('a,"\n\r x')))
+def test_a_malformed_table_is_an_error_and_never_another_text(content: str) -> None:
+    with contextlib.suppress(CorpusError):
+        _, text = notes_and_text("a.csv", "id,text\n" + content)
+        rows = [row for row in csv.reader(io.StringIO(content, newline="")) if row]
+        assert {len(row) for row in rows} <= {2}
+        assert text == "|".join(row[1] for row in rows)
+
+
 @given(
-    text=st.text(st.characters(exclude_categories=["Cs"])),
+    data=st.binary(),
+    encoding=st.sampled_from(sorted({*encodings.aliases.aliases.values(), "idna", "punycode"})),
+    size=st.integers(1, 9),
+)
+def test_any_bytes_in_any_encoding_are_a_text_or_one_line(
+    data: bytes, encoding: str, size: int
+) -> None:
+    class Blocks(Source):
+        def blocks(self):  # type: ignore[no-untyped-def]
+            yield from (data[start : start + size] for start in range(0, len(data), size))
+
+    with contextlib.suppress(ChargenError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for piece in text_pieces([Blocks("x")], ReadConfig(("x",), encoding=encoding)):
+            assert isinstance(piece, str)
+
+
+@given(
+    text=TEXTS,
     size=st.integers(1, 9),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]),
 )

@@ -43,6 +43,30 @@ def test_any_text_comes_back(kind: str, text: str) -> None:
     assert built.decode(built.encode(text).tolist()) == text
 
 
+@functools.cache
+def without(characters: str, kind: str) -> Tokenizer:
+    """Return a tokenizer of a text that lacks some characters."""
+    return build_tokenizer(kind, "".join(c for c in BASE if c not in characters) + "\nb" * 9, 400)
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+@pytest.mark.parametrize("missing", [" ", " .", "aeiou", " \n"])
+@given(text=st.text(st.sampled_from(" a\u2581\n.\te ") | st.characters(exclude_categories=["Cs"])))
+@settings(max_examples=50)
+def test_any_text_comes_back_whatever_was_not_learned(kind: str, missing: str, text: str) -> None:
+    built = without(missing, kind)
+    ids = built.encode(text).tolist()
+    assert built.decode(ids) == text
+    assert not set(built.never_sampled) & set(ids)
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+@pytest.mark.parametrize("text", NASTY)
+def test_nasty_strings_come_back_where_no_space_was_learned(kind: str, text: str) -> None:
+    built = without(" ", kind)
+    assert built.decode(built.encode(text).tolist()) == text
+
+
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_char_brings_back_every_text_of_its_alphabet(text: str) -> None:
     built = build_tokenizer("char", text, 0)

@@ -1,0 +1,140 @@
+"""Decoding of a corpus: sources as one stream of text, or of bytes for the byte tokenizer.
+
+The files are decompressed, decoded, extracted from records and joined, one megabyte at a time, so
+that memory does not grow with the corpus.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Iterator
+
+from chargen.config import ReadConfig
+from chargen.data.records import KINDS, Note, field_texts
+from chargen.data.sources import BYTE_ORDER_MARKS, Source, looks_binary
+from chargen.errors import CorpusError
+from chargen.tokenizers.base import to_utf8
+
+
+def _say_nothing(note: str) -> None:
+    """Take a note for a user who has read it already."""
+
+
+def byte_pieces(
+    sources: list[Source], config: ReadConfig, note: Note = _say_nothing
+) -> Iterator[bytes]:
+    """Yield the bytes of all sources, joined by the separator; line ends are kept.
+
+    A source is taken as it is. If an encoding is given, or a field and the source has records, its
+    bytes are those of its text in UTF-8.
+
+    Args:
+        sources: to be joined.
+        config: the settings.
+        note: is told what the user should know.
+
+    Raises:
+        CorpusError: a source cannot be read, or its text cannot be decoded.
+    """
+    for number, source in enumerate(sources):
+        if number:
+            yield to_utf8(config.separator)
+        if config.encoding is None and not _has_field(source, config):
+            yield from source.blocks()
+        else:
+            yield from map(to_utf8, _source_text(source, config, note))
+
+
+def text_pieces(
+    sources: list[Source], config: ReadConfig, note: Note = _say_nothing
+) -> Iterator[str]:
+    """Yield the text of all sources, joined by the separator.
+
+    Args:
+        sources: to be joined.
+        config: the settings.
+        note: is told what the user should know.
+
+    Raises:
+        CorpusError: a source is binary, not in its encoding, or its records lack the field.
+    """
+    texts = (_source_text(source, config, note) for source in sources)
+    pieces = _joined(texts, config.separator)
+    return folded(pieces) if config.newlines == "fold" else pieces
+
+
+def _joined(parts: Iterable[Iterable[str]], separator: str) -> Iterator[str]:
+    for number, part in enumerate(parts):
+        if number:
+            yield separator
+        yield from part
+
+
+def folded(pieces: Iterable[str]) -> Iterator[str]:
+    """Turn CRLF into LF, also across the boundary of two pieces."""
+    held = ""
+    for piece in pieces:
+        text = held + piece
+        held = "\r" if text.endswith("\r") else ""
+        yield text.removesuffix(held).replace("\r\n", "\n")
+    yield held
+
+
+def _has_field(source: Source, config: ReadConfig) -> bool:
+    return config.field is not None and source.kind in KINDS
+
+
+def _source_text(source: Source, config: ReadConfig, note: Note) -> Iterator[str]:
+    decoded = _decoded(source, config.encoding)
+    if config.field is None or source.kind not in KINDS:
+        return decoded
+    texts = field_texts(source, decoded, config.field, note)
+    return _joined(([text] for text in texts), config.separator)
+
+
+# -- from bytes to text -------------------------------------------------------------------
+
+
+def _decoded(source: Source, encoding: str | None) -> Iterator[str]:
+    """Decode a source block by block; an error names the wrong byte and its offset."""
+    decoder, read = None, 0
+    for block in source.blocks():
+        if decoder is None:
+            if encoding is None and looks_binary(block):
+                raise CorpusError(
+                    f"corpus {source.name!r} is a binary file, not a text; "
+                    "train on its bytes with --tokenizer byte"
+                )
+            codec = encoding or codec_of(block)
+            decoder = codecs.getincrementaldecoder(codec)()
+        read += len(block)
+        yield _decode(decoder, block, False, source, codec, read)
+    if decoder is not None:
+        yield _decode(decoder, b"", True, source, codec, read)
+
+
+def codec_of(head: bytes) -> str:
+    """Return the codec of the byte-order mark, or UTF-8."""
+    return next((codec for bom, codec in BYTE_ORDER_MARKS if head.startswith(bom)), "utf-8")
+
+
+def _decode(
+    decoder: codecs.IncrementalDecoder,
+    block: bytes,
+    final: bool,
+    source: Source,
+    codec: str,
+    read: int,
+) -> str:
+    try:
+        return decoder.decode(block, final)
+    except UnicodeDecodeError as error:
+        wrong, offset = error.object[error.start], read - len(error.object) + error.start
+        why = f"byte 0x{wrong:02X} at offset {offset}"
+    except UnicodeError as error:
+        marks = f" ({codec}-le and {codec}-be need none)" if "BOM" in str(error) else ""
+        why = f"{error}{marks}"
+    raise CorpusError(
+        f"corpus {source.name!r} is not {codec}: {why}; name its encoding, for example "
+        "--encoding latin-1, or train on its bytes with --tokenizer byte"
+    )
