@@ -24,7 +24,9 @@ LONG_TEXT = 5000  # characters from which progress is shown
 PROGRESS = 500  # characters between two updates of the bar
 LINES = 256  # written at once
 
-File = Annotated[str | None, typer.Argument(help="The text; - or none is standard input.")]
+File = Annotated[
+    str | None, typer.Argument(metavar="FILE", help="The text; - or none is standard input.")
+]
 Prompt = Annotated[str, typer.Option("-p", "--prompt", help="Prompt to continue.")]
 PromptFile = Annotated[
     str | None,
