@@ -183,7 +183,9 @@ def _ngram_baseline(dataset: Dataset, budget: float | None) -> dict[str, float] 
 def _describe(reading: ReadConfig, text: Text, dataset: Dataset) -> dict[str, Any]:
     """Return by which place and checksum the corpus is found again, and its size."""
     return {
-        "sources": [place for name in reading.sources for place in _places(name)],
+        "sources": []  # a pipe is not read a second time
+        if text.spooled
+        else [place for name in reading.sources for place in _places(name)],
         "encoding": reading.encoding,
         "newlines": reading.newlines,
         "separator": reading.separator,

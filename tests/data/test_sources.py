@@ -11,6 +11,8 @@ import gzip
 import io
 import json
 import lzma
+import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -142,7 +144,7 @@ def test_a_number_is_read_as_it_is_spelled() -> None:
 @given(st.lists(st.lists(TEXTS, min_size=2, max_size=2)), st.sampled_from(["\n", "\r\n"]))
 def test_any_table_gives_its_column(rows: list[list[str]], end: str) -> None:
     table = io.StringIO()
-    csv.writer(table, lineterminator=end).writerows([["id", "text"], *rows])
+    csv.writer(table, lineterminator=end, quoting=csv.QUOTE_ALL).writerows([["id", "text"], *rows])
     assert notes_and_text("a.csv", table.getvalue()) == ([], "|".join(row[1] for row in rows))
 
 
@@ -225,6 +227,26 @@ def test_any_encoding_of_python_reads_a_text_refuses_it_or_is_refused(encoding: 
     with contextlib.suppress(ChargenError), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         read_text(ReadConfig(("t",), encoding=encoding))
+
+
+@given(st.text(st.characters()))
+def test_any_name_that_is_no_file_is_one_line(name: str) -> None:
+    with pytest.raises(CorpusError, match="^corpus ['\\\"]x.* does not exist; give a file"):
+        find_sources([f"x{name}"])
+
+
+def test_standard_input_that_is_closed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(CorpusError, match="standard input is closed; pipe a text in, or name a f"):
+        find_sources(["-"])
+
+
+def test_a_pipe_that_cannot_be_kept_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x" * 99)))
+    monkeypatch.setattr(sources, "IN_MEMORY", 9)
+    monkeypatch.setattr(tempfile, "tempdir", str(Path("nowhere").absolute()))
+    with pytest.raises(CorpusError, match="cannot keep 'standard input' in a temporary file: No s"):
+        find_sources(["-"])
 
 
 def test_names_without_a_text_are_no_source() -> None:
