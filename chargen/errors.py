@@ -9,6 +9,7 @@
     ├── CheckpointError       a model file or run that is missing, damaged or foreign
     ├── DownloadError         a published text that cannot be fetched whole
     ├── StorageError          a folder or file that cannot be written
+    │   └── OutputError       standard output that cannot be written
     ├── DeviceError           a device that this machine does not have
     └── TrainingError         a run that cannot go on
 
@@ -43,6 +44,10 @@ class DownloadError(ChargenError):
 
 class StorageError(ChargenError):
     """A folder or a file cannot be written."""
+
+
+class OutputError(StorageError):
+    """Standard output cannot be written."""
 
 
 class DeviceError(ChargenError):

@@ -5,6 +5,7 @@ Heavy imports (torch, numpy, rich) stand inside the commands' bodies, so that he
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -26,6 +27,8 @@ from chargen.cli.runs import runs
 from chargen.cli.sample import sample
 from chargen.cli.score import score
 from chargen.cli.train import train
+from chargen.display.output import leave_closed_pipe, prepare_streams
+from chargen.errors import OutputError
 
 app = typer.Typer(
     name="chargen",
@@ -75,4 +78,19 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
-    app()
+    prepare_streams()
+    try:
+        app()
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Write what help and version have left in the buffer, or say in one line why not."""
+    try:
+        sys.stdout.flush()
+    except (OutputError, BrokenPipeError) as error:
+        leave_closed_pipe()
+        if isinstance(error, OutputError):
+            print(f"chargen: {error}", file=sys.stderr)
+            sys.exit(1)

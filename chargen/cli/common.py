@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
+import inspect
 import signal
 import sys
 import time
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, NoReturn, get_args
 
 import typer
+from typer.models import ParameterInfo
 
 from chargen.cli.options import expanded
 from chargen.config import DEVICES, require
-from chargen.errors import ChargenError, ConfigError
-from chargen.machine import process_age
+from chargen.errors import ChargenError, ConfigError, OutputError
+from chargen.machine import is_out_of_memory, process_age
 from chargen.machine.torch import need_torch
+from chargen.model.spec import CELLS
 
 BEGAN = time.monotonic() - process_age()  # when the process began
 debug = False  # --debug: let errors through with their traceback
@@ -39,26 +44,87 @@ Threads = Annotated[int | None, typer.Option(help="CPU threads; default: the fas
 
 def reported(function: Callable[..., None]) -> Callable[..., None]:
     """Make a command of a function: its options, and a user's error as one line on stderr."""
-    command = expanded(function)
+    command = _completed(expanded(function))
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> None:
-        try:
+        with one_line():
             command(**given)
-        except ChargenError as error:
-            if debug:
-                raise
-            print(f"chargen: {error}", file=sys.stderr)
-            raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
-        except KeyboardInterrupt:
-            raise leaving(130) from None
-        except BrokenPipeError:
-            from chargen.display.output import leave_closed_pipe
-
-            leave_closed_pipe()
-            raise typer.Exit(0) from None
+            sys.stdout.flush()
 
     return wrapper
+
+
+@contextlib.contextmanager
+def one_line() -> Iterator[None]:
+    """Show a user's error as one line on stderr, and end the process with its exit code."""
+    try:
+        yield
+    except ChargenError as error:
+        if debug:
+            raise
+        _fail(str(error), error)
+    except KeyboardInterrupt:
+        raise leaving(130) from None
+    except BrokenPipeError:
+        from chargen.display.output import leave_closed_pipe
+
+        leave_closed_pipe()
+        raise typer.Exit(0) from None
+    except (MemoryError, RuntimeError, OSError) as error:
+        if debug or not (words := environmental(error)):
+            raise
+        _fail(words, error)
+
+
+def _fail(words: str, error: Exception) -> NoReturn:
+    """Write an error in one line, and end the process."""
+    from chargen.display.output import leave_closed_pipe
+
+    print(f"chargen: {words}", file=sys.stderr)
+    if isinstance(error, OutputError):
+        leave_closed_pipe()  # what is still in the buffer cannot be written
+    raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
+
+
+def environmental(error: Exception) -> str:
+    """Return what to say of an error that is the machine's, not ours; empty for a bug."""
+    if is_out_of_memory(error):
+        return "out of memory; use a shorter text, a smaller model, or a machine with more memory"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        from chargen.storage.runs import shortened
+
+        return f"the name {shortened(str(error.filename))} is too long; give a shorter one"
+    return ""
+
+
+# -- completion ---------------------------------------------------------------------------
+
+
+def _models(incomplete: str) -> list[str]:
+    """Return the names of the runs that begin so, the newest first."""
+    from chargen.storage.runs import list_runs
+
+    return [run.name for run in list_runs() if run.name.startswith(incomplete)]
+
+
+def _cells(incomplete: str) -> list[str]:
+    return [cell for cell in CELLS if cell.startswith(incomplete)]
+
+
+COMPLETIONS = {"model": _models, "models": _models, "runs": _models, "run": _models} | {
+    "init_from": _models,
+    "cell": _cells,
+}
+
+
+def _completed(command: Callable[..., None]) -> Callable[..., None]:
+    """Let the shell complete the values of a command's options, where they are known."""
+    for name, parameter in inspect.signature(command).parameters.items():
+        for note in get_args(parameter.annotation):
+            if isinstance(note, ParameterInfo) and name in COMPLETIONS:
+                note.autocompletion = COMPLETIONS[name]
+    return command
 
 
 def leaving(code: int) -> typer.Exit:

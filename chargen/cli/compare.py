@@ -25,6 +25,7 @@ def compare(
             metavar="RUN", help="Runs, their folders or model files; default: the newest 8."
         ),
     ] = None,
+    model: side_by_side.Models = None,
     plot: side_by_side.Plot = None,
     as_json: side_by_side.Json = False,
 ) -> None:
@@ -34,7 +35,7 @@ def compare(
 
     if plot:
         check_picture(plot)
-    compared = _compared(runs or [])
+    compared = _compared([*(runs or []), *(model or [])])
     if as_json:
         print(json.dumps(_facts(compared), indent=2))
     else:

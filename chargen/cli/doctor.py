@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -58,8 +56,6 @@ def _show(facts: dict[str, Any]) -> None:
 
     from chargen.cli.console import stdout
 
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a path may not fit the locale
-        sys.stdout.reconfigure(errors="backslashreplace")
     console, sections = stdout(), _sections(facts)
     width = max(len(name) for _, rows in sections for name, _ in rows)
     for title, rows in sections:

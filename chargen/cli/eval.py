@@ -67,6 +67,7 @@ def evaluate(
 
     saved = open_model(model)
     segment, learned = _texts(saved, text, encoding, needed=dynamic or with_ngram)
+    window = window and min(window, len(segment))  # a longer one reads the same
     engine = open_engine(saved, device, threads)
     adapter = (lambda: _adapter(saved, learned)) if dynamic else None
     wanted = Wanted(window, temperature_fit, with_ngram, adapter)

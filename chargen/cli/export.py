@@ -9,6 +9,7 @@ import typer
 
 from chargen.cli import common
 from chargen.errors import ChargenError
+from chargen.storage.files import is_file
 
 
 def export(
@@ -18,7 +19,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Export a model as an ONNX graph, which runs in onnxruntime without chargen."""
-    if onnx.exists() and not force:
+    if is_file(onnx) and not force:
         raise ChargenError(f"{str(onnx)!r} exists; name another file, or add --force")
 
     from chargen.engine.export import to_onnx

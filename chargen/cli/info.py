@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chargen.cli import common, side_by_side
-from chargen.cli.settings import to_toml
+from chargen.cli.settings import escape, to_toml
+from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,6 +22,9 @@ SPARKS = 16  # columns for a loss history
 
 
 def info(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="The same as -m MODEL.")
+    ] = None,
     model: common.Model = None,
     as_json: side_by_side.Json = False,
     as_toml: Annotated[
@@ -31,7 +35,9 @@ def info(
     from chargen.model.saved import open_model
     from chargen.model.summary import describe
 
-    saved = open_model(model)
+    if run is not None and model is not None:
+        raise ConfigError("the model is named twice; give it with -m or without, not both")
+    saved = open_model(run if model is None else model)
     if as_toml:
         print(to_toml(_settings(saved)), end="")
         return
@@ -55,6 +61,8 @@ def _settings(saved: SavedModel) -> dict[str, Any]:
         "vocab_size": model["vocab_size"],
         "encoding": corpus.get("encoding"),
         "newlines": corpus.get("newlines"),
+        "separator": escape(corpus.get("separator")),
+        "field": corpus.get("field"),
         "stack": model["stack"],
         "embedding": model["embedding"],
         **recipe,

@@ -10,8 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
+from chargen.config import ESCAPES
 from chargen.errors import ConfigError
 from chargen.model.spec import PRESETS
+
+WRITTEN = {meant: f"\\{letter}" for letter, meant in ESCAPES.items()}
 
 APART = ("corpus", "name", "resume", "force", "config", "quiet", "as_json", "tensorboard")
 """Options of a call, not of a run: they have no place in a file."""
@@ -78,6 +81,13 @@ def read_settings(path: Path, known: list[str]) -> dict[str, str]:
             raise ConfigError(f"--config {str(path)!r} says {key} = {value!r}; allowed: {names}")
     below = preset_settings(settings.pop("preset")) if "preset" in settings else {}
     return {**below, **{key: str(value) for key, value in settings.items()}}
+
+
+def escape(text: object) -> str | None:
+    """Return a text as an option takes it: with the escapes that ``unescape`` reads."""
+    if not isinstance(text, str):
+        return None
+    return "".join(WRITTEN.get(character, character) for character in text)
 
 
 def to_toml(settings: dict[str, Any]) -> str:

@@ -17,13 +17,19 @@ from chargen.cli import common, settings
 from chargen.cli.board import check_board
 from chargen.cli.corpus import fetch_missing
 from chargen.config import ReadConfig, TrainConfig, refuse
-from chargen.errors import ConfigError
+from chargen.errors import ConfigError, OutputError
 from chargen.machine.torch import need_torch
 from chargen.model.spec import BASE_SETTINGS, ModelOptions
 
 if TYPE_CHECKING:
-    from chargen.training.run_state import RunState
+    from collections.abc import Iterator
 
+    from chargen.training.events import Event
+    from chargen.training.run_state import RunState
+    from chargen.training.trainer import Trainer
+
+
+BROKEN_PIPE = 13  # the number of SIGPIPE, which Windows does not have
 
 RESUMABLE = {
     *("name", "time", "steps", "epochs", "resume", "device", "threads"),
@@ -81,6 +87,7 @@ def train(
         raise ConfigError("no corpus given; name a file, a folder, - or builtin:pydoc")
     fetch_missing(corpus or [])
     from chargen.cli.console import waiting
+    from chargen.training.memory import enough_memory
     from chargen.training.resume import resume_run
     from chargen.training.start import start_run
 
@@ -101,7 +108,7 @@ def train(
             threads=threads,
             began=common.BEGAN,
         )
-    with ExitStack() as held:
+    with enough_memory(), ExitStack() as held:
         with waiting("reading the text and measuring this machine", form):
             run = held.enter_context(opening)
         _follow(run, form, tensorboard)
@@ -121,13 +128,30 @@ def _follow(run: RunState, form: str, board: Path | None) -> None:
     from chargen.training.trainer import Trainer
 
     signals = Signals()
-    events = Trainer(run, common.BEGAN, lambda: signals.received is not None).events()
+    trainer = Trainer(run, common.BEGAN, lambda: signals.received is not None)
+    events: Iterator[Event] = trainer.events()
     if board and run.group.is_main:
         events = record(events, board / run.folder.name)
     form = form if run.group.is_main else "nothing"
-    for event in show(events, stderr(), form):
-        if isinstance(event, Stopped):
-            raise common.leaving(128 + (signals.received or signal.SIGINT))
+    try:
+        for event in show(events, stderr(), form):
+            if isinstance(event, Stopped):
+                raise common.leaving(128 + (signals.received or signal.SIGINT))
+    except (BrokenPipeError, OutputError) as error:
+        _save_unread(trainer, error)
+
+
+def _save_unread(trainer: Trainer, error: Exception) -> None:
+    """Save a run when nothing reads its events any more, and say so; exit code 141 for a pipe."""
+    from chargen.cli.console import show, stderr
+    from chargen.display.output import leave_closed_pipe
+
+    leave_closed_pipe()
+    for _ in show([trainer.leave()], stderr(), "words"):
+        pass
+    if isinstance(error, OutputError):
+        raise error
+    raise common.leaving(128 + BROKEN_PIPE)
 
 
 class Signals:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
 from typing import IO, TYPE_CHECKING
 
+from chargen.errors import OutputError
+
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
     from chargen.tokenizers import Tokenizer
 
 # Control characters as visible symbols, so that no text can control the terminal.
@@ -54,3 +59,75 @@ class Output:
 def leave_closed_pipe() -> None:
     """Redirect stdout to the null device after its reader has closed it, for a silent exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# -- the standard streams of the process --------------------------------------------------
+
+
+def prepare_streams() -> None:
+    """Make the standard streams safe: none is closed, none fails with a traceback.
+
+    Characters that the encoding of the terminal lacks are written as escapes. What cannot be
+    written to stdout is an ``OutputError``; what cannot be written to stderr is dropped.
+    """
+    _open_closed()
+    sys.stdout = _guarded(sys.stdout, _Stdout)
+    sys.stderr = _guarded(sys.stderr, _Stderr)
+
+
+def _open_closed() -> None:
+    """Put the null device where a standard stream is closed, lest a file of ours take its number.
+
+    Reading finds the end; writing to stdout fails, as it would have.
+    """
+    flags = {"stdin": os.O_RDONLY, "stdout": os.O_RDONLY, "stderr": os.O_WRONLY}
+    for number, (name, flag) in enumerate(flags.items()):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, flag)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            raw = io.FileIO(number, "r" if name == "stdin" else "w", closefd=False)
+            buffer = io.BufferedReader(raw) if name == "stdin" else io.BufferedWriter(raw)
+            setattr(sys, name, io.TextIOWrapper(buffer, encoding="utf-8"))
+
+
+class _Stdout(io.FileIO):
+    """Raw stdout; a closed pipe stays a ``BrokenPipeError``."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            reason = error.strerror
+        raise OutputError(
+            f"cannot write to standard output: {reason}; make room, or send it elsewhere"
+        )
+
+
+class _Stderr(io.FileIO):
+    """Raw stderr; what it cannot take is lost, and the work goes on."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        with contextlib.suppress(OSError):
+            return super().write(data)
+        return memoryview(data).nbytes
+
+
+def _guarded(stream: IO[str], kind: type[io.FileIO]) -> IO[str]:
+    """Return a text stream like another one over a guarded file."""
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    if not isinstance(stream, io.TextIOWrapper) or not isinstance(raw, io.FileIO):
+        return stream  # a test's, or the console of Windows
+    stream.flush()
+    guarded = io.TextIOWrapper(
+        io.BufferedWriter(kind(raw.fileno(), "w", closefd=False)),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+    stream.detach()
+    return guarded

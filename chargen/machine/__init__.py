@@ -25,6 +25,16 @@ FLAGS: dict[str, tuple[str, ...]] = {
 }
 
 
+ALLOCATION = ("can't allocate memory", "bad_alloc", "bad allocation", "failed to allocate memory")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an error of Python, numpy, torch or onnxruntime is a failed allocation."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return any(words in str(error).lower() for words in ALLOCATION)
+
+
 def count_cores() -> int:
     """Return the number of CPU cores this process may use, including the limit of a container."""
     return max(1, math.ceil(min(allowed_cores(), cpu_quota())))

@@ -21,9 +21,9 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from chargen.errors import CheckpointError
-from chargen.storage.files import sync_folder, write_whole
+from chargen.storage.files import cannot_write, is_file, sync_folder, write_whole
 
-FORMAT = 1
+FORMAT = 2  # 1 was written before 0.1.0
 KEY = "chargen"
 MODEL = "model.safetensors"
 RESUME = "resume.safetensors"
@@ -72,16 +72,22 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError):
         raise damaged(path, "is damaged: its header cannot be read") from None
     if version != FORMAT:
-        raise CheckpointError(
-            f"{str(path)!r} has format {version!r}; this chargen reads format {FORMAT}: upgrade it"
-        )
+        raise _other_format(path, version)
     if found != kind:
         raise CheckpointError(f"{str(path)!r} is a {found} file, not a {kind} file")
     return dict(header)
 
 
+def _other_format(path: Path, version: object) -> CheckpointError:
+    """Return the error for a file of an older or a newer chargen."""
+    has = f"{str(path)!r} has format {version!r}, this chargen reads format {FORMAT}"
+    if isinstance(version, int) and version < FORMAT:
+        return CheckpointError(f"{has}: it was written by an older chargen; train it again")
+    return CheckpointError(f"{has}: it was written by a newer chargen; upgrade chargen")
+
+
 def _open(path: Path) -> Any:
-    if not path.is_file():
+    if not is_file(path):
         raise CheckpointError(f"{str(path)!r} does not exist; `chargen runs` lists the models")
     try:
         return safetensors.safe_open(path, framework="np")
@@ -144,9 +150,12 @@ def save_resume(run: Path, tensors: Tensors, header: dict[str, Any]) -> None:
     """Write the resume file of a run; the one before it becomes ``resume.previous``."""
     newer = run / f".{RESUME}.new"
     write_tensors(newer, tensors, {**header, "kind": "resume"})
-    if (run / RESUME).exists():
-        (run / RESUME).replace(run / PREVIOUS)
-    newer.replace(run / RESUME)
+    try:
+        if (run / RESUME).exists():
+            (run / RESUME).replace(run / PREVIOUS)
+        newer.replace(run / RESUME)
+    except OSError as error:
+        raise cannot_write(run / RESUME, error) from None
     sync_folder(run)
 
 
@@ -175,11 +184,30 @@ def load_resume(run: Path) -> Saved:
 
 
 def read_resume_header(run: Path) -> dict[str, Any]:
-    """Read the header of the newest resume file of a run, or of the one before if it is damaged."""
+    """Read the header of the newest resume file of a run, or of the one before if it is damaged.
+
+    A text that the run keeps itself is named by where the run is now.
+    """
     try:
-        return read_header(run / RESUME, "resume")
+        header = read_header(run / RESUME, "resume")
     except CheckpointError:
-        return read_header(run / PREVIOUS, "resume")
+        header = read_header(run / PREVIOUS, "resume")
+    source = header.get("source")
+    return {**header, "source": located(source, run)} if isinstance(source, dict) else header
+
+
+def located(source: dict[str, Any], run: Path) -> dict[str, Any]:
+    """Return where and how the text of a run is read again; what came by a pipe is in its folder.
+
+    Args:
+        source: the corpus section of the resume file; ``kept`` holds what differs for the copy.
+        run: the folder, which may have been moved.
+    """
+    kept = source.get("kept")
+    if not isinstance(kept, dict):
+        return source
+    places = [str((run / Path(str(name)).name).absolute()) for name in kept.get("sources", ())]
+    return {**source, **kept, "sources": places}
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

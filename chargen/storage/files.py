@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ import platformdirs
 from chargen.errors import CorpusError, StorageError
 
 LARGEST = 100_000_000  # bytes of a file that is read whole
+NAME = 40  # characters of a name that begin the name of its temporary file
 
 
 def runs_folder() -> Path:
@@ -25,6 +28,16 @@ def runs_folder() -> Path:
 def cache_folder() -> Path:
     """Return the cache folder: ``CHARGEN_CACHE`` or that of the platform."""
     return Path(os.environ.get("CHARGEN_CACHE") or platformdirs.user_cache_path("chargen"))
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether a path is a file; a name that the system refuses is none."""
+    return os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises for names that are too long)
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a path is a folder; a name that the system refuses is none."""
+    return os.path.isdir(path)  # noqa: PTH112 (as above)
 
 
 def make_folder(path: Path) -> None:
@@ -82,16 +95,39 @@ def write_whole(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file for writing that atomically replaces another when it is complete.
+    """Open a file for writing that atomically replaces another when it is complete.
+
+    A symbolic link stays, and the file it names is replaced; the mode of a file is kept. A device
+    or a FIFO is written to, never replaced.
 
     Raises:
         StorageError: the folder is read-only, missing or full; the old file is untouched.
     """
     try:
-        with _aside(path) as file:
+        place = Path(os.path.realpath(path))
+        with _direct(place) if _is_special(place) else _aside(place) as file:
             yield file
     except OSError as error:
         raise cannot_write(path, error) from None
+    except ValueError:  # of a null byte
+        raise StorageError(f"{str(path)!r} is not a valid file name; give another") from None
+
+
+def _is_special(path: Path) -> bool:
+    """Tell whether a path is a device, a FIFO, a socket or a folder."""
+    return path.exists() and not path.is_file()
+
+
+@contextlib.contextmanager
+def _direct(path: Path) -> Iterator[BinaryIO]:
+    """Write to a device or a FIFO, when all that goes there is complete."""
+    whole = io.BytesIO()
+    yield whole
+    flags = os.O_WRONLY | getattr(os, "O_NONBLOCK", 0)  # a FIFO without a reader is refused
+    with os.fdopen(os.open(path, flags), "wb") as file:
+        if hasattr(os, "set_blocking"):
+            os.set_blocking(file.fileno(), True)
+        file.write(whole.getbuffer())
 
 
 def append_line(path: Path, line: str) -> None:
@@ -119,19 +155,26 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _aside(path: Path) -> Iterator[BinaryIO]:
-    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:NAME]}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(aside).chmod(0o666 & ~_umask())
+        Path(aside).chmod(_mode(path))
         Path(aside).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             Path(aside).unlink()
         raise
     sync_folder(path.parent)
+
+
+def _mode(path: Path) -> int:
+    """Return the mode of a file, or of a new one."""
+    with contextlib.suppress(FileNotFoundError):
+        return stat.S_IMODE(path.stat().st_mode)
+    return 0o666 & ~_umask()
 
 
 def _umask() -> int:
@@ -143,7 +186,7 @@ def _umask() -> int:
 def cannot_write(path: Path, error: OSError) -> StorageError:
     """Return the error for a file that cannot be written: the reason, and what to do."""
     return StorageError(
-        f"cannot write {str(path)!r}: {error.strerror}; make room or make it writable, "
+        f"cannot write {str(path)!r}: {error.strerror or error}; make room or make it writable, "
         "or choose another place with CHARGEN_CHECKPOINTS or CHARGEN_CACHE"
     )
 

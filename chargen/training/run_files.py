@@ -23,6 +23,7 @@ from chargen.storage.checkpoint import (
     save_resume,
 )
 from chargen.storage.files import append_line, write_whole
+from chargen.storage.runs import recover
 
 if TYPE_CHECKING:
     from chargen.training.run_state import RunState
@@ -61,13 +62,15 @@ class RunFiles:
         """
         source = self._run.source
         names = [Path(name).name for name in source["sources"]]
+        corpus = {name: fact for name, fact in source.items() if name != "kept"}
         training = {
             "config": self._run.config.to_json(),
-            "corpus": {**source, "sources": names},
+            "corpus": {**corpus, "sources": names},
             "versions": versions(),
             **changing,
         }
         save_model(self.model, weights, self._run.model, self._run.dataset.tokenizer, training)
+        recover(self._run.folder)  # a model that --force replaces is no longer needed
 
     def model_weights(self) -> Tensors:
         """Read the weights of the model file."""

@@ -26,6 +26,7 @@ from chargen.training.evaluator import Evaluator
 from chargen.training.events import Ended, Evaluated, Event, Progressed, Started, Stopped, Warned
 from chargen.training.facts import facts
 from chargen.training.learner import Learner
+from chargen.training.memory import enough_memory
 from chargen.training.plan import Plan
 from chargen.training.run_files import RunFiles
 from chargen.training.run_state import Progress, RunState
@@ -90,7 +91,7 @@ class Trainer:
             self.progress.add(loss)
             yield from self._after_step(over)
             if stopping and self.step < self.plan.steps:
-                yield self._stopped()
+                yield self.leave()
                 return
             if saving:
                 self.save()
@@ -208,7 +209,8 @@ class Trainer:
         self.files.log(line)
         yield Ended(self.run.folder, self.files.model, line, advised)
 
-    def _stopped(self) -> Stopped:
+    def leave(self) -> Stopped:
+        """Save all, between two steps; a run without a model gets its first one."""
         self.save()
         self.group.barrier()
         if self.group.is_main and not self.files.model.exists():
@@ -284,7 +286,7 @@ def session(
         stop: asked before each step; True saves and ends the session.
     """
     began = time.monotonic() if began is None else began
-    with opening as run:
+    with enough_memory(), opening as run:
         trainer = Trainer(run, began, stop)
         try:
             yield from trainer.events()

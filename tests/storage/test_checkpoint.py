@@ -79,7 +79,7 @@ def test_the_header_is_canonical_json_under_one_key() -> None:
     assert list(metadata) == ["chargen"]
     header = json.loads(metadata["chargen"])
     assert metadata["chargen"] == json.dumps(header, sort_keys=True, separators=(",", ":"))
-    assert header["format"] == 1
+    assert header["format"] == 2
     assert header["kind"] == "model"
 
 
@@ -167,12 +167,20 @@ def test_wrong_files_are_explained() -> None:
         load_weights(PATH)
 
 
-def test_a_newer_format_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [(3, "a newer chargen; upgrade chargen"), (1, "an older chargen; train it again")],
+)
+def test_another_format_is_explained(
+    other: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "FORMAT", 2)
+        patch.setattr(checkpoint, "FORMAT", other)
         saved()
-    with pytest.raises(CheckpointError, match="has format 2; this chargen reads format 1"):
+    with pytest.raises(CheckpointError) as error:
         read_model(PATH)
+    has = f"'{PATH}' has format {other}, this chargen reads format 2"
+    assert str(error.value) == f"{has}: it was written by {words}"
 
 
 @pytest.mark.parametrize(
