@@ -77,20 +77,16 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; help and version may find stdout full or closed as well."""
     prepare_streams()
     try:
-        app()
-    finally:
-        _flush()
-
-
-def _flush() -> None:
-    """Write what help and version have left in the buffer, or say in one line why not."""
-    try:
-        sys.stdout.flush()
-    except (OutputError, BrokenPipeError) as error:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
         leave_closed_pipe()
-        if isinstance(error, OutputError):
-            print(f"chargen: {error}", file=sys.stderr)
-            sys.exit(1)
+    except OutputError as error:
+        leave_closed_pipe()  # what is still in the buffer cannot be written
+        print(f"chargen: {error}", file=sys.stderr)
+        sys.exit(1)

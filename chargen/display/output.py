@@ -118,12 +118,13 @@ class _Stderr(io.FileIO):
 
 def _guarded(stream: IO[str], kind: type[io.FileIO]) -> IO[str]:
     """Return a text stream like another one over a guarded file."""
-    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    buffer = getattr(stream, "buffer", None)
+    raw = getattr(buffer, "raw", buffer)  # with PYTHONUNBUFFERED there is no buffer between
     if not isinstance(stream, io.TextIOWrapper) or not isinstance(raw, io.FileIO):
         return stream  # a test's, or the console of Windows
-    stream.flush()
+    file = kind(raw.fileno(), "w", closefd=False)
     guarded = io.TextIOWrapper(
-        io.BufferedWriter(kind(raw.fileno(), "w", closefd=False)),
+        file if raw is buffer else io.BufferedWriter(file),
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=stream.line_buffering,
