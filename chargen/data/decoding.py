@@ -105,7 +105,7 @@ def _decoded(source: Source, encoding: str | None) -> Iterator[str]:
                     f"corpus {source.name!r} is a binary file, not a text; "
                     "train on its bytes with --tokenizer byte"
                 )
-            codec = encoding or codec_of(block)
+            codec = _codec_of(block, encoding)
             decoder = codecs.getincrementaldecoder(codec)()
         read += len(block)
         yield _decode(decoder, block, False, source, codec, read)
@@ -113,9 +113,16 @@ def _decoded(source: Source, encoding: str | None) -> Iterator[str]:
         yield _decode(decoder, b"", True, source, codec, read)
 
 
-def codec_of(head: bytes) -> str:
-    """Return the codec of the byte-order mark, or UTF-8."""
-    return next((codec for bom, codec in BYTE_ORDER_MARKS if head.startswith(bom)), "utf-8")
+def _codec_of(head: bytes, encoding: str | None) -> str:
+    """Return the codec that is named, or that of the byte-order mark, or UTF-8.
+
+    A mark is never text: where both are given, the codec of the mark leaves it out.
+    """
+    by_mark = next((codec for bom, codec in BYTE_ORDER_MARKS if head.startswith(bom)), None)
+    if encoding is None or by_mark is None:
+        return encoding or by_mark or "utf-8"
+    family = by_mark.removesuffix("-sig")
+    return by_mark if codecs.lookup(encoding).name.startswith(family) else encoding
 
 
 def _decode(

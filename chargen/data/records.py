@@ -114,8 +114,8 @@ def _csv_fields(source: Source, lines: Iterable[str], field: str, note: Note) ->
     for line, row in rows:
         if len(row) != len(header):
             raise CorpusError(
-                f"{source.name!r} line {line} has {len(row)} values for {len(header)} columns; "
-                'put a value that has commas in "quotes"'
+                f"{source.name!r} line {line} does not fit its {len(header)} columns: it has "
+                f'{len(row)}; put a value that has commas in "quotes"'
             )
         yield row[column]
 

@@ -275,7 +275,7 @@ def _kind_of_folder(path: Path) -> str | None:
 
 def _left_out_words(name: str, left_out: Counter[str]) -> list[str]:
     """Return the note about what is left out, if anything is."""
-    words = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
+    words = ", ".join(f"{kind} ({count})" for kind, count in sorted(left_out.items()))
     return [f"left out of {name!r}: {words}"] * bool(left_out)
 
 
@@ -292,7 +292,7 @@ def _matching(pattern: str, notes: list[str]) -> list[Source]:
             f"input, or a known text ({known})"
         )
     if len(kept) < len(files):
-        notes.append(f"left out of {pattern!r}: {len(files) - len(kept)} files of runs")
+        notes.append(f"left out of {pattern!r}: files of runs ({len(files) - len(kept)})")
     return [Source(file) for file in kept]
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from chargen.data import catalogue as module
 from chargen.data.catalogue import CatalogueEntry, catalogue, fetch
-from chargen.errors import DownloadError
+from chargen.errors import CorpusError, DownloadError
 from tests.conftest import Run
 
 TEXT = b"".join(b"line %d of a published text\n" % number for number in range(9000))
@@ -184,6 +184,12 @@ def test_nobody_at_home_is_said() -> None:
         url = f"http://127.0.0.1:{free.getsockname()[1]}/it"
     with pytest.raises(DownloadError, match="cannot fetch it from .*refused"):
         get(url)
+
+
+def test_a_text_that_cannot_be_read_is_one_line(server: str) -> None:
+    HERE.mkdir(parents=True)
+    with pytest.raises(CorpusError, match="cannot read 'corpora/it.txt': Is a directory; make it"):
+        fetch(entry(server), lambda _: None)
 
 
 def test_every_entry_can_be_trusted() -> None:

@@ -48,6 +48,14 @@ def test_big_endian_marks_are_known() -> None:
     assert content_of(read(write("t", b"\0\0\xfe\xff" + "hé".encode("utf-32-be")))) == "hé"
 
 
+@pytest.mark.parametrize("named", ["utf-8", "UTF8", "utf-16-le", "utf-16-be", "utf-32-be"])
+def test_a_byte_order_mark_is_no_text_under_a_named_encoding(named: str) -> None:
+    write("t", "\ufeffhéllo".encode(named))
+    assert content_of(read("t", encoding=named)) == content_of(read("t")) == "héllo"
+    write("t", "héllo".encode(named))
+    assert content_of(read("t", encoding=named)) == "héllo"
+
+
 def test_several_files_are_joined_by_a_newline_in_the_order_given() -> None:
     write("b", b"second")
     write("a", b"first\n")
@@ -88,7 +96,7 @@ def test_a_folder_gives_its_texts_in_order_and_skips_the_rest() -> None:
     assert content_of(text) == "z\nb"
     assert text.notes == (
         "2 of 4 files of 'd' skipped: no text",
-        "left out of 'd': 1 hidden files or folders",
+        "left out of 'd': hidden files or folders (1)",
     )
 
 
@@ -99,7 +107,7 @@ def test_links_and_pipes_in_a_folder_are_left_out_and_said() -> None:
     Path("d/dead").symlink_to("nowhere")
     text = read("d")
     assert content_of(text) == "a"
-    assert text.notes == ("left out of 'd': 1 linked folders, 1 pipes or dead links",)
+    assert text.notes == ("left out of 'd': linked folders (1), pipes or dead links (1)",)
 
 
 def test_files_of_runs_are_read_where_they_are_asked_for() -> None:

@@ -110,8 +110,8 @@ def test_values_that_are_no_text_are_skipped_and_counted(chargen: Run) -> None:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ("1,hello, world\n", "'d.csv' line 302 has 3 values for 2 columns"),
-        ("1\n", "'d.csv' line 302 has 1 values for 2 columns"),
+        ("1,hello, world\n", "'d.csv' line 302 does not fit its 2 columns: it has 3;"),
+        ("1\n", "'d.csv' line 302 does not fit its 2 columns: it has 1;"),
         ('1,"hello\n2,world\n3,x\n', "'d.csv' is not CSV in line 302: unexpected end of data; is"),
         ('1,"hello\n2,"world"\n', "'d.csv' is not CSV in line 302: ',' expected after '\"'"),
     ],
@@ -325,9 +325,9 @@ def test_runs_and_hidden_files_are_left_out_of_a_folder(
     assert learned(saved) == f"{TEXT}\n{TEXT}"
     assert f"left out of {corpus!r}: " in notes
     if corpus == ".":
-        assert "2 hidden files or folders" in notes
-        assert "1 folders of runs" in notes
-        assert "1 folders of the cache" in notes
+        assert "hidden files or folders (2)" in notes
+        assert "folders of runs (1)" in notes
+        assert "folders of the cache (1)" in notes
     done = chargen("train", "--resume", "--name", "m", "--steps", "2")
     assert done.returncode == 0, done.stderr
 
