@@ -148,6 +148,7 @@ class Training:
         self._interrupted = threading.Event()
         self._events = session(opening, stop=self._interrupted.is_set)
         self._folder: Path | None = None
+        self._stopped = False
         self.close = weakref.finalize(self, self._events.close)
 
     def __enter__(self) -> Training:
@@ -170,13 +171,14 @@ class Training:
         """
         from chargen.training.events import Started, Stopped
 
-        if self._interrupted.is_set():
+        if self._stopped:
             raise KeyboardInterrupt
         with _signalled(self._interrupted):
             event = next(self._events)
         if isinstance(event, Started):
             self._folder = event.run
         if isinstance(event, Stopped):
+            self._stopped = True
             self.close()
         return event
 
@@ -266,7 +268,7 @@ def train(
         refuse(given, set(given) - {"steps", "epochs"}, "resume goes on with a run's own settings")
         return Training(resume_run(name, recipe, **machine))
     sources = [corpus] if isinstance(corpus, str | os.PathLike) else corpus
-    if not sources and sources != 0:
+    if sources is None or (isinstance(sources, Sequence) and not sources):
         raise ConfigError("no corpus given; name a file, a folder or builtin:pydoc")
     allowed = "files, folders and built-in texts, one or a list"
     require(isinstance(sources, Sequence), "corpus", corpus, allowed)
