@@ -27,7 +27,7 @@ TRAIN_ERRORS = [
         ["images"],
         1,
         "folder 'images' holds no text file (1 others); name the files, "
-        "or train on bytes with --tokenizer byte",
+        "with --tokenizer byte to train on their bytes",
     ),
     (
         ["images/a.png"],
