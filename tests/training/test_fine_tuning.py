@@ -86,4 +86,4 @@ def test_training_goes_on_from_a_model(chargen: Run, with_model: Path, prose: st
     assert load_weights(path)["head.weight"].shape[0] == after.config.vocab_size
     wrong = chargen("train", text, "--init-from", "small", "--hidden", "9", "--name", "x")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
-    assert "--init-from brings its own model; leave --stack, --cell" in wrong.stderr
+    assert "--init-from brings its own model and tokenizer; leave --hidden out" in wrong.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
 import json
 import time
@@ -22,7 +23,6 @@ from chargen.training import start
 from chargen.training.events import Ended, Stopped, Warned
 from chargen.training.plan import Plan
 from chargen.training.resume import resumed_run
-from tests.conftest import text_of
 from tests.training.session import CPU, PLAN, begin, give_plan, resume, sit
 
 # Where bfloat16 does not run, these runs are trained in float32.
@@ -215,8 +215,8 @@ def test_a_text_from_standard_input_is_kept_for_resuming(
     prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     give_plan(monkeypatch, PLAN)
-    text = text_of(prose[:3000])
-    monkeypatch.setattr(start, "read_text", lambda _: text)
+    stdin = io.TextIOWrapper(io.BytesIO(prose[:3000].encode()))
+    monkeypatch.setattr("sys.stdin", stdin)
     options, config = ModelOptions(stack="lstm:8", embedding=4), TrainConfig(steps=24)
     with start.start_run(ReadConfig(("-",)), options, config, name="run", threads=1) as run:
         sit(run, 3)
