@@ -345,7 +345,9 @@ class SampleConfig:
     )
     dry_base: float = documented(1.75, "DRY growth per token of the passage.", PENALTIES)
     dry_allowed_length: int = documented(2, "DRY: longest passage without penalty.", PENALTIES)
-    dry_penalty_last_n: int = documented(1024, "DRY: tokens to look back.", PENALTIES)
+    dry_penalty_last_n: int = documented(
+        1024, "DRY: tokens to look back; 0 turns it off.", PENALTIES
+    )
     dry_sequence_breakers: tuple[str, ...] = documented(
         ("\n",),
         "DRY: characters that end a passage.",

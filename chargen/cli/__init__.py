@@ -32,7 +32,7 @@ from chargen.errors import OutputError
 
 app = typer.Typer(
     name="chargen",
-    help="Learns a text with a recurrent network and writes in its voice.",
+    help="Learn a text with a recurrent network and generate text in its voice.",
     epilog="Example:  chargen train my.txt --time 5m  then  chargen sample --temp 0.8",
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,

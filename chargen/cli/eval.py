@@ -51,8 +51,7 @@ def evaluate(
 ) -> None:
     """Measure the loss of a model on a text, beside n-grams, compressors and chance.
 
-    Temperature, dynamic evaluation and mixtures are tuned on the first half of the text and
-    reported on the second.
+    Options that tune something tune on the first half and report on the second.
     """
     common.check_machine(device, threads)
     if dynamic:

@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.config import SampleConfig
+from chargen.config import SampleConfig, refuse
 from chargen.sampling.decoding import logit_bias
 from chargen.sampling.filters import Scores, log_probabilities
 from chargen.sampling.sampler import DecodeState, Generated, Sampler
+
+USED = {"length", "stop", "logit_bias", "ban"}  # sampling parameters of a beam search
 
 
 def beam_search(
@@ -19,8 +21,8 @@ def beam_search(
     """Return the most likely texts that a beam search finds, best first, with their logprobs.
 
     Each step extends the beam by one token and keeps the ``width`` most likely texts; of equal
-    ones the lower id comes first. Of the sampling parameters only length, stop texts, bias and
-    bans have an effect.
+    ones the lower id comes first. Of the sampling parameters it takes length, stop texts, bias
+    and bans.
 
     Args:
         sampler: the model.
@@ -29,8 +31,12 @@ def beam_search(
         width: number of texts in the beam.
 
     Raises:
-        ConfigError: a banned or biased character has no token of its own.
+        ConfigError: a banned or biased character has no token of its own, or another parameter is
+            not at its default.
     """
+    usual = vars(SampleConfig())
+    changed = [name for name, value in vars(config).items() if value != usual[name]]
+    refuse(changed, set(changed) - USED, "beam search is not random sampling")
     bias = logit_bias(sampler.tokenizer, config)
     beam = [Generated(finish_reason="" if config.length else "length")]
     done: list[Generated] = []

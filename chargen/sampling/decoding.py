@@ -148,15 +148,16 @@ class Decoder:
         self._longest = max(map(len, tokenizer.pieces))
         penalties = (config.repeat_penalty - 1, config.presence_penalty, config.frequency_penalty)
         self._penalties = any(penalties)
+        self._dry = bool(config.dry_multiplier and config.dry_penalty_last_n)
         start = constraint.start(tokenizer.decode(before.tolist())) if constraint else None
         for sample in samples:
             sample.state = start
-            if config.dry_multiplier:
+            if self._dry:
                 breakers = containing(tokenizer, config.dry_sequence_breakers)
                 sample.dry = DryPenalty(before, config.dry_penalty_last_n, breakers)
         if constraint:
             constraint.require(config.length)
-        self._by_row = self._penalties or constraint or config.dry_multiplier
+        self._by_row = self._penalties or constraint or self._dry
 
     def next_tokens(self, logits: NDArray[np.float32], samples: list[Sample]) -> Tokens:
         """Return the next token (B,) of each text from its logits (B, V).

@@ -109,6 +109,10 @@ def test_every_filter_changes_the_text(chargen: Run) -> None:
         (("--num-samples", "0"), "num-samples is 0; allowed: 1 or more"),
         (("--num-samples", "4097"), "num-samples is 4097; allowed: 1 to 4096"),
         (("--beam", "0"), "beam is 0; allowed: 1 to 1024"),
+        (
+            ("--beam", "2", "-t", "3", "--top-k", "1", "--seed", "4"),
+            "beam search is not random sampling; leave --temperature, --top-k, --seed out",
+        ),
         (("--mirostat", "1"), "mirostat is 1; allowed: 0 (off), 2"),
         (("--dry-sequence-breaker", "ab"), "dry-sequence-breaker is 'ab'; allowed: a character"),
     ],

@@ -374,3 +374,13 @@ def test_the_samplers_logits_equal_one_forward_pass(with_model: Path) -> None:
     ids = sampler.tokenizer.encode(text).astype(np.int64)[None]
     whole, _ = sampler.engine.run(ids, sampler.engine.init_state(1))
     np.testing.assert_allclose(sampler.read(text).logits, whole[0, -1], rtol=0, atol=1e-5)
+
+
+def test_dry_that_looks_back_on_nothing_is_off(with_model: Path) -> None:
+    sampler = load(with_model, threads=1)
+    common: dict[str, Any] = {"length": 80, "temperature": 0.0}
+    plain = "".join(sampler.generate("The ", **common))
+    off: dict[str, Any] = {"dry_multiplier": 5.0, "dry_penalty_last_n": 0}
+    assert "".join(sampler.generate("The ", **common, **off)) == plain
+    on: dict[str, Any] = {"dry_multiplier": 5.0, "dry_penalty_last_n": 64}
+    assert "".join(sampler.generate("The ", **common, **on)) != plain
