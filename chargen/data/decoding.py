@@ -135,13 +135,19 @@ def _decode(
 ) -> str:
     try:
         return decoder.decode(block, final)
-    except UnicodeDecodeError as error:
-        wrong, offset = error.object[error.start], read - len(error.object) + error.start
-        why = f"byte 0x{wrong:02X} at offset {offset}"
     except UnicodeError as error:
-        marks = f" ({codec}-le and {codec}-be need none)" if "BOM" in str(error) else ""
-        why = f"{error}{marks}"
+        why = _why(error, codec, read)
     raise CorpusError(
         f"corpus {source.name!r} is not {codec}: {why}; name its encoding, for example "
         "--encoding latin-1, or train on its bytes with --tokenizer byte"
     )
+
+
+def _why(error: UnicodeError, codec: str, read: int) -> str:
+    """Return what is wrong with bytes; a missing byte-order mark is told alike by all Pythons."""
+    if "BOM" in str(error):
+        return f"it does not start with BOM ({codec}-le and {codec}-be need none)"
+    if not isinstance(error, UnicodeDecodeError):
+        return str(error)
+    wrong, offset = error.object[error.start], read - len(error.object) + error.start
+    return f"byte 0x{wrong:02X} at offset {offset}"
