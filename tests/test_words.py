@@ -44,7 +44,7 @@ OLD: dict[str, str] = {
     r"\btouchiest\b": "most sensitive",
     r"\bthe prompt apart\b": "excluding the prompt",
     r"\bis no duration\b": "is not a valid duration",
-    r"\bpermutation of wishes\b|\bwishes\b": "flags",
+    r"\bwishes\b": "flags",
 }
 # Where such a word means something else.
 MEANT: dict[str, dict[str, str]] = {}
