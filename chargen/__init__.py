@@ -249,7 +249,15 @@ def train(
         ConfigError: a setting is unknown or out of its range, or two contradict each other.
     """
     need_torch("chargen.train")
-    from chargen.config import ReadConfig, TrainConfig, fresh_seed, from_settings, refuse, require
+    from chargen.config import (
+        ReadConfig,
+        TrainConfig,
+        check_threads,
+        fresh_seed,
+        from_settings,
+        refuse,
+        require,
+    )
     from chargen.errors import ConfigError
     from chargen.model.spec import BASE_SETTINGS, ModelOptions
     from chargen.training.resume import resume_run
@@ -261,6 +269,7 @@ def train(
     settings = {"seed": fresh_seed(), "time": time, **settings}
     reading, options, recipe = from_settings(settings, ReadConfig, ModelOptions, TrainConfig)
     require(name is None or isinstance(name, str), "name", name, "a text")
+    check_threads(threads)
     machine: dict[str, Any] = {"device": device, "threads": threads}
     if resume:
         if corpus is not None or force:

@@ -77,6 +77,12 @@ def require_count(name: str, value: object, most: int | None = None) -> None:
     require(fits, name, value, f"1 to {most}" if most else "1 or more")
 
 
+def check_threads(threads: int | None) -> None:
+    """Raise a ConfigError unless a number of CPU threads is None, or 1 or more."""
+    if threads is not None:
+        require_count("threads", threads)
+
+
 def check_types(config: Any) -> None:
     """Refuse values of the wrong type, which only Python code can give, in our own words."""
     for name, kind in get_type_hints(type(config)).items():

@@ -16,7 +16,7 @@ import typer
 from typer.models import ParameterInfo
 
 from chargen.cli.options import expanded
-from chargen.config import DEVICES, require
+from chargen.config import DEVICES, check_threads
 from chargen.errors import ChargenError, ConfigError, OutputError
 from chargen.machine import is_out_of_memory, process_age
 from chargen.machine.torch import need_torch
@@ -133,11 +133,6 @@ def leaving(code: int) -> typer.Exit:
     return typer.Exit(code)
 
 
-def seconds_used() -> float:
-    """Return the seconds since the process began."""
-    return time.monotonic() - BEGAN
-
-
 def warn(message: str) -> None:
     """Tell the user something that is no error."""
     print(f"chargen: {message}", file=sys.stderr)
@@ -145,7 +140,7 @@ def warn(message: str) -> None:
 
 def check_machine(device: str, threads: int | None) -> None:
     """Refuse what no machine has, and a GPU where torch is not installed."""
-    require(threads is None or threads >= 1, "threads", threads, "1 or more")
+    check_threads(threads)
     if device not in DEVICES:
         raise ConfigError(f"device is {device!r}; allowed: {', '.join(DEVICES)}")
     if device not in ("auto", "cpu"):

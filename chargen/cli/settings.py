@@ -12,7 +12,7 @@ import typer
 
 from chargen.config import ESCAPES
 from chargen.errors import ConfigError
-from chargen.model.spec import PRESETS
+from chargen.model.spec import PRESETS, preset_settings
 
 WRITTEN = {meant: f"\\{letter}" for letter, meant in ESCAPES.items()}
 
@@ -34,7 +34,7 @@ def _use_preset(ctx: typer.Context, name: str | None) -> str | None:
     """Let a preset's settings be the defaults; they count more than a file's."""
     if name is not None:
         below = {key: value for key, value in (ctx.default_map or {}).items() if key != "stack"}
-        ctx.default_map = {**below, **preset_settings(name)}
+        ctx.default_map = {**below, **_typed(preset_settings(name))}
     return name
 
 
@@ -49,14 +49,6 @@ def _use_file(ctx: typer.Context, path: Path | None) -> Path | None:
             below.pop("stack", None)
         ctx.default_map = {**below, **above}
     return path
-
-
-def preset_settings(name: str) -> dict[str, str]:
-    """Return the settings that a preset stands for."""
-    if name not in PRESETS:
-        raise ConfigError(f"preset is {name!r}; allowed: {', '.join(PRESETS)}")
-    layers, hidden = PRESETS[name]
-    return {"layers": str(layers), "hidden": str(hidden)}
 
 
 def read_settings(path: Path, known: list[str]) -> dict[str, str]:
@@ -80,7 +72,12 @@ def read_settings(path: Path, known: list[str]) -> dict[str, str]:
             names = ", ".join(sorted(name.replace("_", "-") for name in known))
             raise ConfigError(f"--config {str(path)!r} says {key} = {value!r}; allowed: {names}")
     below = preset_settings(settings.pop("preset")) if "preset" in settings else {}
-    return {**below, **{key: str(value) for key, value in settings.items()}}
+    return _typed({**below, **settings})
+
+
+def _typed(settings: dict[str, Any]) -> dict[str, str]:
+    """Return values as they would be typed."""
+    return {name: str(value) for name, value in settings.items()}
 
 
 def escape(text: object) -> str | None:

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.config import require
+from chargen.config import check_threads, require
 from chargen.machine.torch import need_torch
 from chargen.model.saved import SavedModel
 from chargen.model.spec import ModelConfig
@@ -47,9 +47,10 @@ def open_engine(
         int8: use int8 weight matrices, on a CPU only.
 
     Raises:
-        ConfigError: int8 on a GPU.
+        ConfigError: threads is 0 or less, or int8 on a GPU.
         DeviceError: the GPU does not exist, or torch is not installed.
     """
+    check_threads(threads)
     require(not int8 or device in ("auto", "cpu"), "device", device, "cpu, where int8 runs")
     if device in ("auto", "cpu"):
         from chargen.engine.onnx import cached_engine

@@ -100,24 +100,6 @@ def read_like(saved: SavedModel, file: str, encoding: str | None = None) -> Text
     return read_text(reading, least=1)
 
 
-def content_like(saved: SavedModel, file: str, encoding: str | None = None) -> str | bytes:
-    """Return all of what ``read_like`` reads: a text, or bytes for a byte model.
-
-    Raises:
-        CorpusError: as ``read_like``.
-    """
-    pieces = list(read_like(saved, file, encoding).pieces())
-    empty: Any = b"" if saved.tokenizer.kind == "byte" else ""
-    content: str | bytes = empty.join(pieces)
-    return content
-
-
-def folds_line_ends(saved: SavedModel) -> bool:
-    """Tell whether CRLF is LF for a model, in prompts as in files."""
-    kept = saved.section("corpus").get("newlines", ReadConfig.newlines) == "keep"
-    return not kept and saved.tokenizer.kind != "byte"
-
-
 def whole_text(file: str, saved: SavedModel, encoding: str | None = None) -> Segment:
     """Return a file as a text to score, with a newline as its context.
 

@@ -153,6 +153,17 @@ def format_stack(layers: tuple[LayerConfig, ...]) -> str:
     return ",".join(f"{layer.kind}:{layer.hidden}" for layer in layers)
 
 
+def preset_settings(name: str) -> dict[str, int]:
+    """Return the layers and hidden units of a preset, as settings by name.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    require(name in PRESETS, "preset", name, ", ".join(PRESETS))
+    layers, hidden = PRESETS[name]
+    return {"layers": layers, "hidden": hidden}
+
+
 MODEL = "Model"
 BASE_SETTINGS = {  # of the model that a run begins from
     *("preset", "stack", "cell", "hidden", "layers", "embedding", "tokenizer", "vocab_size"),
@@ -190,10 +201,8 @@ class ModelOptions:
         """
         if preset is None:
             return self
-        require(preset in PRESETS, "preset", preset, ", ".join(PRESETS))
-        layers, hidden = PRESETS[preset]
         own = {name: value for name, value in vars(self).items() if value is not None}
-        return ModelOptions(**{"layers": layers, "hidden": hidden, **own})
+        return ModelOptions(**{**preset_settings(preset), **own})
 
     def stacks(self) -> tuple[tuple[LayerConfig, ...], ...]:
         """Return the stacks to choose from, smaller ones first: the presets with the given values.
