@@ -272,8 +272,9 @@ def train(
     check_threads(threads)
     machine: dict[str, Any] = {"device": device, "threads": threads}
     if resume:
-        if corpus is not None or force:
-            raise ConfigError("resume goes on with a run's own corpus; leave corpus and force out")
+        if corpus is not None or force or init_from is not None or copy_index:
+            others = "corpus, force, init_from and copy_index"
+            raise ConfigError(f"resume goes on with a run's own text and model; leave {others} out")
         refuse(given, set(given) - {"steps", "epochs"}, "resume goes on with a run's own settings")
         return Training(resume_run(name, recipe, **machine))
     sources = [corpus] if isinstance(corpus, str | os.PathLike) else corpus

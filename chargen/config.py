@@ -276,6 +276,8 @@ class TrainConfig:
         require(0 <= self.warmup <= 1, "warm-up", self.warmup, "0 to 1")
         require(self.clip > 0, "clip", self.clip, "more than 0")
         require(self.weight_decay >= 0, "weight decay", self.weight_decay, "0 or more")
+        used = self.optimizer == "adamw" or self.weight_decay in (0, TrainConfig.weight_decay)
+        require(used, "weight decay", self.weight_decay, "0, unless --optimizer is adamw")
         require(0 <= (self.dropout or 0) < 1, "dropout", self.dropout, "0 to below 1")
         weight_drop = self.weight_drop
         require(0 <= (weight_drop or 0) <= 0.9, "weight-drop", weight_drop, "0 to 0.9")

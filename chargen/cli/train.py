@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from chargen.training.run_state import RunState
     from chargen.training.trainer import Trainer
 
-
-BROKEN_PIPE = 13  # the number of SIGPIPE, which Windows does not have
 
 RESUMABLE = {
     *("name", "time", "steps", "epochs", "resume", "device", "threads"),
@@ -74,6 +72,8 @@ def train(
     """Learn a text and write the model to checkpoints/NAME/model.safetensors."""
     need_torch("chargen train")
     common.check_machine(device, threads)
+    if as_json and quiet:
+        raise ConfigError("--json and --quiet cannot be combined; leave one out")
     if tensorboard:
         check_board()
     given = [name for name in ctx.params if _is_given(ctx, name)]
@@ -137,21 +137,19 @@ def _follow(run: RunState, form: str, board: Path | None) -> None:
         for event in show(events, stderr(), form):
             if isinstance(event, Stopped):
                 raise common.leaving(128 + (signals.received or signal.SIGINT))
-    except (BrokenPipeError, OutputError) as error:
+    except OutputError as error:
         _save_unread(trainer, error)
 
 
-def _save_unread(trainer: Trainer, error: Exception) -> None:
-    """Save a run when nothing reads its events any more, and say so; exit code 141 for a pipe."""
+def _save_unread(trainer: Trainer, error: OutputError) -> NoReturn:
+    """Save a run when nothing takes its events any more, and say so."""
     from chargen.cli.console import show, stderr
     from chargen.display.output import leave_closed_pipe
 
     leave_closed_pipe()
     for _ in show([trainer.leave()], stderr(), "words"):
         pass
-    if isinstance(error, OutputError):
-        raise error
-    raise common.leaving(128 + BROKEN_PIPE)
+    raise error
 
 
 class Signals:

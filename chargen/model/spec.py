@@ -167,6 +167,7 @@ def preset_settings(name: str) -> dict[str, int]:
 MODEL = "Model"
 BASE_SETTINGS = {  # of the model that a run begins from
     *("preset", "stack", "cell", "hidden", "layers", "embedding", "tokenizer", "vocab_size"),
+    *("recurrent_init", "recurrent_scale", "input_init", "forget_bias"),
 }
 
 
@@ -187,9 +188,8 @@ class ModelOptions:
         given = [name for name in ("cell", "hidden", "layers") if getattr(self, name) is not None]
         if self.stack is not None and given:
             raise ConfigError("--stack says it all; leave --preset, --cell, --hidden, --layers out")
-        layers = self.layers
+        layers, width = self.layers, self.embedding
         require(layers is None or 1 <= layers <= 64, "number of layers", layers, "1 to 64")
-        width = self.embedding
         require(width is None or 1 <= width <= 16384, "embedding", width, "1 to 16384")
         self.stacks()
 
