@@ -251,6 +251,15 @@ class TrainConfig:
     weight_drop: float | None = documented(
         None, "Dropout of the recurrent weights; default: by epochs.", REGULARIZATION
     )
+    ngrams: bool = documented(
+        True,
+        "Keep n-gram counts of the text with the model and mix them in.",
+        REGULARIZATION,
+        "--ngrams/--no-ngrams",
+    )
+    ngram_dropout: float | None = documented(
+        None, "Dropout of n-gram embeddings, row by row; default: by epochs.", REGULARIZATION
+    )
     weight_decay: float = documented(
         0.01, "Weight decay of the matrices (adamw only).", REGULARIZATION
     )
@@ -279,6 +288,8 @@ class TrainConfig:
         used = self.optimizer == "adamw" or self.weight_decay in (0, TrainConfig.weight_decay)
         require(used, "weight decay", self.weight_decay, "0, unless --optimizer is adamw")
         require(0 <= (self.dropout or 0) < 1, "dropout", self.dropout, "0 to below 1")
+        ngrams = self.ngram_dropout
+        require(0 <= (ngrams or 0) < 1, "n-gram dropout", ngrams, "0 to below 1")
         weight_drop = self.weight_drop
         require(0 <= (weight_drop or 0) <= 0.9, "weight-drop", weight_drop, "0 to 0.9")
         require(0 <= self.ema < 1, "ema", self.ema, "0 to below 1")

@@ -18,8 +18,9 @@ from chargen.model.spec import ModelConfig
 from chargen.storage.checkpoint import Tensors
 
 Logits = NDArray[np.float32]
-State = tuple[NDArray[np.float32], ...]
-"""The recurrent state: one array (1, B, H) for each part of each layer, in order."""
+State = tuple[NDArray[np.generic], ...]
+"""The state: one array (1, B, H) for each part of each layer, in order; then, where there are
+n-grams, codes of the last tokens for the embeddings, and contexts of the counts."""
 
 
 class Engine(Protocol):
@@ -55,11 +56,20 @@ def open_engine(
     if device in ("auto", "cpu"):
         from chargen.engine.onnx import cached_engine
 
-        return cached_engine(saved, threads, int8=int8)
+        return with_counts(saved, cached_engine(saved, threads, int8=int8))
     need_torch(f"device {device!r}")
     from chargen.engine.torch import TorchEngine
 
-    return TorchEngine(saved.weights(), saved.config, device)
+    return with_counts(saved, TorchEngine(saved.weights(), saved.config, device))
+
+
+def with_counts(saved: SavedModel, engine: Engine) -> Engine:
+    """Return an engine of a model with its n-gram counts mixed in, if it has any."""
+    if saved.mixture is None:
+        return engine
+    from chargen.engine.mixture import MixtureEngine
+
+    return MixtureEngine(engine, saved.counts(), saved.mixture)
 
 
 def make_engine(

@@ -18,8 +18,11 @@ from onnx import TensorProto, helper
 
 from chargen.engine.nodes import CONTRIB, Graph
 from chargen.engine.steps import LAYERS
+from chargen.model.ngrams import NGramConfig
 from chargen.model.spec import LayerConfig, ModelConfig, OnnxOperator
 from chargen.storage.checkpoint import Tensors
+
+HISTORY = "codes"  # the state's name for the codes of the last tokens, where there are n-grams
 
 
 def build_graph(
@@ -35,6 +38,8 @@ def build_graph(
     """
     g = Graph(int8=int8, unsigned=unsigned)
     x = g.rows(weights["embedding.weight"], g("Transpose", "ids", perm=[1, 0]))  # (T, B, E)
+    if config.ngrams:
+        x = g("Add", x, _ngrams(g, config.ngrams, weights["ngrams.weight"]))
     outputs = []
     for number, layer in enumerate(config.layers):
         prefix = f"layers.{number}."
@@ -45,6 +50,27 @@ def build_graph(
     logits = g.product(joined, weights["head.weight"], weights["head.bias"])
     g.nodes_of("Transpose", [logits], ["logits"], perm=[1, 0, 2])  # (B, T, V)
     return g.serialize(*_ends(config))
+
+
+def _ngrams(g: Graph, config: NGramConfig, table: NDArray[np.float32]) -> str:
+    """Add the rows of the n-grams that end with each token (``model.ngrams``), (T, B, E)."""
+    long, last = int(TensorProto.INT64), [HISTORY, f"{HISTORY}.next"]
+    before = g("Squeeze", g("Cast", last[0], to=long), g.weight(np.array([0])))  # (B, K)
+    codes = g("Gather", g.weight(np.array(config.codes, np.int64)), "ids")  # (B, T)
+    codes = g("Concat", before, codes, axis=1)  # (B, K + T)
+    steps = g("Squeeze", g("Shape", "ids", start=1), g.weight(np.array([0])))
+    zero, one = (g.weight(np.array(n)) for n in (0, 1))
+    starts = g("Unsqueeze", g("Range", zero, steps, one), g.weight(np.array([1])))
+    places = g("Add", starts, g.weight(np.arange(config.history + 1)))  # (T, K + 1)
+    windows = g("Gather", codes, places, axis=1)  # (B, T, K + 1)
+    sums = g("MatMul", windows, g.weight(config.factors()))  # (B, T, K)
+    rows = g("Mod", sums, g.weight(np.array(config.rows)))
+    rows = g("Add", rows, g.weight(config.offsets()))
+    values = g.rows(table, g("Transpose", rows, perm=[1, 0, 2]))  # (T, B, K, E)
+    ends = [g.weight(np.array([n])) for n in (-config.history, np.iinfo(np.int64).max, 1)]
+    kept = g("Cast", g("Slice", codes, *ends), to=int(TensorProto.FLOAT))
+    g.nodes_of("Unsqueeze", [kept, g.weight(np.array([0]))], [last[1]])  # (1, B, K)
+    return g("ReduceSum", values, g.weight(np.array([2])), keepdims=0)
 
 
 def _layer(g: Graph, layer: LayerConfig, number: int, own: Tensors, x: str) -> str:
@@ -71,6 +97,10 @@ def _ends(config: ModelConfig) -> tuple[list[Any], list[Any]]:
         for name in _state_names(layer, number):
             inputs.append(value(name, TensorProto.FLOAT, shape))
             outputs.append(value(f"{name}.next", TensorProto.FLOAT, shape))
+    if config.ngrams:
+        shape = [1, "B", config.ngrams.history]
+        inputs.append(value(HISTORY, TensorProto.FLOAT, shape))
+        outputs.append(value(f"{HISTORY}.next", TensorProto.FLOAT, shape))
     return inputs, outputs
 
 

@@ -7,6 +7,7 @@ import lzma
 import math
 import zlib
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,12 @@ from chargen.data.dataset import Dataset, Segment
 from chargen.evaluation.ngram import KneserNey
 from chargen.evaluation.nll import Floats
 from chargen.evaluation.protocols import Score, TokenLosses, score
+from chargen.model.counts import NGramCounts
 from chargen.tokenizers import Ids, Tokenizer
 
-COUNTED = 1 << 21  # tokens that are counted at most
+COUNTED = 1 << 22  # tokens that are counted at most
 LONGEST = 9  # tokens of the longest n-gram
+USUAL = 6  # tokens of the longest n-gram where no validation text tells
 PACKABLE = 1000  # bytes, below which a compressor's rounding says more than the text
 PACKED = 1 << 23  # tokens before a text that a compressor is shown at most
 
@@ -29,14 +32,16 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def ngram_losses(learned: Ids, segment: Segment) -> list[Floats]:
+def count(learned: Ids, tokenizer: Tokenizer, most: int = COUNTED) -> KneserNey:
+    """Count the n-grams of a text; of a very long one, of its end."""
+    return KneserNey(learned[-most:].astype(np.int64), tokenizer.vocab_size, LONGEST)
+
+
+def losses_of(model: KneserNey, segment: Segment) -> list[Floats]:
     """Return -ln P of each token of a text under n-grams, (N,), for orders 1, 2, ...
 
-    Args:
-        learned: the text that the n-grams are counted in; of a very long one, its end.
-        segment: the text that is scored. Contexts reach back over its beginning.
+    Contexts reach back over the beginning of the text.
     """
-    model = KneserNey(learned[-COUNTED:].astype(np.int64), segment.tokenizer.vocab_size, LONGEST)
     ids = segment.with_context[-len(segment) - LONGEST :]
     return model.nll(ids, len(ids) - len(segment))
 
@@ -46,17 +51,37 @@ def best_order(losses: list[Floats], tokens: slice = slice(None)) -> int:
     return 1 + min(range(len(losses)), key=lambda n: float(losses[n][tokens].sum()))
 
 
-def score_ngram(dataset: Dataset) -> tuple[int, Score]:
-    """Score the validation part under n-grams.
+class NGramBaseline(NamedTuple):
+    """The n-grams that a model has to beat, and that are mixed with it.
 
-    Returns:
-        The order that does best, and its score: the baseline that a model has to beat. Of very
-        long texts only the tokens next to the border are counted and scored.
+    Attributes:
+        order: that does best.
+        tokens: counted, at the end of the training part.
+        score: on the validation part; None if there is none.
+        counts: of the training part.
     """
-    segment = dataset.validation.first(COUNTED)
-    losses = ngram_losses(dataset.train, segment)
+
+    order: int
+    tokens: int
+    score: Score | None
+    counts: NGramCounts
+
+
+def ngram_baseline(dataset: Dataset, most: int = COUNTED) -> NGramBaseline:
+    """Count the training part and score the validation part, in the order that does best.
+
+    Args:
+        dataset: the text.
+        most: tokens that are counted and scored at most.
+    """
+    segment, tokens = dataset.validation.first(COUNTED), min(most, len(dataset.train))
+    model = count(dataset.train, segment.tokenizer, tokens)
+    if not len(segment):
+        return NGramBaseline(USUAL, tokens, None, model.counts(USUAL))
+    losses = losses_of(model, segment)
     order = best_order(losses)
-    return order, score(TokenLosses(losses[order - 1]), segment)
+    found = score(TokenLosses(losses[order - 1]), segment)
+    return NGramBaseline(order, tokens, found, model.counts(order))
 
 
 def uniform(segment: Segment) -> Floats:

@@ -29,6 +29,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from chargen.model.counts import Level as CountLevel
+from chargen.model.counts import NGramCounts
+
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -112,6 +115,18 @@ class KneserNey:
             probability = _mix(level.lower, probability, context, place)
             context = np.concatenate([[-1], place[:-1]])
         return losses
+
+    def counts(self, order: int) -> NGramCounts:
+        """Return the model of one order in the form in which a model file holds it."""
+        levels, contexts = [], 1
+        for n, level in enumerate(self.levels[:order], 1):
+            shares = level.highest if n == order else level.lower
+            places = level.keys // self.vocab_size
+            lengths = np.bincount(places, minlength=contexts)
+            own, rest = (part.astype(np.float32) for part in shares)
+            levels.append(CountLevel(lengths, level.keys % self.vocab_size, own, rest))
+            contexts = len(level.keys)
+        return NGramCounts(self.vocab_size, tuple(levels))
 
 
 def _mix(shares: Shares, lower: Floats, context: Ids, place: Ids) -> Floats:

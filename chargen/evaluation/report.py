@@ -17,8 +17,9 @@ from chargen.errors import CorpusError
 from chargen.evaluation.baselines import (
     best_order,
     best_weight,
+    count,
+    losses_of,
     mixed,
-    ngram_losses,
     packed,
     uniform,
 )
@@ -130,7 +131,7 @@ def report(
     if tuned:
         halves(segment)
     with meter("n-grams and compressors", 2) as progress:
-        counts = [] if learned is None else ngram_losses(learned, segment)
+        counts = [] if learned is None else losses_of(count(learned, segment.tokenizer), segment)
         progress(1)
         others = baselines(segment, learned, counts)
     if wanted.window:
@@ -176,7 +177,7 @@ def baselines(segment: Segment, learned: Ids | None, counts: list[Floats]) -> li
     Args:
         segment: what is measured.
         learned: the training text, if it is at hand.
-        counts: what ``ngram_losses`` made of it.
+        counts: what ``losses_of`` made of it.
     """
     chance = Row("uniform", "uniform", score(TokenLosses(uniform(segment)), segment))
     if learned is None:

@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 
 from chargen.data.dataset import WARM, Dataset, Segment
 from chargen.engine import Engine, make_engine
+from chargen.engine.mixture import MixtureEngine
+from chargen.evaluation.baselines import mixed
+from chargen.evaluation.mixing import counted_losses, fit_mixture
+from chargen.evaluation.nll import Floats
 from chargen.evaluation.protocols import (
     SCORED,
     STREAMS,
@@ -27,13 +31,16 @@ from chargen.evaluation.protocols import (
     score,
     stateful,
     stateless,
+    tempered,
 )
+from chargen.model.counts import NGramCounts
 from chargen.model.language_model import LanguageModel
 from chargen.model.loss import token_losses
+from chargen.model.saved import Mixture
 from chargen.tokenizers import Ids
 
 FINAL = (
-    *("final_val_loss", "final_val_bits_per_char", "final_stateless_loss"),
+    *("final_val_loss", "final_network_loss", "final_val_bits_per_char", "final_stateless_loss"),
     *("final_train_loss", "final_test_loss", "int8_bits_per_char", "int8_margin"),
 )
 QUANTISED = 2048  # tokens on which int8 weights are measured
@@ -90,28 +97,39 @@ def final_losses(
     dataset: Dataset,
     threads: int | None = None,
     overdue: Callable[[], bool] = lambda: False,
-) -> dict[str, float | None]:
+    counts: NGramCounts | None = None,
+) -> tuple[dict[str, float | None], Mixture | None]:
     """Return what the end of a run tells, by the names in ``metrics.jsonl``.
 
     All in nats per token but for ``final_val_bits_per_char``: the validation part stateful and
-    stateless, as much of the training part, and the test part; of each part ``SCORED`` tokens
-    at most. And how much int8 weights add, in bits per character.
+    stateless, and the test part, by the network with its counts mixed in; the validation part
+    by the network alone, and as much of the training part; of each part ``SCORED`` tokens at
+    most. And how much int8 weights add, in bits per character.
 
     Args:
         model: the weights to judge.
         dataset: the text and its parts.
         threads: CPU threads; None finds the fastest number.
         overdue: tells whether the time is over; what the end can do without is None then.
+        counts: n-gram counts to mix in.
+
+    Returns:
+        the losses, and how the counts are mixed in.
     """
     losses: dict[str, float | None] = dict.fromkeys(FINAL)
     engine, validation = engine_of(model, threads), dataset.validation.first(SCORED)
-    test = dataset.test.first(SCORED)
+    test, mixture = dataset.test.first(SCORED), Mixture() if counts else None
+    if len(validation):
+        own, mixture = _mixed_losses(engine, validation, counts)
+        network, whole = (score(TokenLosses(nll), validation) for nll in own)
+        losses["final_network_loss"] = network.nats_per_token
+        losses["final_val_loss"] = whole.nats_per_token
+        losses["final_val_bits_per_char"] = whole.bits_per_char
+    if counts and mixture:
+        engine = MixtureEngine(engine, counts, mixture)
     if len(test):
         losses["final_test_loss"] = score(stateful(engine, test), test).nats_per_token
     if len(validation):
-        whole = score(stateful(engine, validation), validation)
-        losses["final_val_loss"] = whole.nats_per_token
-        losses["final_val_bits_per_char"] = whole.bits_per_char
         if len(dataset.train) > 1 and not overdue():
             losses["final_train_loss"] = score_seen(model, dataset).nats_per_token
         if not overdue():
@@ -119,7 +137,20 @@ def final_losses(
         if not overdue():
             windows = stateless(engine, validation)
             losses["final_stateless_loss"] = score(windows, validation).nats_per_token
-    return losses
+    return losses, mixture
+
+
+def _mixed_losses(
+    engine: Engine, segment: Segment, counts: NGramCounts | None
+) -> tuple[tuple[Floats, Floats], Mixture | None]:
+    """Return the losses (N,) of the network and of it with its counts; fit how they are mixed."""
+    if counts is None:
+        own = stateful(engine, segment).nll
+        return (own, own), None
+    counted = counted_losses(counts, segment)
+    mixture = fit_mixture(engine, counted, segment)
+    own, warm = tempered(engine, segment, (1.0, mixture.temperature))
+    return (own, mixed(counted, warm, mixture.weight)), mixture
 
 
 def engine_of(model: LanguageModel, threads: int | None = None) -> Engine:

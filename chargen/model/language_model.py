@@ -5,7 +5,7 @@ Legend of shapes: B batch size, T steps, V vocabulary, E embedding, H hidden uni
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,31 +13,41 @@ from torch import Tensor, nn
 
 from chargen.config import TrainConfig
 from chargen.model.cells import CELL_CLASSES, Cell, State
+from chargen.model.ngram_embedding import NGramEmbedding
 from chargen.model.spec import ModelConfig
 from chargen.storage.checkpoint import Tensors
 
-Dropout = Callable[[Tensor], Tensor]
-"""Takes (B, T, H) and returns it with units dropped."""
+
+class Dropout(Protocol):
+    """Dropout in training, of the outputs of layers and of the rows of n-grams."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return x (B, T, H) with units dropped."""
+
+    def rows(self, x: Tensor) -> Tensor:
+        """Return x (B, T, K, E) with whole rows dropped."""
 
 
 class LanguageModel(nn.Module):
-    """Embedding, stacked recurrent layers, one linear head on all of their outputs.
+    """Embeddings, stacked recurrent layers, one linear head on all of their outputs.
 
     ::
 
-        x_t = embedding[c_t]
+        x_t = embedding[c_t] + the embeddings of the n-grams that end with c_t (``ngrams``)
         h^1_t = cell^1(x_t, h^1_{t-1});  h^l_t = cell^l(h^{l-1}_t, h^l_{t-1})
         logits_t = W_y [h^1_t, ..., h^L_t] + b_y
         P(c_{t+1} | c_<=t) = softmax(logits_t)
 
     The head reads every layer (Graves 2013, section 2): lower layers learn faster so. The
-    state is an argument and a result: the tensors of all layers in order, (1, B, H) each.
+    state is an argument and a result: the tensors of all layers in order, (1, B, H) each, and
+    the codes of the last tokens for the n-grams.
     """
 
     def __init__(self, config: ModelConfig, start: TrainConfig | None = None) -> None:
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.embedding)
+        self.ngrams = config.ngrams and NGramEmbedding(config.ngrams, config.embedding)
         widths = [config.embedding, *(layer.hidden for layer in config.layers)]
         self.layers = nn.ModuleList(
             CELL_CLASSES[layer.kind](inputs, layer.hidden)
@@ -63,7 +73,8 @@ class LanguageModel(nn.Module):
 
     def init_state(self, batch: int) -> State:
         """Return the state at the beginning of a text, for a batch of B."""
-        return tuple(part for cell in self.cells for part in cell.init_state(batch))
+        parts: list[Cell | NGramEmbedding] = [*self.cells, *([self.ngrams] if self.ngrams else [])]
+        return tuple(tensor for part in parts for tensor in part.init_state(batch))
 
     def forward(
         self, ids: Tensor, state: State, dropout: Dropout | None = None
@@ -76,6 +87,11 @@ class LanguageModel(nn.Module):
             dropout: applied between the layers and before the head, in training.
         """
         x = self.embedding(ids)  # (B, T, E)
+        history: list[Tensor] = []
+        if self.ngrams:
+            rows = dropout.rows if dropout else None
+            added, *history = self.ngrams(ids, state[-1], rows)
+            x = x + added
         outputs: list[Tensor] = []
         last: list[Tensor] = []
         rest = state
@@ -86,7 +102,11 @@ class LanguageModel(nn.Module):
             outputs.append(x)
             last.extend(own)
         joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
-        return self.head(joined), tuple(last)  # (B, T, V)
+        return self.head(joined), (*last, *history)  # (B, T, V)
+
+    def dense(self) -> dict[str, nn.Parameter]:
+        """The parameters by name, without the table of n-grams, whose gradient is sparse."""
+        return {n: p for n, p in self.named_parameters() if not n.startswith("ngrams.")}
 
     def weights(self) -> Tensors:
         """Return the weights as numpy arrays under their names in the model file."""

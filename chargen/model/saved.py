@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from chargen.config import require
 from chargen.errors import ChargenError, CheckpointError
+from chargen.model.counts import PREFIX, NGramCounts
 from chargen.model.spec import ModelConfig, weight_shapes
 from chargen.storage.checkpoint import (
     Tensors,
@@ -22,6 +26,24 @@ from chargen.storage.runs import find_model, model_name
 from chargen.tokenizers import Tokenizer, tokenizer_from_json
 
 KIND = "model"
+SMALL = "ngrams.weight"  # stored in float16: rows of a table that is larger than all the rest
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How the n-gram counts of a model file are mixed in: P = (1 - w) P_network(T) + w P_counts.
+
+    Attributes:
+        weight: w.
+        temperature: T, of the network.
+    """
+
+    weight: float = 0.2
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(0 <= self.weight < 1, "weight of the counts", self.weight, "0 to below 1")
+        require(0 < self.temperature <= 10, "temperature", self.temperature, "above 0, to 10")
 
 
 @dataclass(frozen=True)
@@ -33,12 +55,14 @@ class SavedModel:
         config: the architecture.
         tokenizer: between text and ids.
         training: how it was trained, as far as its file says.
+        mixture: how the n-gram counts in the file are mixed in; None if it has none.
     """
 
     path: Path
     config: ModelConfig
     tokenizer: Tokenizer
     training: dict[str, Any]
+    mixture: Mixture | None = None
 
     @property
     def name(self) -> str:
@@ -53,6 +77,16 @@ class SavedModel:
     def weights(self) -> Tensors:
         """Read the float32 weights by name, checked bit for bit."""
         return load_weights(self.path)
+
+    def counts(self) -> NGramCounts:
+        """Read the n-gram counts.
+
+        Raises:
+            CheckpointError: they are damaged.
+        """
+        tensors = read_tensors(self.path, KIND)[0]
+        held = {name: array for name, array in tensors.items() if name.startswith(PREFIX)}
+        return NGramCounts.from_tensors(held, self.config.vocab_size)
 
     def section(self, name: str) -> dict[str, Any]:
         """Return one group of what the file says of its training; empty if it says nothing."""
@@ -79,10 +113,12 @@ def read_model(path: Path) -> SavedModel:
     try:
         config = ModelConfig.from_json(data["model"])
         tokenizer = tokenizer_from_json(data["tokenizer"])
-        saved = SavedModel(path, config, tokenizer, dict(data["training"]))
+        mixture = data.get("mixture") and Mixture(**data["mixture"])
+        saved = SavedModel(path, config, tokenizer, dict(data["training"]), mixture)
     except (ChargenError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(path, f"is damaged: its header says {error}") from None
-    if config.vocab_size != tokenizer.vocab_size or tensor_shapes(path) != weight_shapes(config):
+    shapes = {n: shape for n, shape in tensor_shapes(path).items() if not n.startswith(PREFIX)}
+    if config.vocab_size != tokenizer.vocab_size or shapes != weight_shapes(config):
         raise damaged(path, "is damaged: its weights do not fit its description")
     return saved
 
@@ -93,6 +129,8 @@ def save_model(
     config: ModelConfig,
     tokenizer: Tokenizer,
     training: dict[str, Any],
+    counts: NGramCounts | None = None,
+    mixture: Mixture | None = None,
 ) -> None:
     """Write a complete model file.
 
@@ -102,19 +140,24 @@ def save_model(
         config: the architecture.
         tokenizer: with its whole vocabulary.
         training: how it was trained, plain data.
+        counts: n-gram counts of the training text, if they are mixed in.
+        mixture: how.
     """
     header = {
         "kind": KIND,
         "model": config.to_json(),
         "tokenizer": tokenizer.to_json(),
         "training": training,
+        "mixture": asdict(mixture or Mixture()) if counts else None,
     }
-    write_tensors(path, weights, header)
+    small = {SMALL: weights[SMALL].astype(np.float16)} if SMALL in weights else {}
+    write_tensors(path, {**weights, **small, **(counts.to_tensors() if counts else {})}, header)
 
 
 def load_weights(path: Path) -> Tensors:
-    """Read the float32 weights of a model file by name, checked bit for bit."""
-    return read_tensors(path, KIND)[0]
+    """Read the weights of a model file by name, in float32, checked bit for bit."""
+    tensors = read_tensors(path, KIND)[0]
+    return {n: a.astype(np.float32) for n, a in tensors.items() if not n.startswith(PREFIX)}
 
 
 def is_whole(path: Path) -> bool:

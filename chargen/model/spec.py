@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from chargen.config import check_types, documented, require
 from chargen.errors import ConfigError
+from chargen.model.ngrams import MOST_ORDER, NGramConfig
 
 Shape = tuple[int, ...]
 
@@ -182,6 +183,9 @@ class ModelOptions:
     )
     layers: int | None = documented(None, "Number of layers.", MODEL)
     embedding: int | None = documented(None, "Width of the token embedding.", MODEL)
+    ngram_order: int | None = documented(
+        None, "Longest n-gram with an embedding; 1 turns them off; default: by epochs.", MODEL
+    )
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -191,6 +195,8 @@ class ModelOptions:
         layers, width = self.layers, self.embedding
         require(layers is None or 1 <= layers <= 64, "number of layers", layers, "1 to 64")
         require(width is None or 1 <= width <= 16384, "embedding", width, "1 to 16384")
+        order = self.ngram_order
+        require(order is None or 1 <= order <= MOST_ORDER, "n-gram order", order, "1 to 16")
         self.stacks()
 
     def with_preset(self, preset: str | None) -> ModelOptions:
@@ -225,16 +231,19 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The architecture: embedding, stacked recurrent layers, a linear head on all of them."""
+    """The architecture: embeddings, stacked recurrent layers, a linear head on all of them."""
 
     vocab_size: int
     layers: tuple[LayerConfig, ...] = (LayerConfig(),)
     embedding: int = 64
+    ngrams: NGramConfig | None = None
 
     def __post_init__(self) -> None:
         require(1 <= self.vocab_size <= 1 << 20, "vocabulary size", self.vocab_size, "1 to 1048576")
         require(1 <= self.embedding <= 16384, "embedding", self.embedding, "1 to 16384")
         require(1 <= len(self.layers) <= 64, "number of layers", len(self.layers), "1 to 64")
+        codes = len(self.ngrams.codes) if self.ngrams else self.vocab_size
+        require(codes == self.vocab_size, "codes of tokens", codes, str(self.vocab_size))
 
     @property
     def head_inputs(self) -> int:
@@ -247,6 +256,7 @@ class ModelConfig:
             "vocab_size": self.vocab_size,
             "embedding": self.embedding,
             "stack": format_stack(self.layers),
+            "ngrams": self.ngrams and self.ngrams.to_json(),
         }
 
     @classmethod
@@ -255,7 +265,8 @@ class ModelConfig:
         vocab_size, embedding = data["vocab_size"], data["embedding"]
         require(type(vocab_size) is int, "vocabulary size", vocab_size, "a whole number")
         require(type(embedding) is int, "embedding", embedding, "a whole number")
-        return cls(vocab_size, parse_stack(str(data["stack"])), embedding)
+        ngrams = NGramConfig.from_json(data.get("ngrams"))
+        return cls(vocab_size, parse_stack(str(data["stack"])), embedding, ngrams)
 
 
 def weight_shapes(config: ModelConfig) -> dict[str, Shape]:
@@ -265,6 +276,8 @@ def weight_shapes(config: ModelConfig) -> dict[str, Shape]:
         "head.weight": (config.vocab_size, config.head_inputs),
         "head.bias": (config.vocab_size,),
     }
+    if config.ngrams:
+        shapes["ngrams.weight"] = (sum(config.ngrams.rows), config.embedding)
     inputs = config.embedding
     for number, layer in enumerate(config.layers):
         own = layer.spec.shapes(inputs, layer.hidden)

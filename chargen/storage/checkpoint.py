@@ -121,12 +121,11 @@ def _checksum(header: dict[str, Any], tensors: Tensors) -> str:
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors of a file by name; empty if one is not float32."""
+    """Return the shapes of the tensors of floating-point numbers in a file, by name."""
     with _open(path) as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-        if any(part.get_dtype() != "F32" for part in slices.values()):
-            return {}
-        return {name: tuple(part.get_shape()) for name, part in slices.items()}
+        floats = ((n, part) for n, part in slices.items() if part.get_dtype() in ("F32", "F16"))
+        return {name: tuple(part.get_shape()) for name, part in floats}
 
 
 # -- runs ---------------------------------------------------------------------------------

@@ -19,12 +19,15 @@ import math
 import time
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from chargen.config import TrainConfig
 from chargen.data.dataset import Dataset
 from chargen.machine.torch import can_run, not_available
+from chargen.model.ngrams import NGramConfig
 from chargen.model.spec import LayerConfig, ModelConfig, count_parameters
+from chargen.tokenizers import Ids
 from chargen.training.optimizer import peak_learning_rate
 from chargen.training.plan import Plan, Timing, make_plan, measure
 
@@ -32,6 +35,10 @@ from chargen.training.plan import Plan, Timing, make_plan, measure
 ENOUGH, ENOUGH_AGAIN, ENOUGH_WIDE = 0.75, 0.3, 3.0
 AGAIN, WIDE = 3.0, 512  # epochs; hidden units
 PROBING = 0.1  # of the time may go into measuring
+NGRAM_SAMPLE = 1 << 21  # tokens of which the n-grams are looked at
+RETURNING = 0.2  # different n-grams of a token of the text, at most, for an order to be used
+MOST_AUTOMATIC = 6  # order
+LEAST_TABLE, USUAL_TABLE, MOST_TABLE = 1 << 8, 1 << 14, 1 << 16  # rows
 TOO_LARGE = 0.5  # of enough: a candidate expected below this is not even measured
 
 
@@ -53,7 +60,8 @@ class Trial:
     def weights(self) -> int:
         """Number of weights of the recurrent layers."""
         vocabulary = self.model.vocab_size * (self.model.embedding + self.model.head_inputs + 1)
-        return count_parameters(self.model) - vocabulary
+        alone = replace(self.model, ngrams=None)
+        return count_parameters(alone) - vocabulary
 
     @property
     def tokens_per_parameter(self) -> float:
@@ -93,6 +101,7 @@ def choose(
     stacks: tuple[tuple[LayerConfig, ...], ...],
     *,
     embedding: int | None,
+    ngrams: NGramConfig | None,
     config: TrainConfig,
     dataset: Dataset,
     device: torch.device,
@@ -105,6 +114,7 @@ def choose(
     Args:
         stacks: the candidates, smaller ones first; one alone is taken as it is.
         embedding: width of the token embedding; None for one that suits the vocabulary.
+        ngrams: tables of n-gram embeddings, if any.
         config: the recipe as far as it is given.
         dataset: what will be learned.
         device: where.
@@ -117,7 +127,7 @@ def choose(
     vocab_size, length = dataset.tokenizer.vocab_size, len(dataset.train)
     embedding = embedding_for(vocab_size) if embedding is None else embedding
     for layers in stacks:
-        model = ModelConfig(vocab_size, layers, embedding)
+        model = ModelConfig(vocab_size, layers, embedding, ngrams)
         if trials and _expected(trials[-1], model, length) < TOO_LARGE:
             break
         timing = measure(model, config, dataset, device, threads, processes)
@@ -142,6 +152,9 @@ def fill(config: TrainConfig, model: ModelConfig, epochs: float) -> TrainConfig:
         config,
         dropout=dropout_for(epochs) if config.dropout is None else config.dropout,
         weight_drop=weight_drop_for(epochs) if config.weight_drop is None else config.weight_drop,
+        ngram_dropout=ngram_dropout_for(epochs)
+        if config.ngram_dropout is None
+        else config.ngram_dropout,
         learning_rate=peak_learning_rate(config, model.layers),
     )
 
@@ -154,6 +167,33 @@ def dropout_for(epochs: float) -> float:
 def weight_drop_for(epochs: float) -> float:
     """Return the dropout of recurrent weights that suits so many epochs."""
     return round(min(0.3, max(0.0, 0.1 * math.log2(max(1.0, epochs) / 5))), 2)
+
+
+def ngram_dropout_for(epochs: float) -> float:
+    """Return the dropout of n-gram embeddings that suits so many epochs."""
+    return round(min(0.8, max(0.0, 0.21 * math.log2(max(1.0, epochs)))), 2)
+
+
+def ngram_rows(train: Ids, vocab_size: int, order: int | None = None) -> tuple[int, ...]:
+    """Return the rows of the table of each order of n-grams from 2 on, as the text fills them.
+
+    Orders are taken as long as most of their n-grams return: what is seen once teaches nothing.
+
+    Args:
+        train: tokens of the training part.
+        vocab_size: number of different tokens.
+        order: the longest; None for as many as return.
+    """
+    ids = train[-NGRAM_SAMPLE:].astype(np.int64)
+    grams, rows = ids, []
+    most = min(MOST_TABLE, max(USUAL_TABLE, len(train) // 32))
+    for n in range(2, (order or MOST_AUTOMATIC) + 1):
+        _, grams = np.unique(grams[:-1] * vocab_size + ids[n - 1 :], return_inverse=True)
+        different = int(grams.max(initial=0)) + 1
+        if order is None and different > RETURNING * len(ids):
+            break
+        rows.append(min(most, max(LEAST_TABLE, 2 * different)) | 1)
+    return tuple(rows)
 
 
 def embedding_for(vocab_size: int) -> int:

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from chargen.config import SampleConfig
 from chargen.engine import Engine
+from chargen.engine.mixture import MixtureEngine
 from chargen.evaluation.validation import engine_of, final_losses, score_streams
 from chargen.machine.torch import autocast
 from chargen.model.language_model import LanguageModel
+from chargen.model.saved import Mixture
 from chargen.sampling.sampler import Sampler
 from chargen.training.diagnostics import advice, label
 from chargen.training.plan import Plan, ending_seconds, time_engine, tokens_read
@@ -56,8 +58,9 @@ class Evaluator:
         return Losses(score.nats_per_token, score.bits_per_char, seconds)
 
     def engine(self, threads: int | None) -> Engine:
-        """Return an engine of the weights as they are now."""
-        return engine_of(self._model, threads)
+        """Return an engine of the weights as they are now, with the counts mixed in."""
+        engine, counts = engine_of(self._model, threads), self._run.counts
+        return MixtureEngine(engine, counts, Mixture()) if counts else engine
 
     def sample(self, engine: Engine, step: int) -> str:
         """Generate a short text."""
@@ -80,15 +83,17 @@ class Evaluator:
         reading = time_engine(engine, self._run.dataset, seconds / tokens_read(scored))
         return ending_seconds(reading, self._run.dataset)
 
-    def final(self, threads: int | None, overdue: Callable[[], bool]) -> dict[str, float | None]:
-        """Return the losses at the end, by the names in ``metrics.jsonl``."""
-        return final_losses(self._model, self._run.dataset, threads, overdue)
+    def final(
+        self, threads: int | None, overdue: Callable[[], bool]
+    ) -> tuple[dict[str, float | None], Mixture | None]:
+        """Return the losses at the end, by the names in ``metrics.jsonl``, and the mixture."""
+        return final_losses(self._model, self._run.dataset, threads, overdue, self._run.counts)
 
     def judge(
         self, progress: Progress, final: dict[str, float | None], seconds: float
     ) -> tuple[str | None, tuple[str, ...]]:
         """Return how well the model fits, and what to try next."""
-        train, val = final["final_train_loss"], final["final_val_loss"]
+        train, val = final["final_train_loss"], final["final_network_loss"]
         if train is None or val is None:
             return None, ()
         kind = label(progress.history, train, val)

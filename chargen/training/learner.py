@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from chargen.training.optimizer import (
     peak_learning_rate,
 )
 from chargen.training.processes import ALONE, ProcessGroup
+from chargen.training.row_adagrad import TABLE_RATE, RowAdagrad
 
 
 class Learner:
@@ -52,10 +54,14 @@ class Learner:
         self._own = group.share(batch_size)
         self.model = LanguageModel(model, config).to(device)
         self.averaged = LanguageModel(model, config).to(device).requires_grad_(False)
+        self.averaged.ngrams = self.model.ngrams  # their last steps are small: no average
         self.peak = peak_learning_rate(config, model.layers)
-        self._optimizer = make_optimizer(self.model.parameters(), config)
+        self._optimizer = make_optimizer(self.model.dense().values(), config)
+        self._ngrams = RowAdagrad(self.model.ngrams.weight) if self.model.ngrams else None
+        usual = peak_learning_rate(replace(config, learning_rate=None), model.layers)
+        self._table_rate = TABLE_RATE / usual
         self._generator = torch.Generator(device).manual_seed(config.seed)
-        self._dropout = LockedDropout(config.dropout or 0.0, self._generator, batch_size, self._own)
+        self._dropout = LockedDropout(config, self._generator, batch_size, self._own)
         self._state: State = self.model.init_state(batch_size // group.size)
         named = self.model.named_parameters()
         self._recurrent = [weight for name, weight in named if name.endswith("weight_hh_l0")]
@@ -80,20 +86,23 @@ class Learner:
                 loss = losses.mean()
             loss.backward()  # type: ignore[no-untyped-call]
         self._state = tuple(part.detach().float() for part in state)
-        self.norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip))
+        self.norm = float(nn.utils.clip_grad_norm_(self.model.dense().values(), self.config.clip))
         if not math.isfinite(self.norm):
             self._forget()
             return math.nan  # such a step would spoil the weights
+        rate = learning_rate(progress, self.peak, self.config.warmup)
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(progress, self.peak, self.config.warmup)
+            group["lr"] = rate
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
+        if self._ngrams:
+            self._ngrams.step(rate * self._table_rate)
         self._average()
         return float(loss.detach())
 
     def _forget(self) -> None:
         """Drop a gradient and a state that are not finite, which would spoil all steps after."""
-        self._optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         self._state = self.model.init_state(self._state[0].shape[1])
 
     @torch.no_grad()
@@ -101,9 +110,9 @@ class Learner:
         """Move the averaged weights towards the weights; at first nearly all the way."""
         self.steps += 1
         decay = min(self.config.ema, self.steps / (self.steps + 10))
-        pairs = zip(self.averaged.parameters(), self.model.parameters(), strict=True)
-        for average, weight in pairs:
-            average.lerp_(weight, 1 - decay if self.config.ema else 1.0)
+        weights = self.model.dense()
+        for name, average in self.averaged.dense().items():
+            average.lerp_(weights[name], 1 - decay if self.config.ema else 1.0)
 
     def begin_with(self, weights: Tensors) -> None:
         """Start from these weights instead of random ones."""
@@ -114,10 +123,11 @@ class Learner:
         """Return all that continues the learning: weights, averages, moments, state, draws."""
         named: dict[str, Tensor] = {}
         named |= {f"weights/{name}": p for name, p in self.model.named_parameters()}
-        named |= {f"average/{name}": p for name, p in self.averaged.named_parameters()}
+        named |= {f"average/{name}": p for name, p in self.averaged.dense().items()}
         for number, part in enumerate(self._state):
             named[f"state/{number}"] = self.group.all_gather(part)
         named["generator"] = self._generator.get_state()
+        named |= {"ngrams/sums": self._ngrams.sums} if self._ngrams else {}
         for number, moments in self._optimizer.state_dict()["state"].items():
             named |= {f"optimizer/{number}/{name}": m for name, m in moments.items()}
         return to_arrays(named)
@@ -136,7 +146,9 @@ class Learner:
 
     def _restore(self, tensors: Tensors) -> None:
         self.model.load(_below("weights/", tensors))
-        self.averaged.load(_below("average/", tensors))
+        self.averaged.load({**_below("weights/", tensors), **_below("average/", tensors)})
+        if self._ngrams:
+            self._ngrams.sums.copy_(torch.from_numpy(tensors["ngrams/sums"]))
         state = _below("state/", tensors)
         parts = tuple(
             torch.from_numpy(state[str(n)])[:, self._own].to(self.device) for n in range(len(state))

@@ -74,27 +74,33 @@ class LockedDropout:
     They are sampled for the whole batch, so that several processes drop what one would.
 
     Args:
-        rate: probability of dropping a unit.
+        config: the recipe, with the rates of units and of rows of n-grams.
         generator: random generator of the masks.
         batch_size: of the run.
         own: those of this process.
     """
 
     def __init__(
-        self, rate: float, generator: torch.Generator, batch_size: int, own: slice
+        self, config: TrainConfig, generator: torch.Generator, batch_size: int, own: slice
     ) -> None:
-        self.rate = rate
+        self._units, self._rows = config.dropout or 0.0, config.ngram_dropout or 0.0
         self._generator = generator
         self._batch_size, self._own = batch_size, own
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return the own rows' x (B, T, H) with units dropped, the others scaled up."""
-        if self.rate == 0:
+        return self._dropped(x, self._units, (1, x.shape[2]))
+
+    def rows(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the own rows of n-grams x (B, T, K, E), some left out whole, the others scaled."""
+        return self._dropped(x, self._rows, (*x.shape[1:3], 1))
+
+    def _dropped(self, x: torch.Tensor, rate: float, shape: tuple[int, ...]) -> torch.Tensor:
+        if rate == 0:
             return x
-        shape = (self._batch_size, 1, x.shape[2])
-        chance = torch.rand(shape, generator=self._generator, device=x.device)[self._own]
-        mask = (chance >= self.rate).to(x.dtype) / (1 - self.rate)  # (B, 1, H)
-        return x * mask
+        whole = (self._batch_size, *shape)
+        chance = torch.rand(whole, generator=self._generator, device=x.device)[self._own]
+        return x * ((chance >= rate).to(x.dtype) / (1 - rate))
 
 
 @contextlib.contextmanager

@@ -13,9 +13,11 @@ import torch
 from chargen.config import TrainConfig
 from chargen.data.dataset import Text, encode_dataset
 from chargen.errors import ChargenError, CheckpointError, CorpusError
+from chargen.evaluation.baselines import count
 from chargen.evaluation.heldout import read_again
 from chargen.machine import count_cores, keep_memory, thread_options
 from chargen.machine.torch import find_device, not_available, runnable
+from chargen.model.counts import NGramCounts
 from chargen.model.saved import is_whole
 from chargen.model.spec import ModelConfig, weight_shapes
 from chargen.storage.checkpoint import MODEL, Saved, load_resume, located
@@ -95,6 +97,7 @@ def resumed_run(
         *(folder, model, config, dataset, source, plan, device, progress, step, saved.tensors),
         group=group,
         notes=(*dataset.notes, *changes, *passed_over),
+        counts=_counts(source, config, dataset) if group.is_main else None,
     )
     return _extended(run, budget)
 
@@ -103,7 +106,8 @@ def _check(saved: Saved, model: ModelConfig, plan: Plan) -> None:
     """Refuse tensors that do not fit the model, before memory is allocated for it."""
     shapes = {name: array.shape for name, array in saved.tensors.items()}
     for name, shape in weight_shapes(model).items():
-        if not shapes[f"weights/{name}"] == shapes[f"average/{name}"] == shape:
+        kinds = ("weights",) if name.startswith("ngrams.") else ("weights", "average")
+        if any(shapes[f"{kind}/{name}"] != shape for kind in kinds):
             raise ValueError(f"{name} is not {shape}")
     sizes = {shape[1] for name, shape in shapes.items() if name.startswith("state/")}
     if sizes != {plan.batch_size}:
@@ -117,6 +121,14 @@ def _read_again(folder: Path, source: dict[str, Any], kind: str) -> Text:
         raise CheckpointError(
             f"run {folder.name!r} cannot resume: {error}, or train a new run"
         ) from None
+
+
+def _counts(source: dict[str, Any], config: TrainConfig, dataset: Dataset) -> NGramCounts | None:
+    """Count the text again as the run began with it."""
+    told = source.get("ngram_baseline")
+    if told is None or not config.ngrams:
+        return None
+    return count(dataset.train, dataset.tokenizer, told["tokens"]).counts(told["order"])
 
 
 def _moved(

@@ -12,7 +12,7 @@ import onnxruntime
 import torch
 
 import chargen
-from chargen.model.saved import is_whole, load_weights, save_model
+from chargen.model.saved import Mixture, is_whole, load_weights, save_model
 from chargen.storage.checkpoint import (
     METRICS,
     MODEL,
@@ -53,12 +53,15 @@ class RunFiles:
         """Read what ``save`` wrote last."""
         return load_resume(self._run.folder)
 
-    def write_model(self, weights: Tensors, changing: dict[str, Any]) -> None:
+    def write_model(
+        self, weights: Tensors, changing: dict[str, Any], mixture: Mixture | None = None
+    ) -> None:
         """Write the model file: complete in itself, without the folders of its texts.
 
         Args:
             weights: the averaged ones.
             changing: step, plan, losses and history.
+            mixture: how the n-gram counts are mixed in, if that is fitted already.
         """
         source = self._run.source
         names = [Path(name).name for name in source["sources"]]
@@ -69,7 +72,8 @@ class RunFiles:
             "versions": versions(),
             **changing,
         }
-        save_model(self.model, weights, self._run.model, self._run.dataset.tokenizer, training)
+        tokenizer, counts = self._run.dataset.tokenizer, self._run.counts
+        save_model(self.model, weights, self._run.model, tokenizer, training, counts, mixture)
         recover(self._run.folder)  # a model that --force replaces is no longer needed
 
     def model_weights(self) -> Tensors:

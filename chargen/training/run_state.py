@@ -10,6 +10,7 @@ import torch
 
 from chargen.config import TrainConfig
 from chargen.data.dataset import Dataset
+from chargen.model.counts import NGramCounts
 from chargen.model.spec import ModelConfig
 from chargen.storage.checkpoint import Tensors
 from chargen.training.plan import Plan
@@ -74,6 +75,7 @@ class RunState:
         group: the processes that train together.
         weights: what a new run starts from, if not from random weights.
         notes: what a user should know before it begins, a sentence each.
+        counts: n-gram counts of the text, which are mixed with the model; of the main process.
     """
 
     folder: Path
@@ -90,6 +92,7 @@ class RunState:
     group: ProcessGroup = ALONE
     weights: Tensors | None = None
     notes: tuple[str, ...] = ()
+    counts: NGramCounts | None = None
 
     @property
     def ngram_baseline(self) -> float | None:

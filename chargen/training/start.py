@@ -13,15 +13,16 @@ from chargen.config import DEFAULT_TIME, ReadConfig, TrainConfig
 from chargen.data.catalogue import catalogue
 from chargen.data.dataset import Dataset, Text, encode_dataset, read_text, tokenize
 from chargen.data.sources import BUILTIN, find_sources
-from chargen.evaluation.baselines import COUNTED, score_ngram
+from chargen.evaluation.baselines import COUNTED, NGramBaseline, ngram_baseline
 from chargen.machine import count_cores, keep_memory, thread_options
 from chargen.machine.torch import find_device
+from chargen.model.ngrams import NGramConfig, token_codes
 from chargen.model.saved import SavedModel, open_model
 from chargen.model.spec import ModelConfig, ModelOptions, count_parameters
 from chargen.storage.checkpoint import Tensors
 from chargen.storage.files import writing
 from chargen.storage.runs import STDIN_COPY, locked, new_run_folder, put_aside
-from chargen.training.configuration import Choice, choose
+from chargen.training.configuration import Choice, choose, ngram_rows
 from chargen.training.fine_tuning import grown, transferred
 from chargen.training.plan import Plan
 from chargen.training.processes import ProcessGroup, find_process_group
@@ -82,10 +83,12 @@ def start_run(
             _save_copy_index(folder, text, recipe)
         keep_memory()
         kept = _keep_pipe(reading, text, folder)
-        baseline = group.on_main(lambda: _ngram_baseline(dataset, recipe.time))
+        counted = _count_ngrams(dataset, recipe.time) if group.is_main else None
+        baseline = group.broadcast(counted and _told(counted))
         choice = choose(
             (base.config.layers,) if base else options.stacks(),
             embedding=base.config.embedding if base else options.embedding,
+            ngrams=_ngrams(base, options, dataset),
             config=recipe,
             dataset=dataset,
             device=torch_device,
@@ -106,6 +109,7 @@ def start_run(
             group=group,
             weights=weights,
             notes=_notes(reading, text, dataset, model, choice),
+            counts=counted.counts if counted and recipe.ngrams else None,
         )
 
 
@@ -171,13 +175,16 @@ def _save_copy_index(folder: Path, text: Text, config: TrainConfig) -> None:
     save_index(folder, build_index(train, text.length))
 
 
-def _ngram_baseline(dataset: Dataset, budget: float | None) -> dict[str, float] | None:
-    """Return what n-grams reach, if there is time for them."""
-    expected = NGRAM_TOKEN * min(COUNTED, len(dataset.train))
-    if not len(dataset.validation) or (budget and expected > NGRAM_SHARE * budget):
-        return None
-    order, score = score_ngram(dataset)
-    return {"order": order, "nats_per_token": score.nats_per_token}
+def _count_ngrams(dataset: Dataset, budget: float | None) -> NGramBaseline:
+    """Count the text, or as much of it as there is time for."""
+    most = COUNTED if budget is None else int(NGRAM_SHARE * budget / NGRAM_TOKEN)
+    return ngram_baseline(dataset, max(1, min(COUNTED, most)))
+
+
+def _told(baseline: NGramBaseline) -> dict[str, float | int | None]:
+    """Return what the run's files say of the n-grams: how they are counted again, and their loss."""
+    nats = baseline.score.nats_per_token if baseline.score else None
+    return {"order": baseline.order, "tokens": baseline.tokens, "nats_per_token": nats}
 
 
 def _describe(reading: ReadConfig, text: Text, dataset: Dataset) -> dict[str, Any]:
@@ -217,6 +224,15 @@ def _base_weights(base: SavedModel | None, dataset: Dataset) -> Tensors | None:
     if base is None:
         return None
     return transferred(base.weights(), base.tokenizer, dataset.tokenizer)
+
+
+def _ngrams(base: SavedModel | None, options: ModelOptions, dataset: Dataset) -> NGramConfig | None:
+    """Return the tables of n-gram embeddings: those of the base, as given, or as fit the text."""
+    codes = token_codes(dataset.tokenizer.pieces)
+    if base:
+        return base.config.ngrams and replace(base.config.ngrams, codes=codes)
+    rows = ngram_rows(dataset.train, dataset.tokenizer.vocab_size, options.ngram_order)
+    return NGramConfig(rows, codes) if rows else None
 
 
 def _broadcast(

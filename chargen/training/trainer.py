@@ -20,6 +20,7 @@ from chargen.data.batches import Batches
 from chargen.errors import TrainingError
 from chargen.machine import anonymous_memory
 from chargen.machine.pace import Pace
+from chargen.model.saved import Mixture
 from chargen.training.budget import TimeBudget
 from chargen.training.diagnostics import is_hopeless, warning
 from chargen.training.evaluator import Evaluator
@@ -192,9 +193,9 @@ class Trainer:
         if not self.group.is_main:
             return
         self.learner.averaged.load(self.files.model_weights())
-        final = self.evaluator.final(self._engine_threads, self.budget.is_over)
+        final, mixture = self.evaluator.final(self._engine_threads, self.budget.is_over)
         fit, advised = self.evaluator.judge(self.progress, final, self.budget.seconds)
-        self._write_model(**final)
+        self._write_model(mixture, **final)
         self._peak_memory = max(self._peak_memory, anonymous_memory())
         line = {
             "event": "end",
@@ -230,7 +231,7 @@ class Trainer:
         self._saved = time.monotonic()
         self._saving_seconds = self._saved - began
 
-    def _write_model(self, **more: Any) -> None:
+    def _write_model(self, mixture: Mixture | None = None, **more: Any) -> None:
         """Write the averaged weights as the run's model."""
         changing = {
             "plan": self.plan.to_json(),
@@ -240,7 +241,7 @@ class Trainer:
             "history": self.progress.history,
             **more,
         }
-        self.files.write_model(self.learner.averaged.weights(), changing)
+        self.files.write_model(self.learner.averaged.weights(), changing, mixture)
 
     def _mend(self) -> Iterator[Event]:
         """Make the model file again if it was lost since it was written."""
