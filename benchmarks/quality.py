@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -27,7 +28,7 @@ from typing import Any
 
 from chargen.config import ReadConfig
 from chargen.data.dataset import read_text, tokenize
-from chargen.evaluation.baselines import packed, score_ngram
+from chargen.evaluation.baselines import ngram_baseline, packed
 
 
 def find_text(name: str) -> str:
@@ -54,9 +55,9 @@ def train(text: str, budget: str, seed: int, options: list[str]) -> dict[str, An
 def baselines(path: str, test_frac: float) -> dict[str, float]:
     """Return the nats per character of n-grams, xz and bzip2 on the validation part."""
     dataset = tokenize(read_text(ReadConfig((path,))), 0.1, test_frac)
-    sizes = packed(dataset.train, dataset.validation)
+    sizes, counted = packed(dataset.train, dataset.validation), ngram_baseline(dataset).score
     return {
-        "n-grams": score_ngram(dataset)[1].nats_per_token,
+        "n-grams": counted.nats_per_token if counted else math.nan,
         **{name: sizes[name] / len(dataset.validation) for name in ("xz", "bzip2")},
     }
 

@@ -116,7 +116,7 @@ def model_seconds(run: RunState) -> float:
     """Return the median time of the model's forward and backward on the same batches."""
     plan, learner = run.plan, Learner(run.model, run.config, run.plan.batch_size, run.device)
     generator, rows = torch.Generator().manual_seed(1), slice(0, plan.batch_size)
-    dropout = LockedDropout(run.config.dropout or 0.0, generator, plan.batch_size, rows)
+    dropout = LockedDropout(run.config, generator, plan.batch_size, rows)
     tokens = torch.from_numpy(Batches(run.dataset.train, plan.batch_size, plan.bptt).batch(0))
     state = learner.model.init_state(plan.batch_size)
 

@@ -18,9 +18,9 @@ from chargen.model.spec import ModelConfig
 from chargen.storage.checkpoint import Tensors
 
 Logits = NDArray[np.float32]
-State = tuple[NDArray[np.generic], ...]
+State = tuple[NDArray[np.float32], ...]
 """The state: one array (1, B, H) for each part of each layer, in order; then, where there are
-n-grams, codes of the last tokens for the embeddings, and contexts of the counts."""
+n-grams, codes of the last tokens for the embeddings, and contexts of the counts: whole numbers."""
 
 
 class Engine(Protocol):

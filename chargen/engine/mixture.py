@@ -34,16 +34,16 @@ class MixtureEngine:
 
     def init_state(self, batch: int) -> State:
         """Return the initial state for a batch of B texts."""
-        return (*self._engine.init_state(batch), self._counts.start(batch)[None])
+        return (*self._engine.init_state(batch), self._counts.start(batch)[None].astype(np.float32))
 
     def run(self, ids: NDArray[np.int64], state: State) -> tuple[Logits, State]:
         """Return log probabilities (B, T, V) and the last state for ids (B, T)."""
-        *own, (numbers,) = state
+        *own, numbers = state
         logits, last = self._engine.run(ids, tuple(own))
-        after = self._counts.advance(numbers, ids)  # (B, T, N-1)
+        after = self._counts.advance(numbers[0].astype(np.int64), ids)  # (B, T, N-1)
         counted = self._counts.probabilities(after.reshape(-1, after.shape[2]))
         mixed = self._mixed(logits, counted.reshape(logits.shape))
-        return mixed, (*last, after[None, :, -1])
+        return mixed, (*last, after[None, :, -1].astype(np.float32))  # below 2^24: exact
 
     def _mixed(self, logits: Logits, counted: Logits) -> Logits:
         scores = logits / self._temperature
@@ -51,4 +51,5 @@ class MixtureEngine:
         np.exp(scores, out=scores)
         scores *= (1 - self._weight) / scores.sum(axis=-1, keepdims=True)
         scores += self._weight * counted
-        return np.log(scores, out=scores)
+        mixed: Logits = np.log(scores, out=scores)
+        return mixed

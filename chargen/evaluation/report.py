@@ -267,9 +267,9 @@ def mixture(
     """Mix a model's probabilities with those of n-grams; order and weight from the first half."""
     first, second = halves(segment)
     tried = []
-    for order, count in enumerate(counts, 1):
-        weight = best_weight(losses.nll[first], count[first])
-        nats = mixed(losses.nll, count, weight)
+    for order, counted in enumerate(counts, 1):
+        weight = best_weight(losses.nll[first], counted[first])
+        nats = mixed(losses.nll, counted, weight)
         tried.append((float(nats[first].sum()), order, weight, nats))
     _, order, weight, best = min(tried, key=lambda row: row[0])
     chosen: dict[str, float] = {"weight": weight, "order": order}

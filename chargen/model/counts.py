@@ -10,7 +10,7 @@ that give the next token's distribution at any place of another text,
 The state is the number of the context of each length that ends here, 1 and up; 0 where the training
 text never had it. An n-gram's number is its place among those of its order, sorted.
 
-Legend of shapes: B batch size, T steps, V vocabulary, N order, C contexts and G n-grams of an order.
+Legend of shapes: B batch size, T steps, V vocabulary, N order; C contexts, G n-grams of an order.
 """
 
 from __future__ import annotations
@@ -63,10 +63,9 @@ class NGramCounts:
         self._first = [np.concatenate([[0], np.cumsum(x.lengths, dtype=np.int64)]) for x in levels]
         self._keys = [_keys(level, vocab_size) for level in levels]
         self._tokens = [level.tokens.astype(np.int64) for level in levels]
-        self._firsts = [memoryview(first) for first in self._first]  # quicker for single numbers
-        self._token = [memoryview(tokens) for tokens in self._tokens]
-        self._own = [memoryview(level.own) for level in levels]
-        self._rest = [memoryview(level.rest) for level in levels]
+        self._firsts = [first.data for first in self._first]  # quicker for single numbers
+        self._token = [tokens.data for tokens in self._tokens]
+        self._own = [level.own.data for level in levels]
         self._kept: dict[tuple[int, int], Probabilities] = {}
 
     def start(self, batch: int) -> Numbers:
@@ -121,7 +120,7 @@ class NGramCounts:
         return rows
 
     def _mix(self, n: int, rows: Probabilities, met: Numbers, contexts: Numbers) -> None:
-        """Turn the probabilities of order n into those of the next one, in the rows that know it."""
+        """Turn the probabilities of order n into those of the next, in the rows that know it."""
         level, first = self.levels[n], self._first[n]
         lengths = level.lengths[contexts].astype(np.int64)
         starts = np.cumsum(lengths) - lengths

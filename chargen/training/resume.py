@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from chargen.config import TrainConfig
-from chargen.data.dataset import Text, encode_dataset
+from chargen.data.dataset import Dataset, Text, encode_dataset
 from chargen.errors import ChargenError, CheckpointError, CorpusError
 from chargen.evaluation.baselines import count
 from chargen.evaluation.heldout import read_again

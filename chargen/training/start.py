@@ -182,7 +182,7 @@ def _count_ngrams(dataset: Dataset, budget: float | None) -> NGramBaseline:
 
 
 def _told(baseline: NGramBaseline) -> dict[str, float | int | None]:
-    """Return what the run's files say of the n-grams: how they are counted again, and their loss."""
+    """Return what the run's files say of the n-grams: how they were counted, and their loss."""
     nats = baseline.score.nats_per_token if baseline.score else None
     return {"order": baseline.order, "tokens": baseline.tokens, "nats_per_token": nats}
 

@@ -15,7 +15,7 @@ from chargen.config import TOKENIZERS, TrainConfig
 from chargen.data.dataset import Segment, tokenize
 from chargen.engine import Engine, State, open_engine
 from chargen.evaluation import nll
-from chargen.evaluation.baselines import score_ngram
+from chargen.evaluation.baselines import ngram_baseline
 from chargen.evaluation.heldout import whole_text
 from chargen.evaluation.protocols import Score, TokenLosses, score, stateful, stateless, tempered
 from chargen.evaluation.validation import engine_of, final_losses, score_streams
@@ -93,8 +93,9 @@ def test_stateless_windows_begin_anew_every_256_tokens(size: int, prose: str) ->
 
 def test_the_ngram_baseline_scores_each_token_once_and_names_its_order() -> None:
     dataset = tokenize(text_of("abcab" * 600 + "z"), 0.1)
-    order, found = score_ngram(dataset)
-    assert order == 4  # three characters tell the next one
+    order, counted, found, _ = ngram_baseline(dataset)
+    assert (order, counted) == (4, len(dataset.train))  # three characters tell the next one
+    assert found is not None
     assert found.tokens == found.characters == len(dataset.validation) == 301
     expected = math.log(1_112_064 - 3)  # the choice of z among all unknown characters
     assert expected < found.nats < expected + 30
@@ -124,7 +125,8 @@ def test_a_training_part_of_one_token_has_no_loss_of_its_own() -> None:
     dataset = tokenize(text_of("ab" * 10, "bpe"), 0.1, 0.1)
     assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [1, 1, 1]
     config = ModelConfig(dataset.tokenizer.vocab_size, parse_stack("lstm:6"), 5)
-    losses = final_losses(LanguageModel(config, TrainConfig(seed=1)), dataset, 1)
+    losses, mixture = final_losses(LanguageModel(config, TrainConfig(seed=1)), dataset, 1)
+    assert mixture is None
     missing = [name for name, loss in losses.items() if loss is None]
     assert missing == ["final_train_loss", "int8_margin"]
 

@@ -102,19 +102,21 @@ def test_the_learning_rate_rises_then_falls_along_a_cosine() -> None:
 
 
 def test_dropped_units_are_the_same_at_every_step_and_keep_the_mean() -> None:
-    dropout = LockedDropout(0.25, torch.Generator().manual_seed(1), 50, slice(0, 50))
+    dropout = LockedDropout(
+        TrainConfig(dropout=0.25), torch.Generator().manual_seed(1), 50, slice(0, 50)
+    )
     x = torch.ones(50, 4, 80)
     y = dropout(x)
     assert torch.equal(y, y[:, :1].expand_as(y))
     assert sorted(y.unique().tolist()) == pytest.approx([0, 4 / 3])
     assert abs(float((y == 0).float().mean()) - 0.25) < 0.035  # 5 sigma of 4000 draws
     assert not torch.equal(y, dropout(x))
-    assert LockedDropout(0.0, torch.Generator(), 50, slice(0, 50))(x) is x
+    assert LockedDropout(TrainConfig(dropout=0.0), torch.Generator(), 50, slice(0, 50))(x) is x
 
 
 def test_processes_drop_what_one_would() -> None:
     def masks(own: slice) -> torch.Tensor:
-        dropout = LockedDropout(0.5, torch.Generator().manual_seed(1), 6, own)
+        dropout = LockedDropout(TrainConfig(dropout=0.5), torch.Generator().manual_seed(1), 6, own)
         return torch.cat([dropout(torch.ones(own.stop - own.start, 2, 9)) for _ in "12"], dim=1)
 
     assert torch.equal(masks(slice(0, 6)), torch.cat([masks(slice(0, 3)), masks(slice(3, 6))]))

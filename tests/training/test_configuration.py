@@ -52,6 +52,7 @@ def choose_on(
     choice = choose(
         stacks,
         embedding=64,
+        ngrams=None,
         config=TrainConfig(time=time_left, **options),
         dataset=dataset,
         device=torch.device("cpu"),

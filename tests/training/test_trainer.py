@@ -288,13 +288,14 @@ def test_work_is_saved_between_evaluations(prose: str, monkeypatch: pytest.Monke
 # -- resuming -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("budget", "there"), [(None, True), (60.0, True), (1e-3, False)])
-def test_the_ngram_baseline_is_measured_when_there_is_time(
-    budget: float | None, there: bool, prose: str
+@pytest.mark.parametrize(("budget", "tokens"), [(None, None), (60.0, None), (1e-2, 200)])
+def test_as_many_tokens_are_counted_as_there_is_time_for(
+    budget: float | None, tokens: int | None, prose: str
 ) -> None:
-    corpus = tokenize(text_of(prose), 0.1)
-    assert (start._ngram_baseline(corpus, budget) is not None) == there
-    assert start._ngram_baseline(tokenize(text_of(prose), 0.0), None) is None
+    dataset = tokenize(text_of(prose), 0.1)
+    counted = start._count_ngrams(dataset, budget)
+    assert counted.tokens == (tokens or len(dataset.train))
+    assert start._count_ngrams(tokenize(text_of(prose), 0.0), None).score is None
 
 
 @pytest.mark.parametrize(
