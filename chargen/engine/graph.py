@@ -39,7 +39,7 @@ def build_graph(
     g = Graph(int8=int8, unsigned=unsigned)
     x = g.rows(weights["embedding.weight"], g("Transpose", "ids", perm=[1, 0]))  # (T, B, E)
     if config.ngrams:
-        x = g("Add", x, _ngrams(g, config.ngrams, weights["ngrams.weight"]))
+        x = g("Add", x, _ngrams(g, config.ngrams, weights["ngrams.table.weight"]))
     outputs = []
     for number, layer in enumerate(config.layers):
         prefix = f"layers.{number}."

@@ -41,7 +41,7 @@ class MixtureEngine:
         *own, numbers = state
         logits, last = self._engine.run(ids, tuple(own))
         after = self._counts.advance(numbers[0].astype(np.int64), ids)  # (B, T, N-1)
-        counted = self._counts.probabilities(after.reshape(-1, after.shape[2]))
+        counted = self._counts.probabilities(after.reshape(ids.size, after.shape[2]))
         mixed = self._mixed(logits, counted.reshape(logits.shape))
         return mixed, (*last, after[None, :, -1].astype(np.float32))  # below 2^24: exact
 

@@ -65,7 +65,9 @@ class Adapter:
         self._weights = weights
         self.model = LanguageModel(config)
         self.model.load(weights)
-        self._trained = [weight.detach().clone() for weight in self.model.parameters()]
+        if self.model.ngrams:  # rows of n-grams stay as they were trained
+            self.model.ngrams.requires_grad_(False)
+        self._trained = [weight.detach().clone() for weight in self.model.dense().values()]
         self.scales = self._measure(learned[-SEEN * SEGMENT - 1 :])
 
     def _measure(self, ids: Ids) -> list[Tensor]:
@@ -84,7 +86,7 @@ class Adapter:
         mean = sum(float(s.sum()) for s in self.scales) / sum(s.numel() for s in self.scales)
         steps = [setting.rate / (s + EPSILON * mean) for s in self.scales]
         decays = [(setting.decay * s / mean).clamp(max=1) for s in self.scales]
-        weights, losses, correct = list(self.model.parameters()), [], []
+        weights, losses, correct = list(self.model.dense().values()), [], []
         for nll, hits in self._learned(ids):
             losses.append(nll)
             correct.append(hits)
@@ -96,7 +98,7 @@ class Adapter:
         return TokenLosses(np.concatenate(losses), np.concatenate(correct))
 
     def _gradients(self) -> list[Tensor]:
-        return [w.grad for w in self.model.parameters() if w.grad is not None]
+        return [w.grad for w in self.model.dense().values() if w.grad is not None]
 
     def _learned(self, ids: Ids) -> Iterator[tuple[Floats, np.ndarray]]:
         """Score segment after segment, and leave the gradient of each mean loss."""

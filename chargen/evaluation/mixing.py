@@ -31,7 +31,8 @@ def counted_losses(counts: NGramCounts, segment: Segment) -> Floats:
         inputs, targets = ids[start : start + chunk], ids[start + 1 : start + chunk + 1]
         after = counts.advance(numbers, inputs[None])[0]  # (T, N-1)
         rows = counts.probabilities(after[: len(targets)])  # (T, V)
-        parts.append(-np.log(rows[np.arange(len(targets)), targets]))
+        with np.errstate(divide="ignore"):
+            parts.append(-np.log(rows[np.arange(len(targets)), targets]))
         numbers = after[-1:]
     return np.concatenate(parts).astype(np.float64)[-len(segment) :]
 

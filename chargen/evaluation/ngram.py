@@ -29,8 +29,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from chargen.model.counts import KEPT_AS, NGramCounts
 from chargen.model.counts import Level as CountLevel
-from chargen.model.counts import NGramCounts
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -117,14 +117,14 @@ class KneserNey:
         return losses
 
     def counts(self, order: int) -> NGramCounts:
-        """Return the model of one order in the form in which a model file holds it."""
+        """Return the model of one order as a model file holds it: in float16."""
         levels, contexts = [], 1
         for n, level in enumerate(self.levels[:order], 1):
             shares = level.highest if n == order else level.lower
             places = level.keys // self.vocab_size
             lengths = np.bincount(places, minlength=contexts)
-            own, rest = (part.astype(np.float32) for part in shares)
-            levels.append(CountLevel(lengths, level.keys % self.vocab_size, own, rest))
+            own = shares.own.astype(KEPT_AS[n > 1]).astype(np.float32)
+            levels.append(CountLevel(lengths, level.keys % self.vocab_size, own))
             contexts = len(level.keys)
         return NGramCounts(self.vocab_size, tuple(levels))
 

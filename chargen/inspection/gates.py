@@ -76,7 +76,8 @@ def saturation(model: LanguageModel, segment: Segment) -> list[Saturation]:
 
 def _step(model: LanguageModel, tokens: Tensor, state: State) -> tuple[State, list[Gates]]:
     """Read one token per stream (B,); return the new state and the gates of each layer."""
-    x, rest = model.embedding(tokens), state  # (B, E)
+    inputs, history = model.embed(tokens[:, None], state)
+    x, rest = inputs[:, 0], state  # (B, E)
     last: list[Tensor] = []
     gates = []
     for cell in model.cells:
@@ -85,7 +86,7 @@ def _step(model: LanguageModel, tokens: Tensor, state: State) -> tuple[State, li
         x = own[0][0]  # (B, H)
         last.extend(own)
         gates.append(open_)
-    return tuple(last), gates
+    return (*last, *history), gates
 
 
 def _cell_step(cell: Cell, x: Tensor, state: State) -> tuple[State, Gates]:

@@ -171,7 +171,8 @@ def state_gradients(model: LanguageModel, tokens: Tensor, state: State) -> list[
         torch.zeros_like(part) if gradient is None else gradient
         for gradient, part in zip(found, parts, strict=True)
     ]
-    return [torch.stack(whole[number :: len(state)]) for number in range(len(state))]
+    width = sum(len(own) for own in steps[0])
+    return [torch.stack(whole[number::width]) for number in range(width)]
 
 
 def states_of(model: LanguageModel, tokens: Tensor, state: State) -> list[list[State]]:
@@ -187,7 +188,7 @@ def states_of(model: LanguageModel, tokens: Tensor, state: State) -> list[list[S
         layers.append(tuple(rest[: len(cell.states)]))
         rest = rest[len(cell.states) :]
     after = []
-    for x in model.embedding(tokens).unbind(1):  # (B, E)
+    for x in model.embed(tokens, state)[0].unbind(1):  # (B, E)
         layers = list(_through(model, x, layers))
         after.append(layers)
     return after

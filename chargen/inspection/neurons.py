@@ -111,14 +111,13 @@ def unit_names(config: ModelConfig) -> list[str]:
 # -- reading ------------------------------------------------------------------------------
 
 
-def read_units(engine: Engine, segment: Segment, streams: int = 1) -> Reading:
+def read_units(engine: Engine, config: ModelConfig, segment: Segment, streams: int = 1) -> Reading:
     """Read the beginning of a text and record the activation of every unit.
 
     Several streams are several times as fast, but each one sees only 256 tokens before its
     beginning. That is enough for an untrained network and too little for one with a long memory.
     """
-    state = engine.init_state(1)
-    units = sum(part.shape[2] for part in state)
+    units = len(unit_names(config))
     cut = side_by_side(segment, min(STEPS, max(1, NUMBERS // units)), streams)
     batch, steps = cut.tokens.shape
     activity = np.empty((batch, steps - WARM, units), np.float32)
@@ -128,7 +127,8 @@ def read_units(engine: Engine, segment: Segment, streams: int = 1) -> Reading:
         there = cut.there[:, step, None]  # the state stays zero before the text
         state = tuple(np.where(there, part, np.float32(0)) for part in state)
         if step >= WARM:
-            activity[:, step - WARM] = np.concatenate([part[0] for part in state], axis=1)
+            hidden = np.concatenate([part[0] for part in state], axis=1)
+            activity[:, step - WARM] = hidden[:, :units]  # not what the n-grams remember
     decoder = segment.tokenizer.decoder()
     pieces = tuple(decoder.push(token) for token in cut.counted.tolist())
     return Reading(pieces, activity.reshape(-1, units))
@@ -160,8 +160,8 @@ def compare(
         start: settings of its training by their names in ``TrainConfig``.
         segment: the text to read.
     """
-    reading = read_units(engine, segment)
-    echo = read_units(untrained(config, start), segment, STREAMS)
+    reading = read_units(engine, config, segment)
+    echo = read_units(untrained(config, start), config, segment, STREAMS)
     features = features_of(reading)
     own, twin = correlate(reading, features), correlate(echo, features_of(echo))
     return Comparison(reading, own, twin, varying(features))

@@ -30,6 +30,7 @@ Probabilities = NDArray[np.float32]
 PREFIX = "counts."
 SHORT = 3  # contexts up to this length have their distribution kept once it was asked for
 KEPT = 1 << 22  # numbers in the distributions that are kept, at most
+KEPT_AS = (np.float32, np.float16)  # single tokens leave little to those never seen: exactly
 FEW = 6  # n-grams of a context that are quicker added one by one
 
 
@@ -40,13 +41,19 @@ class Level(NamedTuple):
         lengths: n-grams that begin with each context (C), contexts in order.
         tokens: last token of each n-gram (G), rising within a context.
         own: what the n-gram itself adds to its probability (G).
-        rest: share of each context that goes to the shorter one (C).
     """
 
     lengths: NDArray[np.integer]
     tokens: NDArray[np.integer]
     own: Probabilities
-    rest: Probabilities
+
+    def rest(self) -> Probabilities:
+        """Return the share of each context that goes to the shorter one (C): what own leaves."""
+        ends = np.cumsum(self.lengths, dtype=np.int64)
+        sums = np.concatenate([[0.0], np.cumsum(self.own, dtype=np.float64)])
+        taken = sums[ends] - sums[ends - self.lengths]
+        rest: Probabilities = np.clip(1 - taken, 0, 1).astype(np.float32)
+        return rest
 
 
 class NGramCounts:
@@ -66,6 +73,7 @@ class NGramCounts:
         self._firsts = [first.data for first in self._first]  # quicker for single numbers
         self._token = [tokens.data for tokens in self._tokens]
         self._own = [level.own.data for level in levels]
+        self._rest = [level.rest() for level in levels]
         self._kept: dict[tuple[int, int], Probabilities] = {}
 
     def start(self, batch: int) -> Numbers:
@@ -125,7 +133,7 @@ class NGramCounts:
         lengths = level.lengths[contexts].astype(np.int64)
         starts = np.cumsum(lengths) - lengths
         grams = np.repeat(first[contexts] - starts, lengths) + np.arange(lengths.sum())
-        rows[met] *= level.rest[contexts][:, None]
+        rows[met] *= self._rest[n][contexts][:, None]
         rows[np.repeat(met, lengths), self._tokens[n][grams]] += level.own[grams]
 
     def _row(self, numbers: list[int]) -> Probabilities:
@@ -147,7 +155,7 @@ class NGramCounts:
 
     def _add(self, n: int, row: Probabilities, context: int) -> None:
         first, last = self._firsts[n][context], self._firsts[n][context + 1]
-        row *= self.levels[n].rest[context]
+        row *= self._rest[n][context]
         if last - first > FEW:
             row[self._tokens[n][first:last]] += self.levels[n].own[first:last]
             return
@@ -161,8 +169,7 @@ class NGramCounts:
             tensors |= {
                 f"{PREFIX}{n}.lengths": _smallest(level.lengths),
                 f"{PREFIX}{n}.tokens": _smallest(level.tokens),
-                f"{PREFIX}{n}.own": level.own.astype(np.float16),
-                f"{PREFIX}{n}.rest": level.rest.astype(np.float16),
+                f"{PREFIX}{n}.own": level.own.astype(KEPT_AS[n > 1]),
             }
         return tensors
 
@@ -173,16 +180,17 @@ class NGramCounts:
         Raises:
             CheckpointError: they are not counts of such a vocabulary.
         """
+        orders, more = divmod(len(tensors), len(Level._fields))
         try:
+            if more:
+                raise ValueError(f"{len(tensors)} arrays")
             levels = [
                 Level(
-                    *(tensors[f"{PREFIX}{n}.{name}"] for name in ("lengths", "tokens")),
-                    *(
-                        tensors[f"{PREFIX}{n}.{name}"].astype(np.float32)
-                        for name in ("own", "rest")
-                    ),
+                    tensors[f"{PREFIX}{n}.lengths"],
+                    tensors[f"{PREFIX}{n}.tokens"],
+                    tensors[f"{PREFIX}{n}.own"].astype(np.float32),
                 )
-                for n in range(1, 1 + len(tensors) // 4)
+                for n in range(1, 1 + orders)
             ]
             _check(levels, vocab_size)
         except (KeyError, ValueError, TypeError) as error:
@@ -205,14 +213,14 @@ def _check(levels: list[Level], vocab_size: int) -> None:
     """Refuse arrays that would lead a look-up astray."""
     contexts = 1
     for n, level in enumerate(levels, 1):
-        sizes = len(level.lengths), int(level.lengths.sum(dtype=np.int64))
-        fits = sizes == (contexts, len(level.tokens)) == (len(level.rest), len(level.own))
+        sizes = len(level.lengths), int(level.lengths.sum(dtype=np.int64)), len(level.own)
+        fits = sizes == (contexts, len(level.tokens), len(level.tokens))
         whole = all(part.ndim == 1 and part.dtype.kind == "u" for part in level[:2])
         if not (fits and whole and int(level.tokens.max(initial=0)) < vocab_size):
             raise ValueError(f"order {n} does not fit")
         if (np.diff(_keys(level, vocab_size)) <= 0).any():
             raise ValueError(f"order {n} is not sorted")
-        if not all(((part >= 0) & (part <= 1)).all() for part in level[2:]):
+        if not ((level.own >= 0) & (level.own <= 1)).all():
             raise ValueError(f"order {n} has no probabilities")
         contexts = len(level.tokens)
     if not levels:

@@ -47,7 +47,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.embedding)
-        self.ngrams = config.ngrams and NGramEmbedding(config.ngrams, config.embedding)
+        self.ngrams = NGramEmbedding(config.ngrams, config.embedding) if config.ngrams else None
         widths = [config.embedding, *(layer.hidden for layer in config.layers)]
         self.layers = nn.ModuleList(
             CELL_CLASSES[layer.kind](inputs, layer.hidden)
@@ -76,6 +76,16 @@ class LanguageModel(nn.Module):
         parts: list[Cell | NGramEmbedding] = [*self.cells, *([self.ngrams] if self.ngrams else [])]
         return tuple(tensor for part in parts for tensor in part.init_state(batch))
 
+    def embed(
+        self, ids: Tensor, state: State, dropout: Dropout | None = None
+    ) -> tuple[Tensor, State]:
+        """Return the inputs (B, T, E) of the first layer, and the n-grams' part of the state."""
+        x = self.embedding(ids)
+        if not self.ngrams:
+            return x, ()
+        rows, history = self.ngrams(ids, state[-1], dropout.rows if dropout else None)
+        return x + rows, (history,)
+
     def forward(
         self, ids: Tensor, state: State, dropout: Dropout | None = None
     ) -> tuple[Tensor, State]:
@@ -86,12 +96,7 @@ class LanguageModel(nn.Module):
             state: as ``init_state`` or an earlier call returned it.
             dropout: applied between the layers and before the head, in training.
         """
-        x = self.embedding(ids)  # (B, T, E)
-        history: list[Tensor] = []
-        if self.ngrams:
-            rows = dropout.rows if dropout else None
-            added, *history = self.ngrams(ids, state[-1], rows)
-            x = x + added
+        x, history = self.embed(ids, state, dropout)  # (B, T, E)
         outputs: list[Tensor] = []
         last: list[Tensor] = []
         rest = state

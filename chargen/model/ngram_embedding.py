@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding
 
 from chargen.model.ngrams import NGramConfig
 
@@ -32,7 +31,9 @@ class NGramEmbedding(nn.Module):
     def __init__(self, config: NGramConfig, width: int) -> None:
         super().__init__()
         self.history = config.history
-        self.weight = nn.Parameter(torch.zeros(sum(config.rows), width))
+        rows = sum(config.rows)
+        zeros = torch.zeros(rows, width)
+        self.table = nn.Embedding(rows, width, sparse=True, _weight=zeros)
         constants = {
             "codes": config.codes,
             "sizes": config.rows,
@@ -44,7 +45,7 @@ class NGramEmbedding(nn.Module):
 
     def init_state(self, batch: int) -> tuple[Tensor]:
         """Return the codes of the tokens before the beginning of a text: zeros, (1, B, K)."""
-        return (self.weight.new_zeros(1, batch, self.history),)
+        return (self.table.weight.new_zeros(1, batch, self.history),)
 
     def rows(self, ids: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows (B, T, K) of the n-grams that end with each of ids (B, T).
@@ -72,7 +73,7 @@ class NGramEmbedding(nn.Module):
             dropout: drops whole rows of (B, T, K, E), in training.
         """
         rows, history = self.rows(ids, history)
-        values = embedding(rows, self.weight, sparse=self.weight.requires_grad)  # (B, T, K, E)
+        values = self.table(rows)  # (B, T, K, E)
         if dropout is not None:
             values = dropout(values)
         return values.sum(dim=2), history

@@ -26,7 +26,7 @@ from chargen.storage.runs import find_model, model_name
 from chargen.tokenizers import Tokenizer, tokenizer_from_json
 
 KIND = "model"
-SMALL = "ngrams.weight"  # stored in float16: rows of a table that is larger than all the rest
+SMALL = "ngrams.table.weight"  # stored in float16: rows of a table that is larger than all the rest
 
 
 @dataclass(frozen=True)

@@ -277,7 +277,7 @@ def weight_shapes(config: ModelConfig) -> dict[str, Shape]:
         "head.bias": (config.vocab_size,),
     }
     if config.ngrams:
-        shapes["ngrams.weight"] = (sum(config.ngrams.rows), config.embedding)
+        shapes["ngrams.table.weight"] = (sum(config.ngrams.rows), config.embedding)
     inputs = config.embedding
     for number, layer in enumerate(config.layers):
         own = layer.spec.shapes(inputs, layer.hidden)

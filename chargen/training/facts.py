@@ -18,7 +18,7 @@ def _learned(run: RunState) -> list[tuple[str, str]]:
     tokenizer, baseline = run.dataset.tokenizer, run.source.get("ngram_baseline")
     words = f"{tokenizer.kind} tokenizer, {tokenizer.vocab_size:,} ids"
     learned = [("corpus", f"{run.source['characters']:,} characters, {words}")]
-    if baseline:
+    if baseline and baseline["nats_per_token"] is not None:
         words = f"{baseline['nats_per_token']:.4f} nats (Kneser-Ney, order {baseline['order']})"
         learned.append(("n-gram", words))
     return learned

@@ -57,7 +57,7 @@ class Learner:
         self.averaged.ngrams = self.model.ngrams  # their last steps are small: no average
         self.peak = peak_learning_rate(config, model.layers)
         self._optimizer = make_optimizer(self.model.dense().values(), config)
-        self._ngrams = RowAdagrad(self.model.ngrams.weight) if self.model.ngrams else None
+        self._ngrams = RowAdagrad(self.model.ngrams.table.weight) if self.model.ngrams else None
         usual = peak_learning_rate(replace(config, learning_rate=None), model.layers)
         self._table_rate = TABLE_RATE / usual
         self._generator = torch.Generator(device).manual_seed(config.seed)

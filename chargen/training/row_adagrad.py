@@ -13,7 +13,7 @@ Rows that are not touched cost nothing. Legend of shapes: R rows, N of them touc
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor
 
 EPSILON = 1e-10
 TABLE_RATE = 0.1  # where the other weights have the learning rate of their cell
@@ -29,7 +29,7 @@ class RowAdagrad:
         sums: of the squared gradients of each row (R).
     """
 
-    def __init__(self, weight: nn.Parameter) -> None:
+    def __init__(self, weight: Tensor) -> None:
         self._weight = weight
         self.sums = weight.new_zeros(len(weight)).detach()
 

@@ -219,7 +219,7 @@ def test_every_step_of_any_tokenizer_is_noted(tokenizer: str) -> None:
     text = "naïve “words” – and 世界\n" * 30
     segment = segment_of(text, tokenizer)
     model = model_of("lstm", segment, 1)
-    reading = read_units(make_engine(model.weights(), model.config, "cpu"), segment)
+    reading = read_units(make_engine(model.weights(), model.config, "cpu"), model.config, segment)
     assert "".join(reading.pieces) == text
     assert len(reading.activity) == len(segment)
     ids = np.concatenate([segment.context, segment.ids]).astype(np.int64)

@@ -32,10 +32,10 @@ TRAIN = (
 
 @pytest.fixture
 def small_disk(isolated: Path) -> Iterator[Path]:
-    """A disk of three megabytes where the runs are kept."""
+    """A disk of twelve megabytes where the runs are kept."""
     disk = isolated / "checkpoints"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)]
     try:
         done = subprocess.run(mount, check=False, capture_output=True, timeout=30)
     except FileNotFoundError:
