@@ -1,50 +1,23 @@
-"""Losses of a model in training: while it learns, and at the end of the run.
+"""Loss of a model while it learns, in 32 streams side by side, which is quick.
 
-While it learns, the text is read in 32 streams side by side, each warmed on the 256 tokens before
-it, which is quick. At the end it is read once more in both protocols of ``protocols``, by the
-engine that will read it ever after.
+Each is warmed on the 256 tokens before it. ``final`` tells the losses at the end of a run.
 
 Legend of shapes: B streams, T steps.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chargen.data.dataset import WARM, Dataset, Segment
+from chargen.data.dataset import WARM, Segment
 from chargen.engine import Engine, make_engine
-from chargen.engine.mixture import MixtureEngine
-from chargen.evaluation.baselines import mixed
-from chargen.evaluation.mixing import counted_losses, fit_mixture
-from chargen.evaluation.nll import Floats
-from chargen.evaluation.protocols import (
-    SCORED,
-    STREAMS,
-    Score,
-    TokenLosses,
-    half_interval,
-    score,
-    stateful,
-    stateless,
-    tempered,
-)
-from chargen.model.counts import NGramCounts
+from chargen.evaluation.protocols import STREAMS, Score, TokenLosses, score
 from chargen.model.language_model import LanguageModel
 from chargen.model.loss import token_losses
-from chargen.model.saved import Mixture
 from chargen.tokenizers import Ids
 
-FINAL = (
-    *("final_val_loss", "final_network_loss", "final_val_bits_per_char", "final_stateless_loss"),
-    *("final_train_loss", "final_test_loss", "int8_bits_per_char", "int8_margin"),
-)
-QUANTISED = 2048  # tokens on which int8 weights are measured
-SEEN = 1 << 17  # tokens of the training part that are scored at most
 CHUNK = 1 << 22  # logits, or numbers in a layer, held at once
 
 
@@ -86,90 +59,7 @@ def _stream_losses(model: LanguageModel, tokens: Ids) -> NDArray[np.float64]:
     return np.concatenate(parts, axis=1)
 
 
-def score_seen(model: LanguageModel, dataset: Dataset) -> Score:
-    """Score the end of the training part, as much as there is for validation, in streams."""
-    count = min(len(dataset.validation), len(dataset.train) // 2, SEEN)
-    return score_streams(model, dataset.end_of_train(max(1, count)))
-
-
-def final_losses(
-    model: LanguageModel,
-    dataset: Dataset,
-    threads: int | None = None,
-    overdue: Callable[[], bool] = lambda: False,
-    counts: NGramCounts | None = None,
-) -> tuple[dict[str, float | None], Mixture | None]:
-    """Return what the end of a run tells, by the names in ``metrics.jsonl``.
-
-    All in nats per token but for ``final_val_bits_per_char``: the validation part stateful and
-    stateless, and the test part, by the network with its counts mixed in; the validation part
-    by the network alone, and as much of the training part; of each part ``SCORED`` tokens at
-    most. And how much int8 weights add, in bits per character.
-
-    Args:
-        model: the weights to judge.
-        dataset: the text and its parts.
-        threads: CPU threads; None finds the fastest number.
-        overdue: tells whether the time is over; what the end can do without is None then.
-        counts: n-gram counts to mix in.
-
-    Returns:
-        the losses, and how the counts are mixed in.
-    """
-    losses: dict[str, float | None] = dict.fromkeys(FINAL)
-    engine, validation = engine_of(model, threads), dataset.validation.first(SCORED)
-    test, mixture = dataset.test.first(SCORED), Mixture() if counts else None
-    if len(validation):
-        own, mixture = _mixed_losses(engine, validation, counts)
-        network, whole = (score(TokenLosses(nll), validation) for nll in own)
-        losses["final_network_loss"] = network.nats_per_token
-        losses["final_val_loss"] = whole.nats_per_token
-        losses["final_val_bits_per_char"] = whole.bits_per_char
-    if counts and mixture:
-        engine = MixtureEngine(engine, counts, mixture)
-    if len(test):
-        losses["final_test_loss"] = score(stateful(engine, test), test).nats_per_token
-    if len(validation):
-        if len(dataset.train) > 1 and not overdue():
-            losses["final_train_loss"] = score_seen(model, dataset).nats_per_token
-        if not overdue():
-            losses["int8_bits_per_char"], losses["int8_margin"] = loss_of_int8(model, validation)
-        if not overdue():
-            windows = stateless(engine, validation)
-            losses["final_stateless_loss"] = score(windows, validation).nats_per_token
-    return losses, mixture
-
-
-def _mixed_losses(
-    engine: Engine, segment: Segment, counts: NGramCounts | None
-) -> tuple[tuple[Floats, Floats], Mixture | None]:
-    """Return the losses (N,) of the network and of it with its counts; fit how they are mixed."""
-    if counts is None:
-        own = stateful(engine, segment).nll
-        return (own, own), None
-    counted = counted_losses(counts, segment)
-    mixture = fit_mixture(engine, counted, segment)
-    own, warm = tempered(engine, segment, (1.0, mixture.temperature))
-    return (own, mixed(counted, warm, mixture.weight)), mixture
-
-
 def engine_of(model: LanguageModel, threads: int | None = None) -> Engine:
     """Return an engine that runs a model as it is now."""
     device = model.head.weight.device.type
     return make_engine(model.weights(), model.config, device, threads)
-
-
-def loss_of_int8(model: LanguageModel, segment: Segment) -> tuple[float, float | None]:
-    """Return how many bits per character more the int8 engine needs than the float32 one.
-
-    Both read the beginning of a text a token at a time, as they do when they generate. The second
-    number is half of its 95 % interval, where there is enough text.
-    """
-    segment, weights = segment.first(QUANTISED), model.weights()
-    exact, coarse = (
-        stateful(make_engine(weights, model.config, "cpu", int8=int8), segment, most=1).nll
-        for int8 in (False, True)
-    )
-    nats, characters = coarse - exact, np.full(len(exact), segment.characters_per_token)
-    bits = float(nats.sum()) / float(characters.sum()) / math.log(2)
-    return bits, half_interval(nats, characters)

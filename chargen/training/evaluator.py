@@ -9,7 +9,8 @@ from typing import NamedTuple
 from chargen.config import SampleConfig
 from chargen.engine import Engine
 from chargen.engine.mixture import MixtureEngine
-from chargen.evaluation.validation import engine_of, final_losses, score_streams
+from chargen.evaluation.final import final_losses
+from chargen.evaluation.validation import engine_of, score_streams
 from chargen.machine.torch import autocast
 from chargen.model.language_model import LanguageModel
 from chargen.model.saved import Mixture

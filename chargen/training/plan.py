@@ -21,8 +21,10 @@ from chargen.config import PRECISIONS, TrainConfig, require
 from chargen.data.batches import Batches, fit_batches
 from chargen.data.dataset import WARM, Dataset
 from chargen.engine import Engine
+from chargen.evaluation.final import QUANTISED, SEEN
+from chargen.evaluation.mixing import FITTED
 from chargen.evaluation.protocols import SCORED, STREAMS, stateful
-from chargen.evaluation.validation import QUANTISED, SEEN, engine_of, score_streams
+from chargen.evaluation.validation import engine_of, score_streams
 from chargen.machine import OtherLoad
 from chargen.machine.torch import autocast, can_run, runnable
 from chargen.model.language_model import LanguageModel
@@ -206,10 +208,11 @@ def make_plan(
 
 
 def ending_seconds(reading: ReadingTime, dataset: Dataset) -> float:
-    """Return the seconds that the end of a run takes (``evaluation.final_losses``)."""
+    """Return the seconds that the end of a run takes (``evaluation.final``)."""
     tokens, test = (min(len(part), SCORED) for part in (dataset.validation, dataset.test))
     seconds = reading.stateful * (tokens + test)
     seconds += reading.streams * (tokens + min(tokens, SEEN))
+    seconds += reading.stateful * min(tokens, FITTED)  # the mixture with n-gram counts
     return SAVING + RESERVE * (seconds + 2 * reading.single * min(tokens, QUANTISED + WARM))
 
 

@@ -16,9 +16,10 @@ from chargen.data.dataset import Segment, tokenize
 from chargen.engine import Engine, State, open_engine
 from chargen.evaluation import nll
 from chargen.evaluation.baselines import ngram_baseline
+from chargen.evaluation.final import final_losses
 from chargen.evaluation.heldout import whole_text
 from chargen.evaluation.protocols import Score, TokenLosses, score, stateful, stateless, tempered
-from chargen.evaluation.validation import engine_of, final_losses, score_streams
+from chargen.evaluation.validation import engine_of, score_streams
 from chargen.model.language_model import LanguageModel
 from chargen.model.loss import token_losses
 from chargen.model.saved import read_model

@@ -12,8 +12,9 @@ import pytest
 from chargen.data.dataset import tokenize
 from chargen.engine import open_engine
 from chargen.errors import TrainingError
+from chargen.evaluation.final import FINAL
 from chargen.evaluation.protocols import score, stateful
-from chargen.evaluation.validation import FINAL, score_streams
+from chargen.evaluation.validation import score_streams
 from chargen.machine import anonymous_memory
 from chargen.model.saved import load_weights, read_model
 from chargen.storage.checkpoint import load_resume, read_metrics
