@@ -31,7 +31,6 @@ PREVIOUS = "resume.previous.safetensors"
 METRICS = "metrics.jsonl"
 COPIES = "copies.safetensors"  # index of the training text (--copy-index)
 
-
 Tensors = dict[str, NDArray[Any]]
 
 
@@ -94,8 +93,7 @@ def _open(path: Path) -> Any:
     except safetensors.SafetensorError:
         raise damaged(path, "is truncated or not a safetensors file") from None
     except OSError as error:
-        message = f"cannot read {str(path)!r}: {error.strerror or error}"
-    raise CheckpointError(message)
+        raise CheckpointError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
 
 
 def damaged(path: Path, how: str) -> CheckpointError:
@@ -165,8 +163,7 @@ def load_resume(run: Path) -> Saved:
     Raises:
         CheckpointError: there is none, or all of them are damaged.
     """
-    candidates = [run / RESUME, run / PREVIOUS]
-    found = [path for path in candidates if path.exists()]
+    found = [path for path in (run / RESUME, run / PREVIOUS) if path.exists()]
     if not found:
         raise CheckpointError(
             f"run {run.name!r} has nothing to resume; start it with chargen train"
@@ -221,9 +218,7 @@ def _event(line: bytes) -> dict[str, Any] | None:
     """Return a line of metrics, or None if it is incomplete or damaged."""
     try:
         event = json.loads(line)
-    except (ValueError, RecursionError):
+        whole = event["event"] == "end" or isinstance(event["step"], int)
+        return event if whole else None
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    if not isinstance(event, dict):
-        return None
-    whole = event.get("event") == "end" or isinstance(event.get("step"), int)
-    return event if whole and "event" in event else None

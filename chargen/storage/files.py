@@ -104,8 +104,8 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         StorageError: the folder is read-only, missing or full; the old file is untouched.
     """
     try:
-        place = Path(os.path.realpath(path))
-        with _direct(place) if _is_special(place) else _aside(place) as file:
+        # /dev/fd/63 of a >(...) is the link of a pipe, which has no path: it is not followed.
+        with _direct(path) if _is_special(path) else _aside(Path(os.path.realpath(path))) as file:
             yield file
     except OSError as error:
         raise cannot_write(path, error) from None
