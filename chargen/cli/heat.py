@@ -38,6 +38,7 @@ def heat(
         typer.Option(help="Write an HTML page with the most likely tokens on hover."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    encoding: common.Encoding = None,
     device: common.Device = "auto",
     threads: common.Threads = None,
     int8: common.Int8 = False,
@@ -45,16 +46,15 @@ def heat(
     """Show a text coloured by the surprisal of each character."""
     common.check_machine(device, threads)
     _check_page(html, force)
-    text = given_text(file)
+    from chargen.sampling.sampler import load
+
+    sampler = load(model, device=device, threads=threads, int8=int8)
+    text = given_text(sampler, file, encoding)
     if html and len(text) > LARGEST_PAGE:
         raise ChargenError(
             f"the text has {len(text):,} characters; a page shows at most {LARGEST_PAGE:,}: "
             "cut the text, or leave out --html"
         )
-
-    from chargen.sampling.sampler import load
-
-    sampler = load(model, device=device, threads=threads, int8=int8)
     scoring = Scoring(
         sampler, text, guesses=GUESSES if html else 0, quiet=sys.stdout.isatty() and not html
     )

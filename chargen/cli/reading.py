@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chargen.cli import common
 from chargen.cli.options import as_text
-from chargen.errors import ConfigError, CorpusError
-from chargen.storage.files import read_small_text, small_text
+from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
     from chargen.evaluation.surprisal import ScoredToken
@@ -37,24 +37,36 @@ PromptFile = Annotated[
 # -- prompts ------------------------------------------------------------------------------
 
 
-def prompt_text(prompt: str, file: str | None) -> str:
-    """Return the prompt, given as text or as a file.
+def prompt_text(
+    sampler: Sampler, prompt: str, file: str | None, encoding: str | None = None
+) -> str:
+    """Return the prompt, given as text or as a file, read as the corpus of the model was.
 
     Raises:
-        ConfigError: both are given.
+        ConfigError: both are given, or the text is not UTF-8 and the model is not one of bytes.
         CorpusError: the file cannot be read.
     """
     if file is None:
-        return as_text(prompt)
+        from chargen.data.decoding import as_read
+        from chargen.tokenizers.byte import text_of
+
+        by_bytes = sampler.reading.tokenizer == "byte"
+        return as_read(
+            text_of(os.fsencode(prompt)) if by_bytes else as_text(prompt), sampler.reading
+        )
     if prompt:
         raise ConfigError("--prompt and --file cannot be combined; leave one out")
-    return _contents(file)
+    return _contents(sampler, file, encoding, least=0)
 
 
-def _contents(file: str) -> str:
-    if file == "-":
-        return small_text("standard input", sys.stdin.buffer.read())
-    return read_small_text(Path(file))
+def _contents(sampler: Sampler, file: str, encoding: str | None, least: int = 1) -> str:
+    """Return a file or standard input as every command reads it, and show notes about it."""
+    from chargen.data.dataset import read_like
+
+    text = read_like(sampler.reading, file, encoding, least)
+    for note in text.notes:
+        common.warn(note)
+    return text.whole()
 
 
 def read_prompt(sampler: Sampler, prompt: str) -> DecodeState:
@@ -79,8 +91,8 @@ def warn_of_unknown(sampler: Sampler, text: str) -> None:
 # -- scoring ------------------------------------------------------------------------------
 
 
-def given_text(file: str | None) -> str:
-    """Return the text of a file or of standard input.
+def given_text(sampler: Sampler, file: str | None, encoding: str | None) -> str:
+    """Return the text of a file or of standard input, read as the corpus of the model was.
 
     Raises:
         ConfigError: no file is named and standard input is a terminal.
@@ -88,11 +100,7 @@ def given_text(file: str | None) -> str:
     """
     if file is None and sys.stdin.isatty():
         raise ConfigError("no text given; name its file, or pipe it in: ... | chargen COMMAND")
-    text = _contents(file or "-")
-    if not text:
-        name = "standard input" if file in (None, "-") else repr(file)
-        raise CorpusError(f"{name} is empty; give a text of at least one character")
-    return text
+    return _contents(sampler, "-" if file is None else file, encoding)
 
 
 class Scoring:
@@ -146,6 +154,12 @@ class Scoring:
             f"{count:,} character{'s' * (count > 1)}, {bits * math.log(2):.4f} nats and "
             f"{bits:.4f} bits per character"
         )
+
+
+def quoted(text: str) -> str:
+    """Return a text in quotes, its control characters and bytes that are not UTF-8 as escapes."""
+    # An even number of backslashes before it are those of the text.
+    return re.sub(r"(?<!\\)((?:\\\\)*)\\udc([89a-f][0-9a-f])", r"\1\\x\2", repr(text))
 
 
 def write_lines(lines: Iterable[str]) -> None:

@@ -64,6 +64,7 @@ def sample(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    encoding: common.Encoding = None,
     device: common.Device = "auto",
     threads: common.Threads = None,
     int8: common.Int8 = False,
@@ -73,11 +74,11 @@ def sample(
     require_count("num-samples", num_samples)
     if logprobs and not as_json:
         raise ConfigError("logprobs are written with --json only; add it")
-    prompt = prompt_text(prompt, file)
 
     from chargen.sampling.sampler import load
 
     sampler = load(model, device=device, threads=threads, int8=int8)
+    prompt = prompt_text(sampler, prompt, file, encoding)
     if config.seed is None and beam is None:
         config = replace(config, seed=fresh_seed())
         common.warn(f"--seed {config.seed}")
@@ -98,12 +99,18 @@ def sample(
 
 
 def _write_json(sampler: Sampler, prompt: str, texts: list[Generated], logprobs: bool) -> None:
+    """Write a line per text; the bytes of its tokens are those of a text that is not UTF-8, too."""
+    from chargen.tokenizers.byte import replaced
+
+    tokenizer = sampler.tokenizer
     for text in texts:
-        line: dict[str, Any] = {"text": text.text, "finish_reason": text.finish_reason}
-        line |= {"prompt": prompt, "seed": text.seed}
+        line: dict[str, Any] = {"text": replaced(text.text), "finish_reason": text.finish_reason}
+        line |= {"prompt": replaced(prompt), "seed": text.seed}
         if logprobs:
-            line["tokens"] = [sampler.tokenizer.decode([token]) for token in text.tokens]
+            line["tokens"] = [replaced(tokenizer.decode([token])) for token in text.tokens]
             line["logprobs"] = list(text.logprobs)
+        if logprobs or tokenizer.kind == "byte":
+            line["bytes"] = [list(tokenizer.pieces[token]) for token in text.tokens]
         print(json.dumps(line))
 
 

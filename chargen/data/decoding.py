@@ -9,11 +9,12 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable, Iterator
 
-from chargen.config import ReadConfig
+from chargen.config import ReadConfig, require
 from chargen.data.records import KINDS, Note, field_texts
 from chargen.data.sources import BYTE_ORDER_MARKS, Source, looks_binary
 from chargen.errors import CorpusError
 from chargen.tokenizers.base import to_utf8
+from chargen.tokenizers.byte import bytes_of, text_of
 
 
 def _say_nothing(note: str) -> None:
@@ -78,6 +79,36 @@ def folded(pieces: Iterable[str]) -> Iterator[str]:
         held = "\r" if text.endswith("\r") else ""
         yield text.removesuffix(held).replace("\r\n", "\n")
     yield held
+
+
+def as_read(text: str, own: ReadConfig, name: str = "text") -> str:
+    """Return a text in memory as a file of it in UTF-8 would be read.
+
+    Args:
+        text: a prompt, say, or a text to score.
+        own: how the corpus of the model was read.
+        name: of the text in an error.
+
+    Raises:
+        ConfigError: it is no text.
+        TokenizerError: a byte model is given a lone surrogate that stands for no byte.
+    """
+    require(isinstance(text, str), name, text, "a text")
+    if own.tokenizer == "byte":
+        return text_of(bytes_of(text))
+    text = text.removeprefix("\ufeff")
+    return "".join(folded([text])) if own.newlines == "fold" else text
+
+
+def unicode_codec(sources: list[Source]) -> str | None:
+    """Return the codec of a byte-order mark, or UTF-8, if all sources are that; else None."""
+    try:
+        for source in sources:
+            for _ in _decoded(source, None):
+                pass
+    except CorpusError:
+        return None
+    return _codec_of(next(sources[0].blocks(), b""), None)
 
 
 def _has_field(source: Source, config: ReadConfig) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chargen.config import ReadConfig
 from chargen.errors import ChargenError, CheckpointError
 from chargen.model.spec import ModelConfig, weight_shapes
 from chargen.storage.checkpoint import (
@@ -22,6 +23,7 @@ from chargen.storage.runs import find_model, model_name
 from chargen.tokenizers import Tokenizer, tokenizer_from_json
 
 KIND = "model"
+OWN = ("encoding", "newlines", "separator", "field")  # settings with which a corpus was read
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,13 @@ class SavedModel:
     def sha256(self) -> str:
         """Checksum of the file; it names what the cache keeps of it."""
         return file_sha256(self.path)
+
+    @functools.cached_property
+    def reading(self) -> ReadConfig:
+        """How its corpus was read, without the sources."""
+        corpus = self.section("corpus")
+        own = {name: corpus[name] for name in OWN if name in corpus}
+        return ReadConfig(tokenizer=self.tokenizer.kind, **own)
 
     def weights(self) -> Tensors:
         """Read the float32 weights by name, checked bit for bit."""
@@ -80,6 +89,7 @@ def read_model(path: Path) -> SavedModel:
         config = ModelConfig.from_json(data["model"])
         tokenizer = tokenizer_from_json(data["tokenizer"])
         saved = SavedModel(path, config, tokenizer, dict(data["training"]))
+        _ = saved.reading  # raises if the file does not say it rightly
     except (ChargenError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(path, f"is damaged: its header says {error}") from None
     if config.vocab_size != tokenizer.vocab_size or tensor_shapes(path) != weight_shapes(config):

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.config import SampleConfig, fresh_seed, from_settings, require, require_count
+from chargen.config import ReadConfig, SampleConfig, fresh_seed, from_settings, require_count
+from chargen.data.decoding import as_read
 from chargen.engine import Engine, State, open_engine
 from chargen.errors import ChargenError, ConfigError
-from chargen.model.saved import open_model
+from chargen.model.saved import SavedModel, open_model
 from chargen.sampling.decoding import DEAD_END, ENDS, Decoder, Sample
 from chargen.sampling.filters import Tokens, log_probabilities
 from chargen.tokenizers import Tokenizer
@@ -84,12 +85,13 @@ class Sampler:
         tokenizer: between text and ids.
         engine: runs the network.
         run: folder of the model's file, if it has one.
+        reading: how the corpus of the model was read.
     """
 
-    def __init__(self, tokenizer: Tokenizer, engine: Engine, run: Path | None = None) -> None:
-        self.tokenizer = tokenizer
-        self.engine = engine
-        self.run = run
+    def __init__(self, tokenizer: Tokenizer, engine: Engine, own: SavedModel | None = None) -> None:
+        self.tokenizer, self.engine = tokenizer, engine
+        self.run = own.path.parent if own else None
+        self.reading = own.reading if own else ReadConfig(tokenizer=tokenizer.kind)
 
     def generate(
         self,
@@ -169,7 +171,7 @@ class Sampler:
         """Return the state after a text.
 
         Args:
-            text: what to read; an empty one at the start is a newline.
+            text: what to read, as it is; an empty one at the start is a newline.
             before: the state before the text; None is the initial state.
             progress: called with the number of tokens read so far.
 
@@ -189,7 +191,7 @@ class Sampler:
         return DecodeState(state, logits, last)
 
     def state_after(self, prompt: str | DecodeState) -> DecodeState:
-        """Return the state after a prompt, which may be that state already.
+        """Return the state after a prompt, which may be that state already; see ``as_read``.
 
         Raises:
             ConfigError: the prompt is not a text.
@@ -197,8 +199,7 @@ class Sampler:
         """
         if isinstance(prompt, DecodeState):
             return prompt
-        require(isinstance(prompt, str), "prompt", prompt, "a text")
-        return self.read(prompt)
+        return self.read(as_read(prompt, self.reading, "prompt"))
 
     def stream(
         self, state: DecodeState, config: SampleConfig, constraint: Constraint | None = None
@@ -348,4 +349,4 @@ def load(
     """
     saved = open_model(None if model is None else str(model))
     engine = open_engine(saved, device, threads, int8=int8)
-    return Sampler(saved.tokenizer, engine, saved.path.parent)
+    return Sampler(saved.tokenizer, engine, saved)

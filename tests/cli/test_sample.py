@@ -96,8 +96,8 @@ def test_every_filter_changes_the_text(chargen: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("-f", "nothing"), "cannot read 'nothing': No such file or directory"),
-        (("-f", "latin"), "'latin' is not utf-8: wrong byte at offset 3"),
+        (("-f", "nothing"), "corpus 'nothing' does not exist; give a file, a folder"),
+        (("-f", "latin"), "corpus 'latin' is not utf-8: byte 0xE9 at offset 3; name its encoding"),
         (("-f", "latin", "-p", "x"), "--prompt and --file cannot be combined; leave one out"),
         (("--logprobs",), "logprobs are written with --json only; add it"),
         (("-l", "e"), "logit-bias is 'e'; allowed: a character and a number, such as e-2"),

@@ -90,7 +90,10 @@ def test_streaming_never_shows_half_a_character() -> None:
     decoder = build_tokenizer("byte", b"", 0).decoder()
     assert [decoder.push(byte) for byte in "é🎉".encode()] == ["", "é", "", "", "", "🎉"]
     assert decoder.push(0xE2) == ""
-    assert decoder.flush() == "\ufffd"
+    assert decoder.flush() == "\udce2"  # the byte, as in Python's file names
+    spelled = tokenizer("bpe").decoder()
+    assert spelled.push(tokenizer("bpe").encode("\u00e9").tolist()[0]) == ""
+    assert spelled.flush() == "\ufffd"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -195,7 +198,7 @@ def test_a_vocabulary_is_learned_from_all_of_a_large_text(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("text", ["\n\n\n", "\u2581", ""])
 def test_a_text_without_words_has_no_subwords(text: str) -> None:
-    with pytest.raises(TokenizerError, match="no words to learn; use --tokenizer char"):
+    with pytest.raises(TokenizerError, match="no words to learn with the tokenizer"):
         build_tokenizer("bpe", text, 300)
 
 
