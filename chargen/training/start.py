@@ -158,7 +158,10 @@ def _keep_pipe(reading: ReadConfig, text: Text, folder: Path) -> dict[str, Any]:
         return {}
     with writing(folder / STDIN_COPY) as file:
         for piece in text.pieces():
-            file.write(piece if isinstance(piece, bytes) else piece.encode())
+            data = piece if isinstance(piece, bytes) else piece.encode()
+            if isinstance(piece, str) and piece.startswith("\ufeff") and not file.tell():
+                file.write(data[:3])  # reading leaves out the first byte-order mark
+            file.write(data)
     encoding = None if reading.tokenizer == "byte" else "utf-8"  # bytes are kept as they are
     how = {"encoding": encoding, "newlines": "keep", "field": None}
     return {"sources": [STDIN_COPY], "kept": {"sources": [STDIN_COPY], **how}}
