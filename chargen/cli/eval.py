@@ -107,6 +107,8 @@ def _texts(
             dataset = own_dataset(saved)
             return _limited(held_out(dataset), SCORED), dataset.train
         segment = whole_text(text, saved, encoding)
+        for note in segment.notes:
+            common.warn(note)
         try:
             learned = own_dataset(saved).train
         except CheckpointError as error:

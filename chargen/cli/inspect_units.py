@@ -140,6 +140,7 @@ def _facts(
     saved: SavedModel,
 ) -> dict[str, Any]:
     from chargen.inspection.neurons import unit_names
+    from chargen.tokenizers.byte import replaced
 
     names = unit_names(saved.config)
     return {
@@ -159,7 +160,7 @@ def _facts(
         "passages": [
             {
                 "unit": title.partition(" ")[0],
-                "pieces": part.pieces,
+                "pieces": [replaced(piece) for piece in part.pieces],
                 "levels": [round(level, 3) for level in part.levels],
             }
             for title, part in shown

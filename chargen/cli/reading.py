@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -154,12 +153,6 @@ class Scoring:
             f"{count:,} character{'s' * (count > 1)}, {bits * math.log(2):.4f} nats and "
             f"{bits:.4f} bits per character"
         )
-
-
-def quoted(text: str) -> str:
-    """Return a text in quotes, its control characters and bytes that are not UTF-8 as escapes."""
-    # An even number of backslashes before it are those of the text.
-    return re.sub(r"(?<!\\)((?:\\\\)*)\\udc([89a-f][0-9a-f])", r"\1\\x\2", repr(text))
 
 
 def write_lines(lines: Iterable[str]) -> None:

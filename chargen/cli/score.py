@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chargen.cli import common
-from chargen.cli.reading import File, Scoring, given_text, quoted, write_lines
+from chargen.cli.reading import File, Scoring, given_text, write_lines
+from chargen.display.output import quoted
 from chargen.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from chargen.cli import common
 from chargen.cli.corpus import fetch_missing
 from chargen.errors import ConfigError
 
@@ -52,8 +53,14 @@ def measured_models(
     if text is not None:
         fetch_missing([text])
     names: list[str | None] = [*models] if models else [None]
+    told: set[str] = set()  # models that read a text alike have the same notes
     for saved in [open_model(name) for name in names]:
-        yield saved, text_to_score(saved, text, encoding)
+        segment = text_to_score(saved, text, encoding)
+        for note in segment.notes:
+            if note not in told:
+                common.warn(note)
+        told.update(segment.notes)
+        yield saved, segment
 
 
 def print_table(

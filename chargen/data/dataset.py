@@ -24,7 +24,7 @@ from chargen.errors import CorpusError
 from chargen.storage.cache import cached_ids
 from chargen.tokenizers import Ids, Tokenizer, build_tokenizer
 from chargen.tokenizers.base import to_utf8
-from chargen.tokenizers.byte import ESCAPE, ByteTokenizer, bytes_of, text_of
+from chargen.tokenizers.byte import ESCAPE, ByteTokenizer, text_of
 
 SMALLEST = 20  # characters, or bytes, below which there is nothing to learn
 WARM = 256  # characters of context before a part that is scored

@@ -7,6 +7,7 @@ that memory does not grow with the corpus.
 from __future__ import annotations
 
 import codecs
+import io
 from collections.abc import Iterable, Iterator
 
 from chargen.config import ReadConfig, require
@@ -14,7 +15,7 @@ from chargen.data.records import KINDS, Note, field_texts
 from chargen.data.sources import BYTE_ORDER_MARKS, Source, looks_binary
 from chargen.errors import CorpusError
 from chargen.tokenizers.base import to_utf8
-from chargen.tokenizers.byte import bytes_of, text_of
+from chargen.tokenizers.byte import ESCAPE, bytes_of, replaced, text_of
 
 
 def _say_nothing(note: str) -> None:
@@ -98,6 +99,27 @@ def as_read(text: str, own: ReadConfig, name: str = "text") -> str:
         return text_of(bytes_of(text))
     text = text.removeprefix("\ufeff")
     return "".join(folded([text])) if own.newlines == "fold" else text
+
+
+def stream_lines(stream: io.BufferedReader, own: ReadConfig) -> Iterator[str]:
+    """Yield the lines of a stream as they come, read as ``read_like`` reads a file.
+
+    A byte that cannot be decoded is a lone surrogate, so that it is an error of its line only.
+
+    Args:
+        stream: what is read.
+        own: how the corpus of the model was read.
+    """
+    by_bytes = own.tokenizer == "byte" and own.encoding is None
+    codec = "utf-8" if by_bytes else _codec_of(stream.peek(4), None)
+    errors = ESCAPE if codec.startswith("utf-8") else "replace"
+    for line in io.TextIOWrapper(stream, codec, errors, newline="\n"):
+        text = line.removesuffix("\n")
+        if line.endswith("\r\n") and own.newlines == "fold" and own.tokenizer != "byte":
+            text = text.removesuffix("\r")
+        if own.encoding and not text.isascii() and replaced(text).encode() != bytes_of(text):
+            text = bytes_of(text).decode(own.encoding, "replace")
+        yield text
 
 
 def unicode_codec(sources: list[Source]) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 from typing import IO, TYPE_CHECKING
 
@@ -24,6 +25,12 @@ _PICTURES |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")  # bytes that are no
 def visible(text: str) -> str:
     """Return a text with its control characters, and bytes that are no text, made visible."""
     return text.translate(_PICTURES)
+
+
+def quoted(text: str) -> str:
+    """Return a text in quotes, its control characters and bytes that are not UTF-8 as escapes."""
+    # An even number of backslashes before it are those of the text.
+    return re.sub(r"(?<!\\)((?:\\\\)*)\\udc([89a-f][0-9a-f])", r"\1\\x\2", repr(text))
 
 
 def unknown_note(tokenizer: Tokenizer, text: str) -> str | None:
