@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import math
 import random
 import re
 from collections.abc import Collection, Iterable
@@ -263,11 +262,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        finite = self.time is None or (math.isfinite(self.time) and self.time > 0)
-        require(finite, "time", self.time, "more than 0 seconds")
-        require(self.steps is None or self.steps > 0, "steps", self.steps, "1 or more")
-        finite = self.epochs is None or (math.isfinite(self.epochs) and self.epochs > 0)
-        require(finite, "epochs", self.epochs, "more than 0")
+        fits = self.time is None or 0 < self.time <= 1e9
+        require(fits, "time", self.time, "more than 0 seconds, up to 1e9")
+        fits = self.steps is None or 0 < self.steps <= 1e12
+        require(fits, "steps", self.steps, "1 to 1e12")
+        fits = self.epochs is None or 0 < self.epochs <= 1e9
+        require(fits, "epochs", self.epochs, "more than 0, up to 1e9")
         require(1 <= self.batch_size <= 4096, "batch-size", self.batch_size, "1 to 4096")
         require(1 <= self.bptt <= 65536, "bptt", self.bptt, "1 to 65536")
         require(self.optimizer in OPTIMIZERS, "optimizer", self.optimizer, ", ".join(OPTIMIZERS))

@@ -79,7 +79,7 @@ def assert_one_line(error: BaseException, kind: str, words: str) -> None:
         ({"dropout": "much"}, "dropout is 'much'; allowed: a number"),
         ({"tokenizer": None}, "tokenizer is None; allowed: a text"),
         ({"steps": True}, "steps is True; allowed: a whole number"),
-        ({"steps": 0}, "steps is 0; allowed: 1 or more"),
+        ({"steps": 0}, "steps is 0; allowed: 1 to 1e12"),
         ({"time": "5m"}, "time is '5m'; allowed: a number"),
         ({"cell": "lstn"}, "cell is 'lstn'; allowed: rnn, "),
         ({"preset": "big"}, "preset is 'big'; allowed: tiny, "),
