@@ -79,20 +79,25 @@ def sample(
 
     sampler = load(model, device=device, threads=threads, int8=int8)
     prompt = prompt_text(sampler, prompt, file, encoding)
-    if config.seed is None and beam is None:
+    seedless = config.seed is None and beam is None
+    if seedless:
         config = replace(config, seed=fresh_seed())
-        common.warn(f"--seed {config.seed}")
     settings: dict[str, Any] = vars(config) | {
         "regex": None if regex is None else as_text(regex),
         "words": words,
         "no_copy": no_copy,
     }
     state = read_prompt(sampler, prompt)
-    if stream and num_samples == 1 and beam is None and not as_json:
-        _stream(prompt, sampler.generate(state, **settings))
-        return
-    texts = sampler.generate_batch(state, num_samples, beam=beam, logprobs=logprobs, **settings)
-    if as_json:
+    streamed = stream and num_samples == 1 and beam is None and not as_json
+    if streamed:
+        pieces = sampler.generate(state, **settings)
+    else:
+        texts = sampler.generate_batch(state, num_samples, beam=beam, logprobs=logprobs, **settings)
+    if seedless:  # now that nothing is refused: an error is one line
+        common.warn(f"--seed {config.seed}")
+    if streamed:
+        _stream(prompt, pieces)
+    elif as_json:
         _write_json(sampler, prompt, texts, logprobs)
     else:
         _write_texts(prompt, texts)

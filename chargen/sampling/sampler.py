@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 PROMPT_CHUNK = 1024  # tokens of a prompt read in one call of the engine
 REMEMBERED = 4096  # last tokens of a prompt that penalties can look back on
 MAX_SAMPLES, MAX_BEAM = 4096, 1024
-UNFINISHED = "the text ended before it met the constraints: they and ban left no token to continue"
+UNFINISHED = "the text ended before it met the constraints: no-copy left no token to continue"
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Sampler:
             ChargenError: at the end of a text that could not meet its constraints.
         """
         (config,) = from_settings(settings, SampleConfig)
-        constraint = self._constraint(regex, words, no_copy)
+        constraint = self._constraint(config, regex, words, no_copy)
         return self.stream(self.state_after(prompt), config, constraint)
 
     def generate_batch(
@@ -150,7 +150,7 @@ class Sampler:
         """
         require_count("num-samples", num_samples, MAX_SAMPLES)
         (config,) = from_settings(settings, SampleConfig)
-        constraint = self._constraint(regex, words, no_copy)
+        constraint = self._constraint(config, regex, words, no_copy)
         state = self.state_after(prompt)
         if beam is None:
             first, *_ = self.decode(state, config, num_samples, constraint, logprobs=logprobs)
@@ -229,7 +229,7 @@ class Sampler:
             state: after the prompt.
             config: sampling parameters.
             count: number of texts.
-            constraint: the rule that each text keeps.
+            constraint: the rule that each text keeps, made with the same parameters.
             logprobs: keep the log probability of each token.
 
         Raises:
@@ -242,14 +242,14 @@ class Sampler:
         return _decode(decoder, _Batch(self.engine, state, count), samples, logprobs)
 
     def _constraint(
-        self, regex: str | None, words: Words | None, no_copy: int | None
+        self, config: SampleConfig, regex: str | None, words: Words | None, no_copy: int | None
     ) -> Constraint | None:
         if regex is None and words is None and no_copy is None:
             return None
         from chargen.sampling.constraints import make_constraint
 
         return make_constraint(
-            self.tokenizer, regex=regex, words=words, no_copy=no_copy, run=self.run
+            self.tokenizer, config, regex=regex, words=words, no_copy=no_copy, run=self.run
         )
 
 

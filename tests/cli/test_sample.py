@@ -141,18 +141,57 @@ def test_a_pattern_holds_for_the_whole_text(chargen: Run) -> None:
     )
 
 
-def test_a_text_that_cannot_meet_its_constraints_is_an_error_after_the_text(chargen: Run) -> None:
-    options = (*SEEDED, "-p", "The ", "--regex", "abc", "--ban", "c")
-    message = "the text ended before it met the constraints: they and ban left no token to continue"
-    done = chargen(*options)
-    assert (done.returncode, done.stdout) == (1, "The ab")
-    assert done.stderr == f"chargen: {message}\n"
-    done = chargen(*options, "--num-samples", "2")
-    assert (done.returncode, done.stdout) == (1, "The ab\n---\nThe ab")
-    assert done.stderr == f"chargen: {message} (text 1, 2)\n"
-    done = chargen(*options, "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert lines(done.stdout)[0]["finish_reason"] == "dead_end"
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--ban", "s"),
+        ("--stop", "s"),
+        ("--stop", "es", "--stop", "q"),
+        ("--ban", "qs", "--stop", "x"),
+        ("--ban", "s", "--temp", "0", "--no-stream"),
+    ],
+)
+def test_bans_and_stop_texts_are_part_of_a_pattern(chargen: Run, options: tuple[str, ...]) -> None:
+    pattern = ("--regex", "(yes|yellow)", *options)
+    found = lines(chargen(*SEEDED, *pattern, "--num-samples", "9", "--json").stdout)
+    assert {(line["text"], line["finish_reason"]) for line in found} == {("yellow", "complete")}
+    done = chargen(*SEEDED, "-p", "say ", *pattern)
+    assert (done.stdout, done.stderr) == ("say yellow", "")
+
+
+def test_bans_and_stop_texts_are_part_of_a_word_list(chargen: Run) -> None:
+    write("words.txt", "yes\nyellow\nno\n")
+    for options in (("--ban", "sS"), ("--stop", "s", "--stop", "S")):
+        done = chargen(*SEEDED, "--words", "words.txt", *options, "--num-samples", "20", "--json")
+        for line in lines(done.stdout):
+            assert set(re.findall(r"[^\W_]+", line["text"].lower())) <= {"yellow", "no"}
+    done = chargen(*SEEDED, "--words", "words.txt", "--stop", "\\n", "--num-samples", "9", "--json")
+    assert {line["finish_reason"] for line in lines(done.stdout)} <= {"stop", "length"}
+    assert not any("\n" in line["text"] for line in lines(done.stdout))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--regex", "yes|yellow", "--ban", "e"), "regex is 'yes|yellow', which needs banned char"),
+        (("--regex", "yes|\xff", "--ban", "y"), "regex is 'yes|\xff', which needs characters out"),
+        (
+            ("--regex", "yes|yellow", "--stop", "e"),
+            "regex is 'yes|yellow', which matches no text w",
+        ),
+        (("--regex", "[sy]+", "--ban", "sy"), "regex is '[sy]+', which matches no text of the mod"),
+        (("--words", "words.txt", "--ban", "eE"), "words has 2 words, none of the model's charact"),
+    ],
+)
+def test_what_no_text_can_meet_is_refused_before_the_first_character(
+    chargen: Run, options: tuple[str, ...], message: str
+) -> None:
+    write("words.txt", "yes\nyellow\n")
+    for more in ((), ("--json",), ("--num-samples", "3")):
+        done = chargen("sample", "-p", "The ", *options, *more)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"chargen: {message}")
+        assert done.stderr.count("\n") == 1
 
 
 def test_only_listed_words_are_generated(chargen: Run) -> None:
@@ -174,5 +213,23 @@ def test_nothing_is_copied_from_the_text(
     assert chargen("train", "text.txt", "--name", "kept", "--copy-index", *options).returncode == 0
     greedy = ("sample", "-m", "kept", "--temp", "0.2", "-n", "3000", "--seed", "1", "--no-copy")
     text = chargen(*greedy, "16", "-p", prose[200:240]).stdout
+    _check_dead_end(chargen, prose[200:230])
     learned = prose[: round(len(prose) * 0.9)]
     assert not any(text[n : n + 16] in learned for n in range(40 - 15, len(text) - 15))
+
+
+def _check_dead_end(chargen: Run, copied: str) -> None:
+    """Check that a text is followed by an error where only a copy of the text could go on."""
+    pattern = ("--no-copy", "16", "--regex", "\n" + re.escape(copied))
+    options = ("sample", "-m", "kept", "-p", "\\n\\n", "--seed", "1", *pattern)
+    message = "the text ended before it met the constraints: no-copy left no token to continue"
+    done = chargen(*options)
+    shown = done.stdout
+    assert (done.returncode, done.stderr) == (1, f"chargen: {message}\n")
+    assert len(shown) < 3 + 16 and ("\n\n\n" + copied).startswith(shown)
+    done = chargen(*options, "--num-samples", "2")
+    assert (done.returncode, done.stdout) == (1, f"{shown}\n---\n{shown}")
+    assert done.stderr == f"chargen: {message} (text 1, 2)\n"
+    done = chargen(*options, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert lines(done.stdout)[0]["finish_reason"] == "dead_end"

@@ -107,10 +107,10 @@ def test_a_stop_text_is_found_across_tokens_and_never_half_shown(
             break
         seen += piece
         shown += sample.append([pieces.index(piece)])
-        ends = [found for stop in stops if (found := seen.find(stop)) >= 0]
+        found = [(begin + len(stop), begin) for stop in stops if (begin := seen.find(stop)) >= 0]
         end, reason = len(seen), None
-        if ends and min(ends) <= length:
-            end, reason = min(ends), "stop"
+        if found and min(found)[1] <= length:  # the stop text that is complete first
+            end, reason = min(found)[1], "stop"
         elif len(seen) >= length:
             end, reason = length, "length"
         assert sample.finish_reason == reason
