@@ -140,17 +140,27 @@ def refuse(given: Iterable[str], own: Collection[str], why: str) -> None:
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 
 
-def unescape(text: str) -> str:
+def unescape(label: str, text: str, literally: str = "") -> str:
     r"""Return a text with ``\n``, ``\t``, ``\r`` and ``\\`` in place of what shells cannot type.
+
+    It is applied to all that is typed as an option of the command line or after a command of the
+    session; files, standard input and Python give texts as they are.
+
+    Args:
+        label: name of the setting in an error.
+        text: as typed.
+        literally: how to give the text as it is, for the error.
 
     Raises:
         ConfigError: another character, or none, follows a backslash.
     """
 
     def character(found: re.Match[str]) -> str:
-        known = r"\n, \t, \r, \\"
-        require(found[1] in ESCAPES, "escape", found[0], known)
-        return ESCAPES[found[1]]
+        if found[1] in ESCAPES:
+            return ESCAPES[found[1]]
+        seen = f"\\{repr(found[1])[1:-1]}" if found[1] else "a single \\ at its end"
+        allowed = r"allowed escapes: \n, \t, \r, and \\ for a backslash"
+        raise ConfigError(f"{label} has {seen}; {allowed}{literally}")
 
     return re.sub(r"\\(.?)", character, text, flags=re.DOTALL)
 

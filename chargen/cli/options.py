@@ -68,8 +68,9 @@ def make(config: type, given: dict[str, Any]) -> Any:
 def _value(field: Field[Any], value: Any) -> Any:
     """Return the value of a field from that of its option."""
     if field.metadata.get("escapes"):
-        value = [unescape(as_text(text)) for text in ([value] if isinstance(value, str) else value)]
-        value = tuple(value) if "tuple" in str(field.type) else value[0]
+        label, texts = field.name.replace("_", "-"), [value] if isinstance(value, str) else value
+        texts = [unescape(label, as_text(text)) for text in texts]
+        value = tuple(texts) if "tuple" in str(field.type) else texts[0]
     if field.name == "logit_bias":
         return tuple(read_bias("logit-bias", text) for text in value)
     return value

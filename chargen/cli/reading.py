@@ -13,6 +13,7 @@ import typer
 
 from chargen.cli import common
 from chargen.cli.options import as_text
+from chargen.config import unescape
 from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ LINES = 256  # written at once
 File = Annotated[
     str | None, typer.Argument(metavar="FILE", help="The text; - or none is standard input.")
 ]
-Prompt = Annotated[str, typer.Option("-p", "--prompt", help="Prompt to continue.")]
+Prompt = Annotated[
+    str, typer.Option("-p", "--prompt", help=r"Prompt to continue; \n is a newline.")
+]
 PromptFile = Annotated[
     str | None,
     typer.Option("-f", "--file", metavar="FILE", help="File with the prompt; - is stdin."),
@@ -42,7 +45,8 @@ def prompt_text(
     """Return the prompt, given as text or as a file, read as the corpus of the model was.
 
     Raises:
-        ConfigError: both are given, or the text is not UTF-8 and the model is not one of bytes.
+        ConfigError: both are given, the text has an unknown escape, or it is not UTF-8 and the
+            model is not one of bytes.
         CorpusError: the file cannot be read.
     """
     if file is None:
@@ -50,9 +54,8 @@ def prompt_text(
         from chargen.tokenizers.byte import text_of
 
         by_bytes = sampler.reading.tokenizer == "byte"
-        return as_read(
-            text_of(os.fsencode(prompt)) if by_bytes else as_text(prompt), sampler.reading
-        )
+        typed = text_of(os.fsencode(prompt)) if by_bytes else as_text(prompt)
+        return as_read(unescape("prompt", typed, "; -f takes a file as it is"), sampler.reading)
     if prompt:
         raise ConfigError("--prompt and --file cannot be combined; leave one out")
     return _contents(sampler, file, encoding, least=0)

@@ -180,7 +180,7 @@ def _texts(label: str, value: str) -> list[str]:
         texts = [] if value == "none" else list(lexer)
     except ValueError:
         raise ConfigError(f"{label} is {value!r}; allowed: texts with closed quotes") from None
-    return [unescape(text) for text in texts]
+    return [unescape(label, text) for text in texts]
 
 
 def _change(session: Session, label: str, value: str) -> Message:
@@ -214,7 +214,7 @@ def _set(session: Session, value: str) -> Answer:
 
 
 def _stop(session: Session, value: str) -> Answer:
-    session.config = replace(session.config, stop=(unescape(value),) if value else ())
+    session.config = replace(session.config, stop=(unescape("stop", value),) if value else ())
     return Message(f"stop is {shown(session.config.stop)}")
 
 

@@ -54,7 +54,8 @@ TRAIN_ERRORS = [
      "--resume goes on with a run's own settings; leave --hidden, --learning-rate, --seed out"),
     (["x", "--init-from", "m", "--tokenizer", "bpe"], 2,
      "--init-from brings its own model and tokenizer; leave --tokenizer out"),
-    (["x", "--separator", "\\q"], 2, r"escape is '\\q'; allowed: \n, \t, \r, \\"),
+    (["x", "--separator", "\\q"], 2, 
+     r"separator has \q; allowed escapes: \n, \t, \r, and \\ for a backslash"),
     (["x", "--hidden", "0"], 2, "hidden size is 0; allowed: 1 to 16384"),
     (["x", "--stack", "lstm"], 2, "stack part 'lstm' is not CELL:WIDTH; write for example "
      "gru:128,lstm:64"),

@@ -32,6 +32,21 @@ def test_a_prompt_comes_from_a_file_or_from_standard_input(chargen: Run) -> None
     assert piped.stdout.decode() == text
 
 
+def test_escapes_are_read_in_every_option_and_in_no_file(chargen: Run) -> None:
+    write("plain.txt", "The\n")
+    write("escaped.txt", r"The\n")
+    (plain,) = lines(chargen(*SEEDED, "-f", "plain.txt", "--json").stdout)
+    assert lines(chargen(*SEEDED, "-p", r"The\n", "--json").stdout) == [plain]
+    assert lines(chargen(*SEEDED, "-p", "The\n", "--json").stdout) == [plain]
+    (escaped,) = lines(chargen(*SEEDED, "-f", "escaped.txt", "--json").stdout)
+    assert escaped["prompt"] == r"The\n"
+    assert lines(chargen(*SEEDED, "-p", r"The\\n", "--json").stdout) == [escaped]
+    assert json.loads(chargen("next", "-p", r"The\n", "--json").stdout)["prompt"] == "The\n"
+    for typed in (("--ban", r"\n"), ("-l", r"\n-99"), ("--stop", r"\n")):
+        assert "\n" not in chargen(*SEEDED, "-n", "300", *typed).stdout
+    assert "r" in chargen(*SEEDED, "-n", "300", "--ban", r"\r").stdout
+
+
 def test_several_texts_are_told_apart_and_the_first_is_that_of_one(chargen: Run) -> None:
     one = chargen(*SEEDED, "-p", "The ").stdout
     texts = chargen(*SEEDED, "-p", "The ", "--num-samples", "3").stdout.split("\n---\n")
@@ -102,6 +117,15 @@ def test_every_filter_changes_the_text(chargen: Run) -> None:
         (("--logprobs",), "logprobs are written with --json only; add it"),
         (("-l", "e"), "logit-bias is 'e'; allowed: a character and a number, such as e-2"),
         (("-l", "é+1"), "logit-bias is 'é'; allowed: characters that have a token of their own"),
+        (
+            ("-p", r"\section"),
+            r"prompt has \s; allowed escapes: \n, \t, \r, and \\ for a backslash; -f",
+        ),
+        (("-p", "The\\"), r"prompt has a single \ at its end; allowed escapes: \n, \t, \r, and \\"),
+        (("--stop", r"\q"), r"stop has \q; allowed escapes: \n, \t, \r, and \\ for a backslash"),
+        (("--ban", "\\\n"), r"ban has \\n; allowed escapes: \n, \t, \r, and \\ for a backslash"),
+        (("-l", r"\q-2"), r"logit-bias has \q; allowed escapes: \n, \t, \r, and \\ for a back"),
+        (("--dry-sequence-breaker", r"\q"), r"dry-sequence-breakers has \q; allowed escapes: "),
         (("--min-p", "2"), "min-p is 2.0; allowed: 0 (off) to 1"),
         (("--regex", "a", "--words", "latin"), "regex and words cannot be combined; leave one out"),
         (("--regex", "a", "--beam", "2"), "beam search takes no regex, words or no-copy; leave"),
