@@ -60,7 +60,7 @@ def _settings(saved: SavedModel) -> dict[str, Any]:
         "tokenizer": saved.tokenizer.kind,
         "vocab_size": model["vocab_size"],
         "encoding": corpus.get("encoding"),
-        "newlines": corpus.get("newlines"),
+        "newlines": None if saved.tokenizer.kind == "byte" else corpus.get("newlines"),
         "separator": escape(corpus.get("separator")),
         "field": corpus.get("field"),
         "stack": model["stack"],
