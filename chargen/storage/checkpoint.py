@@ -21,7 +21,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from chargen.errors import CheckpointError
-from chargen.storage.files import cannot_write, is_file, sync_folder, write_whole
+from chargen.storage.files import cannot_write, is_file, located, sync_folder, write_whole
 
 FORMAT = 2  # 1 was written before 0.1.0
 KEY = "chargen"
@@ -183,7 +183,7 @@ def load_resume(run: Path) -> Saved:
 def read_resume_header(run: Path) -> dict[str, Any]:
     """Read the header of the newest resume file of a run, or of the one before if it is damaged.
 
-    A text that the run keeps itself is named by where the run is now.
+    Its texts are named by where they are now.
     """
     try:
         header = read_header(run / RESUME, "resume")
@@ -191,20 +191,6 @@ def read_resume_header(run: Path) -> dict[str, Any]:
         header = read_header(run / PREVIOUS, "resume")
     source = header.get("source")
     return {**header, "source": located(source, run)} if isinstance(source, dict) else header
-
-
-def located(source: dict[str, Any], run: Path) -> dict[str, Any]:
-    """Return where and how the text of a run is read again; what came by a pipe is in its folder.
-
-    Args:
-        source: the corpus section of the resume file; ``kept`` holds what differs for the copy.
-        run: the folder, which may have been moved.
-    """
-    kept = source.get("kept")
-    if not isinstance(kept, dict):
-        return source
-    places = [str((run / Path(str(name)).name).absolute()) for name in kept.get("sources", ())]
-    return {**source, **kept, "sources": places}
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Folders of runs and cache, small text files, and atomic writes."""
+"""Folders of runs and cache, small text files, atomic writes, and the texts of runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import platformdirs
 
@@ -195,3 +195,35 @@ def file_sha256(path: Path) -> str:
     """Return the sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# -- texts of runs ------------------------------------------------------------------------
+
+
+def located(source: dict[str, Any], run: Path) -> dict[str, Any]:
+    """Return where and how the text of a run is read again, wherever the run is now.
+
+    What came by a pipe is in the folder of the run. Files are where they were, or were moved
+    together with the run.
+
+    Args:
+        source: the corpus section of the resume file; ``kept`` holds what differs for the copy of
+            a pipe, ``folder`` is where the run was begun.
+        run: the folder of the run.
+    """
+    kept, names, folder = (source.get(name) for name in ("kept", "sources", "folder"))
+    if isinstance(kept, dict):
+        places = [str((run / Path(str(name)).name).absolute()) for name in kept.get("sources", ())]
+        return {**source, **kept, "sources": places}
+    if isinstance(names, list) and isinstance(folder, str):
+        return {**source, "sources": [_moved_along(str(name), folder, run) for name in names]}
+    return source
+
+
+def _moved_along(name: str, folder: str, run: Path) -> str:
+    """Return where a text is now: as it was, or at the same place beside a run that was moved."""
+    with contextlib.suppress(ValueError):  # a NUL, another drive of Windows
+        beside = os.path.normpath(run.absolute() / os.path.relpath(name, folder))
+        if Path(name).is_absolute() and not Path(name).exists() and Path(beside).exists():
+            return beside
+    return name

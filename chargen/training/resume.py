@@ -18,7 +18,8 @@ from chargen.machine import count_cores, keep_memory, thread_options
 from chargen.machine.torch import find_device, not_available, runnable
 from chargen.model.saved import is_whole
 from chargen.model.spec import ModelConfig, weight_shapes
-from chargen.storage.checkpoint import MODEL, Saved, load_resume, located
+from chargen.storage.checkpoint import MODEL, Saved, load_resume
+from chargen.storage.files import located
 from chargen.storage.runs import find_unfinished, is_finished, locked
 from chargen.tokenizers import tokenizer_from_json
 from chargen.training.plan import Plan, budget_steps

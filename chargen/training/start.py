@@ -95,7 +95,7 @@ def start_run(
         )
         model, recipe, plan, reasons = _broadcast(choice, group)
         source = {
-            **_describe(reading, text, dataset),
+            **_describe(reading, text, dataset, folder),
             **kept,
             **({} if base is None else {"init_from": sha256}),
             "ngram_baseline": baseline,
@@ -183,12 +183,13 @@ def _ngram_baseline(dataset: Dataset, budget: float | None) -> dict[str, float] 
     return {"order": order, "nats_per_token": score.nats_per_token}
 
 
-def _describe(reading: ReadConfig, text: Text, dataset: Dataset) -> dict[str, Any]:
-    """Return by which place and checksum the corpus is found again, and its size."""
+def _describe(reading: ReadConfig, text: Text, dataset: Dataset, folder: Path) -> dict[str, Any]:
+    """Return by which places and checksum the corpus is found again, and its size."""
     return {
         "sources": []  # a pipe is not read a second time
         if text.spooled
         else [place for name in reading.sources for place in _places(name)],
+        "folder": str(folder.absolute()),
         "encoding": reading.encoding,
         "newlines": reading.newlines,
         "separator": reading.separator,

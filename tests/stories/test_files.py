@@ -70,6 +70,19 @@ def test_a_pattern_in_a_folder_with_brackets_is_found_again(chargen: Run, prose:
     good(chargen, "eval", "-m", "a", **here)
 
 
+@pytest.mark.parametrize("source", ["text", "./texts", "texts/t*.txt", "../away/text"])
+def test_a_project_can_be_moved(chargen: Run, prose: str, source: str) -> None:
+    for place in ("old/project/text", "old/project/texts/two.txt", "old/away/text"):
+        write(place, prose)
+    good(chargen, "train", source, "--name", "a", *QUICK, cwd="old/project")
+    Path("old").rename("new")
+    Path("new/project/checkpoints/a").rename("new/project/checkpoints/b")
+    here = {"cwd": "new/project"}
+    good(chargen, "train", "--resume", "--name", "b", "--steps", "2", **here)
+    assert f"{len(prose):,} characters" in good(chargen, "info", "-m", "b", **here).stdout
+    good(chargen, "eval", "-m", "b", **here)
+
+
 @pytest.mark.parametrize("source", ["-", "<(cat text)"])
 def test_a_run_from_a_pipe_can_be_renamed(chargen: Run, prose: str, source: str) -> None:
     write("text", prose.replace("\n", "\r\r\n"))
