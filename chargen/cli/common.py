@@ -71,6 +71,7 @@ def one_line() -> Iterator[None]:
             raise
         _fail(str(error), error)
     except KeyboardInterrupt:
+        warn("interrupted")
         raise leaving(130) from None
     except (MemoryError, RuntimeError, OSError) as error:
         if debug or not (words := environmental(error)):

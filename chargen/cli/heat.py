@@ -74,14 +74,9 @@ def _check_page(html: Path | None, force: bool) -> None:
         if force:
             raise ConfigError("--force applies to the page of --html; leave it out, or add --html")
         return
-    try:
-        possible, exists = html.parent.is_dir() and not html.is_dir(), html.exists()
-    except OSError:  # a name too long for one
-        possible, exists = False, False
-    if not possible:
-        raise ChargenError(f"cannot write {str(html)!r}; name a file in a folder that exists")
-    if exists and not force:
-        raise ChargenError(f"{str(html)!r} exists; name another file, or add --force")
+    from chargen.storage.files import check_output
+
+    check_output(html, force=force)
 
 
 def _write_page(html: Path, scoring: Scoring, file: str | None, model: str | None) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,7 +101,7 @@ def damaged(path: Path, how: str) -> CheckpointError:
     """Return the error for a damaged file, with the command that restores the model of a run."""
     again = ""
     if path.name == MODEL and any((path.parent / name).exists() for name in (RESUME, PREVIOUS)):
-        run = path.absolute().parent.name
+        run = shlex.quote(path.absolute().parent.name)
         again = f"; make it again: chargen train --resume --name {run} --time 10s"
     return CheckpointError(f"{str(path)!r} {how}{again}")
 

@@ -83,6 +83,23 @@ def read_small_text(path: Path) -> str:
         raise CorpusError(f"{str(path)!r} is not a valid file name") from None
 
 
+def check_output(path: Path, *, force: bool) -> None:
+    """Refuse a place where a file cannot be written, before any work is done for it.
+
+    Args:
+        path: the file to write, or a device or a FIFO to write to.
+        force: replace a file that exists.
+
+    Raises:
+        StorageError: there is no such folder, it is read-only, or the file exists.
+    """
+    place = Path(os.path.realpath(path))
+    if is_folder(path) or not (is_folder(place.parent) or is_special(path)):
+        raise StorageError(f"cannot write {str(path)!r}; name a file in a folder that exists")
+    if is_file(path) and not force:
+        raise StorageError(f"{str(path)!r} exists; name another file, or add --force")
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Replace a file atomically: write a temporary file, flush it to disk, rename it.
 
@@ -105,7 +122,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     """
     try:
         # /dev/fd/63 of a >(...) is the link of a pipe, which has no path: it is not followed.
-        with _direct(path) if _is_special(path) else _aside(Path(os.path.realpath(path))) as file:
+        with _direct(path) if is_special(path) else _aside(Path(os.path.realpath(path))) as file:
             yield file
     except OSError as error:
         raise cannot_write(path, error) from None
@@ -113,9 +130,9 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         raise StorageError(f"{str(path)!r} is not a valid file name; give another") from None
 
 
-def _is_special(path: Path) -> bool:
+def is_special(path: Path) -> bool:
     """Tell whether a path is a device, a FIFO, a socket or a folder."""
-    return path.exists() and not path.is_file()
+    return os.path.exists(path) and not is_file(path)  # noqa: PTH110 (as is_file)
 
 
 @contextlib.contextmanager

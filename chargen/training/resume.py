@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -146,7 +147,7 @@ def _extended(run: RunState, budget: TrainConfig) -> RunState:
         if done and is_whole(run.folder / MODEL):
             raise CheckpointError(
                 f"run {run.folder.name!r} is finished after {run.step:,} steps; "
-                f"extend it: chargen train --resume --name {run.folder.name} --time 5m"
+                f"extend it: chargen train --resume --name {shlex.quote(run.folder.name)} --time 5m"
             )
         return run
     speed = run.progress.seconds / max(1, run.step)
