@@ -98,7 +98,7 @@ def from_settings(settings: dict[str, Any], *configs: type) -> list[Any]:
     """Return a config of each class from settings by name; a setting belongs to one of them.
 
     Raises:
-        ConfigError: a setting is unknown, of the wrong type, or out of its range.
+        ConfigError: a setting is unknown, of the wrong type, out of its range, or of no effect.
     """
     known = {f.name: config for config in configs for f in fields(config) if f.metadata}
     for name in settings:
@@ -106,10 +106,14 @@ def from_settings(settings: dict[str, Any], *configs: type) -> list[Any]:
             near = difflib.get_close_matches(name, known, 1)
             meant = f"; did you mean {near[0]}?" if near else f"; allowed: {', '.join(known)}"
             raise ConfigError(f"{name} is not a setting{meant}")
-    return [
+    made = [
         config(**{name: value for name, value in settings.items() if known[name] is config})
         for config in configs
     ]
+    for config in made:
+        if isinstance(config, SampleConfig):
+            _check_used(config)
+    return made
 
 
 def typed_names(config: type) -> dict[str, str]:
@@ -143,12 +147,9 @@ ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 def unescape(label: str, text: str, literally: str = "") -> str:
     r"""Return a text with ``\n``, ``\t``, ``\r`` and ``\\`` in place of what shells cannot type.
 
-    It is applied to all that is typed as an option of the command line or after a command of the
-    session; files, standard input and Python give texts as they are.
-
     Args:
         label: name of the setting in an error.
-        text: as typed.
+        text: as typed; files, standard input and Python give texts as they are.
         literally: how to give the text as it is, for the error.
 
     Raises:
@@ -204,8 +205,8 @@ class ReadConfig:
         require(self.tokenizer in TOKENIZERS, "tokenizer", self.tokenizer, ", ".join(TOKENIZERS))
         require(self.vocab_size >= 1, "vocab-size", self.vocab_size, "1 or more")
         require(self.newlines in NEWLINES, "newlines", self.newlines, ", ".join(NEWLINES))
-        known = "names Python knows, such as utf-8, latin-1, cp1252"
-        require(_is_encoding(self.encoding or "utf-8"), "encoding", self.encoding, known)
+        name, known = self.encoding, "names Python knows, such as utf-8, latin-1, cp1252"
+        require(name is None or _is_encoding(name), "encoding", name, known)
 
 
 def _is_encoding(name: str) -> bool:
@@ -315,6 +316,7 @@ class TrainConfig:
 # -- sampling -----------------------------------------------------------------------------
 
 TRUNCATION, PENALTIES = "Truncation", "Penalties and biases"
+DRY = "dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers"
 
 
 @dataclass(frozen=True)
@@ -407,6 +409,22 @@ class SampleConfig:
         for text in _as_texts(self, "dry_sequence_breakers"):
             require(len(text) == 1, "dry-sequence-breaker", text, "a character")
         require("" not in _as_texts(self, "stop"), "stop", "", "texts of one character or more")
+
+
+def _check_used(config: SampleConfig) -> None:
+    """Refuse parameters that change nothing beside the others; a session sets them one by one."""
+    usual = vars(SampleConfig())
+    given = [name for name, value in vars(config).items() if value != usual[name]]
+    mirostat = "mirostat_ent mirostat_lr"
+    penalties = (config.repeat_penalty - 1, config.presence_penalty, config.frequency_penalty)
+    for useless, names, why in (  # locally typical sampling may exclude the most likely token
+        (config.temperature == 0, f"top_k top_p min_p mirostat {mirostat}", "temperature is 0"),
+        (config.mirostat, "top_k typical top_p min_p", "mirostat replaces the other truncation"),
+        (not config.mirostat, mirostat, "mirostat is off without --mirostat 2"),
+        (not config.dry_multiplier, DRY, "DRY is off without --dry-multiplier"),
+        (not any(penalties), "repeat_last_n", "no penalty is given that looks back"),
+    ):
+        refuse(given if useless else (), names.split(), why)
 
 
 def _as_pairs(config: SampleConfig) -> tuple[tuple[str, float], ...]:

@@ -137,6 +137,17 @@ def test_every_filter_changes_the_text(chargen: Run) -> None:
             ("--beam", "2", "-t", "3", "--top-k", "1", "--seed", "4"),
             "beam search is not random sampling; leave --temperature, --top-k, --seed out",
         ),
+        (
+            ("--mirostat", "2", "--top-k", "1"),
+            "mirostat replaces the other truncation; leave --top-k",
+        ),
+        (("--mirostat-ent", "3"), "mirostat is off without --mirostat 2; leave --mirostat-ent out"),
+        (("--temp", "0", "--top-p", "0.9"), "temperature is 0; leave --top-p out"),
+        (("--dry-base", "2"), "DRY is off without --dry-multiplier; leave --dry-base out"),
+        (
+            ("--repeat-last-n", "9"),
+            "no penalty is given that looks back; leave --repeat-last-n out",
+        ),
         (("--mirostat", "1"), "mirostat is 1; allowed: 0 (off), 2"),
         (("--dry-sequence-breaker", "ab"), "dry-sequence-breaker is 'ab'; allowed: a character"),
     ],
