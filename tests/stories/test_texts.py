@@ -211,6 +211,15 @@ def test_a_space_stays_a_space_where_none_was_learned(chargen: Run, kind: str) -
     assert "".join(row["text"] for row in rows) == "anna und bert \u2581"
 
 
+@needs_torch
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_a_text_that_gives_no_subwords_is_refused(chargen: Run, kind: str) -> None:
+    write("same.txt", "\r" * 200 if kind == "bpe" else "a" * 30)
+    done = chargen("train", "same.txt", *SMALL, "--tokenizer", kind, "--name", "m")
+    refused(done, f"the text has no words to learn with the tokenizer '{kind}': too few, or always")
+    assert not Path("checkpoints/m").exists()
+
+
 # -- line ends ----------------------------------------------------------------------------
 
 
