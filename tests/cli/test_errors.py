@@ -69,7 +69,8 @@ TRAIN_ERRORS = [
     (["x", "--dropout", "1"], 2, "dropout is 1.0; allowed: 0 to below 1"),
     (["x", "--tokenizer", "word"], 2, "tokenizer is 'word'; allowed: char, byte, unigram, bpe"),
     (["x", "--device", "tpu"], 2, "device is 'tpu'; allowed: auto, cpu, cuda, mps"),
-    (["x", "--encoding", ""], 2, "encoding is ''; allowed: names Python knows, such as utf-8"),
+    (["x", "--encoding", ""], 2, "encoding is ''; allowed: names Python knows, "
+     "such as utf-8, latin-1, cp1252"),
     (["x", "--encoding", "utf-42"], 2, "encoding is 'utf-42'; allowed: names Python knows, "
      "such as utf-8, latin-1, cp1252"),
     (["good", "--name", "a/b"], 2, "name is 'a/b'; "
