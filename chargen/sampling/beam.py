@@ -75,7 +75,7 @@ def _extended(
 ) -> Generated:
     """Return a text with one more token, finished if it has its length or a stop text."""
     tokens = (*old.tokens, token)
-    text = sampler.tokenizer.decode(tokens)
+    text = sampler.tokenizer.decode(tokens, final=False)
     stop = find_stop(text, config.stop)
     end = config.length if stop is None else stop
     reason = "stop" if end < config.length else ""

@@ -66,9 +66,10 @@ class Tokenizer(ABC):
             TokenizerError: the text contains a lone surrogate, which no encoding can store.
         """
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of some ids."""
-        return b"".join([self.pieces[i] for i in ids]).decode("utf-8", self.errors)
+    def decode(self, ids: Iterable[int], final: bool = True) -> str:
+        """Return the text of some ids; an incomplete character at its end only if it is final."""
+        data = b"".join([self.pieces[i] for i in ids])
+        return codecs.utf_8_decode(data, self.errors, final)[0]
 
     def decoder(self) -> StreamDecoder:
         """Return an incremental decoder, which never returns half a character."""

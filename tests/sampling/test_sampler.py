@@ -325,6 +325,15 @@ def test_a_wide_beam_finds_the_most_likely_text(with_model: Path) -> None:
     assert beam_search(sampler, state, config, 8)[0] == found[0]
 
 
+def test_a_beam_ends_with_a_whole_character() -> None:
+    sampler = script(build_tokenizer("byte", b"", 0))
+    state = sampler.read("\udcc1")
+    (one,) = beam_search(sampler, state, SampleConfig(2), 1)
+    assert one.tokens == (0xC2, 0xC3, 0xC4)  # only the next byte tells that C3 is no UTF-8
+    assert one.text == "\udcc2\udcc3"
+    assert one.text == "".join(sampler.stream(state, SampleConfig(2, temperature=0)))
+
+
 def test_a_beam_of_one_is_greedy_and_stops_at_stop_texts(with_model: Path) -> None:
     sampler = load()
     state = sampler.read("The ")
