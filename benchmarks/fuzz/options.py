@@ -7,6 +7,7 @@ compared with what the same line leads to without one of its options.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ import random
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,6 +41,7 @@ SMALL = ("--steps", "6", "--threads", "1", "--precision", "float32", "--seed", "
 TEXT = "caf\u00e9 by the river, and a long way home\r\nwords and more words to learn\r\n" * 12
 BUDGETS = ("time", "steps", "epochs")
 MOST = 3  # options of a case
+REMEMBERED = 500  # command lines
 ALLOWED = 0.8  # of the cases have only options that go with the beginning
 
 # The values below all differ from what the runs and the recipe have already.
@@ -113,11 +115,37 @@ FLAGS = {
 assert FLAGS.keys() == VALUES.keys(), FLAGS.keys() ^ VALUES.keys()
 
 
-@dataclass
+class Effect:
+    """What a command line leads to.
+
+    Attributes:
+        facts: all but the recipe.
+        run: about to be trained.
+    """
+
+    def __init__(self, facts: dict[str, Any], run: RunState) -> None:
+        self.facts, self.run = facts, run
+
+    @functools.cached_property
+    def learned(self) -> str:
+        """Checksum of the weights after two steps of the recipe."""
+        return _learned(self.run)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps as planned."""
+        return self.run.plan.steps
+
+    def is_like(self, other: Effect | None) -> bool:
+        """Tell whether another command line leads to the same."""
+        return other is not None and self.facts == other.facts and self.learned == other.learned
+
+
 class _ReachedError(Exception):
     """The place where training would begin."""
 
-    effect: dict[str, Any]
+    def __init__(self, effect: Effect) -> None:
+        self.effect = effect
 
 
 class Options:
@@ -126,7 +154,7 @@ class Options:
     def __init__(self) -> None:
         _prepare()
         clock = SimpleNamespace(monotonic=lambda: 1.0)  # a budget of time leads to the same plan
-        self._known: dict[tuple[str, ...], tuple[dict[str, Any] | None, str]] = {}
+        self._known: dict[tuple[str, ...], tuple[Effect | None, str]] = {}
         self._patches = (
             mock.patch.object(sys.modules["chargen.cli.train"], "_follow", _reach),
             mock.patch.object(configuration, "measure", _measured),
@@ -169,25 +197,25 @@ class Options:
         if len(given) > 1:  # the tightest of them counts
             rest = [option for option in case if option not in given]
             alone = [self._effect([*rest, option])[0] for option in given]
-            steps = min(each["plan"]["schedule"][-1][1] for each in alone if each)
-            if steps != effect["plan"]["schedule"][-1][1]:
+            steps = min(each.steps for each in alone if each)
+            if steps != effect.steps:
                 raise BrokenError(f"{steps} steps by one of the budgets, but not by all")
         for option in case[1:]:
             if (len(given) > 1 and option in given) or _holds_anyway(case, option):
                 continue
             without, _ = self._effect([other for other in case if other is not option])
-            if without == effect:
+            if effect.is_like(without):
                 raise BrokenError(f"{' '.join(option)} changes nothing and is not refused")
 
     def told(self, case: list[tuple[str, ...]]) -> str:
         """Return the command line."""
         return " ".join(["chargen", *(word for part in case for word in part)])
 
-    def _effect(self, case: list[tuple[str, ...]]) -> tuple[dict[str, Any] | None, str]:
+    def _effect(self, case: list[tuple[str, ...]]) -> tuple[Effect | None, str]:
         """Return what a command line leads to, or the line in which it is refused."""
         arguments = tuple(word for part in case for word in part)
         if arguments not in self._known:
-            if len(self._known) > 20_000:
+            if len(self._known) > REMEMBERED:
                 self._known.clear()
             self._known[arguments] = _followed(arguments)
         return self._known[arguments]
@@ -222,7 +250,7 @@ def _check_refusal(case: list[tuple[str, ...]], refusal: str, alone: str) -> Non
 # -- what a command line leads to -----------------------------------------------------------
 
 
-def _followed(arguments: tuple[str, ...]) -> tuple[dict[str, Any] | None, str]:
+def _followed(arguments: tuple[str, ...]) -> tuple[Effect | None, str]:
     before = set(_tree())
     try:
         outcome = call(*arguments)
@@ -241,10 +269,9 @@ def _tree() -> list[Path]:
 
 
 def _reach(run: RunState, form: str, board: Path | None) -> None:
-    """Stand for the training; the recipe is what two of its steps make of the weights."""
-    others = {"time": run.config.time, "steps": run.config.steps, "epochs": run.config.epochs}
-    effect = {
-        **others,
+    """Stand for the training."""
+    facts = {
+        "budget": [run.config.time, run.config.steps, run.config.epochs],
         "patience": run.config.patience,
         "folder": run.folder.name,
         "files": sorted(path.name for path in run.folder.iterdir()),
@@ -252,11 +279,11 @@ def _reach(run: RunState, form: str, board: Path | None) -> None:
         "plan": run.plan.to_json(),
         "ids": [_digest(run.dataset.train), len(run.dataset.validation), len(run.dataset.test)],
         "pieces": len(run.dataset.tokenizer.pieces),
-        "learned": _learned(run),
+        "notes": run.notes,
         "form": form,
         "board": str(board),
     }
-    raise _ReachedError(effect)
+    raise _ReachedError(Effect(facts, run))
 
 
 def _learned(run: RunState) -> str:

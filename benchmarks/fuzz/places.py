@@ -159,9 +159,10 @@ def _write(way: str, path: str, *, force: bool) -> Outcome:
 def _train(way: str, path: str) -> Outcome:
     """Train a tiny model in a folder of runs, or with a log for TensorBoard."""
     more = ["--tensorboard", path] if way == "board" else []
-    os.environ["CHARGEN_CHECKPOINTS"] = path if way == "runs" else "runs"
     size = ("--hidden", "2", "--layers", "1", "--embedding", "2", "--threads", "1")
-    return call("train", "text", "--name", "r", "--force", "-q", "--steps", "1", *size, *more)
+    folder = {"CHARGEN_CHECKPOINTS": path if way == "runs" else "runs"}
+    with mock.patch.dict(os.environ, folder):
+        return call("train", "text", "--name", "r", "--force", "-q", "--steps", "1", *size, *more)
 
 
 def _written(way: str) -> bytes:
