@@ -45,10 +45,12 @@ def prompt_text(
     """Return the prompt, given as text or as a file, read as the corpus of the model was.
 
     Raises:
-        ConfigError: both are given, the text has an unknown escape, or it is not UTF-8 and the
-            model is not one of bytes.
+        ConfigError: both are given, or an encoding without a file; the text has an unknown
+            escape, or is not UTF-8 and the model is not one of bytes.
         CorpusError: the file cannot be read.
     """
+    if file is None and encoding is not None:
+        raise ConfigError("--encoding applies to the file of --file; leave it out, or add --file")
     if file is None:
         from chargen.data.decoding import as_read
         from chargen.tokenizers.byte import text_of
