@@ -111,12 +111,16 @@ def _models(incomplete: str) -> list[str]:
 
 
 def _cells(incomplete: str) -> list[str]:
-    return [cell for cell in CELLS if cell.startswith(incomplete)]
+    """Return the cells that begin so; of a list with commas, those for its last part."""
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{cell}" for cell in CELLS if cell.startswith(last)]
 
 
 COMPLETIONS = {"model": _models, "models": _models, "runs": _models, "run": _models} | {
     "init_from": _models,
     "cell": _cells,
+    "cells": _cells,
+    "kinds": _cells,
 }
 
 

@@ -37,14 +37,21 @@ Plot = Annotated[Path | None, typer.Option(help="Also write a chart to this file
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
+def check_encoding(text: str | None, encoding: str | None) -> None:
+    """Refuse the encoding of no text: a model's own text is read as it was learned."""
+    if encoding is not None and text is None:
+        raise ConfigError("--encoding is that of a text; name a text, or leave --encoding out")
+
+
 def measured_models(
     models: list[str] | None, text: str | None, encoding: str | None
 ) -> Iterator[tuple[SavedModel, Segment]]:
     """Yield the models and for each one the text to measure it on.
 
     Raises:
-        ConfigError: there are more models than fit in a chart.
+        ConfigError: there are more models than fit in a chart, or an encoding without a text.
     """
+    check_encoding(text, encoding)
     if models and len(models) > MOST_CURVES:
         raise ConfigError(f"{len(models)} models are named; allowed: up to {MOST_CURVES}")
     from chargen.evaluation.heldout import text_to_score

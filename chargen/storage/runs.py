@@ -265,7 +265,7 @@ def find_model(name: str | None) -> Path:
     for path in (Path(name), Path(name) / MODEL, run / MODEL, run / PUT_ASIDE / MODEL):
         if is_file(path):
             return path
-    if is_folder(run):
+    if name and is_folder(run):
         raise CheckpointError(
             f"run {name!r} has no model yet: it stopped before its first evaluation"
         )
