@@ -28,6 +28,7 @@ INPUT_INITS = ("xavier", "orthogonal")
 OPTIMIZERS = ("adamw", "adam", "rmsprop", "sgd")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+MOST_THREADS = 4096
 
 DEFAULT_TIME = 300.0  # seconds that a run takes when no budget is given
 
@@ -77,9 +78,8 @@ def require_count(name: str, value: object, most: int | None = None) -> None:
 
 
 def check_threads(threads: int | None) -> None:
-    """Raise a ConfigError unless a number of CPU threads is None, or 1 or more."""
-    if threads is not None:
-        require_count("threads", threads)
+    """Raise a ConfigError unless a number of CPU threads is None or one that a machine can have."""
+    require_count("threads", 1 if threads is None else threads, MOST_THREADS)
 
 
 def check_types(config: Any) -> None:
