@@ -203,7 +203,7 @@ class ReadConfig:
     def __post_init__(self) -> None:
         check_types(self)
         require(self.tokenizer in TOKENIZERS, "tokenizer", self.tokenizer, ", ".join(TOKENIZERS))
-        require(self.vocab_size >= 1, "vocab-size", self.vocab_size, "1 or more")
+        require(1 <= self.vocab_size <= 1 << 20, "vocab-size", self.vocab_size, "1 to 1048576")
         require(self.newlines in NEWLINES, "newlines", self.newlines, ", ".join(NEWLINES))
         name, known = self.encoding, "names Python knows, such as utf-8, latin-1, cp1252"
         require(name is None or _is_encoding(name), "encoding", name, known)
