@@ -113,14 +113,15 @@ def make_constraint(
         run: folder of the run, with the index of the training text that no-copy needs.
 
     Raises:
-        ConfigError: a rule is not valid, both regex and words are given, or no text of the
-            model's characters that are not banned meets the constraints without a stop text.
+        ConfigError: a rule is not valid, both regex and words are given, stop texts are too
+            long, or no text of the model's characters that are not banned meets the constraints
+            without a stop text.
         CheckpointError: the index is damaged.
     """
     if regex is not None and words is not None:
         raise ConfigError("regex and words cannot be combined; leave one out")
     alphabet, rules = alphabet_of(tokenizer, config.ban), list[Automaton]()
-    stops = StopTexts(config.stop, alphabet)
+    stops = StopTexts(() if regex is None and words is None else config.stop, alphabet)
     if regex is not None:
         require(isinstance(regex, str), "regex", regex, "a regular expression")
         rules.append(_stopping(Pattern(regex, alphabet, stops), stops))

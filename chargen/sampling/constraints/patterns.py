@@ -33,7 +33,6 @@ from chargen.sampling.constraints.automata import (
 from chargen.sampling.constraints.stops import Rule, StopTexts
 
 MAX_NODES = 20_000  # of an automaton
-MAX_PAIRS = 20_000_000  # of a node and a place of the stop texts
 MAX_LOOKUPS = 300_000_000  # characters times sets: a few seconds; 270 sets over all of Unicode
 SET_FLAGS = re.IGNORECASE | re.ASCII | re.DOTALL  # that change what a set contains
 TYPE_FLAGS = re.ASCII | re.UNICODE | re.LOCALE  # a group has one of them
@@ -267,8 +266,6 @@ class Pattern(Rule):
         self._contains = membership(sets, self)  # (sets, K)
         self._net.check_ends([_contains_newline(one) for one in sets])
         self._filled = [bool(row.any()) for row in self._contains]
-        if len(self._net.reads) * len(stops.begun) > MAX_PAIRS:
-            raise refuse(pattern, "is too long for such long stop texts; use shorter ones")
         self._clear = self._node_distances(stops)  # (nodes, P)
         self._distances = self._clear[:, 0].tolist()
         self._steps: dict[tuple[State, int], State] = {}

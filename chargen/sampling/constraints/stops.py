@@ -11,6 +11,7 @@ from collections.abc import Collection
 
 import numpy as np
 
+from chargen.config import require
 from chargen.sampling.constraints.automata import (
     NEVER,
     Alphabet,
@@ -20,6 +21,7 @@ from chargen.sampling.constraints.automata import (
     number_classes,
 )
 
+MAX_SIZE = 1000  # characters: a pattern has a distance for each node and place
 STOPPED = (None, -1, ())  # after a stop text: the rest of its token is cut off
 
 
@@ -36,18 +38,25 @@ class StopTexts:
         after: the place after a character, P if a stop text is complete (P, C + 1).
         lengths: characters of the longest stop text that a character completes, or 0 (P, C + 1).
         begun: characters of the beginning at each place (P,).
+
+    Raises:
+        ConfigError: the texts have more than ``MAX_SIZE`` characters in all.
     """
 
     def __init__(self, texts: Collection[str], alphabet: Alphabet) -> None:
+        size = sum(map(len, texts))
+        allowed = f"{MAX_SIZE:,} in all with regex or words"
+        require(size <= MAX_SIZE, "number of characters of stop", size, allowed)
         self.texts = {text for text in texts if min(map(alphabet.find, text)) >= 0}
         letters = sorted(set("".join(self.texts)))
         self.columns = np.full(len(alphabet.codes), len(letters))
         self.columns[[alphabet.find(letter) for letter in letters]] = np.arange(len(letters))
-        begun = sorted({text[:n] for text in self.texts for n in range(len(text))} | {""}, key=len)
-        self.begun = np.array([len(beginning) for beginning in begun])
+        begun = {"", *(text[:n] for text in self.texts for n in range(len(text)))}
+        ordered = sorted(begun, key=lambda beginning: (len(beginning), beginning))
+        self.begun = np.array(list(map(len, ordered)))
         self.after = np.zeros((len(begun), len(letters) + 1), np.int64)
         self.lengths = np.zeros_like(self.after)
-        self._fill({text: place for place, text in enumerate(begun)}, letters)
+        self._fill({text: place for place, text in enumerate(ordered)}, letters)
         self.after[self.lengths > 0] = len(begun)
 
     def _fill(self, places: dict[str, int], letters: list[str]) -> None:

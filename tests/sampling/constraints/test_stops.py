@@ -106,7 +106,7 @@ def test_exactly_the_texts_of_words_without_stop_texts_are_possible(
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(words=WORDS, ban=BANS, stop=STOPS, length=st.integers(0, 12), seed=st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_every_text_keeps_to_the_words_however_it_ends(
     kind: str, words: list[str], ban: str, stop: tuple[str, ...], length: int, seed: int
 ) -> None:
@@ -160,3 +160,11 @@ def test_a_stop_text_ends_a_text_that_meets_the_rule() -> None:
 def test_a_rule_that_no_text_can_keep_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=f"^regex is 'yes|yellow', which {message}$"):
         ends(regex="yes|yellow", **given)
+
+
+def test_long_stop_texts_are_read_in_a_moment_or_refused() -> None:
+    long = "yel" * 333
+    assert ends(regex="yes|yellow|(yel)*", stop=long, length=9)
+    with pytest.raises(ConfigError, match="number of characters of stop is 1998; allowed: 1,000 "):
+        ends(regex="yes|yellow", stop=2 * long)
+    assert {reason for _, reason in ends(stop=2 * long)} == {"length"}
