@@ -169,7 +169,7 @@ def test_heat_writes_a_page_and_overwrites_none(chargen: Run) -> None:
         (("score", "--json", "--csv"), "--json and --csv cannot be combined; leave one out"),
         (("heat", "text", "--force"), "--force applies to the page of --html; leave it out"),
         (("heat", "text", "--html", "no/a.html"), "cannot write 'no/a.html'; name a file in"),
-        (("heat", "text", "--html", "x" * 300), "cannot write 'xxx"),
+        (("heat", "short", "--html", "x" * 300), "cannot write 'xxx"),
         (("heat", "long", "--html", "a.html"), "the text has 250,001 characters; a page shows"),
     ],
 )
@@ -177,6 +177,7 @@ def test_what_cannot_be_read_is_one_clear_line(
     chargen: Run, args: tuple[str, ...], message: str
 ) -> None:
     write("empty", "\ufeff")
+    write("short", "The")
     write("long", "a" * 250_001)
     write("latin", "caf\xe9".encode("latin-1"))
     done = chargen(*args)

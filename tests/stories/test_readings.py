@@ -237,6 +237,15 @@ def test_a_text_in_another_encoding_is_one_line(chargen: Run) -> None:
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("name", ["next", "sample"])
+def test_an_encoding_without_a_file_is_refused(chargen: Run, name: str) -> None:
+    done = chargen(name, "-m", "fold", "-p", "x", "--encoding", "latin-1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "chargen: --encoding applies to the file of --file; leave it out, or add --file\n"
+    )
+
+
 # -- the session in a pipe ----------------------------------------------------------------
 
 
