@@ -88,7 +88,7 @@ VALUES: dict[str, Value | None] = {  # None for a switch
     "precision": _of("bfloat16", "float16"),
     "patience": _whole(0, 9),
     "dropout": _between(0.3, 1.1),
-    "weight_drop": _between(0.3, 1.0),
+    "weight_drop": _between(0.45, 1.0),
     "weight_decay": _between(0.1, 9.0),
     "recurrent_init": _of("xavier", "identity", "auto", "zeros"),
     "recurrent_scale": _between(1.1, 120.0),
@@ -326,7 +326,7 @@ def _prepare() -> None:
     rows = [json.dumps({"text": line, "other": line[::-1]}) for line in TEXT.splitlines()]
     Path("b.jsonl").write_text("\n".join(rows))
     Path("hidden.toml").write_text("hidden = 3\n")
-    Path("batch.toml").write_text("batch-size = 3\n")
+    Path("batch.toml").write_text("batch-size = 10\n")
     small = (*SMALL, "--hidden", "4", "--layers", "1", "--embedding", "4", "--batch-size", "2")
     for name, more in (("base", ()), ("bytes", ("--tokenizer", "byte")), ("whole", ())):
         done = call("train", "a.txt", "--name", name, "--bptt", "8", *small, *more)

@@ -148,7 +148,7 @@ class Readings:
             name, applies, read = READERS[number]
             if not applies(setting):
                 continue
-            encoding = setting.encoding if name in WITH_ENCODING else None
+            encoding = None if name.startswith("repl") else setting.encoding
             piped, least = "stdin" in name, LEAST.get(name, 1)
             wanted = _dataset(setting, encoding, piped=piped, least=least)
             found = read(setting, data)
@@ -248,6 +248,12 @@ def _unpacked(setting: Setting) -> bytes:
     return Path(setting.file).read_bytes()
 
 
+def _how(setting: Setting) -> list[str]:
+    """Return the options that name the model and the encoding."""
+    encoding = ["--encoding", setting.encoding] if setting.encoding else []
+    return ["-m", str(model_file(setting.model)), *encoding]
+
+
 def _text(outcome: Outcome, text: Callable[[Outcome], str]) -> bytes | None:
     return None if outcome.code else text(outcome).encode("utf-8", ESCAPED)
 
@@ -264,8 +270,7 @@ def _stats(setting: Setting, data: bytes) -> bytes | None:
 
 
 def _eval(setting: Setting, data: bytes) -> bytes | None:
-    given = ["--encoding", setting.encoding] if setting.encoding else []
-    done = call("eval", setting.file, "-m", str(model_file(setting.model)), *given, "--json")
+    done = call("eval", setting.file, *_how(setting), "--json")
     wanted = lambda facts: (facts["characters"], facts["bytes"])  # noqa: E731
     return _counted(setting, setting.encoding, done, wanted)
 
@@ -289,13 +294,11 @@ def _counted(
 
 
 def _score(setting: Setting, data: bytes) -> bytes | None:
-    return _scored(call("score", setting.file, "-m", str(model_file(setting.model)), "--json"))
+    return _scored(call("score", setting.file, *_how(setting), "--json"))
 
 
 def _score_stdin(setting: Setting, data: bytes) -> bytes | None:
-    return _scored(
-        call("score", "-m", str(model_file(setting.model)), "--json", stdin=_unpacked(setting))
-    )
+    return _scored(call("score", *_how(setting), "--json", stdin=_unpacked(setting)))
 
 
 def _scored(done: Outcome) -> bytes | None:
@@ -314,28 +317,25 @@ def _check_summary(done: Outcome, characters: int) -> None:
 
 
 def _heat(setting: Setting, data: bytes) -> bytes | None:
-    done = call("heat", setting.file, "-m", str(model_file(setting.model)))
-    wanted = _dataset(setting, None, piped=False)
+    done = call("heat", setting.file, *_how(setting))
+    wanted = _dataset(setting, setting.encoding, piped=False)
     if not done.code and wanted is not None:
         _check_summary(done, len(wanted.decode("utf-8", ESCAPED)))
     return None if done.code else wanted or REFUSED
 
 
 def _next(setting: Setting, data: bytes) -> bytes | None:
-    done = call("next", "-f", setting.file, "-m", str(model_file(setting.model)), "--json")
+    done = call("next", "-f", setting.file, *_how(setting), "--json")
     return _text(done, lambda done: str(json.loads(done.out)["prompt"]))
 
 
 def _next_stdin(setting: Setting, data: bytes) -> bytes | None:
-    arguments = ("next", "-f", "-", "-m", str(model_file(setting.model)), "--json")
-    done = call(*arguments, stdin=_unpacked(setting))
+    done = call("next", "-f", "-", *_how(setting), "--json", stdin=_unpacked(setting))
     return _text(done, lambda done: str(json.loads(done.out)["prompt"]))
 
 
 def _sample(setting: Setting, data: bytes) -> bytes | None:
-    done = call(
-        "sample", "-f", setting.file, "-m", str(model_file(setting.model)), "-n", "0", "--seed", "1"
-    )
+    done = call("sample", "-f", setting.file, *_how(setting), "-n", "0", "--seed", "1")
     return None if done.code else done.out
 
 
@@ -372,7 +372,6 @@ def _is_no_byte_model(setting: Setting) -> bool:
 
 
 LEAST = {"corpus stats": None, "next": 0, "next stdin": 0, "sample": 0, "repl /load": 0}
-WITH_ENCODING = ("eval", "corpus stats")
 READERS: tuple[tuple[str, Callable[[Setting], bool], Reader], ...] = (
     ("corpus stats", _is_no_byte_model, _stats),
     ("eval", _always, _eval),

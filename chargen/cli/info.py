@@ -37,6 +37,8 @@ def info(
 
     if run is not None and model is not None:
         raise ConfigError("the model is named twice; give it with -m or without, not both")
+    if as_json and as_toml:
+        raise ConfigError("--json and --toml cannot be combined; leave one out")
     saved = open_model(run if model is None else model)
     if as_toml:
         print(to_toml(_settings(saved)), end="")
