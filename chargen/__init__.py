@@ -48,6 +48,10 @@ bound_spinning()  # must come before torch is imported
 class Model:
     """A trained model: generates text, scores text, predicts the next character.
 
+    A text is read as a file of it would be: its line ends as those of the training text, no
+    byte-order mark. A byte model reads all as it is; of its texts, a byte that is not UTF-8 is a
+    lone surrogate: ``text.encode("utf-8", "surrogateescape")`` returns the bytes.
+
     Attributes:
         sampler: the engine and the tokenizer at work.
     """

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import math
 import random
 import re
 from collections.abc import Collection, Iterable
@@ -29,6 +28,7 @@ INPUT_INITS = ("xavier", "orthogonal")
 OPTIMIZERS = ("adamw", "adam", "rmsprop", "sgd")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+MOST_THREADS = 4096
 
 DEFAULT_TIME = 300.0  # seconds that a run takes when no budget is given
 
@@ -78,9 +78,8 @@ def require_count(name: str, value: object, most: int | None = None) -> None:
 
 
 def check_threads(threads: int | None) -> None:
-    """Raise a ConfigError unless a number of CPU threads is None, or 1 or more."""
-    if threads is not None:
-        require_count("threads", threads)
+    """Raise a ConfigError unless a number of CPU threads is None or one that a machine can have."""
+    require_count("threads", 1 if threads is None else threads, MOST_THREADS)
 
 
 def check_types(config: Any) -> None:
@@ -99,7 +98,7 @@ def from_settings(settings: dict[str, Any], *configs: type) -> list[Any]:
     """Return a config of each class from settings by name; a setting belongs to one of them.
 
     Raises:
-        ConfigError: a setting is unknown, of the wrong type, or out of its range.
+        ConfigError: a setting is unknown, of the wrong type, out of its range, or of no effect.
     """
     known = {f.name: config for config in configs for f in fields(config) if f.metadata}
     for name in settings:
@@ -107,10 +106,14 @@ def from_settings(settings: dict[str, Any], *configs: type) -> list[Any]:
             near = difflib.get_close_matches(name, known, 1)
             meant = f"; did you mean {near[0]}?" if near else f"; allowed: {', '.join(known)}"
             raise ConfigError(f"{name} is not a setting{meant}")
-    return [
+    made = [
         config(**{name: value for name, value in settings.items() if known[name] is config})
         for config in configs
     ]
+    for config in made:
+        if isinstance(config, SampleConfig):
+            _check_used(config)
+    return made
 
 
 def typed_names(config: type) -> dict[str, str]:
@@ -141,17 +144,24 @@ def refuse(given: Iterable[str], own: Collection[str], why: str) -> None:
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 
 
-def unescape(text: str) -> str:
+def unescape(label: str, text: str, literally: str = "") -> str:
     r"""Return a text with ``\n``, ``\t``, ``\r`` and ``\\`` in place of what shells cannot type.
+
+    Args:
+        label: name of the setting in an error.
+        text: as typed; files, standard input and Python give texts as they are.
+        literally: how to give the text as it is, for the error.
 
     Raises:
         ConfigError: another character, or none, follows a backslash.
     """
 
     def character(found: re.Match[str]) -> str:
-        known = r"\n, \t, \r, \\"
-        require(found[1] in ESCAPES, "escape", found[0], known)
-        return ESCAPES[found[1]]
+        if found[1] in ESCAPES:
+            return ESCAPES[found[1]]
+        seen = f"\\{repr(found[1])[1:-1]}" if found[1] else "a single \\ at its end"
+        allowed = r"allowed escapes: \n, \t, \r, and \\ for a backslash"
+        raise ConfigError(f"{label} has {seen}; {allowed}{literally}")
 
     return re.sub(r"\\(.?)", character, text, flags=re.DOTALL)
 
@@ -193,10 +203,10 @@ class ReadConfig:
     def __post_init__(self) -> None:
         check_types(self)
         require(self.tokenizer in TOKENIZERS, "tokenizer", self.tokenizer, ", ".join(TOKENIZERS))
-        require(self.vocab_size >= 1, "vocab-size", self.vocab_size, "1 or more")
+        require(1 <= self.vocab_size <= 1 << 20, "vocab-size", self.vocab_size, "1 to 1048576")
         require(self.newlines in NEWLINES, "newlines", self.newlines, ", ".join(NEWLINES))
-        known = "names Python knows, such as utf-8, latin-1, cp1252"
-        require(_is_encoding(self.encoding or "utf-8"), "encoding", self.encoding, known)
+        name, known = self.encoding, "names Python knows, such as utf-8, latin-1, cp1252"
+        require(name is None or _is_encoding(name), "encoding", name, known)
 
 
 def _is_encoding(name: str) -> bool:
@@ -272,11 +282,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        finite = self.time is None or (math.isfinite(self.time) and self.time > 0)
-        require(finite, "time", self.time, "more than 0 seconds")
-        require(self.steps is None or self.steps > 0, "steps", self.steps, "1 or more")
-        finite = self.epochs is None or (math.isfinite(self.epochs) and self.epochs > 0)
-        require(finite, "epochs", self.epochs, "more than 0")
+        fits = self.time is None or 0 < self.time <= 1e9
+        require(fits, "time", self.time, "more than 0 seconds, up to 1e9")
+        fits = self.steps is None or 0 < self.steps <= 1e12
+        require(fits, "steps", self.steps, "1 to 1e12")
+        fits = self.epochs is None or 0 < self.epochs <= 1e9
+        require(fits, "epochs", self.epochs, "more than 0, up to 1e9")
         require(1 <= self.batch_size <= 4096, "batch-size", self.batch_size, "1 to 4096")
         require(1 <= self.bptt <= 65536, "bptt", self.bptt, "1 to 65536")
         require(self.optimizer in OPTIMIZERS, "optimizer", self.optimizer, ", ".join(OPTIMIZERS))
@@ -316,6 +327,7 @@ class TrainConfig:
 # -- sampling -----------------------------------------------------------------------------
 
 TRUNCATION, PENALTIES = "Truncation", "Penalties and biases"
+DRY = "dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers"
 
 
 @dataclass(frozen=True)
@@ -408,6 +420,22 @@ class SampleConfig:
         for text in _as_texts(self, "dry_sequence_breakers"):
             require(len(text) == 1, "dry-sequence-breaker", text, "a character")
         require("" not in _as_texts(self, "stop"), "stop", "", "texts of one character or more")
+
+
+def _check_used(config: SampleConfig) -> None:
+    """Refuse parameters that change nothing beside the others; a session sets them one by one."""
+    usual = vars(SampleConfig())
+    given = [name for name, value in vars(config).items() if value != usual[name]]
+    mirostat = "mirostat_ent mirostat_lr"
+    penalties = (config.repeat_penalty - 1, config.presence_penalty, config.frequency_penalty)
+    for useless, names, why in (  # locally typical sampling may exclude the most likely token
+        (config.temperature == 0, f"top_k top_p min_p mirostat {mirostat}", "temperature is 0"),
+        (config.mirostat, "top_k typical top_p min_p", "mirostat replaces the other truncation"),
+        (not config.mirostat, mirostat, "mirostat is off without --mirostat 2"),
+        (not config.dry_multiplier, DRY, "DRY is off without --dry-multiplier"),
+        (not any(penalties), "repeat_last_n", "no penalty is given that looks back"),
+    ):
+        refuse(given if useless else (), names.split(), why)
 
 
 def _as_pairs(config: SampleConfig) -> tuple[tuple[str, float], ...]:

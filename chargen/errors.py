@@ -10,6 +10,7 @@
     ├── DownloadError         a published text that cannot be fetched whole
     ├── StorageError          a folder or file that cannot be written
     │   └── OutputError       standard output that cannot be written
+    │       └── ClosedPipeError   that nobody reads any more (exit code 141, in silence)
     ├── DeviceError           a device that this machine does not have
     └── TrainingError         a run that cannot go on
 
@@ -48,6 +49,10 @@ class StorageError(ChargenError):
 
 class OutputError(StorageError):
     """Standard output cannot be written."""
+
+
+class ClosedPipeError(OutputError):
+    """Standard output is a pipe that nobody reads any more."""
 
 
 class DeviceError(ChargenError):

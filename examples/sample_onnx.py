@@ -32,6 +32,8 @@ def encode(text: str, pieces: list[bytes], unknown: int | None) -> list[int]:
 
 def main() -> None:
     """Write the prompt and the text generated after it."""
+    if len(sys.argv) != 4 or not sys.argv[3].isdecimal():
+        raise SystemExit("usage: python sample_onnx.py MODEL.onnx PROMPT LENGTH")
     path, prompt, length = sys.argv[1], sys.argv[2], int(sys.argv[3])
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     vocabulary = json.loads(session.get_modelmeta().custom_metadata_map["chargen"])

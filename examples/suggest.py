@@ -9,6 +9,7 @@ here imports torch.
 import sys
 
 import chargen
+from chargen.errors import ChargenError
 
 
 def endings(prompt: str, model: str | None, count: int = 5) -> list[str]:
@@ -18,6 +19,11 @@ def endings(prompt: str, model: str | None, count: int = 5) -> list[str]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        raise SystemExit("usage: python suggest.py PROMPT [MODEL]")
     prompt, model = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
-    for ending in endings(prompt, model):
-        print(prompt + ending)
+    try:
+        for ending in endings(prompt, model):
+            print(prompt + ending)
+    except ChargenError as error:
+        raise SystemExit(f"suggest.py: {error}") from None

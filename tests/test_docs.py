@@ -14,7 +14,7 @@ import typer
 
 from chargen.model.cells import CELL_CLASSES
 from chargen.model.spec import CELLS
-from tests.processes import finish
+from tests.processes import finish, run
 from tests.test_layers import ROOMS
 
 ROOT = Path(__file__).parent.parent
@@ -75,6 +75,13 @@ def test_the_example_suggests_five_endings(with_model: Path) -> None:
     lines = done.stdout.splitlines()
     assert len(lines) == 5
     assert all(line.startswith("The value") for line in lines)
+
+
+@pytest.mark.parametrize("program", ["suggest.py", "sample_onnx.py"])
+def test_an_example_without_arguments_says_its_usage(program: str) -> None:
+    done = run([sys.executable, ROOT / "examples" / program], text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith(f"usage: python {program} ")
 
 
 def test_every_example_of_the_help_names_a_real_option() -> None:

@@ -28,7 +28,7 @@ from chargen.cli.sample import sample
 from chargen.cli.score import score
 from chargen.cli.train import train
 from chargen.display.output import leave_closed_pipe, prepare_streams
-from chargen.errors import OutputError
+from chargen.errors import ClosedPipeError, OutputError
 
 app = typer.Typer(
     name="chargen",
@@ -84,9 +84,9 @@ def main() -> None:
             app()
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
-        leave_closed_pipe()
     except OutputError as error:
         leave_closed_pipe()  # what is still in the buffer cannot be written
+        if isinstance(error, ClosedPipeError):
+            sys.exit(common.CLOSED_PIPE)
         print(f"chargen: {error}", file=sys.stderr)
         sys.exit(1)

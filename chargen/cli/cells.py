@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import inspect
+from typing import Annotated
 
+import typer
+
+from chargen.config import require
 from chargen.machine.torch import need_torch
+from chargen.model.spec import CELLS
 
 
-def cells() -> None:
+def cells(
+    kinds: Annotated[
+        list[str] | None, typer.Argument(metavar="CELL", help="Cells to show; default: all.")
+    ] = None,
+) -> None:
     """List the cells for --cell and --stack, with equations, references and parameter counts."""
     need_torch("chargen cells")
+    for kind in kinds or ():
+        require(kind in CELLS, "cell", kind, ", ".join(CELLS))
     from chargen.model.cells import CELL_CLASSES
 
-    for number, (name, cell) in enumerate(CELL_CLASSES.items()):
-        text = (inspect.getdoc(cell) or "").replace("::\n\n", "").replace("``", "")
+    for number, name in enumerate(kinds or CELL_CLASSES):
+        text = (inspect.getdoc(CELL_CLASSES[name]) or "").replace("::\n\n", "").replace("``", "")
         print("\n" * bool(number) + f"{name}\n{'=' * len(name)}\n{text}")

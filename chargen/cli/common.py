@@ -17,12 +17,13 @@ from typer.models import ParameterInfo
 
 from chargen.cli.options import expanded
 from chargen.config import DEVICES, check_threads
-from chargen.errors import ChargenError, ConfigError, OutputError
+from chargen.errors import ChargenError, ClosedPipeError, ConfigError, OutputError
 from chargen.machine import is_out_of_memory, process_age
 from chargen.machine.torch import need_torch
 from chargen.model.spec import CELLS
 
 BEGAN = time.monotonic() - process_age()  # when the process began
+CLOSED_PIPE = 141  # 128 + SIGPIPE: exit code of a command whose output nobody reads any more
 debug = False  # --debug: let errors through with their traceback
 
 Model = Annotated[
@@ -60,17 +61,18 @@ def one_line() -> Iterator[None]:
     """Show a user's error as one line on stderr, and end the process with its exit code."""
     try:
         yield
+    except ClosedPipeError:
+        from chargen.display.output import leave_closed_pipe
+
+        leave_closed_pipe()
+        raise typer.Exit(CLOSED_PIPE) from None
     except ChargenError as error:
         if debug:
             raise
         _fail(str(error), error)
     except KeyboardInterrupt:
+        warn("interrupted")
         raise leaving(130) from None
-    except BrokenPipeError:
-        from chargen.display.output import leave_closed_pipe
-
-        leave_closed_pipe()
-        raise typer.Exit(0) from None
     except (MemoryError, RuntimeError, OSError) as error:
         if debug or not (words := environmental(error)):
             raise
@@ -109,12 +111,16 @@ def _models(incomplete: str) -> list[str]:
 
 
 def _cells(incomplete: str) -> list[str]:
-    return [cell for cell in CELLS if cell.startswith(incomplete)]
+    """Return the cells that begin so; of a list with commas, those for its last part."""
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{cell}" for cell in CELLS if cell.startswith(last)]
 
 
 COMPLETIONS = {"model": _models, "models": _models, "runs": _models, "run": _models} | {
     "init_from": _models,
     "cell": _cells,
+    "cells": _cells,
+    "kinds": _cells,
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 
@@ -171,7 +172,7 @@ def _print(event: Event, console: Console) -> None:
         case Stopped():
             console.print(
                 f"stopped after {event.step:,} of {event.steps:,} steps and saved; go on with: "
-                f"chargen train --resume --name {event.run.name}"
+                f"chargen train --resume --name {shlex.quote(event.run.name)}"
             )
         case Ended():
             _print_end(event, console)
@@ -211,7 +212,7 @@ def _print_end(event: Ended, console: Console) -> None:
         console.print(Text(f"test part {tested:.4f} nats per token", style="bold"))
     for words in event.advice:
         console.print(words)
-    console.print(f"{event.model}\ngenerate with: chargen sample -m {event.run.name}")
+    console.print(f"{event.model}\ngenerate with: chargen sample -m {shlex.quote(event.run.name)}")
 
 
 def loss_or_dash(value: float | None) -> str:

@@ -58,6 +58,7 @@ def evaluate(
         need_torch("chargen eval --dynamic")
     if window and (dynamic or with_ngram or temperature_fit):
         raise ConfigError("--window measures stateless windows alone; leave it or the others out")
+    side_by_side.check_encoding(text, encoding)
     require(window is None or window >= 1, "window", window, "1 or more tokens")
     from chargen.cli.console import Meter
     from chargen.engine import open_engine
@@ -107,6 +108,8 @@ def _texts(
             dataset = own_dataset(saved)
             return _limited(held_out(dataset), SCORED), dataset.train
         segment = whole_text(text, saved, encoding)
+        for note in segment.notes:
+            common.warn(note)
         try:
             learned = own_dataset(saved).train
         except CheckpointError as error:

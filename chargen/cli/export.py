@@ -8,8 +8,6 @@ from typing import Annotated
 import typer
 
 from chargen.cli import common
-from chargen.errors import ChargenError
-from chargen.storage.files import is_file
 
 
 def export(
@@ -19,12 +17,12 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Export a model as an ONNX graph, which runs in onnxruntime without chargen."""
-    if is_file(onnx) and not force:
-        raise ChargenError(f"{str(onnx)!r} exists; name another file, or add --force")
+    from chargen.storage.files import check_output, write_whole
+
+    check_output(onnx, force=force)
 
     from chargen.engine.export import to_onnx
     from chargen.model.saved import open_model
-    from chargen.storage.files import write_whole
 
     write_whole(onnx, to_onnx(open_model(model), int8=int8))
     print(onnx)

@@ -38,6 +38,7 @@ def heat(
         typer.Option(help="Write an HTML page with the most likely tokens on hover."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    encoding: common.Encoding = None,
     device: common.Device = "auto",
     threads: common.Threads = None,
     int8: common.Int8 = False,
@@ -45,16 +46,15 @@ def heat(
     """Show a text coloured by the surprisal of each character."""
     common.check_machine(device, threads)
     _check_page(html, force)
-    text = given_text(file)
+    from chargen.sampling.sampler import load
+
+    sampler = load(model, device=device, threads=threads, int8=int8)
+    text = given_text(sampler, file, encoding)
     if html and len(text) > LARGEST_PAGE:
         raise ChargenError(
             f"the text has {len(text):,} characters; a page shows at most {LARGEST_PAGE:,}: "
             "cut the text, or leave out --html"
         )
-
-    from chargen.sampling.sampler import load
-
-    sampler = load(model, device=device, threads=threads, int8=int8)
     scoring = Scoring(
         sampler, text, guesses=GUESSES if html else 0, quiet=sys.stdout.isatty() and not html
     )
@@ -74,14 +74,9 @@ def _check_page(html: Path | None, force: bool) -> None:
         if force:
             raise ConfigError("--force applies to the page of --html; leave it out, or add --html")
         return
-    try:
-        possible, exists = html.parent.is_dir() and not html.is_dir(), html.exists()
-    except OSError:  # a name too long for one
-        possible, exists = False, False
-    if not possible:
-        raise ChargenError(f"cannot write {str(html)!r}; name a file in a folder that exists")
-    if exists and not force:
-        raise ChargenError(f"{str(html)!r} exists; name another file, or add --force")
+    from chargen.storage.files import check_output
+
+    check_output(html, force=force)
 
 
 def _write_page(html: Path, scoring: Scoring, file: str | None, model: str | None) -> None:

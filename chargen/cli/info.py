@@ -37,6 +37,8 @@ def info(
 
     if run is not None and model is not None:
         raise ConfigError("the model is named twice; give it with -m or without, not both")
+    if as_json and as_toml:
+        raise ConfigError("--json and --toml cannot be combined; leave one out")
     saved = open_model(run if model is None else model)
     if as_toml:
         print(to_toml(_settings(saved)), end="")
@@ -60,7 +62,7 @@ def _settings(saved: SavedModel) -> dict[str, Any]:
         "tokenizer": saved.tokenizer.kind,
         "vocab_size": model["vocab_size"],
         "encoding": corpus.get("encoding"),
-        "newlines": corpus.get("newlines"),
+        "newlines": None if saved.tokenizer.kind == "byte" else corpus.get("newlines"),
         "separator": escape(corpus.get("separator")),
         "field": corpus.get("field"),
         "stack": model["stack"],

@@ -70,6 +70,8 @@ def neurons(
         from chargen.inspection.passages import draw
 
         save_figure(draw(shown), plot)
+    elif plot:
+        common.warn(f"no unit to draw: {str(plot)!r} is not written")
     if as_json:
         print(json.dumps(_facts(compared.reading, finds, shown, saved), indent=2))
     else:
@@ -98,7 +100,8 @@ def _opened(
 
     if plot:
         check_picture(plot)
-    (opened,) = side_by_side.measured_models([model] if model else None, text, encoding)
+    models = None if model is None else [model]
+    (opened,) = side_by_side.measured_models(models, text, encoding)
     return opened
 
 
@@ -140,6 +143,7 @@ def _facts(
     saved: SavedModel,
 ) -> dict[str, Any]:
     from chargen.inspection.neurons import unit_names
+    from chargen.tokenizers.byte import replaced
 
     names = unit_names(saved.config)
     return {
@@ -159,7 +163,7 @@ def _facts(
         "passages": [
             {
                 "unit": title.partition(" ")[0],
-                "pieces": part.pieces,
+                "pieces": [replaced(piece) for piece in part.pieces],
                 "levels": [round(level, 3) for level in part.levels],
             }
             for title, part in shown
@@ -252,6 +256,8 @@ def gates(
         from chargen.display.charts import save_figure
 
         save_figure(draw(found), plot)
+    elif plot:
+        common.warn(f"no gates to draw: {str(plot)!r} is not written")
     if as_json:
         print(json.dumps([_gate_facts(part) for part in found], indent=2))
     else:

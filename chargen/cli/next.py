@@ -15,6 +15,7 @@ from chargen.config import require_count
 
 if TYPE_CHECKING:
     from chargen.evaluation.surprisal import NextToken
+    from chargen.sampling.sampler import Sampler
 
 WIDTH = 40  # columns of a bar for a probability of 1
 EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -27,6 +28,7 @@ def next_characters(
     file: PromptFile = None,
     top: Annotated[int, typer.Option("-n", "--top", help="Tokens to show.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+    encoding: common.Encoding = None,
     device: common.Device = "auto",
     threads: common.Threads = None,
     int8: common.Int8 = False,
@@ -34,15 +36,15 @@ def next_characters(
     """Show the most likely next characters after a text, with their probabilities."""
     common.check_machine(device, threads)
     require_count("top", top)
-    prompt = prompt_text(prompt, file)
 
     from chargen.evaluation.surprisal import next_distribution
     from chargen.sampling.sampler import load
 
     sampler = load(model, device=device, threads=threads, int8=int8)
+    prompt = prompt_text(sampler, prompt, file, encoding)
     found = next_distribution(sampler, read_prompt(sampler, prompt), top)
     if as_json:
-        print(json.dumps(_facts(prompt, found), indent=2))
+        print(json.dumps(_facts(sampler, prompt, found), indent=2))
         return
     write_lines(_table(found))
     common.warn(
@@ -50,18 +52,21 @@ def next_characters(
     )
 
 
-def _facts(prompt: str, found: NextToken) -> dict[str, Any]:
+def _facts(sampler: Sampler, prompt: str, found: NextToken) -> dict[str, Any]:
+    from chargen.tokenizers.byte import replaced
+
     rows = [
         {
             "text": guess.text,
             "token": guess.token,
+            "bytes": list(sampler.tokenizer.pieces[guess.token]),
             "probability": guess.probability,
             "bits": _bits(guess.probability),
         }
         for guess in found.most_likely
     ]
     return {
-        "prompt": prompt,
+        "prompt": replaced(prompt),
         "next": rows,
         "others": {"count": found.others, "probability": found.others_probability},
         "unknown_probability": found.unknown_probability,

@@ -68,8 +68,9 @@ def make(config: type, given: dict[str, Any]) -> Any:
 def _value(field: Field[Any], value: Any) -> Any:
     """Return the value of a field from that of its option."""
     if field.metadata.get("escapes"):
-        value = [unescape(as_text(text)) for text in ([value] if isinstance(value, str) else value)]
-        value = tuple(value) if "tuple" in str(field.type) else value[0]
+        label, texts = field.name.replace("_", "-"), [value] if isinstance(value, str) else value
+        texts = [unescape(label, as_text(text)) for text in texts]
+        value = tuple(texts) if "tuple" in str(field.type) else texts[0]
     if field.name == "logit_bias":
         return tuple(read_bias("logit-bias", text) for text in value)
     return value
@@ -83,16 +84,22 @@ def as_text(argument: str) -> str:
         raise ConfigError(f"{argument!r} is not UTF-8; write it so") from None
 
 
+UNITS = ("s(?:ec(?:ond)?s?)?", "m(?:in(?:ute)?s?)?", "h(?:(?:ou)?rs?)?", "d(?:ays?)?")
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
 def parse_duration(text: str) -> float:
-    """Return the seconds of ``90``, ``90s``, ``2m``, ``1h30m`` or ``1.5h``."""
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
-    number = r"([0-9]+(?:\.[0-9]+)?)"
+    """Return the seconds of ``90``, ``90s``, ``2min``, ``1h30m`` or ``1.5 hours``."""
+    number = r"([0-9]+(?:\.[0-9]+)?)\s*"
     if re.fullmatch(number, text):
         return float(text)
-    parts = re.findall(number + "([hms])", text)
-    if not parts or "".join(value + unit for value, unit in parts) != text:
-        raise typer.BadParameter(f"{text!r} is not a valid duration; write 90s, 2m, 1h30m or 1.5h")
-    return sum(float(value) * units[unit] for value, unit in parts)
+    part = rf"{number}({'|'.join(UNITS)})\s*"
+    if not re.fullmatch(rf"({part})+", text, re.IGNORECASE):
+        raise typer.BadParameter(
+            f"{text!r} is not a valid duration; write 90s, 2m, 1h30m, 1.5h or 2d"
+        )
+    parts = re.findall(part, text, re.IGNORECASE)
+    return sum(float(value) * SECONDS[unit[0].lower()] for value, unit in parts)
 
 
 PARSERS = {"DURATION": parse_duration}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chargen.cli import common
 from chargen.cli.options import as_text
-from chargen.errors import ConfigError, CorpusError
-from chargen.storage.files import read_small_text, small_text
+from chargen.config import unescape
+from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
     from chargen.evaluation.surprisal import ScoredToken
@@ -27,7 +27,9 @@ LINES = 256  # written at once
 File = Annotated[
     str | None, typer.Argument(metavar="FILE", help="The text; - or none is standard input.")
 ]
-Prompt = Annotated[str, typer.Option("-p", "--prompt", help="Prompt to continue.")]
+Prompt = Annotated[
+    str, typer.Option("-p", "--prompt", help=r"Prompt to continue; \n is a newline.")
+]
 PromptFile = Annotated[
     str | None,
     typer.Option("-f", "--file", metavar="FILE", help="File with the prompt; - is stdin."),
@@ -37,24 +39,38 @@ PromptFile = Annotated[
 # -- prompts ------------------------------------------------------------------------------
 
 
-def prompt_text(prompt: str, file: str | None) -> str:
-    """Return the prompt, given as text or as a file.
+def prompt_text(
+    sampler: Sampler, prompt: str, file: str | None, encoding: str | None = None
+) -> str:
+    """Return the prompt, given as text or as a file, read as the corpus of the model was.
 
     Raises:
-        ConfigError: both are given.
+        ConfigError: both are given, or an encoding without a file; the text has an unknown
+            escape, or is not UTF-8 and the model is not one of bytes.
         CorpusError: the file cannot be read.
     """
+    if file is None and encoding is not None:
+        raise ConfigError("--encoding applies to the file of --file; leave it out, or add --file")
     if file is None:
-        return as_text(prompt)
+        from chargen.data.decoding import as_read
+        from chargen.tokenizers.byte import text_of
+
+        by_bytes = sampler.reading.tokenizer == "byte"
+        typed = text_of(os.fsencode(prompt)) if by_bytes else as_text(prompt)
+        return as_read(unescape("prompt", typed, "; -f takes a file as it is"), sampler.reading)
     if prompt:
         raise ConfigError("--prompt and --file cannot be combined; leave one out")
-    return _contents(file)
+    return _contents(sampler, file, encoding, least=0)
 
 
-def _contents(file: str) -> str:
-    if file == "-":
-        return small_text("standard input", sys.stdin.buffer.read())
-    return read_small_text(Path(file))
+def _contents(sampler: Sampler, file: str, encoding: str | None, least: int = 1) -> str:
+    """Return a file or standard input as every command reads it, and show notes about it."""
+    from chargen.data.dataset import read_like
+
+    text = read_like(sampler.reading, file, encoding, least)
+    for note in text.notes:
+        common.warn(note)
+    return text.whole()
 
 
 def read_prompt(sampler: Sampler, prompt: str) -> DecodeState:
@@ -79,8 +95,8 @@ def warn_of_unknown(sampler: Sampler, text: str) -> None:
 # -- scoring ------------------------------------------------------------------------------
 
 
-def given_text(file: str | None) -> str:
-    """Return the text of a file or of standard input.
+def given_text(sampler: Sampler, file: str | None, encoding: str | None) -> str:
+    """Return the text of a file or of standard input, read as the corpus of the model was.
 
     Raises:
         ConfigError: no file is named and standard input is a terminal.
@@ -88,11 +104,7 @@ def given_text(file: str | None) -> str:
     """
     if file is None and sys.stdin.isatty():
         raise ConfigError("no text given; name its file, or pipe it in: ... | chargen COMMAND")
-    text = _contents(file or "-")
-    if not text:
-        name = "standard input" if file in (None, "-") else repr(file)
-        raise CorpusError(f"{name} is empty; give a text of at least one character")
-    return text
+    return _contents(sampler, "-" if file is None else file, encoding)
 
 
 class Scoring:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chargen.cli import common
-from chargen.config import SampleConfig
+from chargen.config import ReadConfig, SampleConfig
+from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,11 @@ def repl(
     threads: common.Threads = None,
     int8: common.Int8 = False,
 ) -> None:
-    """Write a text in turns with a model; in a pipe, continue each line of stdin."""
+    """Write a text in turns with a model; in a pipe, continue each line of stdin.
+
+    In a pipe, a line that is refused is named on stderr, the others are still
+    answered, and the exit code is 1.
+    """
     from chargen.display.output import Output
     from chargen.repl import Session
     from chargen.sampling.sampler import load
@@ -43,7 +48,9 @@ def repl(
 
         Conversation(session).run()
     else:
-        _run_lines(session, _lines(), Output(sys.stdout))
+        refused = _run_lines(session, _lines(session.sampler.reading), Output(sys.stdout))
+        if refused:
+            raise typer.Exit(1)
 
 
 def _is_terminal() -> bool:
@@ -52,27 +59,36 @@ def _is_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and not is_dumb_terminal()
 
 
-def _lines() -> Iterator[str]:
-    if isinstance(sys.stdin, io.TextIOWrapper):  # invalid bytes are an error of their line only
-        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
-    while line := sys.stdin.readline():
-        yield line.rstrip("\n")
+def _lines(own: ReadConfig) -> Iterator[str]:
+    """Return the lines of standard input, read as the corpus of the model was."""
+    from chargen.data.decoding import stream_lines
+
+    assert isinstance(sys.stdin.buffer, io.BufferedReader)
+    return stream_lines(sys.stdin.buffer, own)
 
 
-def _run_lines(session: Session, lines: Iterator[str], output: Output) -> None:
-    """Continue each line and run each command, until the end or ``/bye``."""
-    from chargen.errors import ChargenError
+def _run_lines(session: Session, lines: Iterator[str], output: Output) -> int:
+    """Continue each line and run each command, until the end or ``/bye``.
+
+    Returns:
+        The number of lines that were refused.
+    """
+    from chargen.errors import ChargenError, OutputError
     from chargen.repl import commands
 
+    refused = 0
     for line in lines:
         try:
             answer = commands.answer(session, line)
+            if isinstance(answer, commands.Quit):
+                break
+            _show(answer, output)
+        except OutputError:
+            raise
         except ChargenError as error:
             common.warn(str(error))
-            continue
-        if isinstance(answer, commands.Quit):
-            return
-        _show(answer, output)
+            refused += 1
+    return refused
 
 
 def _show(answer: Answer, output: Output) -> None:
@@ -85,7 +101,7 @@ def _show(answer: Answer, output: Output) -> None:
         case commands.Heat(tokens):
             common.warn(commands.heat_table(by_word(tokens)))
         case commands.Edit():
-            common.warn("/edit needs a terminal; /save and /load do not")
+            raise ConfigError("/edit needs a terminal; /save and /load do not")
         case commands.Generation():
             _generate(answer, output)
 

@@ -64,6 +64,7 @@ def sample(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    encoding: common.Encoding = None,
     device: common.Device = "auto",
     threads: common.Threads = None,
     int8: common.Int8 = False,
@@ -73,37 +74,48 @@ def sample(
     require_count("num-samples", num_samples)
     if logprobs and not as_json:
         raise ConfigError("logprobs are written with --json only; add it")
-    prompt = prompt_text(prompt, file)
 
     from chargen.sampling.sampler import load
 
     sampler = load(model, device=device, threads=threads, int8=int8)
-    if config.seed is None and beam is None:
+    prompt = prompt_text(sampler, prompt, file, encoding)
+    seedless = config.seed is None and beam is None
+    if seedless:
         config = replace(config, seed=fresh_seed())
-        common.warn(f"--seed {config.seed}")
     settings: dict[str, Any] = vars(config) | {
         "regex": None if regex is None else as_text(regex),
         "words": words,
         "no_copy": no_copy,
     }
     state = read_prompt(sampler, prompt)
-    if stream and num_samples == 1 and beam is None and not as_json:
-        _stream(prompt, sampler.generate(state, **settings))
-        return
-    texts = sampler.generate_batch(state, num_samples, beam=beam, logprobs=logprobs, **settings)
-    if as_json:
+    streamed = stream and num_samples == 1 and beam is None and not as_json
+    if streamed:
+        pieces = sampler.generate(state, **settings)
+    else:
+        texts = sampler.generate_batch(state, num_samples, beam=beam, logprobs=logprobs, **settings)
+    if seedless:  # now that nothing is refused: an error is one line
+        common.warn(f"--seed {config.seed}")
+    if streamed:
+        _stream(prompt, pieces)
+    elif as_json:
         _write_json(sampler, prompt, texts, logprobs)
     else:
         _write_texts(prompt, texts)
 
 
 def _write_json(sampler: Sampler, prompt: str, texts: list[Generated], logprobs: bool) -> None:
+    """Write a line per text; the bytes of its tokens are those of a text that is not UTF-8, too."""
+    from chargen.tokenizers.byte import replaced
+
+    tokenizer = sampler.tokenizer
     for text in texts:
-        line: dict[str, Any] = {"text": text.text, "finish_reason": text.finish_reason}
-        line |= {"prompt": prompt, "seed": text.seed}
+        line: dict[str, Any] = {"text": replaced(text.text), "finish_reason": text.finish_reason}
+        line |= {"prompt": replaced(prompt), "seed": text.seed}
         if logprobs:
-            line["tokens"] = [sampler.tokenizer.decode([token]) for token in text.tokens]
+            line["tokens"] = [replaced(tokenizer.decode([token])) for token in text.tokens]
             line["logprobs"] = list(text.logprobs)
+        if logprobs or tokenizer.kind == "byte":
+            line["bytes"] = [list(tokenizer.pieces[token]) for token in text.tokens]
         print(json.dumps(line))
 
 

@@ -13,6 +13,7 @@ import typer
 
 from chargen.cli import common
 from chargen.cli.reading import File, Scoring, given_text, write_lines
+from chargen.display.output import quoted
 from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def score(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object per row.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV with a header.")] = False,
+    encoding: common.Encoding = None,
     device: common.Device = "auto",
     threads: common.Threads = None,
     int8: common.Int8 = False,
@@ -37,15 +39,14 @@ def score(
     common.check_machine(device, threads)
     if as_json and as_csv:
         raise ConfigError("--json and --csv cannot be combined; leave one out")
-    text = given_text(file)
-
     from chargen.sampling.sampler import load
 
     sampler = load(model, device=device, threads=threads, int8=int8)
+    text = given_text(sampler, file, encoding)
     scoring = Scoring(sampler, text, quiet=sys.stdout.isatty() and not per_line)
     rows = _line_rows(scoring) if per_line else map(_token_row, scoring)
     if as_json:
-        write_lines(map(json.dumps, rows))
+        write_lines(json.dumps(_in_json(row)) for row in rows)
     elif as_csv:
         write_lines(_csv(rows))
     else:
@@ -59,6 +60,13 @@ def _token_row(token: ScoredToken) -> dict[str, Any]:
         "logprob": round(-token.nats, DIGITS),
         "bits": round(token.bits, DIGITS),
     }
+
+
+def _in_json(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with its text in Unicode and in bytes, which may not be UTF-8."""
+    from chargen.tokenizers.byte import bytes_of, replaced
+
+    return row | {"text": replaced(row["text"]), "bytes": list(bytes_of(row["text"]))}
 
 
 def _line_rows(tokens: Iterable[ScoredToken]) -> list[dict[str, Any]]:
@@ -94,7 +102,7 @@ def _csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
 def _token_table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     yield "  logprob     bits  text"
     for row in rows:
-        yield f"{row['logprob']:9.4f} {row['bits']:8.4f}  {row['text']!r}"
+        yield f"{row['logprob']:9.4f} {row['bits']:8.4f}  {quoted(row['text'])}"
 
 
 def _line_table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:

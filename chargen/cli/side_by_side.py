@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from chargen.cli import common
 from chargen.cli.corpus import fetch_missing
 from chargen.errors import ConfigError
 
@@ -36,14 +37,21 @@ Plot = Annotated[Path | None, typer.Option(help="Also write a chart to this file
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
+def check_encoding(text: str | None, encoding: str | None) -> None:
+    """Refuse the encoding of no text: a model's own text is read as it was learned."""
+    if encoding is not None and text is None:
+        raise ConfigError("--encoding is that of a text; name a text, or leave --encoding out")
+
+
 def measured_models(
     models: list[str] | None, text: str | None, encoding: str | None
 ) -> Iterator[tuple[SavedModel, Segment]]:
     """Yield the models and for each one the text to measure it on.
 
     Raises:
-        ConfigError: there are more models than fit in a chart.
+        ConfigError: there are more models than fit in a chart, or an encoding without a text.
     """
+    check_encoding(text, encoding)
     if models and len(models) > MOST_CURVES:
         raise ConfigError(f"{len(models)} models are named; allowed: up to {MOST_CURVES}")
     from chargen.evaluation.heldout import text_to_score
@@ -52,8 +60,14 @@ def measured_models(
     if text is not None:
         fetch_missing([text])
     names: list[str | None] = [*models] if models else [None]
+    told: set[str] = set()  # models that read a text alike have the same notes
     for saved in [open_model(name) for name in names]:
-        yield saved, text_to_score(saved, text, encoding)
+        segment = text_to_score(saved, text, encoding)
+        for note in segment.notes:
+            if note not in told:
+                common.warn(note)
+        told.update(segment.notes)
+        yield saved, segment
 
 
 def print_table(

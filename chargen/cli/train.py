@@ -83,6 +83,8 @@ def train(
         refuse(given, set(given) - RESUMABLE, "--resume goes on with a run's own settings")
     if init_from is not None:
         refuse(given, BASE_SETTINGS, "--init-from brings its own model and tokenizer")
+    if "newlines" in given and reading.newlines == "fold" and not resume:
+        _refuse_folding(reading, init_from)
     if not resume and not corpus:
         raise ConfigError("no corpus given; name a file, a folder, - or builtin:pydoc")
     fetch_missing(corpus or [])
@@ -112,6 +114,15 @@ def train(
         with waiting("reading the text and measuring this machine", form):
             run = held.enter_context(opening)
         _follow(run, form, tensorboard)
+
+
+def _refuse_folding(reading: ReadConfig, init_from: str | None) -> None:
+    """Refuse to fold the line ends of a byte model, which learns all bytes as they are."""
+    from chargen.model.saved import open_model
+
+    kind = reading.tokenizer if init_from is None else open_model(init_from).tokenizer.kind
+    if kind == "byte":
+        raise ConfigError("a byte model keeps line ends as they are; leave --newlines fold out")
 
 
 def _is_given(ctx: typer.Context, name: str) -> bool:

@@ -19,10 +19,9 @@ class Batches:
     """The training text as B streams read side by side, T steps at a time.
 
     The text is a ring. Stream b begins at N*b/B; each step reads the next T tokens of every
-    stream, so that the recurrent state of one batch always belongs to
-    the text just before. After one epoch a stream has reached the beginning of the next one
-    and simply reads on: nothing is left out at the end, and the step number is the whole
-    position.
+    stream, so that the recurrent state of one batch always belongs to the text just before. After
+    one epoch a stream has reached the beginning of the next one and simply reads on: nothing is
+    left out at the end, and the step number is the whole position.
 
     Attributes:
         ids: tokens of the training text (N,).

@@ -6,6 +6,7 @@ shapes: N tokens of a part, C tokens before it.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -16,20 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.config import ReadConfig
-from chargen.data.decoding import byte_pieces, folded, text_pieces
-from chargen.data.records import Note, check_field
-from chargen.data.sources import Source, find_sources
+from chargen.data.decoding import byte_pieces, folded, text_pieces, unicode_codec
+from chargen.data.records import KINDS, Note, check_field
+from chargen.data.sources import Source, check_not_empty, find_sources
 from chargen.errors import CorpusError
 from chargen.storage.cache import cached_ids
 from chargen.tokenizers import Ids, Tokenizer, build_tokenizer
 from chargen.tokenizers.base import to_utf8
-from chargen.tokenizers.byte import ByteTokenizer
+from chargen.tokenizers.byte import ESCAPE, ByteTokenizer, text_of
 
 SMALLEST = 20  # characters, or bytes, below which there is nothing to learn
 WARM = 256  # characters of context before a part that is scored
 LONGEST_LINE = 1 << 20  # characters
+LARGEST = 100_000_000  # characters of a text in memory
 SHOWN = 3  # names of files in a message
-LAYOUT = 3  # of what the cache keeps of a text; raise it whenever that changes
+LAYOUT = 4  # of what the cache keeps of a text; raise it whenever that changes
 PARTS = ("train", "validation", "test")
 
 Piece = str | bytes
@@ -76,6 +78,21 @@ class Text:
                 "again when nothing writes to it"
             )
 
+    def whole(self) -> str:
+        """Return all of it; of a byte model as ``text_of`` returns bytes.
+
+        Raises:
+            CorpusError: it has more than 100,000,000 characters, or changes meanwhile.
+        """
+        if self.length > LARGEST:
+            raise CorpusError(
+                f"the text has {self.length:,} characters; allowed: {LARGEST:,}; cut it, or use "
+                "chargen eval, which reads it in pieces"
+            )
+        if self.config.tokenizer == "byte":
+            return text_of(b"".join(map(_to_bytes, self.pieces())))
+        return "".join(map(str, self.pieces()))
+
     def parts(self, val_frac: float, test_frac: float) -> list[Iterator[Piece]]:
         """Return training, validation and test part, to be read in this order.
 
@@ -96,6 +113,7 @@ class Segment:
         context: the last tokens before it (C,), on which a state is warmed.
         characters: how many it has, for bits per character.
         bytes: its size in UTF-8; 0 where it is not known.
+        notes: what a user should know about its reading, a sentence each.
     """
 
     tokenizer: Tokenizer
@@ -103,6 +121,7 @@ class Segment:
     context: Ids
     characters: int
     bytes: int = 0
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of tokens."""
@@ -169,6 +188,41 @@ def read_text(config: ReadConfig, least: int | None = None) -> Text:
             or there is too little text.
     """
     sources, notes = find_sources(config.sources)
+    return _examined(sources, notes, config, least)
+
+
+def read_like(own: ReadConfig, file: str, encoding: str | None = None, least: int = 1) -> Text:
+    """Return a text read as the corpus of a model was: every command reads the same.
+
+    Line ends are folded or kept, records give the same field, and a byte model takes the bytes as
+    they are. What is neither UTF-8 nor has a byte-order mark is in the encoding of the corpus.
+
+    Args:
+        own: how the corpus of the model was read.
+        file: what is read, or ``-`` for standard input.
+        encoding: of the text, where the user named it.
+        least: characters, or bytes, that there must be.
+
+    Raises:
+        CorpusError: it is missing, binary, not in its encoding, or too short.
+    """
+    sources, notes = find_sources([file])
+    if encoding is None and own.encoding is not None:
+        encoding = unicode_codec(sources)
+        if encoding is None:
+            encoding = own.encoding
+            notes.append(f"{file!r} is not UTF-8: read as {encoding}, as the training text was")
+    field = own.field if Source(file).kind in KINDS else None
+    config = replace(own, sources=(file,), encoding=encoding, field=field)
+    return _examined(sources, notes, config, least)
+
+
+def _examined(
+    sources: list[Source], notes: list[str], config: ReadConfig, least: int | None
+) -> Text:
+    learns = least is None
+    for source in sources if learns else ():
+        check_not_empty(source)
     notes += check_field(sources, config.field)
     ends, length, digest = _LineEnds(), 0, hashlib.sha256()
     pieces = _pieces(sources, replace(config, newlines="keep"), notes.append)
@@ -177,12 +231,15 @@ def read_text(config: ReadConfig, least: int | None = None) -> Text:
     for piece in pieces:
         length += len(piece)
         digest.update(_to_bytes(piece))
-    if length < (SMALLEST if least is None else least):
-        more = f"{SMALLEST} are needed, and some thousands to learn a voice"
+    if learns and length < SMALLEST:
         raise CorpusError(
-            f"the corpus has {length} characters; at least {more if least is None else least}"
+            f"the corpus has {length} characters; at least {SMALLEST} are needed, and some "
+            "thousands to learn a voice"
         )
-    return Text(tuple(sources), config, length, digest.hexdigest(), (*notes, *ends.notes()))
+    if not length and least:
+        raise CorpusError(f"{sources[0].name!r} is empty; give a text of at least one character")
+    notes += ends.notes("--newlines keep leaves them" if learns else "as in the training text")
+    return Text(tuple(sources), config, length, digest.hexdigest(), tuple(notes))
 
 
 class _LineEnds:
@@ -203,11 +260,11 @@ class _LineEnds:
             self._crlf += len(piece)
             yield piece
 
-    def notes(self) -> list[str]:
+    def notes(self, why: str) -> list[str]:
         """Return what a user should know of them, once all is read."""
         notes = []
         if self._crlf:
-            notes.append(f"{self._crlf:,} CRLF line ends read as LF (--newlines keep leaves them)")
+            notes.append(f"{self._crlf:,} CRLF line ends read as LF ({why})")
         if self._lone:
             notes.append(
                 f"{self._lone:,} CR without LF kept as characters; if they end lines, convert "
@@ -290,15 +347,18 @@ def _encoded(
 ) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Yield the ids of a part piece by piece, and with each what is known so far."""
     tokens, characters, size = 0, 0, 0
+    utf8 = codecs.getincrementaldecoder("utf-8")(ESCAPE)
     counts = np.zeros(tokenizer.vocab_size, np.int64)  # of ids
     whole = part if tokenizer.kind in ("char", "byte") else _lines(part)
     for piece in whole:
         ids = _encode(tokenizer, piece).astype(dtype)
-        tokens, characters = tokens + len(ids), characters + count_characters(piece)
-        size += len(_to_bytes(piece))
+        data = _to_bytes(piece)
+        tokens, size = tokens + len(ids), size + len(data)
+        characters += len(utf8.decode(data))
         facts: dict[str, Any] = {
             f"{name}_tokens": tokens,
-            f"{name}_characters": characters,
+            # The bytes of an incomplete character count as one each, if nothing comes after them.
+            f"{name}_characters": characters + len(utf8.getstate()[0]),
             f"{name}_bytes": size,
         }
         if name == "train" and tokenizer.unknown_id is not None:
@@ -318,13 +378,6 @@ def _lines(pieces: Iterable[Piece]) -> Iterator[str]:
             rest = rest[end:]
     if rest:
         yield rest
-
-
-def count_characters(content: Piece) -> int:
-    """Return the number of characters; in bytes, of those that begin one in UTF-8."""
-    if isinstance(content, str):
-        return len(content)
-    return int(np.count_nonzero((np.frombuffer(content, np.uint8) & 0xC0) != 0x80))
 
 
 def _encode(tokenizer: Tokenizer, content: Piece) -> Ids:

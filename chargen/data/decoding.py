@@ -7,13 +7,15 @@ that memory does not grow with the corpus.
 from __future__ import annotations
 
 import codecs
+import io
 from collections.abc import Iterable, Iterator
 
-from chargen.config import ReadConfig
+from chargen.config import ReadConfig, require
 from chargen.data.records import KINDS, Note, field_texts
 from chargen.data.sources import BYTE_ORDER_MARKS, Source, looks_binary
 from chargen.errors import CorpusError
 from chargen.tokenizers.base import to_utf8
+from chargen.tokenizers.byte import ESCAPE, bytes_of, replaced, text_of
 
 
 def _say_nothing(note: str) -> None:
@@ -78,6 +80,57 @@ def folded(pieces: Iterable[str]) -> Iterator[str]:
         held = "\r" if text.endswith("\r") else ""
         yield text.removesuffix(held).replace("\r\n", "\n")
     yield held
+
+
+def as_read(text: str, own: ReadConfig, name: str = "text") -> str:
+    """Return a text in memory as a file of it in UTF-8 would be read.
+
+    Args:
+        text: a prompt, say, or a text to score.
+        own: how the corpus of the model was read.
+        name: of the text in an error.
+
+    Raises:
+        ConfigError: it is no text.
+        TokenizerError: a byte model is given a lone surrogate that stands for no byte.
+    """
+    require(isinstance(text, str), name, text, "a text")
+    if own.tokenizer == "byte":
+        return text_of(bytes_of(text))
+    text = text.removeprefix("\ufeff")
+    return "".join(folded([text])) if own.newlines == "fold" else text
+
+
+def stream_lines(stream: io.BufferedReader, own: ReadConfig) -> Iterator[str]:
+    """Yield the lines of a stream as they come, read as ``read_like`` reads a file.
+
+    A byte that cannot be decoded is a lone surrogate, so that it is an error of its line only.
+
+    Args:
+        stream: what is read.
+        own: how the corpus of the model was read.
+    """
+    by_bytes = own.tokenizer == "byte" and own.encoding is None
+    codec = "utf-8" if by_bytes else _codec_of(stream.peek(4), None)
+    errors = ESCAPE if codec.startswith("utf-8") else "replace"
+    for line in io.TextIOWrapper(stream, codec, errors, newline="\n"):
+        text = line.removesuffix("\n")
+        if line.endswith("\r\n") and own.newlines == "fold" and own.tokenizer != "byte":
+            text = text.removesuffix("\r")
+        if own.encoding and not text.isascii() and replaced(text).encode() != bytes_of(text):
+            text = bytes_of(text).decode(own.encoding, "replace")
+        yield text
+
+
+def unicode_codec(sources: list[Source]) -> str | None:
+    """Return the codec of a byte-order mark, or UTF-8, if all sources are that; else None."""
+    try:
+        for source in sources:
+            for _ in _decoded(source, None):
+                pass
+    except CorpusError:
+        return None
+    return _codec_of(next(sources[0].blocks(), b""), None)
 
 
 def _has_field(source: Source, config: ReadConfig) -> bool:

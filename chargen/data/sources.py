@@ -117,7 +117,7 @@ def find_sources(names: Iterable[str]) -> tuple[list[Source], list[str]]:
     """Return the files for a list of names, in order, and notes for the user.
 
     Raises:
-        CorpusError: a name matches nothing, an empty file, or what cannot be read.
+        CorpusError: a name matches nothing, or what cannot be read.
     """
     notes: list[str] = []
     pipes: dict[str, Source] = {}
@@ -128,11 +128,11 @@ def _find(name: str, notes: list[str], pipes: dict[str, Source]) -> Iterator[Sou
     mode = _mode(name)
     if name == "-" or (mode is not None and _is_pipe(name, mode)):
         pipes[name] = pipes.get(name) or _spooled(name)
-        yield _not_empty(pipes[name])
+        yield pipes[name]
     elif mode is not None and stat.S_ISDIR(mode):
         yield from _in_folder(Path(name), notes)
     elif mode is not None:
-        yield _not_empty(Source(name))
+        yield Source(name)
     elif name == "builtin:pydoc":
         from pydoc_data.topics import topics
 
@@ -142,7 +142,7 @@ def _find(name: str, notes: list[str], pipes: dict[str, Source]) -> Iterator[Sou
     elif name in catalogue():
         yield Source(str(fetch(catalogue()[name], lambda _: None)))
     else:
-        yield from map(_not_empty, _matching(name, notes))
+        yield from _matching(name, notes)
 
 
 def _mode(name: str | Path) -> int | None:
@@ -162,12 +162,16 @@ def _mode(name: str | Path) -> int | None:
         _cannot_read(name, error)
 
 
-def _not_empty(source: Source) -> Source:
+def check_not_empty(source: Source) -> None:
+    """Refuse an empty source, from which nothing can be learned.
+
+    Raises:
+        CorpusError: it holds no bytes.
+    """
     if not next(source.blocks(), b""):
         raise CorpusError(
             f"corpus {source.name!r} is empty; give a text of a few thousand characters"
         )
-    return source
 
 
 def _standard_library() -> bytes:

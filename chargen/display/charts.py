@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from chargen.display.output import visible
 from chargen.errors import ChargenError, ConfigError
-from chargen.storage.files import writing
+from chargen.storage.files import check_output, writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -168,10 +168,12 @@ def check_picture(path: Path) -> None:
 
     Raises:
         ConfigError: the file name does not end in .png or .svg.
+        StorageError: there is no such folder.
         ChargenError: matplotlib is not installed.
     """
     if path.suffix.lower() not in FORMATS:
         raise ConfigError(f"picture is {str(path)!r}; allowed: a name that ends in .png or .svg")
+    check_output(path, force=True)
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 from typing import IO, TYPE_CHECKING
 
-from chargen.errors import OutputError
+from chargen.errors import ClosedPipeError, OutputError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -18,11 +19,18 @@ if TYPE_CHECKING:
 # Control characters as visible symbols, so that no text can control the terminal.
 _PICTURES = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"}
 _PICTURES |= {0x7F: "\u2421", **dict.fromkeys(range(0x80, 0xA0), "\ufffd")}
+_PICTURES |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")  # bytes that are not UTF-8
 
 
 def visible(text: str) -> str:
-    """Return a text with its control characters made visible."""
+    """Return a text with its control characters, and bytes that are no text, made visible."""
     return text.translate(_PICTURES)
+
+
+def quoted(text: str) -> str:
+    """Return a text in quotes, its control characters and bytes that are not UTF-8 as escapes."""
+    # An even number of backslashes before it are those of the text.
+    return re.sub(r"(?<!\\)((?:\\\\)*)\\udc([89a-f][0-9a-f])", r"\1\\x\2", repr(text))
 
 
 def unknown_note(tokenizer: Tokenizer, text: str) -> str | None:
@@ -36,12 +44,15 @@ def unknown_note(tokenizer: Tokenizer, text: str) -> str | None:
 
 
 class Output:
-    """Stream for generated text, always in UTF-8 regardless of the locale."""
+    """Stream for generated text, always in UTF-8 regardless of the locale.
+
+    In a pipe, the bytes of a byte model that are not UTF-8 are written as they are.
+    """
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream, self._terminal, self._last = stream, stream.isatty(), "\n"
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", newline="\n")
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
 
     def write(self, text: str) -> None:
         """Write and flush, so that each piece appears at once."""
@@ -68,7 +79,8 @@ def prepare_streams() -> None:
     """Make the standard streams safe: none is closed, none fails with a traceback.
 
     Characters that the encoding of the terminal lacks are written as escapes. What cannot be
-    written to stdout is an ``OutputError``; what cannot be written to stderr is dropped.
+    written to stdout is an ``OutputError``, which the libraries that print for us do not catch as
+    they catch ``BrokenPipeError``; what cannot be written to stderr is dropped.
     """
     _open_closed()
     sys.stdout = _guarded(sys.stdout, _Stdout)
@@ -93,18 +105,16 @@ def _open_closed() -> None:
 
 
 class _Stdout(io.FileIO):
-    """Raw stdout; a closed pipe stays a ``BrokenPipeError``."""
+    """Raw stdout; what it cannot take is an error of ours."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
             return super().write(data)
         except BrokenPipeError:
-            raise
+            raise ClosedPipeError("standard output is closed") from None
         except OSError as error:
-            reason = error.strerror
-        raise OutputError(
-            f"cannot write to standard output: {reason}; make room, or send it elsewhere"
-        )
+            reason = f"cannot write to standard output: {error.strerror}"
+            raise OutputError(f"{reason}; make room, or send it elsewhere") from None
 
 
 class _Stderr(io.FileIO):

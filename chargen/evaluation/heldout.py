@@ -7,14 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from chargen.config import ReadConfig
-from chargen.data.dataset import Dataset, Segment, Text, encode_dataset, read_text
-from chargen.data.records import KINDS
-from chargen.data.sources import Source
+from chargen.data.dataset import Dataset, Segment, Text, encode_dataset, read_like, read_text
 from chargen.errors import ChargenError, CheckpointError, CorpusError
-from chargen.model.saved import SavedModel
+from chargen.model.saved import OWN, SavedModel
 from chargen.storage.checkpoint import read_resume_header
-
-OWN = ("encoding", "newlines", "separator", "field")  # settings with which a corpus was read
 
 
 def read_again(source: dict[str, Any], kind: str) -> Text:
@@ -79,35 +75,16 @@ def held_out(dataset: Dataset) -> Segment:
     return dataset.validation
 
 
-def read_like(saved: SavedModel, file: str, encoding: str | None = None) -> Text:
-    """Return a file read as the corpus of a model was: every command measures the same text.
-
-    Line ends are folded or kept, records give the same field, and a byte model takes the bytes as
-    they are: then the pieces of the text are bytes.
-
-    Args:
-        saved: the model.
-        file: a file, or ``-`` for standard input.
-        encoding: of the file; None for UTF-8, or by the byte-order mark.
-
-    Raises:
-        CorpusError: it is missing, empty, binary or not in its encoding.
-    """
-    corpus = saved.section("corpus")
-    own = {name: corpus[name] for name in ("newlines", "separator") if name in corpus}
-    field = corpus.get("field") if Source(file).kind in KINDS else None
-    reading = ReadConfig((file,), saved.tokenizer.kind, encoding=encoding, field=field, **own)
-    return read_text(reading, least=1)
-
-
 def whole_text(file: str, saved: SavedModel, encoding: str | None = None) -> Segment:
     """Return a file as a text to score, with a newline as its context.
 
     Raises:
         CorpusError: it is missing, empty, binary or not in its encoding.
     """
-    dataset = encode_dataset(read_like(saved, file, encoding), saved.tokenizer, 1.0)
-    return replace(dataset.validation, context=saved.tokenizer.encode("\n"))
+    text = read_like(saved.reading, file, encoding)
+    dataset = encode_dataset(text, saved.tokenizer, 1.0)
+    context, notes = saved.tokenizer.encode("\n"), (*text.notes, *dataset.notes)
+    return replace(dataset.validation, context=context, notes=notes)
 
 
 def text_to_score(saved: SavedModel, file: str | None, encoding: str | None = None) -> Segment:

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.data.dataset import Segment, count_characters
+from chargen.data.dataset import Segment
 from chargen.engine import Engine
 from chargen.evaluation.nll import STEPS, Floats, read, token_nll
+from chargen.tokenizers.byte import ByteTokenizer, begins_character
 
 WINDOW = 256  # tokens of a stateless window
 STREAMS = 32  # windows read side by side
@@ -162,23 +163,24 @@ def score(
     return Score(
         float(nll.sum()),
         len(ids),
-        float(characters[ids].sum()),
-        float(sizes[ids].sum()),
+        float(characters[tokens].sum()),
+        float(sizes[tokens].sum()),
         None if losses.correct is None else float(losses.correct[tokens].mean()),
-        half_interval(nll, characters[ids]),
+        half_interval(nll, characters[tokens]),
     )
 
 
 def _sizes(segment: Segment) -> tuple[Floats, Floats]:
-    """Return the characters and the bytes that each id stands for, (V,) each."""
-    tokenizer = segment.tokenizer
-    characters = np.array([count_characters(piece) for piece in tokenizer.pieces], np.float64)
-    sizes = np.array([len(piece) for piece in tokenizer.pieces], np.float64)
-    unknown = segment.ids == tokenizer.unknown_id
+    """Return the characters and the bytes that each token of a text stands for, (N,) each."""
+    tokenizer, ids = segment.tokenizer, segment.ids
+    sizes = np.array([len(piece) for piece in tokenizer.pieces], np.float64)[ids]
+    unknown = ids == tokenizer.unknown_id
     if tokenizer.unknown_id is not None and unknown.any() and segment.bytes:
-        known = sizes[segment.ids[~unknown]].sum()
-        sizes[tokenizer.unknown_id] = (segment.bytes - known) / unknown.sum()
-    return characters, sizes
+        sizes[unknown] = (segment.bytes - sizes[~unknown].sum()) / unknown.sum()
+    if isinstance(tokenizer, ByteTokenizer):
+        return begins_character(ids.astype(np.uint8).tobytes()).astype(np.float64), sizes
+    begun = [sum(byte & 0xC0 != 0x80 for byte in piece) for piece in tokenizer.pieces]
+    return np.array(begun, np.float64)[ids], sizes
 
 
 def half_interval(nll: Floats, characters: Floats) -> float | None:

@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.config import require_count
+from chargen.data.decoding import as_read
 from chargen.errors import ConfigError
 from chargen.evaluation.nll import token_nll
 from chargen.sampling.filters import Scores, log_probabilities
 from chargen.sampling.sampler import PROMPT_CHUNK, DecodeState, Sampler
 from chargen.tokenizers import Tokenizer
+from chargen.tokenizers.byte import bytes_of
 
 MAX_LOGITS = 1 << 20  # in memory at once
 PART = 1 << 20  # characters encoded at once
@@ -156,12 +158,13 @@ class Line:
 def score_text(
     sampler: Sampler, text: str, before: DecodeState | None = None, guesses: int = 0
 ) -> ScoredText:
-    """Score a text; see ``score_tokens``.
+    """Score a text, read as the corpus of the model was; see ``as_read`` and ``score_tokens``.
 
     Raises:
         ConfigError: the text is empty.
         TokenizerError: the text holds a lone surrogate.
     """
+    text = as_read(text, sampler.reading)
     if not text:
         raise ConfigError("the text is empty; give at least one character")
     return ScoredText(tuple(score_tokens(sampler, text, before, guesses)))
@@ -178,22 +181,32 @@ def score_tokens(
 
     Args:
         sampler: the model.
-        text: what to score.
+        text: what to score, as it is.
         before: state before the text; None is the start of a text, after a newline.
         guesses: number of the most likely tokens that come with each token.
 
     Raises:
         TokenizerError: the text holds a lone surrogate.
     """
-    decoder = sampler.tokenizer.decoder()
-    end, start, bits, first = 0, 0, 0.0, None
+    tokenizer = sampler.tokenizer
+    start, size, bits, first = 0, 0, 0.0, None  # bytes and bits of the tokens since a character
     for token, own_bits, likely in _tokens(sampler, text, before or sampler.read(""), guesses):
         first = likely if first is None else first
         bits += own_bits
-        end += len(decoder.push(token))
-        if end > start:
+        unknown = token == tokenizer.unknown_id
+        size += _size(text[start]) if unknown else len(tokenizer.pieces[token])
+        end, covered = start, 0
+        while covered < size:
+            covered += _size(text[end])
+            end += 1
+        if covered == size:
             yield ScoredToken(text[start:end], bits, first)
-            start, bits, first = end, 0.0, None
+            start, size, bits, first = end, 0, 0.0, None
+
+
+def _size(character: str) -> int:
+    """Return the bytes of a character."""
+    return len(bytes_of(character))
 
 
 def _tokens(

@@ -6,6 +6,7 @@ import functools
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
+from chargen.config import check_threads
 from chargen.errors import DeviceError
 from chargen.machine import count_cores
 
@@ -94,6 +95,7 @@ def use_threads(threads: int | None) -> None:
     """Set the number of CPU threads of torch; None uses all cores."""
     import torch
 
+    check_threads(threads)
     torch.set_num_threads(threads or count_cores())
 
 

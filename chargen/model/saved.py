@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chargen.config import require
+from chargen.config import ReadConfig, require
 from chargen.errors import ChargenError, CheckpointError
 from chargen.model.counts import PREFIX, NGramCounts
 from chargen.model.spec import ModelConfig, weight_shapes
@@ -26,6 +26,7 @@ from chargen.storage.runs import find_model, model_name
 from chargen.tokenizers import Tokenizer, tokenizer_from_json
 
 KIND = "model"
+OWN = ("encoding", "newlines", "separator", "field")  # settings with which a corpus was read
 SMALL = "ngrams.table.weight"  # stored in float16: rows of a table that is larger than all the rest
 
 
@@ -74,6 +75,13 @@ class SavedModel:
         """Checksum of the file; it names what the cache keeps of it."""
         return file_sha256(self.path)
 
+    @functools.cached_property
+    def reading(self) -> ReadConfig:
+        """How its corpus was read, without the sources."""
+        corpus = self.section("corpus")
+        own = {name: corpus[name] for name in OWN if name in corpus}
+        return ReadConfig(tokenizer=self.tokenizer.kind, **own)
+
     def weights(self) -> Tensors:
         """Read the float32 weights by name, checked bit for bit."""
         return load_weights(self.path)
@@ -115,6 +123,7 @@ def read_model(path: Path) -> SavedModel:
         tokenizer = tokenizer_from_json(data["tokenizer"])
         mixture = data.get("mixture") and Mixture(**data["mixture"])
         saved = SavedModel(path, config, tokenizer, dict(data["training"]), mixture)
+        _ = saved.reading  # raises if the file does not say it rightly
     except (ChargenError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(path, f"is damaged: its header says {error}") from None
     shapes = {n: shape for n, shape in tensor_shapes(path).items() if not n.startswith(PREFIX)}

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from chargen.config import SampleConfig, read_bias, typed_names, unescape
-from chargen.display.output import unknown_note
-from chargen.errors import ConfigError, StorageError
+from chargen.data.dataset import read_like
+from chargen.display.output import quoted, unknown_note
+from chargen.errors import ConfigError, CorpusError, StorageError
 from chargen.evaluation.surprisal import ScoredToken
 from chargen.repl import DEFAULTS, Session
-from chargen.storage.files import read_small_text, write_whole
+from chargen.sampling.decoding import logit_bias
+from chargen.storage.files import write_whole
+from chargen.tokenizers.byte import bytes_of
 
 FILE = "FILE"  # an argument that completes to the names of files
 TYPES = get_type_hints(SampleConfig)
@@ -177,7 +180,7 @@ def _texts(label: str, value: str) -> list[str]:
         texts = [] if value == "none" else list(lexer)
     except ValueError:
         raise ConfigError(f"{label} is {value!r}; allowed: texts with closed quotes") from None
-    return [unescape(text) for text in texts]
+    return [unescape(label, text) for text in texts]
 
 
 def _change(session: Session, label: str, value: str) -> Message:
@@ -188,7 +191,9 @@ def _change(session: Session, label: str, value: str) -> Message:
         meant = f"did you mean {near[0]}?" if near else "/show lists them"
         raise ConfigError(f"{label} is not a setting; {meant}")
     field = NAMES[name]
-    session.config = replace(session.config, **{field: parse(field, name, value)})
+    config = replace(session.config, **{field: parse(field, name, value)})
+    logit_bias(session.sampler.tokenizer, config)  # raises for what the model cannot be told
+    session.config = config
     return Message(f"{name} is {shown(getattr(session.config, field))}")
 
 
@@ -209,7 +214,7 @@ def _set(session: Session, value: str) -> Answer:
 
 
 def _stop(session: Session, value: str) -> Answer:
-    session.config = replace(session.config, stop=(unescape(value),) if value else ())
+    session.config = replace(session.config, stop=(unescape("stop", value),) if value else ())
     return Message(f"stop is {shown(session.config.stop)}")
 
 
@@ -302,20 +307,28 @@ def _exists(path: Path) -> bool:
 
 def _overwrite(session: Session, value: str) -> Answer:
     text = session.text
-    write_whole(_path("/save!", value), text.encode())
+    write_whole(_path("/save!", value), bytes_of(text))
     return Message(f"{len(text):,} characters saved in {value!r}")
 
 
 def _load(session: Session, value: str) -> Answer:
-    text = read_small_text(_path("/load", value))
+    path = _path("/load", value)
+    try:
+        name = "./-" if str(path) == "-" else str(path)  # never standard input
+        read = read_like(session.sampler.reading, name, least=0)
+    except CorpusError as error:
+        what = str(error).partition("; ")[0]
+        raise CorpusError(f"{what}; give another file") from None
+    text = read.whole()
     session.load(text)
-    return loaded(session, text)
+    return loaded(session, text, read.notes)
 
 
-def loaded(session: Session, text: str) -> Message:
-    """Return a message that a text is loaded, and which of its characters are unknown."""
-    note = unknown_note(session.sampler.tokenizer, text)
-    return Message(_size(session, "loaded").text + (f"\n{note}" if note else ""))
+def loaded(session: Session, text: str, notes: tuple[str, ...] = ()) -> Message:
+    """Return a message that a text is loaded, with notes, and which characters are unknown."""
+    unknown = unknown_note(session.sampler.tokenizer, text)
+    lines = _size(session, "loaded").text, *notes, *([unknown] if unknown else [])
+    return Message("\n".join(lines))
 
 
 # -- the table ----------------------------------------------------------------------------
@@ -370,6 +383,6 @@ COMMANDS = (
 
 def heat_table(words: list[ScoredToken]) -> str:
     """Return a line per word with its surprisal in bits, and the mean of all."""
-    lines = [f"{word.bits:6.1f}  {word.text!r}" for word in words]
+    lines = [f"{word.bits:6.1f}  {quoted(word.text)}" for word in words]
     bits = sum(word.bits for word in words) / max(1, sum(len(word.text) for word in words))
     return "\n".join(["  bits  word", *lines, f"{bits:.2f} bits per character"])

@@ -167,7 +167,9 @@ class Conversation:
         return "".join(batch), not self._stopping
 
     async def _edit(self, text: str) -> None:
-        edited = await run_in_terminal(lambda: files.edited(text), in_executor=True)
+        edited = await run_in_terminal(
+            lambda: files.edited(text, self.session.sampler.reading), in_executor=True
+        )
         if edited is None:
             self.say("the text is unchanged")
             return

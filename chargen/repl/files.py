@@ -11,8 +11,11 @@ from pathlib import Path
 
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
+from chargen.config import ReadConfig
+from chargen.data.dataset import read_like
 from chargen.errors import ConfigError, StorageError
-from chargen.storage.files import cache_folder, make_folder, read_small_text
+from chargen.storage.files import cache_folder, make_folder
+from chargen.tokenizers.byte import bytes_of
 
 
 def history() -> History:
@@ -35,8 +38,12 @@ class _FileHistory(FileHistory):
             super().store_string(string)
 
 
-def edited(text: str) -> str | None:
+def edited(text: str, own: ReadConfig) -> str | None:
     """Open a text in the user's editor and return the result; None if it is unchanged.
+
+    Args:
+        text: what is edited.
+        own: how the corpus of the model was read; the result is read alike.
 
     Raises:
         ConfigError: the editor cannot be started or fails.
@@ -46,11 +53,11 @@ def edited(text: str) -> str | None:
     descriptor, name = tempfile.mkstemp(prefix="chargen-", suffix=".txt")
     path = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(bytes_of(text))
         if subprocess.call([*shlex.split(editor), name]):
             raise ConfigError(f"the editor {editor!r} failed")
-        after = read_small_text(path)
+        after = read_like(own, name, least=0).whole()
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot edit with {editor!r}: {error}; set EDITOR") from None
     finally:

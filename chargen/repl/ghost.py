@@ -17,7 +17,8 @@ DEFAULTS = SampleConfig()
 
 STRIDE = 16  # tokens of a long paste read in one call, with one state kept
 LONGEST = 12  # characters of an alternative
-ENDS = "\n\ufffd"  # ghost text ends before them: the end of the line, half a character
+NO_TEXT = {"\ufffd", *map(chr, range(0xDC80, 0xDD00))}  # a character that is not whole, or no UTF-8
+ENDS = {"\n", *NO_TEXT}  # ghost text ends before them
 
 
 class Lookahead:
@@ -73,7 +74,7 @@ class Lookahead:
             while len(ahead) < width and time.perf_counter() < deadline:
                 ids.append(int((state.logits + self._bias).argmax()))
                 ahead += decoder.push(ids[-1])
-                if any(end in ahead for end in ENDS):
+                if not ENDS.isdisjoint(ahead):
                     break
                 state = self._read(ids)
         return _until(ahead, ENDS)[:width]
@@ -112,7 +113,7 @@ class Lookahead:
                 if growing[row]:
                     words[row] += piece
                     totals[row] *= ahead[row, token]
-        return [(_until(w, "\ufffd"), prob) for w, prob in zip(words, totals, strict=True) if w]
+        return [(_until(w, NO_TEXT), prob) for w, prob in zip(words, totals, strict=True) if w]
 
     def _read(self, ids: list[int]) -> DecodeState:
         """Return the state after some tokens; run only those that are different."""
@@ -149,6 +150,6 @@ def _is_word(words: str, piece: str) -> bool:
     return len(words) >= LONGEST or "\n" in words or (ends and any(c.isalnum() for c in words))
 
 
-def _until(text: str, ends: str) -> str:
+def _until(text: str, ends: set[str]) -> str:
     """Return the part of a text before the first of some characters."""
-    return text[: min((text.find(end) for end in ends if end in text), default=len(text))]
+    return text[: next((n for n, character in enumerate(text) if character in ends), len(text))]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.config import SampleConfig, refuse
-from chargen.sampling.decoding import logit_bias
+from chargen.sampling.decoding import find_stop, logit_bias
 from chargen.sampling.filters import Scores, log_probabilities
 from chargen.sampling.sampler import DecodeState, Generated, Sampler
 
@@ -75,9 +75,9 @@ def _extended(
 ) -> Generated:
     """Return a text with one more token, finished if it has its length or a stop text."""
     tokens = (*old.tokens, token)
-    text = sampler.tokenizer.decode(tokens)
-    stops = [found for stop in config.stop if (found := text.find(stop)) >= 0]
-    end = min(stops, default=config.length)
-    reason = "stop" if stops and end < config.length else ""
+    text = sampler.tokenizer.decode(tokens, final=False)
+    stop = find_stop(text, config.stop)
+    end = config.length if stop is None else stop
+    reason = "stop" if end < config.length else ""
     reason = reason or ("length" if len(text) >= config.length else "")
     return Generated(text[:end], reason, tokens, (*old.logprobs, logprob))

@@ -108,10 +108,9 @@ class Sample:
 
     def _before_stop(self, text: str) -> str:
         """Return the text before the first stop text; hold back what may begin one."""
-        found = [index for stop in self._stops if (index := text.find(stop)) >= 0]
-        if found:
+        if (end := find_stop(text, self._stops)) is not None:
             self._held, self.finish_reason = "", "stop"
-            return text[: min(found)]
+            return text[:end]
         longest = max(map(len, self._stops)) - 1
         begins = range(max(0, len(text) - longest), len(text))
         held = next((b for b in begins if any(s.startswith(text[b:]) for s in self._stops)), None)
@@ -234,6 +233,12 @@ class Decoder:
                 sample.dry.append(token)
             if self._constraint and token >= 0:
                 sample.state = self._constraint.advance(sample.state, token)
+
+
+def find_stop(text: str, stops: Sequence[str]) -> int | None:
+    """Return where the stop text begins that is complete first, the longest of several."""
+    found = [(begin + len(stop), begin) for stop in stops if (begin := text.find(stop)) >= 0]
+    return min(found)[1] if found else None
 
 
 def logit_bias(tokenizer: Tokenizer, config: SampleConfig) -> Scores:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.config import SampleConfig, fresh_seed, from_settings, require, require_count
+from chargen.config import ReadConfig, SampleConfig, fresh_seed, from_settings, require_count
+from chargen.data.decoding import as_read
 from chargen.engine import Engine, State, open_engine
 from chargen.errors import ChargenError, ConfigError
-from chargen.model.saved import open_model
+from chargen.model.saved import SavedModel, open_model
 from chargen.sampling.decoding import DEAD_END, ENDS, Decoder, Sample
 from chargen.sampling.filters import Tokens, log_probabilities
 from chargen.tokenizers import Tokenizer
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 PROMPT_CHUNK = 1024  # tokens of a prompt read in one call of the engine
 REMEMBERED = 4096  # last tokens of a prompt that penalties can look back on
 MAX_SAMPLES, MAX_BEAM = 4096, 1024
-UNFINISHED = "the text ended before it met the constraints: they and ban left no token to continue"
+UNFINISHED = "the text ended before it met the constraints: no-copy left no token to continue"
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,13 @@ class Sampler:
         tokenizer: between text and ids.
         engine: runs the network.
         run: folder of the model's file, if it has one.
+        reading: how the corpus of the model was read.
     """
 
-    def __init__(self, tokenizer: Tokenizer, engine: Engine, run: Path | None = None) -> None:
-        self.tokenizer = tokenizer
-        self.engine = engine
-        self.run = run
+    def __init__(self, tokenizer: Tokenizer, engine: Engine, own: SavedModel | None = None) -> None:
+        self.tokenizer, self.engine = tokenizer, engine
+        self.run = own.path.parent if own else None
+        self.reading = own.reading if own else ReadConfig(tokenizer=tokenizer.kind)
 
     def generate(
         self,
@@ -115,7 +117,7 @@ class Sampler:
             ChargenError: at the end of a text that could not meet its constraints.
         """
         (config,) = from_settings(settings, SampleConfig)
-        constraint = self._constraint(regex, words, no_copy)
+        constraint = self._constraint(config, regex, words, no_copy)
         return self.stream(self.state_after(prompt), config, constraint)
 
     def generate_batch(
@@ -148,7 +150,7 @@ class Sampler:
         """
         require_count("num-samples", num_samples, MAX_SAMPLES)
         (config,) = from_settings(settings, SampleConfig)
-        constraint = self._constraint(regex, words, no_copy)
+        constraint = self._constraint(config, regex, words, no_copy)
         state = self.state_after(prompt)
         if beam is None:
             first, *_ = self.decode(state, config, num_samples, constraint, logprobs=logprobs)
@@ -169,7 +171,7 @@ class Sampler:
         """Return the state after a text.
 
         Args:
-            text: what to read; an empty one at the start is a newline.
+            text: what to read, as it is; an empty one at the start is a newline.
             before: the state before the text; None is the initial state.
             progress: called with the number of tokens read so far.
 
@@ -189,7 +191,7 @@ class Sampler:
         return DecodeState(state, logits, last)
 
     def state_after(self, prompt: str | DecodeState) -> DecodeState:
-        """Return the state after a prompt, which may be that state already.
+        """Return the state after a prompt, which may be that state already; see ``as_read``.
 
         Raises:
             ConfigError: the prompt is not a text.
@@ -197,8 +199,7 @@ class Sampler:
         """
         if isinstance(prompt, DecodeState):
             return prompt
-        require(isinstance(prompt, str), "prompt", prompt, "a text")
-        return self.read(prompt)
+        return self.read(as_read(prompt, self.reading, "prompt"))
 
     def stream(
         self, state: DecodeState, config: SampleConfig, constraint: Constraint | None = None
@@ -228,7 +229,7 @@ class Sampler:
             state: after the prompt.
             config: sampling parameters.
             count: number of texts.
-            constraint: the rule that each text keeps.
+            constraint: the rule that each text keeps, made with the same parameters.
             logprobs: keep the log probability of each token.
 
         Raises:
@@ -241,14 +242,14 @@ class Sampler:
         return _decode(decoder, _Batch(self.engine, state, count), samples, logprobs)
 
     def _constraint(
-        self, regex: str | None, words: Words | None, no_copy: int | None
+        self, config: SampleConfig, regex: str | None, words: Words | None, no_copy: int | None
     ) -> Constraint | None:
         if regex is None and words is None and no_copy is None:
             return None
         from chargen.sampling.constraints import make_constraint
 
         return make_constraint(
-            self.tokenizer, regex=regex, words=words, no_copy=no_copy, run=self.run
+            self.tokenizer, config, regex=regex, words=words, no_copy=no_copy, run=self.run
         )
 
 
@@ -348,4 +349,4 @@ def load(
     """
     saved = open_model(None if model is None else str(model))
     engine = open_engine(saved, device, threads, int8=int8)
-    return Sampler(saved.tokenizer, engine, saved.path.parent)
+    return Sampler(saved.tokenizer, engine, saved)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from chargen.errors import CheckpointError
-from chargen.storage.files import cannot_write, is_file, sync_folder, write_whole
+from chargen.storage.files import cannot_write, is_file, located, sync_folder, write_whole
 
 FORMAT = 2  # 1 was written before 0.1.0
 KEY = "chargen"
@@ -30,7 +31,6 @@ RESUME = "resume.safetensors"
 PREVIOUS = "resume.previous.safetensors"
 METRICS = "metrics.jsonl"
 COPIES = "copies.safetensors"  # index of the training text (--copy-index)
-
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -94,15 +94,14 @@ def _open(path: Path) -> Any:
     except safetensors.SafetensorError:
         raise damaged(path, "is truncated or not a safetensors file") from None
     except OSError as error:
-        message = f"cannot read {str(path)!r}: {error.strerror or error}"
-    raise CheckpointError(message)
+        raise CheckpointError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
 
 
 def damaged(path: Path, how: str) -> CheckpointError:
     """Return the error for a damaged file, with the command that restores the model of a run."""
     again = ""
     if path.name == MODEL and any((path.parent / name).exists() for name in (RESUME, PREVIOUS)):
-        run = path.absolute().parent.name
+        run = shlex.quote(path.absolute().parent.name)
         again = f"; make it again: chargen train --resume --name {run} --time 10s"
     return CheckpointError(f"{str(path)!r} {how}{again}")
 
@@ -164,8 +163,7 @@ def load_resume(run: Path) -> Saved:
     Raises:
         CheckpointError: there is none, or all of them are damaged.
     """
-    candidates = [run / RESUME, run / PREVIOUS]
-    found = [path for path in candidates if path.exists()]
+    found = [path for path in (run / RESUME, run / PREVIOUS) if path.exists()]
     if not found:
         raise CheckpointError(
             f"run {run.name!r} has nothing to resume; start it with chargen train"
@@ -185,7 +183,7 @@ def load_resume(run: Path) -> Saved:
 def read_resume_header(run: Path) -> dict[str, Any]:
     """Read the header of the newest resume file of a run, or of the one before if it is damaged.
 
-    A text that the run keeps itself is named by where the run is now.
+    Its texts are named by where they are now.
     """
     try:
         header = read_header(run / RESUME, "resume")
@@ -193,20 +191,6 @@ def read_resume_header(run: Path) -> dict[str, Any]:
         header = read_header(run / PREVIOUS, "resume")
     source = header.get("source")
     return {**header, "source": located(source, run)} if isinstance(source, dict) else header
-
-
-def located(source: dict[str, Any], run: Path) -> dict[str, Any]:
-    """Return where and how the text of a run is read again; what came by a pipe is in its folder.
-
-    Args:
-        source: the corpus section of the resume file; ``kept`` holds what differs for the copy.
-        run: the folder, which may have been moved.
-    """
-    kept = source.get("kept")
-    if not isinstance(kept, dict):
-        return source
-    places = [str((run / Path(str(name)).name).absolute()) for name in kept.get("sources", ())]
-    return {**source, **kept, "sources": places}
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
@@ -220,9 +204,7 @@ def _event(line: bytes) -> dict[str, Any] | None:
     """Return a line of metrics, or None if it is incomplete or damaged."""
     try:
         event = json.loads(line)
-    except (ValueError, RecursionError):
+        whole = event["event"] == "end" or isinstance(event["step"], int)
+        return event if whole else None
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    if not isinstance(event, dict):
-        return None
-    whole = event.get("event") == "end" or isinstance(event.get("step"), int)
-    return event if whole and "event" in event else None

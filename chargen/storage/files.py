@@ -1,4 +1,4 @@
-"""Folders of runs and cache, small text files, and atomic writes."""
+"""Folders of runs and cache, small text files, atomic writes, and the texts of runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import platformdirs
 
@@ -83,6 +83,23 @@ def read_small_text(path: Path) -> str:
         raise CorpusError(f"{str(path)!r} is not a valid file name") from None
 
 
+def check_output(path: Path, *, force: bool) -> None:
+    """Refuse a place where a file cannot be written, before any work is done for it.
+
+    Args:
+        path: the file to write, or a device or a FIFO to write to.
+        force: replace a file that exists.
+
+    Raises:
+        StorageError: there is no such folder, it is read-only, or the file exists.
+    """
+    place = Path(os.path.realpath(path))
+    if is_folder(path) or not (is_folder(place.parent) or is_special(path)):
+        raise StorageError(f"cannot write {str(path)!r}; name a file in a folder that exists")
+    if is_file(path) and not force:
+        raise StorageError(f"{str(path)!r} exists; name another file, or add --force")
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Replace a file atomically: write a temporary file, flush it to disk, rename it.
 
@@ -104,8 +121,8 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         StorageError: the folder is read-only, missing or full; the old file is untouched.
     """
     try:
-        place = Path(os.path.realpath(path))
-        with _direct(place) if _is_special(place) else _aside(place) as file:
+        # /dev/fd/63 of a >(...) is the link of a pipe, which has no path: it is not followed.
+        with _direct(path) if is_special(path) else _aside(Path(os.path.realpath(path))) as file:
             yield file
     except OSError as error:
         raise cannot_write(path, error) from None
@@ -113,9 +130,9 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         raise StorageError(f"{str(path)!r} is not a valid file name; give another") from None
 
 
-def _is_special(path: Path) -> bool:
+def is_special(path: Path) -> bool:
     """Tell whether a path is a device, a FIFO, a socket or a folder."""
-    return path.exists() and not path.is_file()
+    return os.path.exists(path) and not is_file(path)  # noqa: PTH110 (as is_file)
 
 
 @contextlib.contextmanager
@@ -195,3 +212,35 @@ def file_sha256(path: Path) -> str:
     """Return the sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# -- texts of runs ------------------------------------------------------------------------
+
+
+def located(source: dict[str, Any], run: Path) -> dict[str, Any]:
+    """Return where and how the text of a run is read again, wherever the run is now.
+
+    What came by a pipe is in the folder of the run. Files are where they were, or were moved
+    together with the run.
+
+    Args:
+        source: the corpus section of the resume file; ``kept`` holds what differs for the copy of
+            a pipe, ``folder`` is where the run was begun.
+        run: the folder of the run.
+    """
+    kept, names, folder = (source.get(name) for name in ("kept", "sources", "folder"))
+    if isinstance(kept, dict):
+        places = [str((run / Path(str(name)).name).absolute()) for name in kept.get("sources", ())]
+        return {**source, **kept, "sources": places}
+    if isinstance(names, list) and isinstance(folder, str):
+        return {**source, "sources": [_moved_along(str(name), folder, run) for name in names]}
+    return source
+
+
+def _moved_along(name: str, folder: str, run: Path) -> str:
+    """Return where a text is now: as it was, or at the same place beside a run that was moved."""
+    with contextlib.suppress(ValueError):  # a NUL, another drive of Windows
+        beside = os.path.normpath(run.absolute() / os.path.relpath(name, folder))
+        if Path(name).is_absolute() and not Path(name).exists() and Path(beside).exists():
+            return beside
+    return name

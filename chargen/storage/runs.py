@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,7 @@ LOCK = ".lock"
 PUT_ASIDE = ".previous"  # folder in a run: what --force replaces, until there is a new model
 LEFTOVERS = (".previous.new", ".previous.gone")  # that folder while it is being made or removed
 LONGEST_NAME = 200  # bytes of the name of a run
+LONGEST_STEM = 80  # of them, those that a run takes from the name of its corpus
 
 
 def new_run_folder(name: str | None, sources: tuple[str, ...], *, force: bool) -> Path:
@@ -57,7 +59,7 @@ def new_run_folder(name: str | None, sources: tuple[str, ...], *, force: bool) -
         raise ConfigError(f"name is {name!r}; allowed: letters, digits, '-', '_', '.', spaces")
     if not force and any((run / file).exists() for file in (*FILES, METRICS)):
         raise CheckpointError(
-            f"run {run.name!r} exists; go on with --resume --name {run.name}, "
+            f"run {run.name!r} exists; go on with --resume --name {shlex.quote(run.name)}, "
             "or begin it again with --force"
         )
     make_folder(run)
@@ -196,7 +198,8 @@ def shortened(name: str) -> str:
 def _free_name(sources: tuple[str, ...]) -> str:
     first = sources[0].removeprefix("builtin:")
     stem = "stdin" if first == "-" else Path(first).name.split(".")[0]
-    stem = re.sub(r"[^\w-]+", "-", stem).strip("-")[:60] or "run"
+    stem = os.fsencode(re.sub(r"[^\w-]+", "-", stem))[:LONGEST_STEM].decode(errors="ignore")
+    stem = stem.strip("-") or "run"
     base = f"{stem}-{datetime.date.today():%Y-%m-%d}"
     names = [base, *(f"{base}-{number}" for number in range(2, 10000))]
     return next(name for name in names if not (runs_folder() / name).exists())
@@ -262,7 +265,7 @@ def find_model(name: str | None) -> Path:
     for path in (Path(name), Path(name) / MODEL, run / MODEL, run / PUT_ASIDE / MODEL):
         if is_file(path):
             return path
-    if is_folder(run):
+    if name and is_folder(run):
         raise CheckpointError(
             f"run {name!r} has no model yet: it stopped before its first evaluation"
         )

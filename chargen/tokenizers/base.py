@@ -27,12 +27,14 @@ class Tokenizer(ABC):
         pieces: the UTF-8 bytes of each id (V entries).
         unknown_id: id of all characters outside the alphabet (UNK); None if there are none.
         never_sampled: ids that stand for no text and are never sampled.
+        errors: what bytes that are not UTF-8 are in a text, by the names of Python's codecs.
     """
 
     kind: str
     pieces: tuple[bytes, ...]
     unknown_id: int | None = None
     never_sampled: tuple[int, ...] = ()
+    errors = "replace"  # they become U+FFFD
 
     @property
     def vocab_size(self) -> int:
@@ -64,16 +66,17 @@ class Tokenizer(ABC):
             TokenizerError: the text contains a lone surrogate, which no encoding can store.
         """
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of some ids; invalid UTF-8 becomes U+FFFD."""
-        return b"".join([self.pieces[i] for i in ids]).decode("utf-8", "replace")
+    def decode(self, ids: Iterable[int], final: bool = True) -> str:
+        """Return the text of some ids; an incomplete character at its end only if it is final."""
+        data = b"".join([self.pieces[i] for i in ids])
+        return codecs.utf_8_decode(data, self.errors, final)[0]
 
     def decoder(self) -> StreamDecoder:
         """Return an incremental decoder, which never returns half a character."""
-        return StreamDecoder(self.pieces, self._texts)
+        return StreamDecoder(self)
 
     @functools.cached_property
-    def _texts(self) -> tuple[str | None, ...]:
+    def texts(self) -> tuple[str | None, ...]:
         """The text of each id, None for an id that is part of a character."""
         return tuple(_whole(piece) for piece in self.pieces)
 
@@ -89,9 +92,9 @@ class Tokenizer(ABC):
 class StreamDecoder:
     """Incremental decoder; the concatenation of its results equals ``Tokenizer.decode``."""
 
-    def __init__(self, pieces: tuple[bytes, ...], texts: tuple[str | None, ...]) -> None:
-        self._pieces, self._texts = pieces, texts
-        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._pieces, self._texts = tokenizer.pieces, tokenizer.texts
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(tokenizer.errors)
         self._incomplete = False  # whether the last id ended within a character
 
     def push(self, id: int) -> str:
@@ -103,7 +106,7 @@ class StreamDecoder:
         return decoded
 
     def flush(self) -> str:
-        """Return U+FFFD for an incomplete character at the end, or nothing."""
+        """Return what stands for an incomplete character at the end, or nothing."""
         return self._utf8.decode(b"", final=True)
 
 
@@ -114,14 +117,14 @@ def _whole(piece: bytes) -> str | None:
         return None
 
 
-def to_utf8(text: str, encoding: str = "utf-8") -> bytes:
+def to_utf8(text: str, encoding: str = "utf-8", errors: str = "strict") -> bytes:
     """Encode a text.
 
     Raises:
         TokenizerError: it contains a lone surrogate; the message says where.
     """
     try:
-        return text.encode(encoding)
+        return text.encode(encoding, errors)
     except UnicodeEncodeError as error:
         raise TokenizerError(
             f"the text has the lone surrogate U+{ord(text[error.start]):04X} at character "

@@ -69,13 +69,18 @@ class SubwordTokenizer(Tokenizer):
         whole text.
 
         Raises:
-            TokenizerError: the text has no characters except newlines and U+2581.
+            TokenizerError: sentencepiece learns nothing from it: it is too short or too
+                repetitive, or has no characters except newlines, U+2581 and NUL.
         """
         sample = _sample(text)
         to_utf8(sample)  # raises on lone surrogates
-        if not any(_sentences(sample)):
-            raise TokenizerError("the text has no words to learn; use --tokenizer char")
-        return cls(kind, _train(kind, sample, vocab_size))
+        try:
+            return cls(kind, _train(kind, sample, vocab_size))
+        except RuntimeError:  # the message is one for programmers of sentencepiece
+            raise TokenizerError(
+                f"the text has no words to learn with the tokenizer {kind!r}: too few, or always "
+                "the same; give another text, or use --tokenizer char"
+            ) from None
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> SubwordTokenizer:

@@ -7,6 +7,7 @@ the training loss falls, or when it knows the text it learned much better than n
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 Evaluations = Sequence[tuple[int, float | None, float | None]]
@@ -73,14 +74,18 @@ def advice(
         run: the name of the run.
         seconds: that it took so far.
     """
-    more = f"chargen train --resume --name {run} --time {max(1, round(seconds / 60))}m"
+    again = f"chargen train --resume --name {shlex.quote(run)}"
+    more = f"{again} --time {max(1, round(seconds / 60))}m"
+    behind = ngram_baseline is not None and val_loss > ngram_baseline
     words = {
         "overfitted": f"more text helps most, then more --dropout than {dropout:g}",
         "underfitted": f"it can learn more; go on: {more}",
         "fitted": f"more time helps a little, more text more; go on: {more}",
     }[kind]
-    if ngram_baseline is not None and val_loss > ngram_baseline:
-        words = f"the n-gram baseline has {ngram_baseline:.4f}, so train longer: {more}"
+    if behind and kind != "overfitted":  # to train longer would only make that worse
+        words = f"train longer: {more}"
+    if behind:
+        words = f"the n-gram baseline is better, with {ngram_baseline:.4f}: {words}"
     return [f"{kind}: {train_loss:.2f} nats on text it learned, {val_loss:.2f} on new text", words]
 
 

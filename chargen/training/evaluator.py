@@ -15,6 +15,7 @@ from chargen.machine.torch import autocast
 from chargen.model.language_model import LanguageModel
 from chargen.model.saved import Mixture
 from chargen.sampling.sampler import Sampler
+from chargen.tokenizers.byte import replaced
 from chargen.training.diagnostics import advice, label
 from chargen.training.plan import Plan, ending_seconds, time_engine, tokens_read
 from chargen.training.run_state import Progress, RunState
@@ -67,7 +68,7 @@ class Evaluator:
         """Generate a short text."""
         sampler = Sampler(self._run.dataset.tokenizer, engine)
         config = SampleConfig(length=SAMPLE_LENGTH, seed=self._run.config.seed + step)
-        return "".join(sampler.stream(sampler.read(""), config))
+        return replaced("".join(sampler.stream(sampler.read(""), config)))
 
     def ending(self, engine: Engine, plan: Plan, seconds: float) -> float | None:
         """Return the seconds that the end of the run will take at the speed of the machine now.

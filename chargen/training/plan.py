@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chargen.config import PRECISIONS, TrainConfig, require
+from chargen.config import MOST_THREADS, PRECISIONS, TrainConfig, require
 from chargen.data.batches import Batches, fit_batches
 from chargen.data.dataset import WARM, Dataset
 from chargen.engine import Engine
@@ -38,7 +38,6 @@ SAVING = 0.6  # seconds kept for writing the last files and leaving Python
 READ = 128  # tokens that are read to time an engine
 CALM = 0.2  # cores' worth of work that others may do while a machine counts as idle
 LIMITS = {"batch_size": 4096, "bptt": 65536, "evaluate_every": 1 << 62}
-MOST_THREADS = 4096
 
 
 @dataclass(frozen=True)

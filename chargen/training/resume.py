@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,8 @@ from chargen.machine.torch import find_device, not_available, runnable
 from chargen.model.counts import NGramCounts
 from chargen.model.saved import is_whole
 from chargen.model.spec import ModelConfig, weight_shapes
-from chargen.storage.checkpoint import MODEL, Saved, load_resume, located
+from chargen.storage.checkpoint import MODEL, Saved, load_resume
+from chargen.storage.files import located
 from chargen.storage.runs import find_unfinished, is_finished, locked
 from chargen.tokenizers import tokenizer_from_json
 from chargen.training.plan import Plan, budget_steps
@@ -157,7 +159,7 @@ def _extended(run: RunState, budget: TrainConfig) -> RunState:
         if done and is_whole(run.folder / MODEL):
             raise CheckpointError(
                 f"run {run.folder.name!r} is finished after {run.step:,} steps; "
-                f"extend it: chargen train --resume --name {run.folder.name} --time 5m"
+                f"extend it: chargen train --resume --name {shlex.quote(run.folder.name)} --time 5m"
             )
         return run
     speed = run.progress.seconds / max(1, run.step)

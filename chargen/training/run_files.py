@@ -65,7 +65,7 @@ class RunFiles:
         """
         source = self._run.source
         names = [Path(name).name for name in source["sources"]]
-        corpus = {name: fact for name, fact in source.items() if name != "kept"}
+        corpus = {name: fact for name, fact in source.items() if name not in ("kept", "folder")}
         training = {
             "config": self._run.config.to_json(),
             "corpus": {**corpus, "sources": names},

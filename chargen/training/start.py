@@ -98,7 +98,7 @@ def start_run(
         )
         model, recipe, plan, reasons = _broadcast(choice, group)
         source = {
-            **_describe(reading, text, dataset),
+            **_describe(reading, text, dataset, folder),
             **kept,
             **({} if base is None else {"init_from": sha256}),
             "ngram_baseline": baseline,
@@ -162,7 +162,10 @@ def _keep_pipe(reading: ReadConfig, text: Text, folder: Path) -> dict[str, Any]:
         return {}
     with writing(folder / STDIN_COPY) as file:
         for piece in text.pieces():
-            file.write(piece if isinstance(piece, bytes) else piece.encode())
+            data = piece if isinstance(piece, bytes) else piece.encode()
+            if isinstance(piece, str) and piece.startswith("\ufeff") and not file.tell():
+                file.write(data[:3])  # reading leaves out the first byte-order mark
+            file.write(data)
     encoding = None if reading.tokenizer == "byte" else "utf-8"  # bytes are kept as they are
     how = {"encoding": encoding, "newlines": "keep", "field": None}
     return {"sources": [STDIN_COPY], "kept": {"sources": [STDIN_COPY], **how}}
@@ -187,12 +190,13 @@ def _told(baseline: NGramBaseline) -> dict[str, float | int | None]:
     return {"order": baseline.order, "tokens": baseline.tokens, "nats_per_token": nats}
 
 
-def _describe(reading: ReadConfig, text: Text, dataset: Dataset) -> dict[str, Any]:
-    """Return by which place and checksum the corpus is found again, and its size."""
+def _describe(reading: ReadConfig, text: Text, dataset: Dataset, folder: Path) -> dict[str, Any]:
+    """Return by which places and checksum the corpus is found again, and its size."""
     return {
         "sources": []  # a pipe is not read a second time
         if text.spooled
         else [place for name in reading.sources for place in _places(name)],
+        "folder": str(folder.absolute()),
         "encoding": reading.encoding,
         "newlines": reading.newlines,
         "separator": reading.separator,

@@ -67,17 +67,21 @@ def test_shell_completion_is_offered(chargen: Run) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("1.5", 1.5), ("90s", 90), ("2m", 120), ("1h30m", 5400), ("1.5h", 5400)],
+    [
+        *(("90", 90), ("1.5", 1.5), ("90s", 90), ("2m", 120), ("1h30m", 5400), ("1.5h", 5400)),
+        *(("1min", 60), ("2 Mins", 120), ("1 minute", 60), ("30sec", 30), ("5 seconds", 5)),
+        *(("1hr", 3600), ("1 hour 30 min", 5400), ("2hours", 7200), ("1d", 86400), ("2m 3s", 123)),
+    ],
 )
 def test_durations_are_read(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "m", "5x", "2m 3s", "-5", "1e3", "5m5"])
+@pytest.mark.parametrize("text", ["", "m", "5x", "5ms", "-5", "1e3", "5m5", "1 month"])
 def test_no_durations_are_refused(text: str, chargen: Run) -> None:
     done = chargen("train", "x", f"--time={text}")
     assert done.returncode == 2
-    assert "is not a valid duration; write 90s, 2m, 1h30m or 1.5h" in " ".join(
+    assert "is not a valid duration; write 90s, 2m, 1h30m, 1.5h or 2d" in " ".join(
         done.stderr.split()
     ).replace("│ │ ", "")
 
@@ -147,13 +151,6 @@ def test_output_is_utf_8_in_any_locale(chargen: Run, with_model: Path, locale: s
     assert bytes(done.stdout).startswith("é".encode())  # type: ignore[arg-type]
 
 
-def test_a_closed_pipe_ends_quietly(with_model: Path) -> None:
-    command = f"{sys.executable} -W error -m chargen sample --seed 1 -n 20000 | head -c 10"
-    done = finish(command, shell=True)
-    assert len(done.stdout) == 10
-    assert done.stderr == b""
-
-
 def test_an_interrupted_sample_exits_with_130(with_model: Path) -> None:
     command = [sys.executable, "-m", "chargen", "sample", "--seed", "1", "-n", "100000000"]
     with running(command, stdout=subprocess.PIPE, text=False) as process:
@@ -161,7 +158,7 @@ def test_an_interrupted_sample_exits_with_130(with_model: Path) -> None:
         process.stdout.read(10)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=10)
-    assert (process.returncode, errors) == (130, b"")
+    assert (process.returncode, errors) == (130, b"chargen: interrupted\n")
 
 
 # -- looking ------------------------------------------------------------------------------
@@ -209,7 +206,7 @@ def test_the_repl_continues_each_line_of_a_pipe(chargen: Run, with_model: Path) 
         "The \n/temp 0\n/length 5\nIt \n\n/length x\n/wrong\n/reset\n/help\n/temp -1\n/bye\nnever\n"
     )
     done = chargen("repl", "--seed", "1", "-n", "30", input=lines)
-    assert done.returncode == 0
+    assert done.returncode == 1  # some lines were refused
     assert done.stdout.startswith("The ")
     rest = done.stdout[len("The ") + 30 + 1 :]
     assert rest.startswith("It ")

@@ -54,7 +54,8 @@ TRAIN_ERRORS = [
      "--resume goes on with a run's own settings; leave --hidden, --learning-rate, --seed out"),
     (["x", "--init-from", "m", "--tokenizer", "bpe"], 2,
      "--init-from brings its own model and tokenizer; leave --tokenizer out"),
-    (["x", "--separator", "\\q"], 2, r"escape is '\\q'; allowed: \n, \t, \r, \\"),
+    (["x", "--separator", "\\q"], 2, 
+     r"separator has \q; allowed escapes: \n, \t, \r, and \\ for a backslash"),
     (["x", "--hidden", "0"], 2, "hidden size is 0; allowed: 1 to 16384"),
     (["x", "--stack", "lstm"], 2, "stack part 'lstm' is not CELL:WIDTH; write for example "
      "gru:128,lstm:64"),
@@ -68,6 +69,8 @@ TRAIN_ERRORS = [
     (["x", "--dropout", "1"], 2, "dropout is 1.0; allowed: 0 to below 1"),
     (["x", "--tokenizer", "word"], 2, "tokenizer is 'word'; allowed: char, byte, unigram, bpe"),
     (["x", "--device", "tpu"], 2, "device is 'tpu'; allowed: auto, cpu, cuda, mps"),
+    (["x", "--encoding", ""], 2, "encoding is ''; allowed: names Python knows, "
+     "such as utf-8, latin-1, cp1252"),
     (["x", "--encoding", "utf-42"], 2, "encoding is 'utf-42'; allowed: names Python knows, "
      "such as utf-8, latin-1, cp1252"),
     (["good", "--name", "a/b"], 2, "name is 'a/b'; "

@@ -60,6 +60,7 @@ def test_score_writes_the_same_in_three_forms(chargen: Run, bits: list[float]) -
     mean = sum(bits) / len(bits)
     assert in_json.stderr.splitlines() == in_csv.stderr.splitlines()
     assert in_json.stderr.splitlines() == [
+        "chargen: 1 CRLF line ends read as LF (as in the training text)",
         "chargen: not in the model's vocabulary: '\\t', '\\x1b', 'é'; "
         "read as unknown characters (UNK)",
         f"chargen: {len(READ)} characters, {mean * math.log(2):.4f} nats and {mean:.4f} bits "
@@ -160,12 +161,15 @@ def test_heat_writes_a_page_and_overwrites_none(chargen: Run) -> None:
     ("args", "message"),
     [
         (("score", "empty"), "'empty' is empty; give a text of at least one character"),
-        (("score", "latin"), "'latin' is not utf-8: wrong byte at offset 3"),
+        (
+            ("score", "latin"),
+            "corpus 'latin' is not utf-8: byte 0xE9 at offset 3; name its encoding",
+        ),
         (("next", "--top", "0"), "top is 0; allowed: 1 or more"),
         (("score", "--json", "--csv"), "--json and --csv cannot be combined; leave one out"),
         (("heat", "text", "--force"), "--force applies to the page of --html; leave it out"),
         (("heat", "text", "--html", "no/a.html"), "cannot write 'no/a.html'; name a file in"),
-        (("heat", "text", "--html", "x" * 300), "cannot write 'xxx"),
+        (("heat", "short", "--html", "x" * 300), "cannot write 'xxx"),
         (("heat", "long", "--html", "a.html"), "the text has 250,001 characters; a page shows"),
     ],
 )
@@ -173,6 +177,7 @@ def test_what_cannot_be_read_is_one_clear_line(
     chargen: Run, args: tuple[str, ...], message: str
 ) -> None:
     write("empty", "\ufeff")
+    write("short", "The")
     write("long", "a" * 250_001)
     write("latin", "caf\xe9".encode("latin-1"))
     done = chargen(*args)

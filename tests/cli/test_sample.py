@@ -32,6 +32,21 @@ def test_a_prompt_comes_from_a_file_or_from_standard_input(chargen: Run) -> None
     assert piped.stdout.decode() == text
 
 
+def test_escapes_are_read_in_every_option_and_in_no_file(chargen: Run) -> None:
+    write("plain.txt", "The\n")
+    write("escaped.txt", r"The\n")
+    (plain,) = lines(chargen(*SEEDED, "-f", "plain.txt", "--json").stdout)
+    assert lines(chargen(*SEEDED, "-p", r"The\n", "--json").stdout) == [plain]
+    assert lines(chargen(*SEEDED, "-p", "The\n", "--json").stdout) == [plain]
+    (escaped,) = lines(chargen(*SEEDED, "-f", "escaped.txt", "--json").stdout)
+    assert escaped["prompt"] == r"The\n"
+    assert lines(chargen(*SEEDED, "-p", r"The\\n", "--json").stdout) == [escaped]
+    assert json.loads(chargen("next", "-p", r"The\n", "--json").stdout)["prompt"] == "The\n"
+    for typed in (("--ban", r"\n"), ("-l", r"\n-99"), ("--stop", r"\n")):
+        assert "\n" not in chargen(*SEEDED, "-n", "300", *typed).stdout
+    assert "r" in chargen(*SEEDED, "-n", "300", "--ban", r"\r").stdout
+
+
 def test_several_texts_are_told_apart_and_the_first_is_that_of_one(chargen: Run) -> None:
     one = chargen(*SEEDED, "-p", "The ").stdout
     texts = chargen(*SEEDED, "-p", "The ", "--num-samples", "3").stdout.split("\n---\n")
@@ -96,12 +111,21 @@ def test_every_filter_changes_the_text(chargen: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("-f", "nothing"), "cannot read 'nothing': No such file or directory"),
-        (("-f", "latin"), "'latin' is not utf-8: wrong byte at offset 3"),
+        (("-f", "nothing"), "corpus 'nothing' does not exist; give a file, a folder"),
+        (("-f", "latin"), "corpus 'latin' is not utf-8: byte 0xE9 at offset 3; name its encoding"),
         (("-f", "latin", "-p", "x"), "--prompt and --file cannot be combined; leave one out"),
         (("--logprobs",), "logprobs are written with --json only; add it"),
         (("-l", "e"), "logit-bias is 'e'; allowed: a character and a number, such as e-2"),
         (("-l", "é+1"), "logit-bias is 'é'; allowed: characters that have a token of their own"),
+        (
+            ("-p", r"\section"),
+            r"prompt has \s; allowed escapes: \n, \t, \r, and \\ for a backslash; -f",
+        ),
+        (("-p", "The\\"), r"prompt has a single \ at its end; allowed escapes: \n, \t, \r, and \\"),
+        (("--stop", r"\q"), r"stop has \q; allowed escapes: \n, \t, \r, and \\ for a backslash"),
+        (("--ban", "\\\n"), r"ban has \\n; allowed escapes: \n, \t, \r, and \\ for a backslash"),
+        (("-l", r"\q-2"), r"logit-bias has \q; allowed escapes: \n, \t, \r, and \\ for a back"),
+        (("--dry-sequence-breaker", r"\q"), r"dry-sequence-breakers has \q; allowed escapes: "),
         (("--min-p", "2"), "min-p is 2.0; allowed: 0 (off) to 1"),
         (("--regex", "a", "--words", "latin"), "regex and words cannot be combined; leave one out"),
         (("--regex", "a", "--beam", "2"), "beam search takes no regex, words or no-copy; leave"),
@@ -112,6 +136,17 @@ def test_every_filter_changes_the_text(chargen: Run) -> None:
         (
             ("--beam", "2", "-t", "3", "--top-k", "1", "--seed", "4"),
             "beam search is not random sampling; leave --temperature, --top-k, --seed out",
+        ),
+        (
+            ("--mirostat", "2", "--top-k", "1"),
+            "mirostat replaces the other truncation; leave --top-k",
+        ),
+        (("--mirostat-ent", "3"), "mirostat is off without --mirostat 2; leave --mirostat-ent out"),
+        (("--temp", "0", "--top-p", "0.9"), "temperature is 0; leave --top-p out"),
+        (("--dry-base", "2"), "DRY is off without --dry-multiplier; leave --dry-base out"),
+        (
+            ("--repeat-last-n", "9"),
+            "no penalty is given that looks back; leave --repeat-last-n out",
         ),
         (("--mirostat", "1"), "mirostat is 1; allowed: 0 (off), 2"),
         (("--dry-sequence-breaker", "ab"), "dry-sequence-breaker is 'ab'; allowed: a character"),
@@ -141,18 +176,57 @@ def test_a_pattern_holds_for_the_whole_text(chargen: Run) -> None:
     )
 
 
-def test_a_text_that_cannot_meet_its_constraints_is_an_error_after_the_text(chargen: Run) -> None:
-    options = (*SEEDED, "-p", "The ", "--regex", "abc", "--ban", "c")
-    message = "the text ended before it met the constraints: they and ban left no token to continue"
-    done = chargen(*options)
-    assert (done.returncode, done.stdout) == (1, "The ab")
-    assert done.stderr == f"chargen: {message}\n"
-    done = chargen(*options, "--num-samples", "2")
-    assert (done.returncode, done.stdout) == (1, "The ab\n---\nThe ab")
-    assert done.stderr == f"chargen: {message} (text 1, 2)\n"
-    done = chargen(*options, "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert lines(done.stdout)[0]["finish_reason"] == "dead_end"
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--ban", "s"),
+        ("--stop", "s"),
+        ("--stop", "es", "--stop", "q"),
+        ("--ban", "qs", "--stop", "x"),
+        ("--ban", "s", "--temp", "0", "--no-stream"),
+    ],
+)
+def test_bans_and_stop_texts_are_part_of_a_pattern(chargen: Run, options: tuple[str, ...]) -> None:
+    pattern = ("--regex", "(yes|yellow)", *options)
+    found = lines(chargen(*SEEDED, *pattern, "--num-samples", "9", "--json").stdout)
+    assert {(line["text"], line["finish_reason"]) for line in found} == {("yellow", "complete")}
+    done = chargen(*SEEDED, "-p", "say ", *pattern)
+    assert (done.stdout, done.stderr) == ("say yellow", "")
+
+
+def test_bans_and_stop_texts_are_part_of_a_word_list(chargen: Run) -> None:
+    write("words.txt", "yes\nyellow\nno\n")
+    for options in (("--ban", "sS"), ("--stop", "s", "--stop", "S")):
+        done = chargen(*SEEDED, "--words", "words.txt", *options, "--num-samples", "20", "--json")
+        for line in lines(done.stdout):
+            assert set(re.findall(r"[^\W_]+", line["text"].lower())) <= {"yellow", "no"}
+    done = chargen(*SEEDED, "--words", "words.txt", "--stop", "\\n", "--num-samples", "9", "--json")
+    assert {line["finish_reason"] for line in lines(done.stdout)} <= {"stop", "length"}
+    assert not any("\n" in line["text"] for line in lines(done.stdout))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--regex", "yes|yellow", "--ban", "e"), "regex is 'yes|yellow', which needs banned char"),
+        (("--regex", "yes|\xff", "--ban", "y"), "regex is 'yes|\xff', which needs characters out"),
+        (
+            ("--regex", "yes|yellow", "--stop", "e"),
+            "regex is 'yes|yellow', which matches no text w",
+        ),
+        (("--regex", "[sy]+", "--ban", "sy"), "regex is '[sy]+', which matches no text of the mod"),
+        (("--words", "words.txt", "--ban", "eE"), "words has 2 words, none of the model's charact"),
+    ],
+)
+def test_what_no_text_can_meet_is_refused_before_the_first_character(
+    chargen: Run, options: tuple[str, ...], message: str
+) -> None:
+    write("words.txt", "yes\nyellow\n")
+    for more in ((), ("--json",), ("--num-samples", "3")):
+        done = chargen("sample", "-p", "The ", *options, *more)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"chargen: {message}")
+        assert done.stderr.count("\n") == 1
 
 
 def test_only_listed_words_are_generated(chargen: Run) -> None:
@@ -174,5 +248,23 @@ def test_nothing_is_copied_from_the_text(
     assert chargen("train", "text.txt", "--name", "kept", "--copy-index", *options).returncode == 0
     greedy = ("sample", "-m", "kept", "--temp", "0.2", "-n", "3000", "--seed", "1", "--no-copy")
     text = chargen(*greedy, "16", "-p", prose[200:240]).stdout
+    _check_dead_end(chargen, prose[200:230])
     learned = prose[: round(len(prose) * 0.9)]
     assert not any(text[n : n + 16] in learned for n in range(40 - 15, len(text) - 15))
+
+
+def _check_dead_end(chargen: Run, copied: str) -> None:
+    """Check that a text is followed by an error where only a copy of the text could go on."""
+    pattern = ("--no-copy", "16", "--regex", "\n" + re.escape(copied))
+    options = ("sample", "-m", "kept", "-p", "\\n\\n", "--seed", "1", *pattern)
+    message = "the text ended before it met the constraints: no-copy left no token to continue"
+    done = chargen(*options)
+    shown = done.stdout
+    assert (done.returncode, done.stderr) == (1, f"chargen: {message}\n")
+    assert len(shown) < 3 + 16 and ("\n\n\n" + copied).startswith(shown)
+    done = chargen(*options, "--num-samples", "2")
+    assert (done.returncode, done.stdout) == (1, f"{shown}\n---\n{shown}")
+    assert done.stderr == f"chargen: {message} (text 1, 2)\n"
+    done = chargen(*options, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert lines(done.stdout)[0]["finish_reason"] == "dead_end"

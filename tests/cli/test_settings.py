@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chargen.cli.board import record
 from chargen.cli.settings import read_settings, to_toml
 from chargen.errors import ConfigError
 from chargen.model.saved import read_model
 from chargen.model.spec import PRESETS, ModelOptions, format_stack
-from tests.conftest import Run, write
+from chargen.training.events import Evaluated, Event, Warned
+from tests.conftest import Run, needs_torch, write
 
 QUICK = ("--threads", "1", "--steps", "2", "--name", "a", "--force", "-q", "--precision", "float32")
 
@@ -141,3 +143,34 @@ def test_losses_are_written_for_tensorboard(chargen: Run, prose: str) -> None:
     (file,) = Path("board/a").iterdir()
     data = file.read_bytes()
     assert all(tag in data for tag in (b"loss/train", b"loss/validation", b"bits_per_char/valid"))
+
+
+@needs_torch
+def test_a_log_that_cannot_be_written_is_refused(chargen: Run, prose: str) -> None:
+    write("text", prose)
+    for place in ("text", "text/log"):
+        done = chargen(
+            "train", "text", "--name", "a", "--tensorboard", place, "--hidden", "8", *QUICK[:-2]
+        )
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert done.stderr.startswith(f"chargen: cannot write '{place}/a': Not a directory; ")
+    assert not Path("checkpoints/a").exists()
+
+
+def test_a_full_disk_for_the_log_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = pytest.importorskip("tensorboardX.event_file_writer")
+    written: list[object] = []
+
+    def write_event(self: object, event: object) -> None:
+        written.append(event)
+        if len(written) > 4:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer.EventsWriter, "write_event", write_event)
+    events = [Evaluated(step, 9, 1.0, 1.0, 1.0, 1.0, True, "") for step in range(4)]
+    told: list[Event] = list(record(events, Path("log")))
+    (warned,) = [event for event in told if isinstance(event, Warned)]
+    assert "cannot write 'log': No space left on device" in warned.words
+    assert "the run goes on without its log" in warned.words
+    assert [event for event in told if event is not warned] == events
+    assert len(written) == 5

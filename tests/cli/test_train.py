@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import Run, needs_torch, start_training, write
 from tests.processes import running, wait_for
 
+SMALL = ("--steps", "3", "--hidden", "8", "--layers", "1", "--threads", "1", "-q")
 QUICK = ("--hidden", "16", "--batch-size", "4", "--bptt", "16", "--threads", "1", "--steps", "12")
 
 
@@ -164,3 +165,42 @@ def test_a_run_interrupted_while_measuring_leaves_no_folder(prose: str) -> None:
     assert process.returncode == 130
     assert "Traceback" not in told
     assert not Path("checkpoints/a").exists()
+
+
+# -- options that a run takes no part of --------------------------------------------------
+
+
+@needs_torch
+def test_what_a_byte_model_does_not_do_is_refused(chargen: Run, prose: str) -> None:
+    write("text", prose)
+    assert chargen("train", "text", "--name", "a", "--tokenizer", "byte", *SMALL).returncode == 0
+    for begun in (("--tokenizer", "byte"), ("--init-from", "a")):
+        done = chargen("train", "text", *begun, "--newlines", "fold", *SMALL[-3:])
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "leave --newlines fold out" in done.stderr
+    write("again.toml", chargen("info", "-m", "a", "--toml").stdout)
+    again = chargen("train", "text", "--config", "again.toml", "--name", "b", *SMALL[-3:])
+    assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--init-from", "small", "--forget-bias", "3"), "leave --forget-bias out"),
+        (("--init-from", "small", "--recurrent-init", "identity"), "leave --recurrent-init out"),
+        (("--init-from", "small", "--input-init", "orthogonal"), "leave --input-init out"),
+        (("--init-from", "small", "--recurrent-scale", "2"), "leave --recurrent-scale out"),
+        (("--json", "--quiet"), "--json and --quiet cannot be combined; leave one out"),
+        (
+            ("--optimizer", "sgd", "--weight-decay", "0.1"),
+            "weight decay is 0.1; allowed: 0, unless",
+        ),
+    ],
+)
+def test_what_would_change_nothing_is_refused(
+    chargen: Run, with_model: Path, options: tuple[str, ...], words: str
+) -> None:
+    write("text", "to be or not to be. " * 9)
+    done = chargen("train", "text", *options)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert words in done.stderr

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chargen.config import ReadConfig
 from chargen.data import dataset as module
 from chargen.data.batches import Batches, fit_batches
-from chargen.data.dataset import Text, count_characters, read_text, tokenize
+from chargen.data.dataset import Text, read_text, tokenize
 from chargen.data.decoding import folded
 from chargen.errors import ConfigError, CorpusError
 from tests.conftest import content_of, text_of
@@ -315,8 +315,6 @@ def test_the_context_is_the_end_of_the_training_part() -> None:
 
 
 def test_bytes_are_counted_as_the_characters_they_spell() -> None:
-    assert count_characters("日本é".encode()) == 3
-    assert count_characters("日本é") == 3
     dataset = tokenize(text_of("日本".encode() * 100, "byte"), 0.1)
     assert dataset.validation.characters_per_token == pytest.approx(1 / 3)
     assert dataset.unknown_rate == 0

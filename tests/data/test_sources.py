@@ -252,4 +252,4 @@ def test_a_pipe_that_cannot_be_kept_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 def test_names_without_a_text_are_no_source() -> None:
     write("empty.gz", gzip.compress(b""))
     with pytest.raises(CorpusError, match="corpus 'empty.gz' is empty"):
-        read("empty.gz")
+        read_text(ReadConfig(("empty.gz",)))

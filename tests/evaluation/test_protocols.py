@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chargen.config import TOKENIZERS, TrainConfig
-from chargen.data.dataset import Segment, tokenize
+from chargen.data.dataset import Segment, encode_dataset, tokenize
 from chargen.engine import Engine, State, open_engine
 from chargen.evaluation import nll
 from chargen.evaluation.baselines import ngram_baseline
@@ -24,6 +27,7 @@ from chargen.model.language_model import LanguageModel
 from chargen.model.loss import token_losses
 from chargen.model.saved import read_model
 from chargen.model.spec import CELLS, ModelConfig, parse_stack
+from chargen.tokenizers import Tokenizer, build_tokenizer
 from tests.conftest import text_of, write
 from tests.model.test_language_model import VOCAB, model_of
 
@@ -261,6 +265,28 @@ def test_a_score_has_the_characters_and_bytes_of_its_text(tokenizer: str, prose:
     found = score(TokenLosses(np.ones(len(segment))), segment)
     assert found.characters == pytest.approx(segment.characters, abs=1)
     assert found.bytes == pytest.approx(segment.bytes)
+
+
+@functools.cache
+def learned(kind: str) -> Tokenizer:
+    """Return a tokenizer of a text without spaces and most other characters."""
+    return build_tokenizer(kind, "anna\nbert\ncarla\ndora\n" * 20, 300)
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@given(
+    text=st.text(st.sampled_from("an rz\n.\u2581\u00e9\u65e5\U0001f389"), min_size=1),
+    data=st.binary(min_size=1),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_score_counts_the_true_bytes(kind: str, text: str, data: bytes) -> None:
+    content = data if kind == "byte" else text.encode()
+    whole = encode_dataset(text_of(content, kind), learned(kind), 1.0).validation
+    found = score(TokenLosses(np.ones(len(whole))), whole)
+    characters = len(content.decode("utf-8", "surrogateescape"))
+    assert (whole.characters, whole.bytes) == (characters, len(content))
+    assert found.characters == characters
+    assert found.bytes == pytest.approx(len(content))
 
 
 def test_the_interval_holds_the_true_mean() -> None:

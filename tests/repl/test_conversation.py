@@ -19,7 +19,7 @@ from chargen.repl import CHUNK, DEFAULTS, MAX_READ, Session, commands
 from chargen.repl.commands import COMMANDS, Generation, Heat, Message, Quit, answer, is_live
 from tests.conftest import Run, write
 from tests.hashing import hashing, steps
-from tests.processes import finish
+from tests.processes import run
 
 TOTAL = "1.00 bits per character"
 
@@ -235,6 +235,8 @@ def test_each_setting_is_read_by_its_type(line: str, field: str, value: object, 
             "/set logit-bias ex",
             "logit-bias is 'ex'; allowed: a character and a number, such as e-2",
         ),
+        (r"/stop \s", r"stop has \s; allowed escapes: \n, \t, \r, and \\ for a backslash"),
+        (r"/set ban \s", r"ban has \s; allowed escapes: \n, \t, \r, and \\ for a backslash"),
         ("/tmp 1", "'/tmp' is not a command; did you mean /temp?"),
         ("/", "'/' is not a command; /help lists them"),
         ("/reset now", "/reset takes no argument; leave 'now' out"),
@@ -347,12 +349,13 @@ def test_a_text_is_saved_and_loaded() -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("/load none.txt", "cannot read 'none.txt': No such file or directory"),
-        ("/load .", "'.' is not a file"),
-        ("/load /dev/zero", "'/dev/zero' is not a file"),
-        ("/load bad.txt", "'bad.txt' is not utf-8: wrong byte at offset"),
+        ("/load none.txt", "corpus 'none.txt' does not exist; give another file"),
+        ("/load .", "corpus 'bad.txt' is not utf-16"),
+        ("/load -", "corpus './-' does not exist; give another file"),
+        ("/load /dev/zero", "corpus '/dev/zero' is a device; give another file"),
+        ("/load bad.txt", "corpus 'bad.txt' is not utf-16: byte 0xFF at offset 2; give another"),
         ("/load a\0b", "/load needs the name of a file"),
-        ("/load ~nobody-at-all/x", "cannot read"),
+        ("/load ~nobody-at-all/x", "corpus '~nobody-at-all/x' does not exist"),
         ("/save none/x", "cannot write 'none/x': No such file or directory"),
         ("/save " + "x" * 300, "cannot write"),
         ("/save! .", "cannot write '.'"),
@@ -373,6 +376,7 @@ def test_loading_names_unknown_characters_and_folds_newlines() -> None:
     write("other.txt", b"\xef\xbb\xbfab\r\nz")
     ours = session()
     words = say(ours, "/load other.txt")
+    assert "\n1 CRLF line ends read as LF (as in the training text)\n" in words
     assert words.endswith("\nnot in the model's vocabulary: 'z'; read as unknown characters (UNK)")
     assert ours.text == "ab\nz"
     write("empty.txt", "")
@@ -400,21 +404,22 @@ def test_commands_work_in_a_pipe(chargen: Run, with_model: Path) -> None:
     first, done = (
         chargen("repl", "--seed", "1", "-n", "30", "--threads", "1", input=lines) for _ in range(2)
     )
-    assert done.returncode == 0
+    assert done.returncode == 1  # lines that were refused: /edit, /load nothing
     assert first.stdout == done.stdout
     assert Path("a.txt").read_text() == done.stdout[:34]
     assert "\n\x1b[31m" in done.stdout  # raw in a pipe; read as unknown
     assert "chargen: undone: the text has 0 characters\n" in done.stderr
     assert "bits per character\n" in done.stderr
     assert "chargen: /edit needs a terminal; /save and /load do not\n" in done.stderr
-    assert "chargen: cannot read 'nothing': No such file or directory\n" in done.stderr
+    assert "chargen: corpus 'nothing' does not exist; give another file\n" in done.stderr
     assert "never\n" not in done.stdout
 
 
 def test_invalid_bytes_are_an_error_of_their_line(with_model: Path) -> None:
     command = [sys.executable, "-X", "importtime", "-W", "error", "-m", "chargen", "repl"]
     lines = b"/length 9\n\xff\nThe \n"
-    done = finish(command, input=lines)
+    done = run(command, input=lines)
+    assert done.returncode == 1
     told = [line for line in done.stderr.splitlines() if not line.startswith(b"import time:")]
     assert told[0] == b"chargen: length is 9"
     assert told[1].startswith(b"chargen: the text has the lone surrogate U+DCFF")

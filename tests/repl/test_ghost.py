@@ -118,6 +118,10 @@ def test_the_ghost_text_ends_with_the_line_the_room_and_the_time() -> None:
     ghosts = [Lookahead(sampler, None).ghost("ab" * n, 200, LONG) for n in range(40)]
     assert not any("\n" in ghost or "\ufffd" in ghost for ghost in ghosts)
     assert any(len(ghost) < 200 for ghost in ghosts)
+    by_bytes = Lookahead(hashing(build_tokenizer("byte", b"", 0)), None)
+    typed = [by_bytes.ghost("ab" * n, 200, LONG) for n in range(20)]
+    typed += [words for n in range(5) for words, _ in by_bytes.alternatives("a" * n + " ")]
+    "".join(typed).encode()  # no byte that cannot be typed
     assert max(len(Lookahead(hashing(), None).ghost("a", 7, LONG)) for _ in range(3)) <= 7
     assert Lookahead(hashing(), None).ghost("a", 80, 0) == ""
 

@@ -15,6 +15,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from chargen.config import ReadConfig
 from chargen.display.heat import level
 from chargen.errors import ConfigError
 from chargen.repl import DEFAULTS, Session, files
@@ -257,9 +258,9 @@ def test_an_editor_that_fails_leaves_the_text(monkeypatch: pytest.MonkeyPatch) -
     for editor, told in (("false", "failed"), ("none-such", "set EDITOR"), ("'", "set EDITOR")):
         monkeypatch.setenv("EDITOR", editor)
         with pytest.raises(ConfigError, match=told):
-            files.edited("text")
+            files.edited("text", ReadConfig())
     monkeypatch.setenv("EDITOR", "true")
-    assert files.edited("text") is None
+    assert files.edited("text", ReadConfig()) is None
 
 
 # -- layout -------------------------------------------------------------------------------

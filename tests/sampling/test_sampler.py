@@ -107,10 +107,10 @@ def test_a_stop_text_is_found_across_tokens_and_never_half_shown(
             break
         seen += piece
         shown += sample.append([pieces.index(piece)])
-        ends = [found for stop in stops if (found := seen.find(stop)) >= 0]
+        found = [(begin + len(stop), begin) for stop in stops if (begin := seen.find(stop)) >= 0]
         end, reason = len(seen), None
-        if ends and min(ends) <= length:
-            end, reason = min(ends), "stop"
+        if found and min(found)[1] <= length:  # the stop text that is complete first
+            end, reason = min(found)[1], "stop"
         elif len(seen) >= length:
             end, reason = length, "length"
         assert sample.finish_reason == reason
@@ -323,6 +323,15 @@ def test_a_wide_beam_finds_the_most_likely_text(with_model: Path) -> None:
     assert [c.logprob for c in found] == sorted((c.logprob for c in found), reverse=True)
     assert sum(math.exp(c.logprob) for c in found) == pytest.approx(1, abs=0.05)
     assert beam_search(sampler, state, config, 8)[0] == found[0]
+
+
+def test_a_beam_ends_with_a_whole_character() -> None:
+    sampler = script(build_tokenizer("byte", b"", 0))
+    state = sampler.read("\udcc1")
+    (one,) = beam_search(sampler, state, SampleConfig(2), 1)
+    assert one.tokens == (0xC2, 0xC3, 0xC4)  # only the next byte tells that C3 is no UTF-8
+    assert one.text == "\udcc2\udcc3"
+    assert one.text == "".join(sampler.stream(state, SampleConfig(2, temperature=0)))
 
 
 def test_a_beam_of_one_is_greedy_and_stops_at_stop_texts(with_model: Path) -> None:

@@ -70,6 +70,41 @@ def test_a_pattern_in_a_folder_with_brackets_is_found_again(chargen: Run, prose:
     good(chargen, "eval", "-m", "a", **here)
 
 
+@pytest.mark.parametrize("source", ["text", "./texts", "texts/t*.txt", "../away/text"])
+def test_a_project_can_be_moved(chargen: Run, prose: str, source: str) -> None:
+    for place in ("old/project/text", "old/project/texts/two.txt", "old/away/text"):
+        write(place, prose)
+    good(chargen, "train", source, "--name", "a", *QUICK, cwd="old/project")
+    Path("old").rename("new")
+    Path("new/project/checkpoints/a").rename("new/project/checkpoints/b")
+    here = {"cwd": "new/project"}
+    good(chargen, "train", "--resume", "--name", "b", "--steps", "2", **here)
+    assert f"{len(prose):,} characters" in good(chargen, "info", "-m", "b", **here).stdout
+    good(chargen, "eval", "-m", "b", **here)
+
+
+@pytest.mark.parametrize("letter", ["n", "長", "𝒳"])
+def test_any_name_of_a_text_gives_a_run_its_name(chargen: Run, prose: str, letter: str) -> None:
+    name = letter * (200 // len(letter.encode()))
+    write(name, prose)
+    good(chargen, "train", name, *QUICK)
+    (run,) = Path("checkpoints").iterdir()
+    assert run.name.startswith(letter)
+    assert len(os.fsencode(run.name)) < 100
+
+
+def test_the_commands_that_a_run_names_work(chargen: Run, prose: str) -> None:
+    write("text", prose)
+    run = "my run"  # two words
+    told = good(chargen, "train", "text", "--name", run, *QUICK).stderr
+    named = [
+        line[line.index(": chargen ") + 2 :] for line in told.splitlines() if ": chargen " in line
+    ]
+    assert [command.split()[1] for command in named] == ["train", "sample"]
+    for command in named:
+        finish(["bash", "-c", command.replace("chargen", " ".join(CHARGEN), 1).replace("1m", "1s")])
+
+
 @pytest.mark.parametrize("source", ["-", "<(cat text)"])
 def test_a_run_from_a_pipe_can_be_renamed(chargen: Run, prose: str, source: str) -> None:
     write("text", prose.replace("\n", "\r\r\n"))
@@ -118,6 +153,28 @@ def test_a_device_or_a_pipe_is_written_to(chargen: Run, with_model: Path) -> Non
     full = chargen("export", "--onnx", "/dev/full", "--force")
     assert full.returncode == 1
     assert full.stderr.startswith("chargen: cannot write '/dev/full': No space left on device")
+
+
+@pytest.mark.parametrize("command", ["export --onnx", "heat line.txt --html"])
+def test_a_pipe_that_has_no_path_is_written_to(with_model: Path, command: str) -> None:
+    write("line.txt", "a line\n")
+    for place in (">(cat > got)", "/dev/stdout | cat > got", "/dev/fd/3 --force 3> got"):
+        line = f"{' '.join(CHARGEN)} {command} {place}; sleep 0.2"
+        assert finish(["bash", "-c", line]).stderr.count(b"chargen: cannot") == 0
+        assert Path("got").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("command", ["export --onnx", "compare --plot", "inspect gates --plot"])
+def test_a_place_that_does_not_exist_is_refused_first(
+    chargen: Run, with_model: Path, command: str
+) -> None:
+    write("folder.png/x", "")
+    for place in ("gone/x.png", "folder.png"):
+        done = chargen(*command.split(), place)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert (
+            done.stderr == f"chargen: cannot write '{place}'; name a file in a folder that exists\n"
+        )
 
 
 def test_a_pipe_that_nobody_reads_is_refused(chargen: Run, with_model: Path) -> None:

@@ -19,8 +19,10 @@ from typing import Any
 
 import pytest
 
-from chargen.evaluation.heldout import own_dataset, read_like
+from chargen.data.dataset import read_like
+from chargen.evaluation.heldout import own_dataset
 from chargen.model.saved import SavedModel, open_model
+from chargen.tokenizers.byte import bytes_of
 from tests.conftest import Run, needs_torch, write
 from tests.processes import run
 
@@ -44,9 +46,8 @@ def learned(saved: SavedModel) -> str:
 
 def content(saved: SavedModel, file: str) -> str | bytes:
     """Return a file as a model reads it: a text, or bytes for a byte model."""
-    empty: Any = b"" if saved.tokenizer.kind == "byte" else ""
-    joined: str | bytes = empty.join(list(read_like(saved, file).pieces()))
-    return joined
+    text = read_like(saved.reading, file).whole()
+    return bytes_of(text) if saved.tokenizer.kind == "byte" else text
 
 
 def stats(chargen: Run, *args: str | Path, **options: Any) -> tuple[dict[str, Any], str]:
@@ -208,6 +209,15 @@ def test_a_space_stays_a_space_where_none_was_learned(chargen: Run, kind: str) -
     scored = chargen("score", "new.txt", "-m", "m", "--json")
     rows = [json.loads(line) for line in scored.stdout.splitlines()]
     assert "".join(row["text"] for row in rows) == "anna und bert \u2581"
+
+
+@needs_torch
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_a_text_that_gives_no_subwords_is_refused(chargen: Run, kind: str) -> None:
+    write("same.txt", "\r" * 200 if kind == "bpe" else "a" * 30)
+    done = chargen("train", "same.txt", *SMALL, "--tokenizer", kind, "--name", "m")
+    refused(done, f"the text has no words to learn with the tokenizer '{kind}': too few, or always")
+    assert not Path("checkpoints/m").exists()
 
 
 # -- line ends ----------------------------------------------------------------------------

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
+from chargen.cli import app
 from tests.conftest import Run, needs_torch, write
-from tests.processes import LIMIT
+from tests.processes import LIMIT, running
 
 CHARGEN = f"{sys.executable} -m chargen"
 LONG = "n" * 300
@@ -69,17 +75,140 @@ def test_a_name_of_300_characters_is_one_line(with_model: Path, arguments: str, 
     assert not Path("checkpoints").exists()
 
 
+# -- every command ------------------------------------------------------------------------
+
+LINES = {  # a line of each command that works in the folder of the fixture
+    "train": f"prose.txt --name new --force {' '.join(QUICK)}",
+    "sample": "-n 20 --seed 1",
+    "repl": "< line.txt",
+    "eval": "",
+    "score": "line.txt",
+    "next": "-p a",
+    "heat": "line.txt",
+    "info": "",
+    "runs": "",
+    "compare": "",
+    "cells": "rnn",
+    "doctor": "--no-probe",
+    "export": "--onnx model.onnx --force",
+    "corpus stats": "prose.txt",
+    "corpus list": "",
+    "inspect neurons": "",
+    "inspect gates": "",
+    "inspect gradients": "",
+    "inspect memory": "",
+}
+QUIET = "train"  # it writes its results to files, and nothing to stdout
+ENDLESS = ("sample -n", "repl -n")  # a length that is never reached is no mistake
+
+
+def commands(group: Any, *names: str) -> Iterator[tuple[str, Any]]:
+    """Yield the name and the command of everything that can be run."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *names, name)
+        else:
+            yield " ".join((*names, name)), command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+VALUES = [  # (command, option or empty for an argument, whether its value is a number)
+    (name, parameter.opts[0] * (parameter.param_type_name == "option"), number)
+    for name, command in COMMANDS.items()
+    for parameter in command.params
+    if not getattr(parameter, "is_flag", False)
+    for number in [parameter.metavar in ("N", "X", "DURATION")]
+]
+
+
+@pytest.fixture
+def here(trained: Path, prose: str) -> None:
+    """A folder with a text, a line and a run."""
+    write("prose.txt", prose)
+    write("line.txt", f"{prose[:60]}\n")
+    shutil.copytree(trained, "checkpoints")
+
+
+def test_every_command_has_a_line() -> None:
+    assert set(COMMANDS) == {*LINES, "corpus fetch"}  # which needs the network
+
+
+# -- what is given as a value -------------------------------------------------------------
+
+
+def assert_told(done: subprocess.CompletedProcess[bytes]) -> None:
+    """An error is an exit code of ours and says something; it is never a traceback."""
+    assert b"Traceback" not in done.stderr, done.stderr
+    assert done.returncode in (0, 1, 2), done
+    assert (done.returncode == 0) or done.stderr
+
+
+@pytest.mark.parametrize("value", [LONG, r"$'\xff\xfe'"], ids=["long", "not UTF-8"])
+@pytest.mark.parametrize(("command", "option"), [(c, o) for c, o, number in VALUES if not number])
+def test_no_text_is_a_traceback(here: None, command: str, option: str, value: str) -> None:
+    line = LINES.get(command, "") if option else ""
+    assert_told(shell(f"chargen {command} {line} {option} {value}"))
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(c, o) for c, o, number in VALUES if number and f"{c} {o}" not in ENDLESS],
+)
+def test_no_number_is_a_traceback(here: None, command: str, option: str) -> None:
+    assert_told(shell(f"chargen {command} {LINES[command]} {option} 1{'0' * 30}"))
+
+
 # -- encodings and streams ----------------------------------------------------------------
 
-SHOWING = ("info", "compare", "eval", "runs", "doctor --no-probe", "inspect memory", "corpus list")
+POOR = ({"PYTHONIOENCODING": "cp1252"}, {"LC_ALL": "C", "PYTHONUTF8": "0"})
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
-@pytest.mark.parametrize("command", SHOWING)
-def test_a_poor_encoding_is_no_trouble(with_model: Path, command: str, encoding: str) -> None:
-    done = shell(f"cd {with_model.parents[2]}; chargen {command}", PYTHONIOENCODING=encoding)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+@pytest.mark.parametrize("command", LINES)
+def test_a_poor_encoding_is_no_trouble(here: None, command: str) -> None:
+    for variables in POOR:
+        line = f"chargen {command} {LINES[command]}"
+        done = shell(line, **variables, PYTHONCOERCECLOCALE="0")
+        assert done.returncode == 0, done.stderr
+        assert bool(done.stdout) == (command != QUIET)
+
+
+@pytest.mark.parametrize("command", [*LINES, "--help", "--version", "train --help", "info --toml"])
+def test_a_full_or_closed_stream_is_one_line(here: None, command: str) -> None:
+    line = f"chargen {command} {LINES.get(command, '')}"
+    for place, reason in (("> /dev/full", "No space left on device"), (">&-", "Bad file desc")):
+        done = shell(f"{line} {place}")
+        if command == QUIET:
+            assert done.returncode == 0
+        else:
+            words = f"chargen: cannot write to standard output: {reason}"
+            assert done.returncode == 1
+            assert done.stderr.decode().splitlines()[-1].startswith(words)
+            assert b"Traceback" not in done.stderr
+    for place in ("2>&-", "2> /dev/full"):
+        assert shell(f"{line} {place}").returncode == 0
+    assert shell(f"{line} <&-").returncode == 0
+    assert shell(f"{line} <&- >&- 2>&-").returncode == (
+        1 if command not in ("train", "repl") else 0
+    )
+
+
+@pytest.mark.parametrize("command", [*LINES, "--help", "train --help"])
+def test_a_closed_pipe_ends_in_silence_with_141(here: None, command: str) -> None:
+    line = f"chargen {command} {LINES.get(command, '')}"
+    done = shell(f"set -o pipefail; {{ sleep 0.3; {line}; }} | true")
+    assert done.returncode == (0 if command == QUIET else 141), done.stderr
+    assert b"Error" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "score", "heat", "corpus stats"])
+def test_ctrl_c_while_a_text_is_read_is_said(here: None, command: str) -> None:
+    os.mkfifo("fifo")
+    line = [sys.executable, "-m", "chargen", *command.split(), "fifo"]
+    with running(line) as process, Path("fifo").open("wb"):  # it is being read from here on
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=LIMIT)
+    assert (process.returncode, told.splitlines()[-1]) == (130, "chargen: interrupted")
+    assert "Traceback" not in told
 
 
 def test_a_run_with_a_foreign_name_is_shown_in_ascii(chargen: Run) -> None:
@@ -88,22 +217,6 @@ def test_a_run_with_a_foreign_name_is_shown_in_ascii(chargen: Run) -> None:
     for command in ("runs", "info -m été-Ж", "compare été-Ж", "eval -m été-Ж"):
         done = shell(f"chargen {command}", PYTHONIOENCODING="ascii", PYTHONUTF8="1")
         assert done.returncode == 0, done.stderr
-
-
-WRITING = (
-    *SHOWING,
-    *("cells", "sample -n 20 --seed 1", "next -p a", "info --json", "info --toml", "--help"),
-    *("--version", "train --help", "corpus stats prose.txt", "score prose.txt", "eval --json"),
-)
-
-
-@pytest.mark.parametrize("command", WRITING)
-def test_a_full_or_closed_output_is_one_line(with_model: Path, command: str) -> None:
-    for place, reason in (("> /dev/full", "No space left on device"), (">&-", "Bad file desc")):
-        for unbuffered in ("", "1"):
-            line = f"cd {with_model.parents[2]}; chargen {command} {place}"
-            done = shell(line, PYTHONUNBUFFERED=unbuffered)
-            assert_one_line(done, 1, f"cannot write to standard output: {reason}")
 
 
 def test_closed_streams_do_not_stop_training(chargen: Run, prose: str) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from chargen.errors import TokenizerError
 from chargen.tokenizers import Tokenizer, build_tokenizer, subword, tokenizer_from_json
+from chargen.tokenizers.byte import begins_character, bytes_of, replaced, text_of
 
 NASTY = [
     "", "a", "\n", "\n\n\n", " ", "  two  spaces  ", " \n \n", "\t\ttabs\t", "\r\n\r", "\x0b\x0c",
@@ -41,6 +42,21 @@ def test_nasty_strings_come_back(kind: str, text: str) -> None:
 def test_any_text_comes_back(kind: str, text: str) -> None:
     built = tokenizer(kind)
     assert built.decode(built.encode(text).tolist()) == text
+
+
+ESCAPES = st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF, categories=["Cs"])
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"]) | ESCAPES), data=st.binary())
+def test_any_bytes_come_back(text: str, data: bytes) -> None:
+    """In a text a byte that is not UTF-8 is a lone surrogate, as in Python's file names."""
+    built = tokenizer("byte")
+    assert bytes(built.encode(built.decode(data)).tolist()) == data
+    assert bytes_of(text_of(data)) == data
+    read = text_of(bytes_of(text))  # escapes that together are UTF-8 are that
+    assert built.decode(built.encode(text).tolist()) == read
+    assert begins_character(data).sum() == len(text_of(data))
+    assert replaced(read).encode() == replaced(read).encode("utf-8", "strict")
 
 
 @functools.cache
@@ -90,7 +106,10 @@ def test_streaming_never_shows_half_a_character() -> None:
     decoder = build_tokenizer("byte", b"", 0).decoder()
     assert [decoder.push(byte) for byte in "é🎉".encode()] == ["", "é", "", "", "", "🎉"]
     assert decoder.push(0xE2) == ""
-    assert decoder.flush() == "\ufffd"
+    assert decoder.flush() == "\udce2"  # the byte, as in Python's file names
+    spelled = tokenizer("bpe").decoder()
+    assert spelled.push(tokenizer("bpe").encode("\u00e9").tolist()[0]) == ""
+    assert spelled.flush() == "\ufffd"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -104,10 +123,12 @@ def test_json_holds_the_whole_vocabulary(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_lone_surrogates_are_refused(kind: str) -> None:
+def test_surrogates_that_stand_for_no_byte_are_refused(kind: str) -> None:
     with pytest.raises(TokenizerError, match=r"lone surrogate U\+D800 at character 2"):
         tokenizer(kind).encode("ab\ud800c")
-    if kind != "byte":
+    if kind == "byte":
+        assert tokenizer(kind).encode("a\udce9").tolist() == [0x61, 0xE9]
+    else:
         with pytest.raises(TokenizerError, match=r"lone surrogate U\+DC80 at character 0"):
             build_tokenizer(kind, "\udc80", 300)
 
@@ -193,10 +214,25 @@ def test_a_vocabulary_is_learned_from_all_of_a_large_text(monkeypatch: pytest.Mo
     assert hundreds == set("0123456789")
 
 
-@pytest.mark.parametrize("text", ["\n\n\n", "\u2581", ""])
-def test_a_text_without_words_has_no_subwords(text: str) -> None:
-    with pytest.raises(TokenizerError, match="no words to learn; use --tokenizer char"):
-        build_tokenizer("bpe", text, 300)
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+@pytest.mark.parametrize("text", ["\n\n\n", "\u2581", "", "\r", "\r\n\r\n", "\0" * 50])
+def test_a_text_without_words_has_no_subwords(kind: str, text: str) -> None:
+    with pytest.raises(TokenizerError, match=f"no words to learn with the tokenizer '{kind}'"):
+        build_tokenizer(kind, text, 300)
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+@given(text=st.text(st.sampled_from("ab \n\r\0\u2581"), max_size=3), times=st.integers(1, 99))
+@settings(max_examples=60, deadline=None)
+def test_a_repetitive_text_is_learned_or_refused_in_our_words(
+    kind: str, text: str, times: int
+) -> None:
+    try:
+        built = build_tokenizer(kind, text * times, 300)
+    except TokenizerError as error:
+        assert str(error).endswith("give another text, or use --tokenizer char")
+    else:
+        assert built.decode(built.encode(text).tolist()) == text
 
 
 @pytest.mark.parametrize(

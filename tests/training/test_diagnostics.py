@@ -73,7 +73,8 @@ def test_each_fit_has_its_label(losses: Evaluations, train: float, val: float, k
         ("fitted", None, "more time helps a little, more text more; go on: chargen train --res"),
         ("underfitted", 1.6, "it can learn more; go on: chargen train --resume --name a --time 2m"),
         ("overfitted", None, "more text helps most, then more --dropout than 0.3"),
-        ("fitted", 1.4, "the n-gram baseline has 1.4000, so train longer: chargen train --resume"),
+        ("fitted", 1.4, "the n-gram baseline is better, with 1.4000: train longer: chargen train"),
+        ("overfitted", 1.4, "the n-gram baseline is better, with 1.4000: more text helps most"),
     ],
 )
 def test_advice_names_the_next_command(kind: str, baseline: float | None, words: str) -> None:
@@ -88,3 +89,4 @@ def test_advice_names_the_next_command(kind: str, baseline: float | None, words:
     )
     assert lines[0] == f"{kind}: 1.20 nats on text it learned, 1.50 on new text"
     assert lines[1].startswith(words)
+    assert ("--resume" in lines[1]) == (kind != "overfitted")

@@ -1,8 +1,8 @@
 """Constraints on a generated text: a regular expression or a word list, and no copies.
 
 A rule is an automaton over characters (``patterns``, ``wordlist``, ``no_copy``), and over the
-ids of a tokenizer (``tokens``). It masks every id after which the text could not be completed
-within its length.
+ids of a tokenizer (``tokens``). Banned characters and stop texts (``stops``) are part of it. It
+masks every id after which the text could not be completed within its length.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from chargen.config import require, require_count
+from chargen.config import SampleConfig, require, require_count
 from chargen.errors import ConfigError
 from chargen.sampling.constraints.automata import Automaton, alphabet_of
 from chargen.sampling.constraints.copies import load_index
 from chargen.sampling.constraints.no_copy import NoCopy
 from chargen.sampling.constraints.patterns import Pattern
+from chargen.sampling.constraints.stops import Rule, Stopping, StopTexts
 from chargen.sampling.constraints.tokens import Mask, TokenAutomaton
 from chargen.sampling.constraints.tokens import State as TokenState
 from chargen.sampling.constraints.wordlist import WordList
@@ -27,6 +28,7 @@ from chargen.tokenizers import Tokenizer
 
 State = tuple[TokenState, ...]
 """The state of each rule."""
+UNLIMITED = SampleConfig()  # without banned characters and stop texts
 
 
 class Constraint:
@@ -92,6 +94,7 @@ class Constraint:
 
 def make_constraint(
     tokenizer: Tokenizer,
+    config: SampleConfig = UNLIMITED,
     *,
     regex: str | None = None,
     words: Iterable[str] | os.PathLike[str] | None = None,
@@ -102,6 +105,7 @@ def make_constraint(
 
     Args:
         tokenizer: of the model.
+        config: with the banned characters and the stop texts.
         regex: regular expression that the whole text matches.
         words: the only words that the text may have, or a file of them; each word of an entry
             with several counts alone.
@@ -109,22 +113,28 @@ def make_constraint(
         run: folder of the run, with the index of the training text that no-copy needs.
 
     Raises:
-        ConfigError: a rule is not valid, both regex and words are given, or no text of the
-            model's characters meets the constraints.
+        ConfigError: a rule is not valid, both regex and words are given, stop texts are too
+            long, or no text of the model's characters that are not banned meets the constraints
+            without a stop text.
         CheckpointError: the index is damaged.
     """
     if regex is not None and words is not None:
         raise ConfigError("regex and words cannot be combined; leave one out")
-    alphabet, rules = alphabet_of(tokenizer), list[Automaton]()
+    alphabet, rules = alphabet_of(tokenizer, config.ban), list[Automaton]()
+    stops = StopTexts(() if regex is None and words is None else config.stop, alphabet)
     if regex is not None:
         require(isinstance(regex, str), "regex", regex, "a regular expression")
-        rules.append(Pattern(regex, alphabet))
+        rules.append(_stopping(Pattern(regex, alphabet, stops), stops))
     if words is not None:
-        rules.append(WordList(_entries(words), alphabet))
-    if no_copy is not None:
+        rules.append(_stopping(WordList(_entries(words), alphabet, stops), stops))
+    if no_copy is not None:  # it is met after any text, so that a stop text may come anywhere
         require_count("no-copy", no_copy)
         rules.append(NoCopy(load_index(run), no_copy, alphabet))
     return Constraint(*(TokenAutomaton(rule, tokenizer) for rule in rules))
+
+
+def _stopping(rule: Rule, stops: StopTexts) -> Automaton:
+    return Stopping(rule, stops) if stops.texts else rule
 
 
 def _entries(words: Iterable[str] | os.PathLike[str]) -> Iterable[str]:

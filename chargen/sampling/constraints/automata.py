@@ -30,10 +30,11 @@ class Alphabet:
     Attributes:
         codes: their code points (A,).
         text: the same as a text of A characters.
+        banned: characters that are left out although the model has them.
     """
 
-    def __init__(self, codes: NDArray[np.int64]) -> None:
-        self.codes = codes
+    def __init__(self, codes: NDArray[np.int64], banned: str = "") -> None:
+        self.codes, self.banned = codes, banned
         self.text = codes.astype("<u4").tobytes().decode("utf-32-le")
 
     def find(self, character: str) -> int:
@@ -42,7 +43,14 @@ class Alphabet:
         return index if self.text[index : index + 1] == character else -1
 
 
-def alphabet_of(tokenizer: Tokenizer) -> Alphabet:
+def alphabet_of(tokenizer: Tokenizer, ban: str = "") -> Alphabet:
+    """Return the characters that a tokenizer's ids can spell, without those of ``ban``."""
+    whole = _spelled(tokenizer)
+    banned = np.isin(whole.codes, [ord(character) for character in ban])
+    return Alphabet(whole.codes[~banned], ban) if banned.any() else whole
+
+
+def _spelled(tokenizer: Tokenizer) -> Alphabet:
     """Return the characters that a tokenizer's ids can spell: all of Unicode if bytes are ids."""
     banned = set(tokenizer.never_sampled)
     pieces = {piece for id, piece in enumerate(tokenizer.pieces) if id not in banned}

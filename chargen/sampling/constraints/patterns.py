@@ -5,7 +5,7 @@ matches here exactly if ``re.fullmatch`` matches it. The tree becomes a nondeter
 of linear size (Thompson, 1968). Sets of its states, which are the states of the deterministic
 automaton, are made only when a text reaches them, so that no pattern grows exponentially. The
 distance of a set to acceptance is the smallest of its members', known from one pass over the
-nondeterministic automaton.
+product of the nondeterministic automaton and that of the stop texts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import importlib
 import re
 import warnings
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,11 @@ from chargen.sampling.constraints.automata import (
     NEVER,
     Alphabet,
     Automaton,
-    CachedAutomaton,
     Counts,
     State,
     number_classes,
 )
+from chargen.sampling.constraints.stops import Rule, StopTexts
 
 MAX_NODES = 20_000  # of an automaton
 MAX_LOOKUPS = 300_000_000  # characters times sets: a few seconds; 270 sets over all of Unicode
@@ -247,17 +247,17 @@ def membership(sets: list[Set], automaton: Automaton) -> NDArray[np.bool_]:
     return contains
 
 
-class Pattern(CachedAutomaton):
-    """Texts that match a regular expression as a whole.
+class Pattern(Rule):
+    """Texts without a stop text that match a regular expression as a whole.
 
     A state is the frozen set of the nodes that may read next, and of the accepting one.
 
     Raises:
-        ConfigError: the pattern is not valid, not regular or too large, or no text of the
-            model's characters matches it.
+        ConfigError: the pattern is not valid, not regular or too large, or no such text of the
+            alphabet matches it.
     """
 
-    def __init__(self, pattern: str, alphabet: Alphabet) -> None:
+    def __init__(self, pattern: str, alphabet: Alphabet, stops: StopTexts) -> None:
         self._net = Network(pattern)
         sets = list(self._net.sets)
         if len(sets) * len(alphabet.codes) > MAX_LOOKUPS:
@@ -266,10 +266,11 @@ class Pattern(CachedAutomaton):
         self._contains = membership(sets, self)  # (sets, K)
         self._net.check_ends([_contains_newline(one) for one in sets])
         self._filled = [bool(row.any()) for row in self._contains]
-        self._distances = self._node_distances()
+        self._clear = self._node_distances(stops)  # (nodes, P)
+        self._distances = self._clear[:, 0].tolist()
         self._steps: dict[tuple[State, int], State] = {}
         if self.distance(self.start()) >= NEVER:
-            raise refuse(pattern, self._why_nothing())
+            raise refuse(pattern, self._why_nothing(stops))
 
     def start(self, before: str = "") -> State:
         """Return the state before the first character."""
@@ -285,13 +286,17 @@ class Pattern(CachedAutomaton):
             read = [
                 node for node in state if reads[node] >= 0 and self._contains[reads[node], kind]
             ]
-            after = {targets[node][0] for node in read if self._distances[targets[node][0]] < NEVER}
+            after = {targets[node][0] for node in read}
             self._steps[key] = self._state(after, set()) if after else None
         return self._steps[key]
 
     def distance(self, state: State) -> int:
         """Return the fewest characters to a match."""
         return min((self._distances[node] for node in state), default=NEVER)
+
+    def clear(self, state: State, place: int) -> int:
+        """Return the fewest characters to a match that complete no stop text."""
+        return int(self._clear[list(state), place].min(initial=NEVER))
 
     def _compute_required(self, state: State) -> Counts:
         nearest: dict[int, int] = {}  # distance through each set that may be read next
@@ -308,30 +313,49 @@ class Pattern(CachedAutomaton):
     def _state(self, nodes: set[int], passed: set[int]) -> State:
         """Return the reading nodes, and the accepting one, reached without reading."""
         reached = self._net.closure(nodes, passed)
-        reading = {n for n in reached if self._net.reads[n] >= 0 and self._distances[n] < NEVER}
+        reading = {node for node in reached if self._goes_on(node)}
         ends = any(self._distances[node] == 0 for node in reached)
         return frozenset(reading | {self._net.accept} if ends else reading)
 
-    def _node_distances(self) -> list[int]:
-        """Return the fewest characters from each node to a match, by a search from the end."""
-        net, distances = self._net, [NEVER] * len(self._net.reads)
-        anchors = net.at_start | net.at_end
-        sources: list[list[int]] = [[] for _ in distances]
+    def _goes_on(self, node: int) -> bool:
+        """Tell whether a node reads a character, be it the last of a stop text, and may go on."""
+        read, targets = self._net.reads[node], self._net.targets[node]
+        return read >= 0 and self._filled[read] and self._distances[targets[0]] < NEVER
+
+    def _node_distances(self, stops: StopTexts) -> Counts:
+        """Return the fewest characters from each node to a match, at each place of stop texts.
+
+        The search begins at the end. No way completes a stop text.
+        """
+        net, places = self._net, len(stops.begun)
+        distances = np.full((len(net.reads), places + 1), NEVER, np.int32)  # P: a stop text
+        after = [stops.after[:, columns] for columns in self._columns_of_sets(stops)]
+        sources: list[list[int]] = [[] for _ in net.reads]
         for node, targets in enumerate(net.targets):
             for target in targets:
                 sources[target].append(node)
-        waiting = deque((node, 0) for node in self._ends(sources))
+        waiting = deque(self._ends(sources))
+        distances[list(waiting), :places] = 0
         while waiting:
-            node, count = waiting.popleft()
-            if count >= distances[node]:
-                continue
-            distances[node] = count
+            node = waiting.popleft()
             for source in sources[node]:
-                if net.reads[source] >= 0 and self._filled[net.reads[source]]:
-                    waiting.append((source, count + 1))
-                elif net.reads[source] < 0 and source not in anchors:
-                    waiting.appendleft((source, count))
-        return distances
+                read = net.reads[source]
+                if read >= 0:
+                    found = 1 + distances[node][after[read]].min(axis=1, initial=NEVER)  # (P,)
+                elif source in net.at_start or source in net.at_end:
+                    continue
+                else:
+                    found = distances[node, :places]
+                if (found < distances[source, :places]).any():
+                    np.minimum(distances[source, :places], found, out=distances[source, :places])
+                    (waiting.append if read >= 0 else waiting.appendleft)(source)
+        return distances[:, :places]
+
+    def _columns_of_sets(self, stops: StopTexts) -> list[NDArray[np.intp]]:
+        """Return the columns of the stop texts in which each set has characters."""
+        has = np.zeros((len(self.examples), stops.after.shape[1]), np.bool_)
+        has[self.classes, stops.columns] = True
+        return [np.flatnonzero(has[row].any(axis=0)) for row in self._contains]
 
     def _ends(self, sources: list[list[int]]) -> set[int]:
         """Return the nodes from which acceptance is reached without reading."""
@@ -343,14 +367,32 @@ class Pattern(CachedAutomaton):
                     waiting.append(source)
         return seen
 
-    def _why_nothing(self) -> str:
+    def _why_nothing(self, stops: StopTexts) -> str:
+        """Tell why no text matches."""
+        if stops.texts:
+            self._distances = self._node_distances(StopTexts((), self.alphabet))[:, 0].tolist()
+            if self.distance(self.start()) < NEVER:
+                return f"matches no text without a stop text ({_named(stops.texts)}); change one"
         sets = zip(self._net.sets, self._filled, strict=True)
-        lacking = [text for (text, _), filled in sets if not filled]
-        names = [repr(chr(int(text[2:], 16))) for text in sorted(lacking) if text.startswith("\\U")]
-        if not names:
-            return "matches no text of the model's characters"
-        more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-        return f"needs characters outside the model's vocabulary: {', '.join(names[:10])}{more}"
+        lacking = {
+            chr(int(text[2:], 16)) for (text, _), has in sets if text[:2] == "\\U" and not has
+        }
+        banned = lacking.intersection(self.alphabet.banned)
+        reasons = []
+        if lacking - banned:
+            named = _named(lacking - banned)
+            reasons = [f"needs characters outside the model's vocabulary: {named}"]
+        if banned:
+            reasons.append(f"needs banned characters: {_named(banned)}")
+        left = " that are not banned" if self.alphabet.banned else ""
+        return ", and ".join(reasons) or f"matches no text of the model's characters{left}"
+
+
+def _named(texts: Collection[str]) -> str:
+    """Return at most ten texts as they are named in an error."""
+    names = [repr(text) for text in sorted(texts)]
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more
 
 
 def _contains_newline(one: Set) -> bool:

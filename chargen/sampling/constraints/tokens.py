@@ -1,7 +1,8 @@
 """Automata over token ids, made of automata over characters.
 
 An id is one character, several characters, or one byte of a longer UTF-8 sequence. An id that is
-none of these, or is never sampled, is never allowed.
+none of these, is never sampled, or has a character outside the automaton's alphabet (a banned one),
+is never allowed.
 """
 
 from __future__ import annotations
@@ -160,6 +161,8 @@ class _Vocabulary:
         except UnicodeDecodeError:
             if len(piece) == 1:
                 self._bytes[id] = piece
+            return
+        if min(indices) < 0:
             return
         kinds = self._texts[id] = self._automaton.classes[indices].tolist()
         if len(kinds) > 1:

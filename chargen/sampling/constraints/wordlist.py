@@ -8,6 +8,8 @@ with the same characters are a range.
 from __future__ import annotations
 
 import functools
+import heapq
+import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -20,12 +22,12 @@ from chargen.errors import ConfigError
 from chargen.sampling.constraints.automata import (
     NEVER,
     Alphabet,
-    CachedAutomaton,
     Classes,
     Counts,
     State,
     number_classes,
 )
+from chargen.sampling.constraints.stops import Rule, StopTexts
 
 APOSTROPHE = "'"
 APOSTROPHES = "'\u2019"
@@ -62,28 +64,39 @@ def words_of(text: str) -> Iterator[str]:
         yield word
 
 
-class WordList(CachedAutomaton):
-    """Texts with words of a list only, in upper or lower case.
+class WordList(Rule):
+    """Texts with words of a list only, in upper or lower case, and without a stop text.
 
     A state is the word so far, and whether an apostrophe follows it: only the next character
     tells whether the apostrophe belongs to the word.
 
     Args:
         words: entries; each word of an entry with several counts alone.
-        alphabet: the characters of the model.
+        alphabet: the characters of the model that are not banned.
+        stops: the stop texts; words with one in them are left out.
 
     Raises:
-        ConfigError: there is no word, or none of the model's characters only.
+        ConfigError: there is no word, or none of the alphabet that has no stop text in it.
     """
 
-    def __init__(self, words: Iterable[str], alphabet: Alphabet) -> None:
+    def __init__(self, words: Iterable[str], alphabet: Alphabet, stops: StopTexts) -> None:
         listed = sorted({word for entry in words for word in words_of(entry)})
         folded, is_word = _folded(alphabet.text)
         known = set(folded)
-        self._words = [word for word in listed if known.issuperset(word)]
+        self._stops = stops
+        self._columns = _columns_of_letters(folded, stops)
+        self._places: dict[tuple[int, str], set[int]] = {}
+        inside = ["".join(map(_letter, text)) for text in stops.texts]
+        self._words = [
+            word
+            for word in listed
+            if known.issuperset(word)
+            and (not any(text in word for text in inside) or self._is_clear(word))
+        ]
         if not self._words:
+            left = ", without banned characters or stop texts" if alphabet.banned or inside else ""
             raise ConfigError(
-                f"words has {len(listed):,} words, none of the model's characters only; "
+                f"words has {len(listed):,} words, none of the model's characters only{left}; "
                 "give other words"
             )
         self._lengths = np.array([len(word) for word in self._words], np.int32)
@@ -127,6 +140,47 @@ class WordList(CachedAutomaton):
             return NEVER
         return int(self._lengths[low:high].min()) - len(word) - int(marked)
 
+    def clear(self, state: State, place: int) -> int:
+        """Return the fewest characters to the end of a word that complete no stop text.
+
+        A search for the nearest end: it is known where no stop text is begun.
+        """
+        waiting, seen = [(self.distance(state), 0, state, place)], {(state, place)}
+        while waiting:
+            least, count, state, place = heapq.heappop(waiting)
+            if place == 0 or least == -count:
+                return least
+            for letter in self._letters_after(state):
+                after = self.step(state, self._kind_of[letter])
+                for place_after in self._places_after(place, letter):
+                    if (after, place_after) not in seen:
+                        seen.add((after, place_after))
+                        total = 1 - count + self.distance(after)
+                        heapq.heappush(waiting, (total, count - 1, after, place_after))
+        return NEVER
+
+    def _letters_after(self, state: State) -> list[str]:
+        """Return the letters that continue a word."""
+        word, marked = state
+        following = self._following(word + APOSTROPHE * marked)
+        return [letter for letter, _ in following if letter in self._kind_of]
+
+    def _places_after(self, place: int, letter: str) -> set[int]:
+        """Return the places after a letter, in upper or lower case, that completes no stop text."""
+        key = place, letter
+        if key not in self._places:
+            after = self._stops.after[place, self._columns.get(letter, [-1])]
+            self._places[key] = set(after.tolist()) - {len(self._stops.begun)}
+        return self._places[key]
+
+    def _is_clear(self, word: str) -> bool:
+        """Tell whether a word can be written in upper or lower case without a stop text."""
+        places = {0}
+        for letter in word:
+            after = (self._places_after(place, letter) for place in places)
+            places = set().union(*after)
+        return bool(places)
+
     def _compute_required(self, state: State) -> Counts:
         word, marked = state
         required = np.full(len(self.examples), NEVER, np.int32)
@@ -164,5 +218,18 @@ class WordList(CachedAutomaton):
 @functools.lru_cache(maxsize=2)  # all of Unicode takes half a second
 def _folded(text: str) -> tuple[str, NDArray[np.bool_]]:
     """Return an alphabet in lower case, and which characters belong to words (A,)."""
-    folded = "".join(APOSTROPHE if c in APOSTROPHES else fold(c) for c in text)
+    folded = "".join(map(_letter, text))
     return folded, np.array([is_word_character(c) for c in text], np.bool_)
+
+
+def _letter(character: str) -> str:
+    return APOSTROPHE if character in APOSTROPHES else fold(character)
+
+
+def _columns_of_letters(folded: str, stops: StopTexts) -> dict[str, list[int]]:
+    """Return the columns of the stop texts of each letter in them, in upper and lower case."""
+    columns: dict[str, list[int]] = {}
+    for letter in set(map(_letter, "".join(stops.texts))):
+        places = [found.start() for found in re.finditer(re.escape(letter), folded)]
+        columns[letter] = sorted(set(stops.columns[places].tolist()))
+    return columns

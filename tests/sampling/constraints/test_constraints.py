@@ -90,20 +90,15 @@ def test_a_text_that_cannot_be_completed_says_so_and_violates_no_rule(seed: int)
     assert "".join(pieces) == sample.text
 
 
-def test_a_banned_character_that_the_pattern_needs_is_a_dead_end() -> None:
-    sampler = hashing(build_tokenizer("char", "abc", 0))
-    (text,) = sampler.generate_batch(regex="abc", ban="c", seed=1)
-    assert (text.text, text.finish_reason) == ("ab", "dead_end")
-    (text,) = sampler.generate_batch(regex="abc", seed=1)
-    assert (text.text, text.finish_reason) == ("abc", "complete")
-
-
 def test_one_text_of_a_batch_may_end_early() -> None:
-    sampler = hashing(build_tokenizer("char", "abc", 0))
-    texts = sampler.generate_batch(num_samples=20, regex="(a{9})+|bc", ban="c", seed=1, length=27)
-    found = {(text.text, text.finish_reason) for text in texts}
-    assert found == {("a" * 27, "length"), ("b", "dead_end")}
-    assert [text.number for text in texts] == list(range(20))
+    used = build_tokenizer("char", "abc", 0)
+    rules = no_copy(build_index(["abbb"], 4, 2), 4, used, regex="(ca){9}|ab{3}c")
+    sampler = hashing(used)
+    config = SampleConfig(length=27, seed=1)
+    first, *_ = sampler.decode(sampler.read(""), config, 20, rules)
+    found = {(sample.text, sample.finish_reason) for sample, _ in first}
+    assert found == {("ca" * 9, "complete"), ("abb", "dead_end")}
+    assert [sample.number for sample, _ in first] == list(range(20))
 
 
 # -- arguments ----------------------------------------------------------------------------

@@ -1,26 +1,21 @@
 """Random input for all that parses: none may end in anything but an error of ours.
 
-    python -m benchmarks.fuzz [--cases 100000]
-
-Each target gets the same number of cases. They come from hypothesis, which prints the smallest
-input that breaks a target.
+The cases come from hypothesis, which prints the smallest input that breaks a target.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import contextlib
 import io
 import json
-import os
-import tempfile
 import tomllib
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
+from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
 
 from chargen import load
@@ -191,26 +186,16 @@ TARGETS: tuple[Case, ...] = (
 )
 
 
-def main() -> None:
-    """Run all targets."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=100_000)
-    each = -(-parser.parse_args().cases // len(TARGETS))
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        os.environ["CHARGEN_CACHE"] = f"{folder}/cache"
-        Path("text.txt").write_text("some words\n" * 99)
-        for target in TARGETS:
-            wanted = settings(
-                max_examples=each,
-                deadline=None,
-                database=None,
-                suppress_health_check=list(HealthCheck),
-            )
-            wanted(target)()
-            print(f"{target.__name__:16} {each:7,} cases", flush=True)
-        os.chdir("/")
-
-
-if __name__ == "__main__":
-    main()
+def run_targets(count: int, seed: int) -> None:
+    """Run all targets, each with its part of the cases, in the working directory."""
+    each = -(-count // len(TARGETS))
+    Path("text.txt").write_text("some words\n" * 99)
+    for target in TARGETS:
+        wanted = settings(
+            max_examples=each,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        hypothesis_seed(seed)(wanted(target))()
+        print(f"{target.__name__:16} {each:7,} cases", flush=True)

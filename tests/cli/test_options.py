@@ -1,0 +1,449 @@
+"""Every option of every command is used: changed, it changes what the command says or does.
+
+The options come from the command line itself, so that a new one without a row here fails. A row is
+two command lines, which differ in the option and must differ in what is written, printed or run.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from chargen.cli import app, common
+from chargen.errors import ChargenError
+from chargen.model.saved import open_model, save_model
+from tests.conftest import needs_torch, write
+
+COMMAND = typer.main.get_command(app)
+
+Row = tuple[str, str]
+TRAIN = "a.txt b.jsonl --name a --force --threads 1 --precision float32 --batch-size 4 --bptt 8"
+DEFAULTS = {  # of the rows of train that say nothing of the same
+    ("--stack", "--preset", "--hidden", "--init-from"): "--hidden 8 --layers 1",
+    ("--time", "--epochs", "--steps"): "--steps 4",
+    ("--seed",): "--seed 1",
+}
+SAMPLE = "-n 60 --seed 1 -p 'The value'"
+DRY = f"{SAMPLE} -t 0 --dry-multiplier 1"
+MIROSTAT = f"{SAMPLE} --mirostat 2"
+CELLS = "text.txt --cells rnn --json --steps 1 --steps-back 2 --seed 1"
+
+MODEL = ("-m small", "-m other.safetensors")
+DEVICE = ("--device cpu", "--device cuda")  # without a GPU that is refused
+THREADS = ("--threads 2", "--threads 3")
+INT8 = ("", "--int8")
+JSON = ("", "--json")
+LIKE_LATIN = ("text.txt", "text.txt --encoding latin-1")
+
+
+def after(words: str, *row: str) -> Row:
+    """Return a row with the same words before both of its sides."""
+    before, changed = row if len(row) == 2 else ("", *row)
+    return f"{words} {before}", f"{words} {changed}"
+
+
+MACHINE = {"device": DEVICE, "threads": THREADS, "int8": INT8}
+
+ROWS: dict[str, dict[str, Row]] = {
+    "": {
+        "version": ("cells", "--version"),
+        "debug": ("info -m gone", "--debug info -m gone"),
+    },
+    "train": {
+        "corpus": ("", "b.jsonl"),
+        "tokenizer": ("", "--tokenizer byte"),
+        "vocab_size": after("--tokenizer bpe", "--vocab-size 300", "--vocab-size 310"),
+        "encoding": ("", "--encoding latin-1"),
+        "newlines": ("", "--newlines keep"),
+        "separator": ("", "--separator '|'"),
+        "field": ("", "--field text"),
+        "stack": ("--stack lstm:8", "--stack gru:8"),
+        "cell": ("", "--cell gru"),
+        "hidden": ("", "--hidden 9"),
+        "layers": ("", "--layers 2"),
+        "embedding": ("", "--embedding 7"),
+        "time": ("--steps 4", "--time 1"),
+        "steps": ("--steps 4", "--steps 5"),
+        "epochs": ("--epochs 1", "--epochs 2"),
+        "seed": ("--seed 1", "--seed 2"),
+        "val_frac": ("", "--val-frac 0.3"),
+        "test_frac": ("", "--test-frac 0.3"),
+        "batch_size": ("", "--batch-size 3"),
+        "bptt": ("", "--bptt 9"),
+        "optimizer": ("", "--optimizer sgd"),
+        "learning_rate": ("", "--lr 0.1"),
+        "warmup": ("", "--warmup 1"),
+        "clip": ("", "--clip 0.001"),
+        "ema": ("", "--ema 0"),
+        "precision": ("", "--precision bfloat16"),
+        "patience": after("--lr 3 --steps 60", "--patience 0", "--patience 1"),
+        "dropout": ("", "--dropout 0.5"),
+        "weight_drop": ("", "--weight-drop 0.5"),
+        "weight_decay": ("", "--weight-decay 9"),
+        "recurrent_init": ("", "--recurrent-init identity"),
+        "recurrent_scale": ("", "--recurrent-scale 2"),
+        "input_init": ("", "--input-init orthogonal"),
+        "forget_bias": ("", "--forget-bias 3"),
+        "name": ("", "--name b"),
+        "init_from": ("", "--init-from small.safetensors"),
+        "preset": ("--preset tiny", "--preset small"),
+        "config": ("", "--config my.toml"),
+        "device": DEVICE,
+        "threads": THREADS,
+        "quiet": ("", "--quiet"),
+        "as_json": JSON,
+        "copy_index": ("", "--copy-index"),
+        "tensorboard": ("", "--tensorboard board"),
+    },
+    "sample": {
+        "length": after(SAMPLE, "-n 50"),
+        "temperature": after(SAMPLE, "--temp 2"),
+        "top_k": after(SAMPLE, "--top-k 1"),
+        "top_p": after(SAMPLE, "--top-p 0.2"),
+        "min_p": after(SAMPLE, "--min-p 0.9"),
+        "typical": after(SAMPLE, "--typical 0.2"),
+        "mirostat": after(SAMPLE, "--mirostat 2"),
+        "mirostat_lr": after(MIROSTAT, "--mirostat-lr 1"),
+        "mirostat_ent": after(MIROSTAT, "--mirostat-ent 1"),
+        "repeat_last_n": after(f"{SAMPLE} --repeat-penalty 3", "--repeat-last-n 1"),
+        "repeat_penalty": after(SAMPLE, "--repeat-penalty 3"),
+        "presence_penalty": after(SAMPLE, "--presence-penalty 3"),
+        "frequency_penalty": after(SAMPLE, "--frequency-penalty 3"),
+        "dry_multiplier": after(f"{SAMPLE} -t 0", "--dry-multiplier 1"),
+        "dry_base": after(f"{SAMPLE} -t 0 --dry-multiplier 0.1", "--dry-base 9"),
+        "dry_allowed_length": after(DRY, "--dry-allowed-length 9"),
+        "dry_penalty_last_n": after(DRY, "--dry-penalty-last-n 4"),
+        "dry_sequence_breakers": after(DRY, "--dry-sequence-breaker e"),
+        "logit_bias": after(SAMPLE, "-l e-9"),
+        "ban": after(SAMPLE, "--ban e"),
+        "stop": after(SAMPLE, "--stop e"),
+        "seed": after(SAMPLE, "--seed 2"),
+        "model": after(SAMPLE, *MODEL),
+        "prompt": after(SAMPLE, "-p 'Another'"),
+        "file": ("-n 9 --seed 1 -f text.txt", "-n 9 --seed 1 -f old.txt"),
+        "encoding": ("-n 9 --seed 1 -f text.txt", "-n 9 --seed 1 -f text.txt --encoding latin-1"),
+        "num_samples": after(SAMPLE, "--num-samples 2"),
+        "beam": ("-n 20 -t 0", "-n 20 --beam 2"),
+        "regex": after(SAMPLE, "--regex '[a-c]*'"),
+        "words": after(SAMPLE, "--words words.txt"),
+        "as_json": after(SAMPLE, *JSON),
+        "logprobs": after(f"{SAMPLE} --json", "--logprobs"),
+        **{option: after(SAMPLE, *row) for option, row in MACHINE.items()},
+    },
+    "repl": {
+        "temperature": after("--seed 1", "--temp 2"),
+        "seed": ("--seed 1", "--seed 2"),
+        "model": after("--seed 1", *MODEL),
+        "length": after("--seed 1", "-n 20"),
+        **{option: after("--seed 1", *row) for option, row in MACHINE.items()},
+    },
+    "eval": {
+        "text": ("", "text.txt"),
+        "model": MODEL,
+        "window": ("", "--window 64"),
+        "dynamic": ("", "--dynamic"),
+        "with_ngram": ("", "--with-ngram"),
+        "temperature_fit": ("", "--temperature-fit"),
+        "encoding": LIKE_LATIN,
+        "as_json": JSON,
+        "device": DEVICE,
+        "threads": THREADS,
+    },
+    "score": {
+        "file": ("text.txt", "old.txt"),
+        "model": after("text.txt", *MODEL),
+        "per_line": after("text.txt", "--per-line"),
+        "as_json": after("text.txt", *JSON),
+        "as_csv": after("text.txt", "--csv"),
+        "encoding": LIKE_LATIN,
+        **{option: after("text.txt", *row) for option, row in MACHINE.items()},
+    },
+    "next": {
+        "model": MODEL,
+        "prompt": ("", "-p q"),
+        "file": ("", "-f text.txt"),
+        "encoding": ("--json -f text.txt", "--json -f text.txt --encoding latin-1"),
+        "top": ("", "-n 3"),
+        "as_json": JSON,
+        **MACHINE,
+    },
+    "heat": {
+        "file": ("text.txt", "old.txt"),
+        "model": after("text.txt", *MODEL),
+        "html": after("text.txt", "--html page.html"),
+        "force": after("text.txt --html words.txt", "--force"),
+        "encoding": LIKE_LATIN,
+        **{option: after("text.txt", *row) for option, row in MACHINE.items()},
+    },
+    "info": {
+        "run": ("small", "other.safetensors"),
+        "model": MODEL,
+        "as_json": JSON,
+        "as_toml": ("", "--toml"),
+    },
+    "compare": {
+        "runs": ("small", "other.safetensors"),
+        "model": MODEL,
+        "plot": ("", "--plot curves.svg"),
+        "as_json": JSON,
+    },
+    "cells": {"kinds": ("", "lstm")},
+    "doctor": {"probe": ("--no-probe", ""), "as_json": after("--no-probe", *JSON)},
+    "export": {
+        "onnx": ("--onnx one.onnx", "--onnx two.onnx"),
+        "model": after("--onnx one.onnx", *MODEL),
+        "int8": after("--onnx one.onnx", *INT8),
+        "force": after("--onnx words.txt", "--force"),
+    },
+    "corpus stats": {
+        "files": ("text.txt", "old.txt"),
+        "encoding": LIKE_LATIN,
+        "newlines": after("text.txt", "--newlines keep"),
+        "separator": after("text.txt old.txt", "--separator '||'"),
+        "field": after("b.jsonl", "--field text"),
+        "as_json": after("text.txt", *JSON),
+    },
+    "inspect neurons": {
+        "text": ("", "text.txt"),
+        "model": MODEL,
+        "unit": ("", "--unit c1:3"),
+        "as_json": JSON,
+        "plot": after("--unit c1:3", "--plot units.svg"),
+        "encoding": LIKE_LATIN,
+        "threads": THREADS,
+    },
+    "inspect gates": {
+        "text": ("", "text.txt"),
+        "model": MODEL,
+        "as_json": JSON,
+        "plot": ("", "--plot gates.svg"),
+        "encoding": LIKE_LATIN,
+        "threads": THREADS,
+    },
+    "inspect gradients": {
+        "text": ("", "text.txt"),
+        "model": MODEL,
+        "steps_back": ("", "--steps-back 20"),
+        "plot": ("", "--plot gradients.svg"),
+        "as_json": JSON,
+        "encoding": LIKE_LATIN,
+        "threads": THREADS,
+        "cells": ("text.txt", CELLS),
+        "time": (CELLS, CELLS.replace("--steps 1", "--time 1")),
+        "steps": after(CELLS, "--steps 0"),
+        "clip": after(f"{CELLS} --steps 2", "--clip 0.001"),
+        "recurrent_scale": after(CELLS, "--recurrent-scale 2"),
+        "seed": after(CELLS, "--seed 2"),
+    },
+    "inspect memory": {
+        "text": ("", "text.txt"),
+        "model": MODEL,
+        "longest": ("", "--longest 20"),
+        "plot": ("", "--plot memory.svg"),
+        "as_json": JSON,
+        "encoding": LIKE_LATIN,
+        "device": DEVICE,
+        "threads": THREADS,
+    },
+}
+ELSEWHERE = {
+    ("", "install_completion"): "typer's own; it writes into the home folder",
+    ("", "show_completion"): "typer's own; test_the_shell_completes_runs_and_cells",
+    ("train", "resume"): "training/test_resume.py, stories/test_files.py",
+    ("train", "force"): "test_a_name_in_use_is_refused_and_forced",
+    ("sample", "stream"): "the same text, only later: cli/test_sample.py",
+    ("sample", "no_copy"): "needs a copy of some length: sampling/constraints/test_copies.py",
+    ("corpus fetch", "name"): "needs a server: data/test_catalogue.py",
+}
+
+
+def commands(found: Any = COMMAND, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield all commands by their names."""
+    yield name, found
+    for own, inner in getattr(found, "commands", {}).items():
+        yield from commands(inner, f"{name} {own}".strip())
+
+
+def test_every_option_has_a_row() -> None:
+    options = {(name, option.name) for name, found in commands() for option in found.params}
+    rows = {(name, option) for name, own in ROWS.items() for option in own}
+    assert options == rows | ELSEWHERE.keys()
+    assert not rows & ELSEWHERE.keys()
+
+
+# -- what a command line leads to ---------------------------------------------------------
+
+Known = dict[str, dict[str, object]]
+
+
+@pytest.fixture(scope="module")
+def known() -> Known:
+    """What command lines led to: many rows have one side in common."""
+    return {}
+
+
+@pytest.fixture
+def files(with_model: Path, prose: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Write texts and models into the working directory; leave the process as it was."""
+    import torch
+
+    line = "The value of it is 12, caf\u00e9\r\nand the other is 3.\r\n"
+    write("prose.txt", prose)
+    write("text.txt", line * 40)
+    write("old.txt", line.upper() * 30)
+    write("a.txt", prose[:1500].replace("\n", "\r\n") + "\u00e9")
+    write("b.jsonl", '{"text": "a record of words", "id": 1}\n' * 20)
+    write("words.txt", "the value of a word\n")
+    write("my.toml", "clip = 0.001\n")
+    write("small.safetensors", with_model.read_bytes())
+    saved = open_model("small")
+    weights = {name: array * 0.5 for name, array in saved.weights().items()}
+    save_model(Path("other.safetensors"), weights, saved.config, saved.tokenizer, saved.training)
+    monkeypatch.setattr(common, "BEGAN", time.monotonic())
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    handlers, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()
+    yield
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+    torch.set_num_threads(threads)
+
+
+def result(line: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """Run a command line in this process; return all that can be seen of it, but no times."""
+    engines = spied(monkeypatch)
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    raws = io.BytesIO(), io.BytesIO()
+    out, err = (io.TextIOWrapper(raw, "utf-8") for raw in raws)
+    stdin = io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"The value\n")), "utf-8")
+    for name, stream in (("stdin", stdin), ("stdout", out), ("stderr", err)):
+        monkeypatch.setattr(sys, name, stream)
+    try:
+        code: object = COMMAND.main(shlex.split(line), standalone_mode=False)
+    except ChargenError as error:
+        code = repr(error)
+    changed = [p for p in Path().rglob("*") if p.is_file() and p.read_bytes() != before.get(p)]
+    out.flush()
+    err.flush()
+    printed, told = (raw.getvalue() for raw in raws)
+    seen = {"code": code}
+    if line.startswith("train"):  # some of its engines are only timed
+        seen |= {"json": bool(printed), "told": b"validation" in told, **trained(changed)}
+        seen["threads"] = {threads for threads, _ in engines}
+    else:
+        files = [(str(path), digest(path)) for path in sorted(changed)]
+        seen |= {"printed": printed, "told": told, "files": files, "engines": engines}
+    for path in changed:
+        path.unlink()
+    return seen
+
+
+def spied(monkeypatch: pytest.MonkeyPatch) -> set[tuple[int, str]]:
+    """Return a set that collects with which threads and graphs the engines run."""
+    import onnxruntime
+    import torch
+
+    seen: set[tuple[int, str]] = set()
+    session, set_threads = onnxruntime.InferenceSession, torch.set_num_threads
+
+    def spy(graph: bytes, options: Any, **others: Any) -> Any:
+        seen.add((options.intra_op_num_threads, hashlib.sha256(graph).hexdigest()))
+        return session(graph, options, **others)
+
+    def spy_threads(count: int) -> None:
+        seen.add((count, "torch"))
+        set_threads(count)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
+    monkeypatch.setattr(torch, "set_num_threads", spy_threads)
+    for module in ("engine.onnx", "machine.torch"):  # no choice by time, which would vary
+        monkeypatch.setattr(f"chargen.{module}.count_cores", lambda: 1)
+    return seen
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def trained(changed: list[Path]) -> dict[str, object]:
+    """Return what a run has learned and written, except its times."""
+    seen: dict[str, object] = {"files": sorted({str(path.parent / path.stem) for path in changed})}
+    for path in changed:
+        if path.name == "model.safetensors":
+            saved = open_model(str(path))
+            arrays = sorted(saved.weights().items())
+            seen["weights"] = [hashlib.sha256(array.data).hexdigest() for _, array in arrays]
+            names = ("step", "final_test_loss", "final_val_loss", "history")
+            seen |= {name: str(saved.training.get(name)) for name in names}
+    return seen
+
+
+def filled(command: str, words: str) -> str:
+    """Return the whole command line of one side of a row."""
+    if command != "train":
+        return f"{command} {words}"
+    more = [own for names, own in DEFAULTS.items() if not any(name in words for name in names)]
+    base = TRAIN.replace("a.txt ", "") if words == "b.jsonl" else TRAIN
+    return " ".join(["train", base, *more, words.replace("b.jsonl", "")])
+
+
+@functools.cache
+def looked() -> dict[str, Any]:
+    """Return the facts about this machine, which are never twice the same."""
+    from chargen.machine.report import look
+
+    return look({"checkpoints": Path("checkpoints")})
+
+
+def prepare(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep training out of the folder of all tests, and what changes by itself out of reports."""
+    if command == "train":
+        monkeypatch.setenv("CHARGEN_CHECKPOINTS", "checkpoints")
+    if command == "doctor":
+        facts = looked()
+        monkeypatch.setattr("chargen.machine.report.look", lambda _: {**facts})
+        monkeypatch.setattr("chargen.training.probe.speeds", lambda: {"matrices": {"1": 9.0}})
+
+
+@needs_torch
+@pytest.mark.parametrize("command", ROWS)
+def test_the_same_line_leads_to_the_same(
+    command: str, files: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(command, monkeypatch)
+    line = filled(command, next(iter(ROWS[command].values()))[0])
+    seen = []
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            seen.append(result(line, patch))
+    assert seen[0] == seen[1]
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("command", "option"), [(name, option) for name, own in ROWS.items() for option in own]
+)
+def test_an_option_that_is_changed_changes_something(
+    command: str, option: str, files: None, known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(command, monkeypatch)
+    seen = []
+    for words in ROWS[command][option]:
+        line = filled(command, words)
+        if line not in known:
+            with monkeypatch.context() as patch:
+                known[line] = result(line, patch)
+        seen.append(known[line])
+    assert seen[0] != seen[1]
+    codes = {found["code"] or 0 for found in seen}
+    assert codes == {0} or option in ("device", "force", "debug"), seen  # one side is refused
