@@ -116,18 +116,6 @@ def from_settings(settings: dict[str, Any], *configs: type) -> list[Any]:
     return made
 
 
-def typed_names(config: type) -> dict[str, str]:
-    """Return the names that people type for the fields of a config class, and those fields.
-
-    They are the options of the command line without their dashes, and the fields' own names.
-    """
-    names: dict[str, str] = {}
-    for known in fields(config):
-        for name in (known.name, *known.metadata.get("flags", ())):
-            names[name.lstrip("-").replace("_", "-")] = known.name
-    return names
-
-
 def refuse(given: Iterable[str], own: Collection[str], why: str) -> None:
     """Raise a ConfigError that names the settings that were given and are not allowed.
 
@@ -262,10 +250,7 @@ class TrainConfig:
         None, "Dropout of the recurrent weights; default: by epochs.", REGULARIZATION
     )
     ngrams: bool = documented(
-        True,
-        "Keep n-gram counts of the text with the model and mix them in.",
-        REGULARIZATION,
-        "--ngrams/--no-ngrams",
+        True, "Mix n-gram counts of the text in.", REGULARIZATION, "--ngrams/--no-ngrams"
     )
     ngram_dropout: float | None = documented(
         None, "Dropout of n-gram embeddings, row by row; default: by epochs.", REGULARIZATION
@@ -298,18 +283,18 @@ class TrainConfig:
         require(self.weight_decay >= 0, "weight decay", self.weight_decay, "0 or more")
         used = self.optimizer == "adamw" or self.weight_decay in (0, TrainConfig.weight_decay)
         require(used, "weight decay", self.weight_decay, "0, unless --optimizer is adamw")
-        require(0 <= (self.dropout or 0) < 1, "dropout", self.dropout, "0 to below 1")
-        ngrams = self.ngram_dropout
-        require(0 <= (ngrams or 0) < 1, "n-gram dropout", ngrams, "0 to below 1")
-        weight_drop = self.weight_drop
-        require(0 <= (weight_drop or 0) <= 0.9, "weight-drop", weight_drop, "0 to 0.9")
+        for name in ("dropout", "ngram_dropout"):
+            rate = getattr(self, name)
+            require(0 <= (rate or 0) < 1, name.replace("_", "-"), rate, "0 to below 1")
+        drop = self.weight_drop
+        require(0 <= (drop or 0) <= 0.9, "weight-drop", drop, "0 to 0.9")
         require(0 <= self.ema < 1, "ema", self.ema, "0 to below 1")
-        init, inits = self.recurrent_init, ", ".join(RECURRENT_INITS)
-        require(init in RECURRENT_INITS, "recurrent-init", init, inits)
-        init, inits = self.input_init, ", ".join(INPUT_INITS)
-        require(init in INPUT_INITS, "input-init", init, inits)
-        scale = self.recurrent_scale
-        require(0 <= scale <= 100, "recurrent-scale", scale, "0 to 100")
+        for name, inits in (("recurrent", RECURRENT_INITS), ("input", INPUT_INITS)):
+            init = getattr(self, f"{name}_init")
+            require(init in inits, f"{name}-init", init, ", ".join(inits))
+        require(
+            0 <= self.recurrent_scale <= 100, "recurrent-scale", self.recurrent_scale, "0 to 100"
+        )
         require(abs(self.forget_bias) <= 100, "forget-bias", self.forget_bias, "-100 to 100")
         require(self.patience >= 0, "patience", self.patience, "0 (never) or more")
         require(self.precision in PRECISIONS, "precision", self.precision, ", ".join(PRECISIONS))
@@ -400,20 +385,18 @@ class SampleConfig:
         for name in ("top_k", "repeat_last_n", "dry_allowed_length", "dry_penalty_last_n"):
             value = getattr(self, name)
             require(value >= 0, name.replace("_", "-"), value, "0 (off) or more")
-        for name in ("top_p", "typical"):
+        for name in ("top_p", "typical", "mirostat_lr"):
             value = getattr(self, name)
             require(0 < value <= 1, name.replace("_", "-"), value, "more than 0, up to 1")
         require(0 <= self.min_p <= 1, "min-p", self.min_p, "0 (off) to 1")
-        penalty = self.repeat_penalty
-        require(0 < penalty <= 100, "repeat-penalty", penalty, "more than 0, up to 100")
+        for name in ("repeat_penalty", "mirostat_ent"):
+            value = getattr(self, name)
+            require(0 < value <= 100, name.replace("_", "-"), value, "more than 0, up to 100")
         for name in ("presence_penalty", "frequency_penalty", "dry_multiplier"):
             value = getattr(self, name)
             require(abs(value) <= 100, name.replace("_", "-"), value, "-100 to 100")
         require(1 <= self.dry_base <= 100, "dry-base", self.dry_base, "1 to 100")
         require(self.mirostat in (0, 2), "mirostat", self.mirostat, "0 (off), 2")
-        require(0 < self.mirostat_lr <= 1, "mirostat-lr", self.mirostat_lr, "more than 0, up to 1")
-        entropy = self.mirostat_ent
-        require(0 < entropy <= 100, "mirostat-ent", entropy, "more than 0, up to 100")
         for text, bias in _as_pairs(self):
             require(len(text) == 1, "logit-bias", text, "a character and its bias, such as e-2")
             require(abs(bias) <= 1000, "logit-bias", bias, "-1000 to 1000")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from chargen.config import SampleConfig, read_bias, typed_names, unescape
+from chargen.config import SampleConfig, read_bias, unescape
 from chargen.data.dataset import read_like
 from chargen.display.output import quoted, unknown_note
 from chargen.errors import ConfigError, CorpusError, StorageError
@@ -25,6 +25,20 @@ from chargen.tokenizers.byte import bytes_of
 FILE = "FILE"  # an argument that completes to the names of files
 TYPES = get_type_hints(SampleConfig)
 HELP = {field.name: str(field.metadata["help"]) for field in fields(SampleConfig)}
+
+
+def typed_names(config: type) -> dict[str, str]:
+    """Return the names that people type for the fields of a config class, and those fields.
+
+    They are the options of the command line without their dashes, and the fields' own names.
+    """
+    names: dict[str, str] = {}
+    for known in fields(config):
+        for name in (known.name, *known.metadata.get("flags", ())):
+            names[name.lstrip("-").replace("_", "-")] = known.name
+    return names
+
+
 NAMES = typed_names(SampleConfig)  # and the field of each
 
 
