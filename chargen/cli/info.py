@@ -67,6 +67,7 @@ def _settings(saved: SavedModel) -> dict[str, Any]:
         "field": corpus.get("field"),
         "stack": model["stack"],
         "embedding": model["embedding"],
+        "ngram_order": saved.config.ngram_order,
         **recipe,
     }
 
@@ -117,9 +118,20 @@ def _model(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("size", f"{decimal(facts['bytes'])} ({facts['bytes']:,} bytes)"),
         ("stack", facts["stack"]),
         ("embedding", str(facts["embedding"])),
+        ("n-grams", _ngrams(facts)),
         ("tokenizer", f"{facts['tokenizer']}, {facts['vocab_size']:,} ids"),
         ("parameters", f"{facts['parameters']:,}"),
     ]
+
+
+def _ngrams(facts: dict[str, Any]) -> str:
+    """Return what the model knows of n-grams, in words."""
+    order, mixture = facts["ngram_order"], facts["mixture"]
+    words = f"embeddings up to order {order}" if order > 1 else "no embeddings"
+    if not mixture:
+        return f"{words}, no counts"
+    weight, temperature = mixture["weight"], mixture["temperature"]
+    return f"{words}; counts with weight {weight:g}, network at temperature {temperature:g}"
 
 
 def _memory(facts: dict[str, Any]) -> list[tuple[str, str]]:

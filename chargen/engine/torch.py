@@ -31,4 +31,5 @@ class TorchEngine:
         """Return logits (B, T, V) and the last state for ids (B, T)."""
         tensors = tuple(torch.from_numpy(part).to(self._device) for part in state)
         logits, last = self._model(torch.from_numpy(ids).to(self._device), tensors)
-        return logits.cpu().numpy(), tuple(part.cpu().numpy() for part in last)
+        # In autocast, where a GPU has bfloat16, they are in that: numpy has no such type.
+        return logits.float().cpu().numpy(), tuple(part.float().cpu().numpy() for part in last)

@@ -167,7 +167,8 @@ def preset_settings(name: str) -> dict[str, int]:
 
 MODEL = "Model"
 BASE_SETTINGS = {  # of the model that a run begins from
-    *("preset", "stack", "cell", "hidden", "layers", "embedding", "tokenizer", "vocab_size"),
+    *("preset", "stack", "cell", "hidden", "layers", "embedding", "ngram_order"),
+    *("tokenizer", "vocab_size"),
     *("recurrent_init", "recurrent_scale", "input_init", "forget_bias"),
 }
 
@@ -244,6 +245,11 @@ class ModelConfig:
         require(1 <= len(self.layers) <= 64, "number of layers", len(self.layers), "1 to 64")
         codes = len(self.ngrams.codes) if self.ngrams else self.vocab_size
         require(codes == self.vocab_size, "codes of tokens", codes, str(self.vocab_size))
+
+    @property
+    def ngram_order(self) -> int:
+        """Tokens of the longest n-gram that has an embedding; 1 if there are none."""
+        return 1 + len(self.ngrams.rows) if self.ngrams else 1
 
     @property
     def head_inputs(self) -> int:

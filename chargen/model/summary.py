@@ -16,15 +16,16 @@ from chargen.storage.checkpoint import METRICS, MODEL, read_metrics
 
 FLOAT = 4  # bytes of a float32
 BYTES = {"float32": 4, "bfloat16": 2}  # per number in the precision of matrix products
+NGRAMS = "n-grams"
 MOMENTS = {"adamw": 2, "adam": 2, "rmsprop": 1, "sgd": 1}  # numbers per parameter
 
 
 @dataclass(frozen=True)
 class Part:
-    """The embedding, a recurrent layer, or the head.
+    """The embedding, the n-gram embeddings, a recurrent layer, or the head.
 
     Attributes:
-        name: ``embedding``, ``layer 1`` and so on from the bottom, or ``head``.
+        name: ``embedding``, ``n-grams``, ``layer 1`` and so on from the bottom, or ``head``.
         kind: the cell and its width, such as ``lstm:512``; None for embedding and head.
         shapes: shapes of its weights by name.
     """
@@ -51,7 +52,8 @@ def parts(config: ModelConfig) -> tuple[Part, ...]:
         for number, layer in enumerate(config.layers)
     )
     embedding, head = (Part(name, None, below(f"{name}.")) for name in ("embedding", "head"))
-    return embedding, *layers, head
+    ngrams = [Part(NGRAMS, None, below("ngrams."))] if config.ngrams else []
+    return embedding, *ngrams, *layers, head
 
 
 # -- memory -------------------------------------------------------------------------------
@@ -92,6 +94,7 @@ def training_memory(
 
     with P parameters and the moments m of the optimizer (AdamW and Adam 2, RMSprop and SGD 1). u
     and v are the numbers per token and unit in ``CellSpec.memory``, p the bytes of the precision.
+    N-gram embeddings, whose gradient is sparse, are not in P: there is one copy of them.
     The terms are: 4P for the weights, 4P for their average and 4Pm for the moments; 12P for the
     gradients, a working copy of the weights and one of the gradients; 8E for the embedded tokens
     and their gradient; 12V for the logits, the log-probabilities and the gradient.
@@ -103,13 +106,16 @@ def training_memory(
         precision: ``float32`` or ``bfloat16``.
         optimizer: name of the optimizer.
     """
-    weights = FLOAT * sum(part.parameters for part in parts(config))
+    every = parts(config)
+    weights = FLOAT * sum(part.parameters for part in every if part.name != NGRAMS)
+    tables = FLOAT * sum(part.parameters for part in every if part.name == NGRAMS)
     token = 2 * FLOAT * config.embedding + 3 * FLOAT * config.vocab_size
     for layer in config.layers:
         full, own = layer.spec.memory
         token += layer.hidden * (FLOAT * full + BYTES[precision] * own)
     moments = MOMENTS[optimizer] * weights
-    return TrainingMemory(weights, weights, moments, 3 * weights, batch_size * bptt * token)
+    activations = batch_size * bptt * token
+    return TrainingMemory(weights + tables, weights, moments, 3 * weights, activations)
 
 
 def state_memory(config: ModelConfig) -> int:
@@ -133,6 +139,8 @@ def describe(saved: SavedModel) -> dict[str, Any]:
         "bytes": saved.path.stat().st_size,
         "stack": config.to_json()["stack"],
         "embedding": config.embedding,
+        "ngram_order": config.ngram_order,
+        "mixture": saved.mixture and asdict(saved.mixture),
         "parameters": sum(part.parameters for part in every),
         "tokenizer": saved.tokenizer.kind,
         "vocab_size": config.vocab_size,
@@ -144,6 +152,7 @@ def describe(saved: SavedModel) -> dict[str, Any]:
         "seed": recipe.get("seed"),
         "best_val_loss": number(training.get("best_val_loss")),
         "final_val_loss": number(training.get("final_val_loss")),
+        "final_network_loss": number(training.get("final_network_loss")),
         "final_stateless_loss": number(training.get("final_stateless_loss")),
         "final_val_bits_per_char": number(training.get("final_val_bits_per_char")),
         "final_test_loss": number(training.get("final_test_loss")),

@@ -58,6 +58,7 @@ def advice(
     *,
     train_loss: float,
     val_loss: float,
+    mixed_loss: float,
     ngram_baseline: float | None,
     dropout: float,
     run: str,
@@ -69,6 +70,7 @@ def advice(
         kind: what ``label`` said.
         train_loss: as there.
         val_loss: as there.
+        mixed_loss: of the model with its n-gram counts.
         ngram_baseline: loss of the n-gram baseline, if that is known.
         dropout: of the recipe.
         run: the name of the run.
@@ -76,7 +78,7 @@ def advice(
     """
     again = f"chargen train --resume --name {shlex.quote(run)}"
     more = f"{again} --time {max(1, round(seconds / 60))}m"
-    behind = ngram_baseline is not None and val_loss > ngram_baseline
+    behind = ngram_baseline is not None and mixed_loss > ngram_baseline
     words = {
         "overfitted": f"more text helps most, then more --dropout than {dropout:g}",
         "underfitted": f"it can learn more; go on: {more}",
@@ -86,7 +88,8 @@ def advice(
         words = f"train longer: {more}"
     if behind:
         words = f"the n-gram baseline is better, with {ngram_baseline:.4f}: {words}"
-    return [f"{kind}: {train_loss:.2f} nats on text it learned, {val_loss:.2f} on new text", words]
+    losses = f"{train_loss:.2f} nats on text it learned, {val_loss:.2f} on new text"
+    return [f"{kind}: {losses}, by the network alone", words]
 
 
 def _best(history: Evaluations) -> tuple[int, float | None, float | None]:

@@ -103,6 +103,7 @@ class Evaluator:
             kind,
             train_loss=train,
             val_loss=val,
+            mixed_loss=final["final_val_loss"] or val,
             ngram_baseline=self._run.ngram_baseline,
             dropout=self._run.config.dropout or 0.0,
             run=self._run.folder.name,

@@ -29,9 +29,11 @@ def _chosen(run: RunState) -> list[tuple[str, str]]:
     plan, config = run.plan, run.config
     why = {name: f" ({words})" for name, words in run.reasons.items()}
     model = f"{format_stack(run.model.layers)}, {shortened(count_parameters(run.model))} parameters"
+    model += f", n-grams to {run.model.ngram_order}" if run.model.ngrams else ""
     recipe = f"{config.optimizer} {peak_learning_rate(config, run.model.layers):g}"
     recipe += f", dropout {config.dropout or 0:g}"
     recipe += f", weight drop {config.weight_drop:g}" if config.weight_drop else ""
+    recipe += f", n-gram dropout {config.ngram_dropout:g}" if config.ngram_dropout else ""
     steps = f"{plan.steps:,} steps of {plan.batch_size} x {plan.bptt}, {run.device.type}"
     precision = f"{plan.precision}{why.get('plan', '')}"
     return [

@@ -82,11 +82,14 @@ def test_advice_names_the_next_command(kind: str, baseline: float | None, words:
         kind,
         train_loss=1.2,
         val_loss=1.5,
+        mixed_loss=1.5,
         ngram_baseline=baseline,
         dropout=0.3,
         run="a",
         seconds=130,
     )
-    assert lines[0] == f"{kind}: 1.20 nats on text it learned, 1.50 on new text"
+    assert (
+        lines[0] == f"{kind}: 1.20 nats on text it learned, 1.50 on new text, by the network alone"
+    )
     assert lines[1].startswith(words)
     assert ("--resume" in lines[1]) == (kind != "overfitted")
