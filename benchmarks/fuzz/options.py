@@ -200,6 +200,9 @@ class Options:
             steps = min(each.steps for each in alone if each)
             if steps != effect.steps:
                 raise BrokenError(f"{steps} steps by one of the budgets, but not by all")
+            kept = effect.run.config  # by which the run is planned anew while it goes on
+            if kept.time and kept.steps is None and kept.epochs is None:
+                raise BrokenError("a budget of steps or epochs is forgotten beside one of time")
         for option in case[1:]:
             if (len(given) > 1 and option in given) or _holds_anyway(case, option):
                 continue

@@ -43,7 +43,7 @@ KINDS = (
 
 
 @dataclass(frozen=True)
-class Place:
+class Target:
     """A place, and who writes to it.
 
     Attributes:
@@ -81,11 +81,11 @@ class Places:
         self._wanted = {way: _written(way) for way in FILES}
         _obey_modes()
 
-    def make(self, chosen: random.Random) -> list[Place]:
+    def make(self, chosen: random.Random) -> list[Target]:
         """Return a command and its place."""
         way = chosen.choice(FOLDERS if chosen.random() < TRAINED else FILES)
         return [
-            Place(
+            Target(
                 way,
                 chosen.choice(KINDS),
                 chosen.choice(NAMES),
@@ -95,7 +95,7 @@ class Places:
             )
         ]
 
-    def check(self, case: list[Place]) -> None:
+    def check(self, case: list[Target]) -> None:
         """Write to the place and compare the folder with what it was."""
         (place,) = case
         shutil.rmtree("there", ignore_errors=True)
@@ -133,7 +133,7 @@ class Places:
         else:
             _check_written(place, before, after, wanted)
 
-    def told(self, case: list[Place]) -> str:
+    def told(self, case: list[Target]) -> str:
         """Return the place."""
         return str(case[0])
 
@@ -177,7 +177,7 @@ def _written(way: str) -> bytes:
 # -- places ---------------------------------------------------------------------------------
 
 
-def _lay(place: Place) -> Path | None:
+def _lay(place: Target) -> Path | None:
     """Make what is at the place; return its path, or None if it cannot be."""
     path = Path("there", place.name)
     try:
@@ -186,7 +186,7 @@ def _lay(place: Place) -> Path | None:
         return None
 
 
-def _laid(place: Place, path: Path) -> Path:
+def _laid(place: Target, path: Path) -> Path:
     other = Path("there/other")
     match place.kind:
         case "file":
@@ -220,7 +220,7 @@ def _laid(place: Place, path: Path) -> Path:
     return path
 
 
-def _restore(place: Place) -> None:
+def _restore(place: Target) -> None:
     if place.kind == "read-only parent":
         Path("there/other").chmod(0o700)
 
@@ -308,7 +308,7 @@ def _differences(before: Tree, after: Tree) -> str:
     return f"{sorted(names)!r} changed"
 
 
-def _check_refused(place: Place, done: Outcome) -> None:
+def _check_refused(place: Target, done: Outcome) -> None:
     """A place where nothing is in the way must not be refused."""
     free = place.kind in ("new", "dangling", "null") or (place.kind == "read fifo")
     forced = place.force or place.way == "save!"
@@ -318,7 +318,7 @@ def _check_refused(place: Place, done: Outcome) -> None:
         raise BrokenError(f"refused for no reason: {done.err!r}")
 
 
-def _check_written(place: Place, before: Tree, after: Tree, wanted: bytes) -> None:
+def _check_written(place: Target, before: Tree, after: Tree, wanted: bytes) -> None:
     """Exactly the file is new or replaced; links and modes are as they were."""
     linked = place.kind in ("link", "dangling")
     name = os.fsencode(Path("there", "other" if linked else place.name))
@@ -331,7 +331,7 @@ def _check_written(place: Place, before: Tree, after: Tree, wanted: bytes) -> No
         raise BrokenError(f"{_differences({**before, name: (mode, wanted)}, after)}")
 
 
-def _check_folder(place: Place, path: Path, done: Outcome, before: Tree, after: Tree) -> None:
+def _check_folder(place: Target, path: Path, done: Outcome, before: Tree, after: Tree) -> None:
     """A folder of runs or of logs holds whole files of one run, or nothing but itself is new."""
     new = {name: what for name, what in after.items() if before.get(name) != what}
     files = {os.fsdecode(os.path.basename(name)) for name in new}  # noqa: PTH119

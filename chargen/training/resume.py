@@ -166,9 +166,9 @@ def _extended(run: RunState, budget: TrainConfig) -> RunState:
     left = None if budget.time is None else budget.time - run.plan.ending
     per_epoch = len(run.dataset.train) / (run.plan.batch_size * run.plan.bptt)
     steps = run.step + budget_steps(budget, speed, left, per_epoch)
+    counted = budget.steps is not None or budget.epochs is not None
+    most = run.step + budget_steps(budget, speed, None, per_epoch) if counted else None
     total_time = None if budget.time is None else run.progress.seconds + budget.time
-    config = replace(run.config, time=total_time, steps=None, epochs=None)
-    if budget.time is None:
-        config = replace(config, steps=steps)
+    config = replace(run.config, time=total_time, steps=most, epochs=None)
     change = run.plan.extended if done else run.plan.replanned
     return replace(run, config=config, plan=change(run.step, steps))

@@ -23,6 +23,7 @@ import typer
 from chargen.cli import app, common
 from chargen.errors import ChargenError
 from chargen.model.saved import open_model, save_model
+from chargen.storage.checkpoint import read_tensors
 from tests.conftest import needs_torch, write
 
 COMMAND = typer.main.get_command(app)
@@ -376,15 +377,14 @@ def digest(path: Path) -> str:
 
 
 def trained(changed: list[Path]) -> dict[str, object]:
-    """Return what a run has learned and written, except its times."""
+    """Return what a run has learned and written, except what depends on time: its evaluations."""
     seen: dict[str, object] = {"files": sorted({str(path.parent / path.stem) for path in changed})}
     for path in changed:
-        if path.name == "model.safetensors":
-            saved = open_model(str(path))
-            arrays = sorted(saved.weights().items())
-            seen["weights"] = [hashlib.sha256(array.data).hexdigest() for _, array in arrays]
-            names = ("step", "final_test_loss", "final_val_loss", "history")
-            seen |= {name: str(saved.training.get(name)) for name in names}
+        if path.name == "resume.safetensors":
+            tensors, header = read_tensors(path, "resume")
+            arrays = [tensors[name] for name in sorted(tensors)]
+            seen["learned"] = [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays]
+            seen["step"] = header["step"]
     return seen
 
 

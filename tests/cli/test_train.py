@@ -171,6 +171,15 @@ def test_a_run_interrupted_while_measuring_leaves_no_folder(prose: str) -> None:
 
 
 @needs_torch
+def test_the_tightest_budget_counts_to_the_end_of_a_resumed_run(chargen: Run, prose: str) -> None:
+    write("text", prose)
+    assert chargen("train", "text", "--name", "a", *SMALL).returncode == 0
+    done = chargen("train", "--resume", "--name", "a", "--time", "10m", "--steps", "40")
+    assert done.returncode == 0, done.stderr
+    assert "done: 43 steps" in done.stderr
+
+
+@needs_torch
 def test_what_a_byte_model_does_not_do_is_refused(chargen: Run, prose: str) -> None:
     write("text", prose)
     assert chargen("train", "text", "--name", "a", "--tokenizer", "byte", *SMALL).returncode == 0
