@@ -35,9 +35,9 @@ DEFAULTS = {  # of the rows of train that say nothing of the same
     ("--time", "--epochs", "--steps"): "--steps 4",
     ("--seed",): "--seed 1",
 }
-SAMPLE = "-n 60 --seed 1 -p 'The value'"
+SAMPLE = "-n 300 --seed 1 -p 'The value'"
 DRY = f"{SAMPLE} -t 0 --dry-multiplier 1"
-MIROSTAT = f"{SAMPLE} --mirostat 2"
+MIROSTAT = f"{SAMPLE} --temp 2 --mirostat 2"
 CELLS = "text.txt --cells rnn --json --steps 1 --steps-back 2 --seed 1"
 
 MODEL = ("-m small", "-m other.safetensors")
@@ -91,6 +91,9 @@ ROWS: dict[str, dict[str, Row]] = {
         "patience": after("--lr 3 --steps 60", "--patience 0", "--patience 1"),
         "dropout": ("", "--dropout 0.5"),
         "weight_drop": ("", "--weight-drop 0.5"),
+        "ngram_order": ("", "--ngram-order 5"),
+        "ngram_dropout": ("", "--ngram-dropout 0.9"),
+        "ngrams": ("", "--no-ngrams"),
         "weight_decay": ("", "--weight-decay 9"),
         "recurrent_init": ("", "--recurrent-init identity"),
         "recurrent_scale": ("", "--recurrent-scale 2"),
@@ -114,7 +117,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "top_p": after(SAMPLE, "--top-p 0.2"),
         "min_p": after(SAMPLE, "--min-p 0.9"),
         "typical": after(SAMPLE, "--typical 0.2"),
-        "mirostat": after(SAMPLE, "--mirostat 2"),
+        "mirostat": after(f"{SAMPLE} --temp 2", "--mirostat 2"),
         "mirostat_lr": after(MIROSTAT, "--mirostat-lr 1"),
         "mirostat_ent": after(MIROSTAT, "--mirostat-ent 1"),
         "repeat_last_n": after(f"{SAMPLE} --repeat-penalty 3", "--repeat-last-n 1"),
@@ -385,6 +388,8 @@ def trained(changed: list[Path]) -> dict[str, object]:
             arrays = [tensors[name] for name in sorted(tensors)]
             seen["learned"] = [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays]
             seen["step"] = header["step"]
+        if path.name == "model.safetensors":
+            seen["held"] = sorted(read_tensors(path, "model")[0])
     return seen
 
 
