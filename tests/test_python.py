@@ -102,8 +102,8 @@ def test_a_wrong_setting_of_train_is_named_before_anything_is_read(
         ({"corpus": []}, "no corpus given"),
         ({"corpus": "x.txt", "threads": 0}, "threads is 0; allowed: 1 to 4096"),
         ({"corpus": "x.txt", "preset": "nano"}, "preset is 'nano'; allowed: tiny, small"),
-        ({"corpus": "x.txt", "resume": True}, "resume goes on with a run's own corpus"),
-        ({"resume": True, "force": True}, "resume goes on with a run's own corpus"),
+        ({"corpus": "x.txt", "resume": True}, "resume goes on with a run's own text"),
+        ({"resume": True, "force": True}, "resume goes on with a run's own text"),
         (
             {"resume": True, "hidden": 32},
             "resume goes on with a run's own settings; leave --hidden",

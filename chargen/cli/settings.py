@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import tomllib
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from chargen.config import ESCAPES
+from chargen.config import ESCAPES, TrainConfig, require
 from chargen.errors import ConfigError
 from chargen.model.spec import PRESETS, preset_settings
 
+FLAGS = {field.name for field in fields(TrainConfig) if field.type == "bool"}
 WRITTEN = {meant: f"\\{letter}" for letter, meant in ESCAPES.items()}
 
 APART = ("corpus", "name", "resume", "force", "config", "quiet", "as_json", "tensorboard")
@@ -68,7 +70,11 @@ def read_settings(path: Path, known: list[str]) -> dict[str, str]:
         raise ConfigError(f"--config {str(path)!r} is not TOML: {error}") from None
     settings = {key.replace("-", "_"): value for key, value in values.items()}
     for key, value in settings.items():
-        if key not in known or isinstance(value, bool | list | dict):
+        if key in FLAGS:
+            require(
+                isinstance(value, bool), f"{key} in --config {str(path)!r}", value, "true, false"
+            )
+        elif key not in known or isinstance(value, bool | list | dict):
             names = ", ".join(sorted(name.replace("_", "-") for name in known))
             raise ConfigError(f"--config {str(path)!r} says {key} = {value!r}; allowed: {names}")
     below = preset_settings(settings.pop("preset")) if "preset" in settings else {}

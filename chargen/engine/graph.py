@@ -63,9 +63,9 @@ def _ngrams(g: Graph, config: NGramConfig, table: NDArray[np.float32]) -> str:
     starts = g("Unsqueeze", g("Range", zero, steps, one), g.weight(np.array([1])))
     places = g("Add", starts, g.weight(np.arange(config.history + 1)))  # (T, K + 1)
     windows = g("Gather", codes, places, axis=1)  # (B, T, K + 1)
-    sums = g("MatMul", windows, g.weight(config.factors()))  # (B, T, K)
+    sums = g("MatMul", windows, g.weight(np.array(config.factors())))  # (B, T, K)
     rows = g("Mod", sums, g.weight(np.array(config.rows)))
-    rows = g("Add", rows, g.weight(config.offsets()))
+    rows = g("Add", rows, g.weight(np.array(config.offsets())))
     values = g.rows(table, g("Transpose", rows, perm=[1, 0, 2]))  # (T, B, K, E)
     ends = [g.weight(np.array([n])) for n in (-config.history, np.iinfo(np.int64).max, 1)]
     kept = g("Cast", g("Slice", codes, *ends), to=int(TensorProto.FLOAT))

@@ -17,12 +17,10 @@ Legend of shapes: B batch size, T steps, N longest n-gram, K = N - 1 tables.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from chargen.config import require
 
@@ -56,21 +54,20 @@ class NGramConfig:
         """Number of tokens before the current one that the longest n-gram looks back on."""
         return len(self.rows)
 
-    def factors(self) -> NDArray[np.int64]:
+    def factors(self) -> list[list[int]]:
         """Return P^j mod R_n for each token of a window, the oldest first, (K + 1, K)."""
-        powers = [
+        return [
             [pow(FACTOR, back, rows) if back < order else 0 for order, rows in self.orders()]
             for back in range(self.history, -1, -1)
         ]
-        return np.array(powers, np.int64)
 
     def orders(self) -> Iterable[tuple[int, int]]:
         """Return each order and the rows of its table."""
         return enumerate(self.rows, 2)
 
-    def offsets(self) -> NDArray[np.int64]:
+    def offsets(self) -> list[int]:
         """Return where the table of each order begins in the one that holds all, (K)."""
-        return np.cumsum([0, *self.rows[:-1]])
+        return list(itertools.accumulate(self.rows[:-1], initial=0))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data from which ``from_json`` makes the same config."""

@@ -121,7 +121,7 @@ def test_info_shows_a_trained_model(chargen: Run, with_model: Path) -> None:
     facts = json.loads(chargen("info", "--json").stdout)
     plain = chargen("info", env={**os.environ, "COLUMNS": "80"}).stdout
     assert all(len(line) <= 80 for line in plain.splitlines())
-    assert [part["name"] for part in facts["parts"]] == ["embedding", "layer 1", "head"]
+    assert [part["name"] for part in facts["parts"]] == ["embedding", "n-grams", "layer 1", "head"]
     assert sum(part["parameters"] for part in facts["parts"]) == facts["parameters"]
     assert re.search(r"layer 1, lstm:48 +weight_ih_l0 +192 x 64 +12,288", plain)
     assert facts["memory"]["training"]["weights"] == 4 * facts["parameters"]

@@ -149,7 +149,7 @@ def test_a_session_loads_and_saves_the_same_text(name: str) -> None:
 
 
 def test_a_byte_model_writes_the_bytes_that_it_draws() -> None:
-    options = ("-m", "byte", "-n", "60", "--seed", "3", "--threads", "1")
+    options = ("-m", "byte", "-n", "60", "--temp", "2", "--seed", "3", "--threads", "1")
     plain = finish(command("sample", *options)).stdout
     (line,) = rows(finish(command("sample", *options, "--json", "--logprobs")).stdout)
     drawn = b"".join(map(bytes, line["bytes"]))
