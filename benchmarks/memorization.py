@@ -5,8 +5,8 @@
     python -m benchmarks.memorization RUN [RUN ...]
 
 For each run, 20 samples of 2,000 characters at temperature 0.8: the longest passage copied,
-the mean of the longest of each sample, and the fraction of 20-grams that stand in the text. The last
-row is the held-out text itself, as far as it goes: people repeat themselves too.
+the mean of the longest of each sample, and the fraction of 20-grams that stand in the text. The
+last row is the held-out text itself, as far as it goes: people repeat themselves too.
 """
 
 from __future__ import annotations
