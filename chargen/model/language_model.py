@@ -24,8 +24,8 @@ class Dropout(Protocol):
     def __call__(self, x: Tensor) -> Tensor:
         """Return x (B, T, H) with units dropped."""
 
-    def rows(self, x: Tensor) -> Tensor:
-        """Return x (B, T, K, E) with whole rows dropped."""
+    def rows(self, rows: Tensor) -> tuple[Tensor, float]:
+        """Return which rows (B, T, K) of n-grams are kept, and the factor on their sum."""
 
 
 class LanguageModel(nn.Module):

@@ -9,8 +9,12 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding_bag
 
 from chargen.model.ngrams import NGramConfig
+
+Dropout = Callable[[Tensor], tuple[Tensor, float]]
+"""Takes the rows (B, T, K); returns which of them are kept, and the factor on their sum."""
 
 
 class NGramEmbedding(nn.Module):
@@ -63,17 +67,19 @@ class NGramEmbedding(nn.Module):
         return sums % self.sizes + self.offsets, codes[None, :, -self.history :].float()
 
     def forward(
-        self, ids: Tensor, history: Tensor, dropout: Callable[[Tensor], Tensor] | None = None
+        self, ids: Tensor, history: Tensor, dropout: Dropout | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return the sum of the embeddings (B, T, E), and the last codes, as ``rows``.
 
         Args:
             ids: tokens (B, T).
             history: codes of the K tokens before, (1, B, K).
-            dropout: drops whole rows of (B, T, K, E), in training.
+            dropout: of rows, in training.
         """
         rows, history = self.rows(ids, history)
-        values = self.table(rows)  # (B, T, K, E)
-        if dropout is not None:
-            values = dropout(values)
-        return values.sum(dim=2), history
+        kept, factor = dropout(rows) if dropout else (torch.ones_like(rows, dtype=torch.bool), 1.0)
+        counts = kept.sum(dim=2).flatten()  # (B T)
+        sums = embedding_bag(
+            rows[kept], self.table.weight, counts.cumsum(0) - counts, mode="sum", sparse=True
+        )
+        return factor * sums.view(*ids.shape, -1), history  # (B, T, E)

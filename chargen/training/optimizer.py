@@ -89,18 +89,20 @@ class LockedDropout:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return the own rows' x (B, T, H) with units dropped, the others scaled up."""
-        return self._dropped(x, self._units, (1, x.shape[2]))
-
-    def rows(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the own rows of n-grams x (B, T, K, E), some left out whole, the others scaled."""
-        return self._dropped(x, self._rows, (*x.shape[1:3], 1))
-
-    def _dropped(self, x: torch.Tensor, rate: float, shape: tuple[int, ...]) -> torch.Tensor:
-        if rate == 0:
+        if self._units == 0:
             return x
+        kept = self._chance((1, x.shape[2]), x.device) >= self._units
+        return x * (kept.to(x.dtype) / (1 - self._units))  # (B, 1, H)
+
+    def rows(self, rows: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """Return which own rows (B, T, K) of n-grams are kept, and the factor on their sum."""
+        kept = self._chance(rows.shape[1:], rows.device) >= self._rows
+        return kept, 1 / (1 - self._rows)
+
+    def _chance(self, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+        """Return the own rows of numbers between 0 and 1, sampled for the whole batch."""
         whole = (self._batch_size, *shape)
-        chance = torch.rand(whole, generator=self._generator, device=x.device)[self._own]
-        return x * ((chance >= rate).to(x.dtype) / (1 - rate))
+        return torch.rand(whole, generator=self._generator, device=device)[self._own]
 
 
 @contextlib.contextmanager

@@ -39,8 +39,11 @@ class RowAdagrad:
         if self._weight.grad is None:
             return
         gradient = self._weight.grad.coalesce()
-        rows, g = gradient.indices()[0], gradient.values()  # (N), (N, E)
-        self.sums.index_add_(0, rows, g.square().mean(dim=1))
-        scale = rate / (self.sums[rows].sqrt() + EPSILON)
-        self._weight.index_add_(0, rows, g * scale[:, None], alpha=-1)
+        rows, g = gradient.indices(), gradient.values()  # (1, N), (N, E)
+        self.sums.index_add_(0, rows[0], g.square().mean(dim=1))
+        scale = rate / (self.sums[rows[0]].sqrt() + EPSILON)
+        step = torch.sparse_coo_tensor(
+            rows, g * scale[:, None], gradient.shape, is_coalesced=True, check_invariants=False
+        )
+        self._weight.sub_(step)  # three times as fast as index_add_
         self._weight.grad = None
