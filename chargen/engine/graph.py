@@ -66,7 +66,9 @@ def _ngrams(g: Graph, config: NGramConfig, table: NDArray[np.float32]) -> str:
     sums = g("MatMul", windows, g.weight(np.array(config.factors())))  # (B, T, K)
     rows = g("Mod", sums, g.weight(np.array(config.rows)))
     rows = g("Add", rows, g.weight(np.array(config.offsets())))
-    values = g.rows(table, g("Transpose", rows, perm=[1, 0, 2]))  # (T, B, K, E)
+    places = g("Transpose", rows, perm=[1, 0, 2])
+    values = g("Gather", g.weight(table.astype(np.float16)), places)  # (T, B, K, E)
+    values = g("Cast", values, to=int(TensorProto.FLOAT))
     ends = [g.weight(np.array([n])) for n in (-config.history, np.iinfo(np.int64).max, 1)]
     kept = g("Cast", g("Slice", codes, *ends), to=int(TensorProto.FLOAT))
     g.nodes_of("Unsqueeze", [kept, g.weight(np.array([0]))], [last[1]])  # (1, B, K)

@@ -68,12 +68,11 @@ class NGramCounts:
         self.vocab_size, self.levels = vocab_size, levels
         self.order = len(levels)
         self._first = [np.concatenate([[0], np.cumsum(x.lengths, dtype=np.int64)]) for x in levels]
-        self._keys = [_keys(level, vocab_size) for level in levels]
-        self._tokens = [level.tokens.astype(np.int64) for level in levels]
         self._firsts = [first.data for first in self._first]  # quicker for single numbers
-        self._token = [tokens.data for tokens in self._tokens]
+        self._token = [level.tokens.data for level in levels]
         self._own = [level.own.data for level in levels]
         self._rest = [level.rest() for level in levels]
+        self._keys: dict[int, Numbers] = {}
         self._kept: dict[tuple[int, int], Probabilities] = {}
 
     def start(self, batch: int) -> Numbers:
@@ -111,10 +110,18 @@ class NGramCounts:
 
     def _find(self, n: int, contexts: Numbers, ids: Numbers) -> Numbers:
         """Return the number of the n-gram of each context and token, or 0."""
+        if n not in self._keys:  # one token after another needs none
+            self._keys[n] = self._keys_of(n)
         keys = self._keys[n]
         wanted = np.where(contexts > 0, (contexts - 1) * self.vocab_size + ids, -1)
         place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         return np.where(keys[place] == wanted, place + 1, 0)
+
+    def _keys_of(self, n: int) -> Numbers:
+        """Return context's place * V + token of each n-gram, sorted."""
+        level = self.levels[n]
+        contexts = np.repeat(np.arange(len(level.lengths)), level.lengths)
+        return contexts * self.vocab_size + level.tokens
 
     def probabilities(self, numbers: Numbers) -> Probabilities:
         """Return the distribution of the next token after each context, (M, V), of (M, N-1)."""
@@ -134,7 +141,7 @@ class NGramCounts:
         starts = np.cumsum(lengths) - lengths
         grams = np.repeat(first[contexts] - starts, lengths) + np.arange(lengths.sum())
         rows[met] *= self._rest[n][contexts][:, None]
-        rows[np.repeat(met, lengths), self._tokens[n][grams]] += level.own[grams]
+        rows[np.repeat(met, lengths), level.tokens[grams]] += level.own[grams]
 
     def _row(self, numbers: list[int]) -> Probabilities:
         """Return the distribution after one context: short ones from memory."""
@@ -157,7 +164,7 @@ class NGramCounts:
         first, last = self._firsts[n][context], self._firsts[n][context + 1]
         row *= self._rest[n][context]
         if last - first > FEW:
-            row[self._tokens[n][first:last]] += self.levels[n].own[first:last]
+            row[self.levels[n].tokens[first:last]] += self.levels[n].own[first:last]
             return
         for gram in range(first, last):
             row[self._token[n][gram]] += self._own[n][gram]
@@ -198,12 +205,6 @@ class NGramCounts:
         return cls(vocab_size, tuple(levels))
 
 
-def _keys(level: Level, vocab_size: int) -> Numbers:
-    """Return context's place * V + token of each n-gram, sorted."""
-    contexts = np.repeat(np.arange(len(level.lengths)), level.lengths)
-    return contexts * vocab_size + level.tokens
-
-
 def _smallest(numbers: NDArray[np.integer]) -> NDArray[np.integer]:
     """Return numbers from 0 up in the smallest type that holds them."""
     return numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))
@@ -218,7 +219,10 @@ def _check(levels: list[Level], vocab_size: int) -> None:
         whole = all(part.ndim == 1 and part.dtype.kind == "u" for part in level[:2])
         if not (fits and whole and int(level.tokens.max(initial=0)) < vocab_size):
             raise ValueError(f"order {n} does not fit")
-        if (np.diff(_keys(level, vocab_size)) <= 0).any():
+        rising = level.tokens[1:] > level.tokens[:-1]
+        starts = np.cumsum(level.lengths[:-1], dtype=np.int64)
+        rising[starts[(starts > 0) & (starts < len(level.tokens))] - 1] = True
+        if not rising.all():
             raise ValueError(f"order {n} is not sorted")
         if not ((level.own >= 0) & (level.own <= 1)).all():
             raise ValueError(f"order {n} has no probabilities")
