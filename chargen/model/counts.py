@@ -31,7 +31,7 @@ PREFIX = "counts."
 SHORT = 3  # contexts up to this length have their distribution kept once it was asked for
 KEPT = 1 << 22  # numbers in the distributions that are kept, at most
 KEPT_AS = (np.float32, np.float16)  # single tokens leave little to those never seen: exactly
-FEW = 6  # n-grams of a context that are quicker added one by one
+FEW = 12  # n-grams of a context that are quicker added one by one
 
 
 class Level(NamedTuple):
