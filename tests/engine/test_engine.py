@@ -224,3 +224,18 @@ def test_where_signed_products_saturate_the_engine_takes_unsigned_ones(
         monkeypatch.setattr("chargen.engine.onnx.saturates", lambda wrong=wrong: wrong)
         make_engine(weights, config, "cpu", 1, int8=True)
     assert taken == [False, True]
+
+
+def test_the_torch_engine_speaks_float32_in_autocast_too() -> None:
+    import torch
+
+    from chargen.engine.torch import TorchEngine
+    from chargen.machine.torch import can_run
+
+    if not can_run("bfloat16", torch.device("cpu")):
+        pytest.skip("bfloat16 does not run here")
+    config, weights = weights_of("lstm:12")
+    engine = TorchEngine(weights, config)
+    with torch.autocast("cpu", torch.bfloat16):  # as while a run on a GPU is measured
+        logits, state = engine.run(np.zeros((2, 3), np.int64), engine.init_state(2))
+    assert {part.dtype for part in (logits, *state)} == {np.dtype(np.float32)}
