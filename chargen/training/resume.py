@@ -128,7 +128,7 @@ def _read_again(folder: Path, source: dict[str, Any], kind: str) -> Text:
 def _counts(source: dict[str, Any], config: TrainConfig, dataset: Dataset) -> NGramCounts | None:
     """Count the text again as the run began with it."""
     told = source.get("ngram_baseline")
-    if told is None or not config.ngrams:
+    if told is None or "tokens" not in told or not config.ngrams:  # older runs had no counts
         return None
     return count(dataset.train, dataset.tokenizer, told["tokens"]).counts(told["order"])
 
