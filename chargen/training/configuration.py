@@ -35,6 +35,7 @@ from chargen.training.plan import Plan, Timing, make_plan, measure
 ENOUGH, ENOUGH_AGAIN, ENOUGH_WIDE = 0.75, 0.3, 3.0
 AGAIN, WIDE = 3.0, 512  # epochs; hidden units
 PROBING = 0.1  # of the time may go into measuring
+FEW_EPOCHS = 4.0  # n-gram embeddings help up to these; then a large network overfits with them
 NGRAM_SAMPLE = 1 << 21  # tokens of which the n-grams are looked at
 RETURNING = 0.2  # different n-grams of a token of the text, at most, for an order to be used
 MOST_AUTOMATIC = 6  # order
@@ -102,6 +103,7 @@ def choose(
     *,
     embedding: int | None,
     ngrams: NGramConfig | None,
+    keep_ngrams: bool,
     config: TrainConfig,
     dataset: Dataset,
     device: torch.device,
@@ -115,6 +117,7 @@ def choose(
         stacks: the candidates, smaller ones first; one alone is taken as it is.
         embedding: width of the token embedding; None for one that suits the vocabulary.
         ngrams: tables of n-gram embeddings, if any.
+        keep_ngrams: keep them however often the text is read.
         config: the recipe as far as it is given.
         dataset: what will be learned.
         device: where.
@@ -139,11 +142,13 @@ def choose(
     chosen = next((t for t in reversed(trials) if t.fraction_of_enough(length) >= 1), trials[0])
     plan = make_plan(chosen.timing, config, dataset, _seconds_to(ends), processes)
     epochs = plan.tokens / length
-    full = fill(config, chosen.model, epochs)
+    model = chosen.model
+    if epochs > FEW_EPOCHS and not keep_ngrams:
+        model = replace(model, ngrams=None)
+    full = fill(config, model, epochs)
     reasons = {"model": _why_model(chosen, stacks), "recipe": _why_recipe(config, epochs)}
-    return Choice(
-        chosen.model, full, plan, {**reasons, "plan": _why_plan(chosen.timing, config, device)}
-    )
+    reasons["plan"] = _why_plan(chosen.timing, config, device)
+    return Choice(model, full, plan, reasons)
 
 
 def fill(config: TrainConfig, model: ModelConfig, epochs: float) -> TrainConfig:

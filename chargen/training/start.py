@@ -89,6 +89,7 @@ def start_run(
             (base.config.layers,) if base else options.stacks(),
             embedding=base.config.embedding if base else options.embedding,
             ngrams=_ngrams(base, options, dataset),
+            keep_ngrams=bool(base) or options.ngram_order is not None,
             config=recipe,
             dataset=dataset,
             device=torch_device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from chargen.config import TrainConfig
 from chargen.data.dataset import tokenize
+from chargen.model.ngrams import NGramConfig
 from chargen.model.spec import PRESETS, LayerConfig, ModelConfig, count_parameters, format_stack
 from chargen.training import configuration as choosing
 from chargen.training.configuration import (
@@ -35,6 +37,7 @@ def choose_on(
     stacks: tuple[tuple[LayerConfig, ...], ...] = STACKS,
     length: int = 300_000,
     time_left: float | None = 100.0,
+    keep_ngrams: bool = False,
     **options: Any,
 ) -> tuple[Choice, list[str]]:
     """Choose on a machine that does this many weights times tokens a second."""
@@ -52,7 +55,8 @@ def choose_on(
     choice = choose(
         stacks,
         embedding=64,
-        ngrams=None,
+        ngrams=NGramConfig((99,), tuple(range(1, dataset.tokenizer.vocab_size + 1))),
+        keep_ngrams=keep_ngrams,
         config=TrainConfig(time=time_left, **options),
         dataset=dataset,
         device=torch.device("cpu"),
@@ -62,14 +66,23 @@ def choose_on(
     return choice, tried
 
 
+def test_ngram_embeddings_are_for_texts_that_are_read_a_few_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for epochs, keep, there in ((3.0, False, True), (9.0, False, False), (9.0, True, True)):
+        choice, _ = choose_on(monkeypatch, 1e13, stacks=STACKS[:1], epochs=epochs, keep_ngrams=keep)
+        assert (choice.model.ngrams is not None) == there
+
+
 def test_a_faster_machine_and_a_longer_time_choose_larger_models(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sizes = []
     for rate in (1e8, 1e9, 1e10, 1e11, 1e12, 1e13):
         choice, _ = choose_on(monkeypatch, rate)
-        assert choose_on(monkeypatch, rate / 10, time_left=1000.0)[0].model == choice.model
-        sizes.append(count_parameters(choice.model))
+        slower, _ = choose_on(monkeypatch, rate / 10, time_left=1000.0)
+        assert slower.model.layers == choice.model.layers
+        sizes.append(count_parameters(dataclasses.replace(choice.model, ngrams=None)))
     assert sizes == sorted(sizes)
     assert len(set(sizes)) >= 4
 
