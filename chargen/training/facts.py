@@ -33,7 +33,7 @@ def _chosen(run: RunState) -> list[tuple[str, str]]:
     recipe = f"{config.optimizer} {peak_learning_rate(config, run.model.layers):g}"
     recipe += f", dropout {config.dropout or 0:g}"
     recipe += f", weight drop {config.weight_drop:g}" if config.weight_drop else ""
-    recipe += f", n-gram dropout {config.ngram_dropout:g}" if config.ngram_dropout else ""
+    recipe += f", n-gram dropout {config.ngram_dropout or 0:g}" if run.model.ngrams else ""
     steps = f"{plan.steps:,} steps of {plan.batch_size} x {plan.bptt}, {run.device.type}"
     precision = f"{plan.precision}{why.get('plan', '')}"
     return [
