@@ -72,6 +72,9 @@ VALUES: dict[str, Value | None] = {  # None for a switch
     "hidden": _whole(0, 9),
     "layers": _whole(0, 3),
     "embedding": _whole(0, 9),
+    "ngram_order": _whole(3, 17),
+    "ngram_dropout": _between(0.85, 1.1),
+    "ngrams": None,
     "time": _whole(10, 99),
     "steps": _whole(-1, 40),
     "epochs": _between(-0.1, 9.0),
@@ -112,6 +115,7 @@ FLAGS = {
     for parameter in COMMAND.commands["train"].params  # type: ignore[attr-defined]
     if parameter.name != "corpus"
 }
+FLAGS["ngrams"] = "--no-ngrams"
 assert FLAGS.keys() == VALUES.keys(), FLAGS.keys() ^ VALUES.keys()
 
 
@@ -158,7 +162,6 @@ class Options:
         self._patches = (
             mock.patch.object(sys.modules["chargen.cli.train"], "_follow", _reach),
             mock.patch.object(configuration, "measure", _measured),
-            mock.patch.object(start, "_ngram_baseline", lambda *_: None),
             mock.patch.object(options, "fresh_seed", lambda: 3),
             mock.patch.object(start, "time", clock),
             mock.patch.object(configuration, "time", clock),
@@ -283,6 +286,7 @@ def _reach(run: RunState, form: str, board: Path | None) -> None:
         "ids": [_digest(run.dataset.train), len(run.dataset.validation), len(run.dataset.test)],
         "pieces": len(run.dataset.tokenizer.pieces),
         "notes": run.notes,
+        "counts": run.counts is not None,
         "form": form,
         "board": str(board),
     }

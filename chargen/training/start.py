@@ -13,6 +13,7 @@ from chargen.config import DEFAULT_TIME, ReadConfig, TrainConfig
 from chargen.data.catalogue import catalogue
 from chargen.data.dataset import Dataset, Text, encode_dataset, read_text, tokenize
 from chargen.data.sources import BUILTIN, find_sources
+from chargen.errors import ConfigError
 from chargen.evaluation.baselines import COUNTED, NGramBaseline, ngram_baseline
 from chargen.machine import count_cores, keep_memory, thread_options
 from chargen.machine.torch import find_device
@@ -70,6 +71,7 @@ def start_run(
     began = time.monotonic() if began is None else began
     options, recipe = options or ModelOptions(), with_budget(config or TrainConfig())
     base = None if init_from is None else open_model(init_from)
+    _check_ngrams(base, options, recipe)
     reading = replace(reading, tokenizer=base.tokenizer.kind) if base else reading
     text = read_text(reading)
     dataset = _tokenized(text, base, recipe)
@@ -85,11 +87,12 @@ def start_run(
         kept = _keep_pipe(reading, text, folder)
         counted = _count_ngrams(dataset, recipe.time) if group.is_main else None
         baseline = group.broadcast(counted and _told(counted))
+        dropped = recipe.ngram_dropout is not None
         choice = choose(
             (base.config.layers,) if base else options.stacks(),
             embedding=base.config.embedding if base else options.embedding,
-            ngrams=_ngrams(base, options, dataset),
-            keep_ngrams=bool(base) or options.ngram_order is not None,
+            ngrams=_ngrams(base, options, dataset, always=dropped),
+            keep_ngrams=bool(base) or options.ngram_order is not None or dropped,
             config=recipe,
             dataset=dataset,
             device=torch_device,
@@ -231,13 +234,32 @@ def _base_weights(base: SavedModel | None, dataset: Dataset) -> Tensors | None:
     return transferred(base.weights(), base.tokenizer, dataset.tokenizer)
 
 
-def _ngrams(base: SavedModel | None, options: ModelOptions, dataset: Dataset) -> NGramConfig | None:
-    """Return the tables of n-gram embeddings: those of the base, as given, or as fit the text."""
+def _ngrams(
+    base: SavedModel | None, options: ModelOptions, dataset: Dataset, *, always: bool
+) -> NGramConfig | None:
+    """Return the tables of n-gram embeddings: those of the base, as given, or as fit the text.
+
+    Args:
+        base: the model to begin from, if any.
+        options: the architecture as far as it is given.
+        dataset: the text.
+        always: have one table at least.
+    """
     codes = token_codes(dataset.tokenizer.pieces)
     if base:
         return base.config.ngrams and replace(base.config.ngrams, codes=codes)
-    rows = ngram_rows(dataset.train, dataset.tokenizer.vocab_size, options.ngram_order)
+    vocab_size, order = dataset.tokenizer.vocab_size, options.ngram_order
+    rows = ngram_rows(dataset.train, vocab_size, order)
+    if always and not rows:
+        rows = ngram_rows(dataset.train, vocab_size, 2)
     return NGramConfig(rows, codes) if rows else None
+
+
+def _check_ngrams(base: SavedModel | None, options: ModelOptions, config: TrainConfig) -> None:
+    """Refuse a dropout of n-gram embeddings where there are none."""
+    order = base.config.ngram_order if base else options.ngram_order
+    if config.ngram_dropout is not None and order == 1:
+        raise ConfigError("the model has no n-gram embeddings; leave --ngram-dropout out")
 
 
 def _broadcast(

@@ -57,6 +57,13 @@ TRAIN_ERRORS = [
     (["x", "--separator", "\\q"], 2, 
      r"separator has \q; allowed escapes: \n, \t, \r, and \\ for a backslash"),
     (["x", "--hidden", "0"], 2, "hidden size is 0; allowed: 1 to 16384"),
+    (["x", "--ngram-order", "17"], 2, "n-gram order is 17; allowed: 1 to 16"),
+    (["x", "--ngram-dropout", "1"], 2, "ngram-dropout is 1.0; allowed: 0 to below 1"),
+    (
+        ["x", "--ngram-order", "1", "--ngram-dropout", "0.5"],
+        1,
+        "the model has no n-gram embeddings; leave --ngram-dropout out",
+    ),
     (["x", "--stack", "lstm"], 2, "stack part 'lstm' is not CELL:WIDTH; write for example "
      "gru:128,lstm:64"),
     (["x", "--cell", "tcn"], 2, "cell is 'tcn'; allowed: rnn, rnn-relu, lstm, "
