@@ -61,7 +61,7 @@ TRAIN_ERRORS = [
     (["x", "--ngram-dropout", "1"], 2, "ngram-dropout is 1.0; allowed: 0 to below 1"),
     (
         ["x", "--ngram-order", "1", "--ngram-dropout", "0.5"],
-        1,
+        2,
         "the model has no n-gram embeddings; leave --ngram-dropout out",
     ),
     (["x", "--stack", "lstm"], 2, "stack part 'lstm' is not CELL:WIDTH; write for example "
