@@ -39,7 +39,9 @@ def test_a_run_is_told_line_by_line_in_a_pipe(chargen: Run, prose: str) -> None:
     assert re.fullmatch(r"stateless, in windows of 256 tokens: \d\.\d{4} nats per token", lines[-5])
     told = r"(under|over)?fitted: \d\.\d\d nats on text it learned, \d\.\d\d on new text, .*"
     assert re.fullmatch(told, lines[-4])
-    assert re.match(r"the n-gram baseline is better, with \d\.\d{4}: train longer: chargen ", lines[-3])
+    assert re.match(
+        r"the n-gram baseline is better, with \d\.\d{4}: train longer: chargen ", lines[-3]
+    )
     assert re.fullmatch(r"checkpoints/my-text-\S+/model.safetensors", lines[-2])
     assert lines[-1].startswith("generate with: chargen sample -m my-text-")
     assert "\x1b" not in done.stderr
