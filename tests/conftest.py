@@ -145,10 +145,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory, prose: str) -> Path:
 
 
 @pytest.fixture
-def with_model(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make the trained run the newest one; return its model file."""
-    monkeypatch.setenv("CHARGEN_CHECKPOINTS", str(trained))
-    return trained / "small" / "model.safetensors"
+def with_model(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the trained run the only one of this test, by links; return its model file."""
+    runs = tmp_path / "trained"
+    shutil.copytree(trained / "small", runs / "small", copy_function=os.link)
+    monkeypatch.setenv("CHARGEN_CHECKPOINTS", str(runs))
+    return runs / "small" / "model.safetensors"
 
 
 @pytest.fixture(scope="session")
