@@ -17,6 +17,8 @@ from chargen.engine import Engine, Logits, State
 from chargen.model.counts import NGramCounts
 from chargen.model.saved import Mixture
 
+TINY = np.finfo(np.float32).tiny
+
 
 class MixtureEngine:
     """Runs a network and n-gram counts side by side.
@@ -51,5 +53,6 @@ class MixtureEngine:
         np.exp(scores, out=scores)
         scores *= (1 - self._weight) / scores.sum(axis=-1, keepdims=True)
         scores += self._weight * counted
+        np.maximum(scores, TINY, out=scores)  # a token that neither expects has a logarithm too
         mixed: Logits = np.log(scores, out=scores)
         return mixed

@@ -216,7 +216,8 @@ def _check(levels: list[Level], vocab_size: int) -> None:
     for n, level in enumerate(levels, 1):
         sizes = len(level.lengths), int(level.lengths.sum(dtype=np.int64)), len(level.own)
         fits = sizes == (contexts, len(level.tokens), len(level.tokens))
-        whole = all(part.ndim == 1 and part.dtype.kind == "u" for part in level[:2])
+        kinds = (np.uint8, np.uint16, np.uint32)
+        whole = all(part.ndim == 1 and part.dtype in kinds for part in level[:2])
         if not (fits and whole and int(level.tokens.max(initial=0)) < vocab_size):
             raise ValueError(f"order {n} does not fit")
         rising = level.tokens[1:] > level.tokens[:-1]

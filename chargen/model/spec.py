@@ -185,7 +185,7 @@ class ModelOptions:
     layers: int | None = documented(None, "Number of layers.", MODEL)
     embedding: int | None = documented(None, "Width of the token embedding.", MODEL)
     ngram_order: int | None = documented(
-        None, "Longest n-gram with an embedding; 1 turns them off; default: by epochs.", MODEL
+        None, "Longest n-gram with an embedding; 1: none; default: by text and epochs.", MODEL
     )
 
     def __post_init__(self) -> None:

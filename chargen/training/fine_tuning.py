@@ -7,7 +7,6 @@ character, never by its number. A character that is new starts as the mean of al
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,21 +16,6 @@ from chargen.tokenizers import Tokenizer
 from chargen.tokenizers.char import CharTokenizer
 
 BY_TOKEN = ("embedding.weight", "head.weight", "head.bias")
-
-
-@dataclass(frozen=True)
-class Start:
-    """A trained model that another begins from.
-
-    Attributes:
-        tokenizer: what its weights belong to.
-        weights: by their names in the model file.
-        sha256: of its file.
-    """
-
-    tokenizer: Tokenizer
-    weights: Tensors
-    sha256: str
 
 
 def grown(tokenizer: Tokenizer, text: Iterable[Any]) -> Tokenizer:

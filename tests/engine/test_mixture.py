@@ -50,6 +50,13 @@ def test_it_is_the_equation() -> None:
     np.testing.assert_allclose(np.exp(scores).sum(axis=-1), 1, rtol=1e-5)
 
 
+def test_a_token_that_neither_expects_has_a_logarithm() -> None:
+    weights = {**WEIGHTS, "head.bias": np.array([400.0] + [0.0] * (V - 1), np.float32)}
+    mixed = MixtureEngine(make_engine(weights, CONFIG, "cpu"), COUNTS, Mixture(0.0, 1.0))
+    scores, _ = mixed.run(RNG.integers(V, size=(2, 3)), mixed.init_state(2))
+    assert np.isfinite(scores).all()  # and no warning
+
+
 def one_by_one(model: Engine, ids: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> list[Logits]:
     state, parts = model.init_state(len(ids)), []
     for step in range(ids.shape[1]):

@@ -78,6 +78,7 @@ def test_damaged_counts_are_refused() -> None:
         {**whole, "counts.3.tokens": whole["counts.3.tokens"][::-1]},
         {**whole, "counts.3.tokens": whole["counts.3.tokens"] + np.uint8(V)},
         {**whole, "counts.3.tokens": whole["counts.3.tokens"].astype(np.float32)},
+        {**whole, "counts.2.lengths": whole["counts.2.lengths"].astype(np.uint64)},
         {**whole, "counts.1.own": np.full_like(whole["counts.1.own"], np.nan)},
         {**whole, "counts.1.own": whole["counts.1.own"] + np.float16(2)},
         {**whole, "counts.1.own": whole["counts.1.own"].reshape(1, -1)},
