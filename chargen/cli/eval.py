@@ -36,7 +36,10 @@ def evaluate(
     ] = None,
     dynamic: Annotated[
         bool,
-        typer.Option("--dynamic", help="Add dynamic evaluation: the model learns while it reads."),
+        typer.Option(
+            "--dynamic",
+            help="Add dynamic evaluation: the model remembers and learns what it reads.",
+        ),
     ] = False,
     with_ngram: Annotated[
         bool, typer.Option("--with-ngram", help="Add a mixture with the n-gram baseline.")
@@ -136,7 +139,8 @@ def _adapter(saved: SavedModel, learned: Ids | None) -> Adapter:
 
     assert learned is not None
     torch.set_num_threads(1)  # batch size 1, small products: more threads only wait for each other
-    return Adapter(saved.config, saved.weights(), learned)
+    counts = saved.counts() if saved.mixture else None
+    return Adapter(saved.config, saved.weights(), learned, counts, saved.mixture)
 
 
 # -- output -------------------------------------------------------------------------------

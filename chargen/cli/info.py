@@ -130,8 +130,9 @@ def _ngrams(facts: dict[str, Any]) -> str:
     words = f"embeddings up to order {order}" if order > 1 else "no embeddings"
     if not mixture:
         return f"{words}, no counts"
-    weight, temperature = mixture["weight"], mixture["temperature"]
-    return f"{words}; counts with weight {weight:g}, network at temperature {temperature:g}"
+    longest = max(mixture["match"])
+    weights = f"network {mixture['network']:.2f}, counts {mixture['counts']:.2f}"
+    return f"{words}; log-linear mixture: {weights}, longest match up to {longest:.2f}"
 
 
 def _memory(facts: dict[str, Any]) -> list[tuple[str, str]]:

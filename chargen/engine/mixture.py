@@ -1,23 +1,67 @@
 """Engine of a network mixed with n-gram counts, which know what the network has not learned yet.
 
+The mixture is log-linear: a product of the experts' probabilities (Hinton 1999), each to a power,
+
 ::
 
-    P = (1 - w) softmax(logits / T) + w P_counts
+    P(c) ~ P_network(c)^a P_counts(c)^b exp(w_l [c is what the longest match expects])
 
-The counts hold what was seen a few times, the network what they do not cover; the mixture is better
-than either (Mikolov et al. 2011, table 2). Its state is the network's, and the counts' contexts.
+where l tells how long the match has held. Such weights can be fitted exactly, for the loss is
+convex in them (``evaluation.mixing``). The state is the network's, and that of the counts.
+
+Legend of shapes: B batch size, T steps, V vocabulary, N order of the counts.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chargen.engine import Engine, Logits, State
 from chargen.model.counts import NGramCounts
-from chargen.model.saved import Mixture
+from chargen.model.match import WIDTH
+from chargen.model.saved import MATCHES, Mixture
 
-TINY = np.finfo(np.float32).tiny
+TINY = np.finfo(np.float32).tiny  # a token that the counts do not expect has a logarithm too
+
+Numbers = NDArray[np.int64]
+
+
+class Evidence(NamedTuple):
+    """What the counts say of the next token.
+
+    Attributes:
+        counted: ln P_counts (B, T, V).
+        expected: token that the longest match expects, -1 for none (B, T).
+        length: how long it has held, 0 to MATCHES - 1 (B, T).
+    """
+
+    counted: Logits
+    expected: Numbers
+    length: Numbers
+
+
+def evidence(counts: NGramCounts, state: Numbers) -> Evidence:
+    """Return what the counts say in states (B, T, N+1)."""
+    batch, steps, width = state.shape
+    counted = counts.probabilities(state.reshape(batch * steps, width))
+    np.log(np.maximum(counted, TINY, out=counted), out=counted)
+    followed = state[..., -1]
+    length = np.minimum(np.frexp(followed + 1.0)[1] - 1, MATCHES - 1)  # 0, 1-2, 3-6, 7-14, ...
+    expected = counts.match.expected(state[..., -WIDTH:])
+    return Evidence(counted.reshape(batch, steps, -1), expected, length)
+
+
+def mix(logits: Logits, known: Evidence, mixture: Mixture) -> Logits:
+    """Return scores (B, T, V), unnormalised log probabilities, of the network and the counts."""
+    mixed: Logits = np.float32(mixture.network) * logits
+    mixed += np.float32(mixture.counts) * known.counted
+    places = np.nonzero(known.expected >= 0)
+    added = np.array(mixture.match, np.float32)[known.length[places]]
+    mixed[(*places, known.expected[places])] += added
+    return mixed
 
 
 class MixtureEngine:
@@ -26,33 +70,20 @@ class MixtureEngine:
     Args:
         engine: of the network.
         counts: of the training text.
-        mixture: weight of the counts, and temperature of the network.
+        mixture: their weights.
     """
 
     def __init__(self, engine: Engine, counts: NGramCounts, mixture: Mixture) -> None:
-        self._engine, self._counts = engine, counts
-        self._weight = np.float32(mixture.weight)
-        self._temperature = np.float32(mixture.temperature)
+        self._engine, self._counts, self._mixture = engine, counts, mixture
 
     def init_state(self, batch: int) -> State:
         """Return the initial state for a batch of B texts."""
         return (*self._engine.init_state(batch), self._counts.start(batch)[None].astype(np.float32))
 
-    def run(self, ids: NDArray[np.int64], state: State) -> tuple[Logits, State]:
-        """Return log probabilities (B, T, V) and the last state for ids (B, T)."""
+    def run(self, ids: Numbers, state: State) -> tuple[Logits, State]:
+        """Return scores (B, T, V) and the last state for ids (B, T)."""
         *own, numbers = state
         logits, last = self._engine.run(ids, tuple(own))
-        after = self._counts.advance(numbers[0].astype(np.int64), ids)  # (B, T, N-1)
-        counted = self._counts.probabilities(after.reshape(ids.size, after.shape[2]))
-        mixed = self._mixed(logits, counted.reshape(logits.shape))
+        after = self._counts.advance(numbers[0].astype(np.int64), ids)  # (B, T, N+1)
+        mixed = mix(logits, evidence(self._counts, after), self._mixture)
         return mixed, (*last, after[None, :, -1].astype(np.float32))  # below 2^24: exact
-
-    def _mixed(self, logits: Logits, counted: Logits) -> Logits:
-        scores = logits / self._temperature
-        scores -= scores.max(axis=-1, keepdims=True)
-        np.exp(scores, out=scores)
-        scores *= (1 - self._weight) / scores.sum(axis=-1, keepdims=True)
-        scores += self._weight * counted
-        np.maximum(scores, TINY, out=scores)  # a token that neither expects has a logarithm too
-        mixed: Logits = np.log(scores, out=scores)
-        return mixed

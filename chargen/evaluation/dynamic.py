@@ -10,7 +10,8 @@ began as θ_g,
     s = sqrt(mean of g^2 over segments of the training text), ε = mean(s) / 10
 
 so that weights that seldom feel a gradient take larger steps, and those that matter most to the
-trained model go back fastest. What has been scored is never scored again.
+trained model go back fastest. What has been scored is never scored again. Counts of the training
+text are mixed in as ever; the weights learn from the loss of the network alone.
 
 Legend of shapes: T steps of a segment, N tokens of the text.
 """
@@ -24,11 +25,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chargen.evaluation.nll import Floats
+from chargen.engine import Logits
+from chargen.engine.mixture import Numbers, evidence, mix
+from chargen.evaluation.nll import token_nll
 from chargen.evaluation.protocols import OnProgress, TokenLosses
 from chargen.model.cells import State
+from chargen.model.counts import NGramCounts
 from chargen.model.language_model import LanguageModel
 from chargen.model.loss import token_losses
+from chargen.model.saved import Mixture
 from chargen.model.spec import ModelConfig
 from chargen.storage.checkpoint import Tensors
 from chargen.tokenizers import Ids
@@ -56,13 +61,22 @@ class Adapter:
         config: the architecture.
         weights: as they were trained.
         learned: the training text; the scale of gradients is estimated on its end.
+        counts: n-gram counts of it, if they are mixed in.
+        mixture: how.
 
     Attributes:
         scales: s, one tensor a weight.
     """
 
-    def __init__(self, config: ModelConfig, weights: Tensors, learned: Ids) -> None:
-        self._weights = weights
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: Tensors,
+        learned: Ids,
+        counts: NGramCounts | None = None,
+        mixture: Mixture | None = None,
+    ) -> None:
+        self._weights, self._counts, self._mixture = weights, counts, mixture
         self.model = LanguageModel(config)
         self.model.load(weights)
         if self.model.ngrams:  # rows of n-grams stay as they were trained
@@ -87,9 +101,12 @@ class Adapter:
         steps = [setting.rate / (s + EPSILON * mean) for s in self.scales]
         decays = [(setting.decay * s / mean).clamp(max=1) for s in self.scales]
         weights, losses, correct = list(self.model.dense().values()), [], []
-        for nll, hits in self._learned(ids):
-            losses.append(nll)
-            correct.append(hits)
+        counted = self._counts.start(1) if self._counts else None
+        for tokens, logits in self._learned(ids):
+            scores, counted = self._mixed(logits, tokens[:, :-1], counted)
+            nll, hits = token_nll(scores, tokens[:, 1:])
+            losses.append(nll[0])
+            correct.append(hits[0])
             rows = zip(weights, self._gradients(), steps, decays, self._trained, strict=True)
             with torch.no_grad():
                 for weight, gradient, step, decay, trained in rows:
@@ -97,11 +114,20 @@ class Adapter:
             progress(len(losses) * SEGMENT)
         return TokenLosses(np.concatenate(losses), np.concatenate(correct))
 
+    def _mixed(
+        self, logits: Logits, ids: Numbers, state: Numbers | None
+    ) -> tuple[Logits, Numbers | None]:
+        """Mix the counts into logits (1, T, V) after ids (1, T)."""
+        if self._counts is None or self._mixture is None or state is None:
+            return logits, None
+        after = self._counts.advance(state, ids)
+        return mix(logits, evidence(self._counts, after), self._mixture), after[:, -1]
+
     def _gradients(self) -> list[Tensor]:
         return [w.grad for w in self.model.dense().values() if w.grad is not None]
 
-    def _learned(self, ids: Ids) -> Iterator[tuple[Floats, np.ndarray]]:
-        """Score segment after segment, and leave the gradient of each mean loss."""
+    def _learned(self, ids: Ids) -> Iterator[tuple[Numbers, Logits]]:
+        """Yield the tokens (1, T+1) and the logits of each segment; leave its gradient."""
         tokens = torch.from_numpy(ids.astype(np.int64))[None]
         state: State = self.model.init_state(1)
         for start in range(0, len(ids) - 1, SEGMENT):
@@ -110,8 +136,7 @@ class Adapter:
             losses, logits, state = token_losses(self.model, segment, state)
             losses.mean().backward()  # type: ignore[no-untyped-call]
             state = tuple(part.detach() for part in state)
-            hits = logits[0].argmax(dim=-1) == segment[0, 1:]
-            yield losses[0].detach().double().numpy(), hits.numpy()
+            yield segment.numpy(), logits.detach().numpy()
 
 
 def tuning_tokens(ids: Ids) -> int:

@@ -16,8 +16,7 @@ import numpy as np
 from chargen.data.dataset import Dataset, Segment
 from chargen.engine import Engine, make_engine
 from chargen.engine.mixture import MixtureEngine
-from chargen.evaluation.baselines import mixed
-from chargen.evaluation.mixing import counted_losses, fit_mixture
+from chargen.evaluation.mixing import both_losses, fit_mixture
 from chargen.evaluation.nll import Floats
 from chargen.evaluation.protocols import (
     SCORED,
@@ -27,7 +26,6 @@ from chargen.evaluation.protocols import (
     score,
     stateful,
     stateless,
-    tempered,
 )
 from chargen.evaluation.validation import engine_of, score_streams
 from chargen.model.counts import NGramCounts
@@ -103,10 +101,8 @@ def _mixed_losses(
     if counts is None:
         own = stateful(engine, segment).nll
         return (own, own), None
-    counted = counted_losses(counts, segment)
-    mixture = fit_mixture(engine, counted, segment)
-    own, warm = tempered(engine, segment, (1.0, mixture.temperature))
-    return (own, mixed(counted, warm, mixture.weight)), mixture
+    mixture = fit_mixture(engine, counts, segment)
+    return both_losses(engine, counts, mixture, segment), mixture
 
 
 def loss_of_int8(model: LanguageModel, segment: Segment) -> tuple[float, float | None]:

@@ -1,54 +1,153 @@
-"""Weight and temperature with which n-gram counts are mixed into a network.
+"""Weights with which n-gram counts are mixed into a network: the best on unseen text.
 
-Both are fitted on the beginning of the validation part, where neither the network nor the counts
-have seen the text (``engine.mixture`` has the equation).
+They are fitted on the beginning of the validation part, where neither the network nor the counts
+have seen the text. The mixture is log-linear (``engine.mixture``), so the loss is convex in its
+weights u, with features f of each token: gradient and Hessian are
+
+::
+
+    sum over places of E[f] - f(target)        sum over places of Cov[f]
+
+under the mixture (Berger, Della Pietra and Della Pietra 1996), and Newton's method finds the
+minimum. A Gaussian prior around the default weights keeps a short text from moving them far.
+
+Legend of shapes: N places, V vocabulary, D weights.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from chargen.data.dataset import Segment
-from chargen.engine import Engine
-from chargen.evaluation.baselines import best_weight, mixed
-from chargen.evaluation.nll import Floats
-from chargen.evaluation.protocols import tempered
+from chargen.engine import Engine, Logits
+from chargen.engine.mixture import Evidence, Numbers, evidence, mix
+from chargen.evaluation.nll import Floats, read, token_nll
 from chargen.model.counts import NGramCounts
-from chargen.model.saved import Mixture
+from chargen.model.saved import LARGEST, MATCHES, Mixture
+from chargen.sampling.filters import log_probabilities
 
-FITTED = 1 << 14  # tokens on which both are fitted, at most; and at most half of the text
-TEMPERATURES = (0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2)
-MOST = 95  # hundredths: the network is always heard
-CHUNK = 1 << 21  # probabilities held at once
-
-
-def counted_losses(counts: NGramCounts, segment: Segment) -> Floats:
-    """Return -ln P of each token of a text under the counts, (N,)."""
-    ids = segment.with_context[-len(segment) - counts.order :].astype(np.int64)
-    numbers, parts = counts.start(1), []
-    chunk = max(1, CHUNK // counts.vocab_size)
-    for start in range(0, len(ids) - 1, chunk):
-        inputs, targets = ids[start : start + chunk], ids[start + 1 : start + chunk + 1]
-        after = counts.advance(numbers, inputs[None])[0]  # (T, N-1)
-        rows = counts.probabilities(after[: len(targets)])  # (T, V)
-        with np.errstate(divide="ignore"):
-            parts.append(-np.log(rows[np.arange(len(targets)), targets]))
-        numbers = after[-1:]
-    return np.concatenate(parts).astype(np.float64)[-len(segment) :]
+FITTED = 1 << 14  # tokens on which the weights are fitted, at most; and at most half of the text
+HELD = 1 << 23  # log probabilities held for it, at most
+ROUNDS = 12  # of Newton's method
+PRIOR = 10.0  # precision of the prior
+SMALLEST = 0.01  # weight of the network
 
 
-def fit_mixture(engine: Engine, counted: Floats, segment: Segment) -> Mixture:
-    """Return the weight and the temperature with the lowest loss at the beginning of a text.
+class Examples(NamedTuple):
+    """Places to fit on.
+
+    Attributes:
+        network: ln P of the network (N, V).
+        known: what the counts say, (N, V), (N) and (N).
+        targets: the next tokens (N).
+    """
+
+    network: Logits
+    known: Evidence
+    targets: Numbers
+
+
+def fit_mixture(engine: Engine, counts: NGramCounts, segment: Segment) -> Mixture:
+    """Return the weights with the lowest loss at the beginning of a text.
 
     Args:
         engine: the network.
-        counted: losses of the counts on the text.
+        counts: of its training text.
         segment: the text.
     """
-    part = segment.first(max(1, min(FITTED, len(segment) // 2)))
-    counted, fits = counted[: len(part)], []
-    for temperature, own in zip(TEMPERATURES, tempered(engine, part, TEMPERATURES), strict=True):
-        weight = min(best_weight(counted, own), MOST / 100)
-        loss = float(mixed(counted, own, weight).mean()) if weight else float(own.mean())
-        fits.append((loss, Mixture(weight, temperature)))
-    return min(fits, key=lambda fit: fit[0])[1]
+    most = min(FITTED, HELD // counts.vocab_size, len(segment) // 2)
+    return fit(examples(engine, counts, segment.first(max(1, most))))
+
+
+def examples(engine: Engine, counts: NGramCounts, segment: Segment) -> Examples:
+    """Return what network and counts say of each token of a text."""
+    tokens, state, parts = segment.with_context[None], counts.start(1), []
+    for steps, logits in read(engine, tokens):
+        after = counts.advance(state, tokens[:, :-1][:, steps])
+        parts.append((log_probabilities(logits), *evidence(counts, after)))
+        state = after[:, -1]
+    network, *known = (
+        np.concatenate(p, axis=1)[0, -len(segment) :] for p in zip(*parts, strict=True)
+    )
+    return Examples(network, Evidence(*known), tokens[0, -len(segment) :])
+
+
+def fit(places: Examples) -> Mixture:
+    """Return the weights with the lowest loss, by Newton's method with steps that never go up."""
+    prior = np.array([Mixture().network, Mixture().counts, *Mixture().match])
+    weights, loss = prior, _loss(places, prior, prior)
+    for _ in range(ROUNDS):
+        gradient, hessian = derivatives(places, weights)
+        gradient += PRIOR * (weights - prior)
+        step = np.linalg.solve(hessian + PRIOR * np.eye(len(prior)), gradient)
+        while (
+            np.abs(step).max() > SMALLEST and _loss(places, _inside(weights - step), prior) > loss
+        ):
+            step = step / 2
+        if np.abs(step).max() <= SMALLEST:
+            break
+        weights = _inside(weights - step)
+        loss = _loss(places, weights, prior)
+    return _mixture(weights)
+
+
+def both_losses(
+    engine: Engine, counts: NGramCounts, mixture: Mixture, segment: Segment
+) -> tuple[Floats, Floats]:
+    """Return the stateful losses (N) of a network alone, and with counts mixed in."""
+    tokens, state, parts = segment.with_context[None], counts.start(1), []
+    for steps, logits in read(engine, tokens):
+        after, targets = counts.advance(state, tokens[:, :-1][:, steps]), tokens[:, 1:][:, steps]
+        mixed = mix(logits, evidence(counts, after), mixture)
+        parts.append([token_nll(scores, targets)[0][0] for scores in (logits, mixed)])
+        state = after[:, -1]
+    own, whole = np.concatenate(parts, axis=1)[:, -len(segment) :]
+    return own, whole
+
+
+# -- the fit ------------------------------------------------------------------------------
+
+
+def _mixture(weights: Floats) -> Mixture:
+    network, counts, *match = weights.tolist()
+    return Mixture(network, counts, tuple(match))
+
+
+def _inside(weights: Floats) -> Floats:
+    """Return the nearest weights that a mixture may have."""
+    low = [SMALLEST, 0.0, *[-LARGEST] * MATCHES]
+    return np.clip(weights, low, LARGEST)
+
+
+def _loss(places: Examples, weights: Floats, prior: Floats) -> float:
+    """Return the loss in nats, all places together, and that of the prior."""
+    mixed = mix(places.network, places.known, _mixture(weights))
+    nats = token_nll(mixed, places.targets)[0].sum()
+    return float(nats + PRIOR / 2 * np.square(weights - prior).sum())
+
+
+def derivatives(places: Examples, weights: Floats) -> tuple[Floats, Floats]:
+    """Return gradient (D) and Hessian (D, D) of the sum of -ln P."""
+    network, (counted, expected, length), targets = places
+    probability = np.exp(log_probabilities(mix(network, places.known, _mixture(weights))))
+    rows, held = np.arange(len(targets)), expected >= 0
+    hit = np.where(held, probability[rows, expected], 0)  # probability of the expected token
+
+    def by_length(values: Floats) -> Floats:
+        return np.bincount(length, values, minlength=MATCHES).astype(np.float64)
+
+    mean = np.zeros((len(targets), len(weights)))  # E[f] at each place
+    found = np.zeros_like(mean)  # f(target)
+    second = np.zeros((len(weights), len(weights)))  # sum of E[f f']
+    for i, feature in enumerate((network, counted)):
+        mean[:, i] = np.einsum("nv,nv->n", probability, feature)
+        found[:, i] = feature[rows, targets]
+        second[i, 2:] = second[2:, i] = by_length(hit * feature[rows, expected])
+        for j, other in enumerate((network, counted)):
+            second[i, j] = np.einsum("nv,nv,nv->", probability, feature, other)
+    mean[rows, 2 + length] = hit
+    found[rows, 2 + length] = held & (expected == targets)
+    second[2:, 2:] = np.diag(by_length(hit))
+    return (mean - found).sum(axis=0), second - mean.T @ mean

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from chargen.model.counts import KEPT_AS, NGramCounts
 from chargen.model.counts import Level as CountLevel
+from chargen.model.match import LongestMatch
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -55,11 +56,13 @@ class Level(NamedTuple):
         keys: context's number * V + token, sorted; an n-gram's number is its place here.
         highest: shares by counts, for a model that ends with this order.
         lower: shares by the number of tokens seen before, for models of higher orders.
+        last: place of the last token of each n-gram, where it was seen last.
     """
 
     keys: Ids
     highest: Shares
     lower: Shares
+    last: NDArray[np.uint32]
 
 
 class Grams(NamedTuple):
@@ -69,11 +72,13 @@ class Grams(NamedTuple):
         keys: context's number * V + token, sorted.
         counts: how often each is there.
         suffixes: number of the n-gram without its first token, one order below.
+        last: place of its last token in the text, where it was seen last.
     """
 
     keys: Ids
     counts: Ids
     suffixes: Ids
+    last: NDArray[np.uint32]
 
 
 class KneserNey:
@@ -86,7 +91,7 @@ class KneserNey:
     """
 
     def __init__(self, ids: Ids, vocab_size: int, order: int) -> None:
-        self.vocab_size = vocab_size
+        self.vocab_size, self._ids = vocab_size, ids
         grams = _number(ids, vocab_size, order)
         befores = [
             np.bincount(longer.suffixes, minlength=len(gram.keys))
@@ -99,6 +104,7 @@ class KneserNey:
                 gram.keys,
                 _shares(gram.keys // vocab_size, gram.counts, number),
                 _shares(gram.keys // vocab_size, before, number),
+                gram.last,
             )
             for gram, before, number in zip(grams, befores, contexts, strict=False)
         ]
@@ -126,7 +132,8 @@ class KneserNey:
             own = shares.own.astype(KEPT_AS[n > 1]).astype(np.float32)
             levels.append(CountLevel(lengths, level.keys % self.vocab_size, own))
             contexts = len(level.keys)
-        return NGramCounts(self.vocab_size, tuple(levels))
+        last = self.levels[order - 2].last + 1 if order > 1 else np.array([len(self._ids)])
+        return NGramCounts(self.vocab_size, tuple(levels), LongestMatch(self._ids, last))
 
 
 def _mix(shares: Shares, lower: Floats, context: Ids, place: Ids) -> Floats:
@@ -144,11 +151,12 @@ def _number(ids: Ids, vocab_size: int, order: int) -> list[Grams]:
     context = np.zeros(len(ids), np.int64)  # number of the (n-1)-gram before each token
     suffix = np.zeros(len(ids), np.int64)  # number of the (n-1)-gram that ends at each token
     for n in range(order):
-        keys, first, number, counts = np.unique(
-            context[n:] * vocab_size + ids[n:],
-            return_index=True, return_inverse=True, return_counts=True,
-        )  # fmt: skip
-        grams.append(Grams(keys, counts, suffix[n:][first]))
+        keys, number, counts = np.unique(
+            context[n:] * vocab_size + ids[n:], return_inverse=True, return_counts=True
+        )
+        last = np.empty(len(keys), np.uint32)
+        last[number] = np.arange(n, len(ids))  # the last of several stays
+        grams.append(Grams(keys, counts, suffix[last], last))
         ends = np.concatenate([np.zeros(n, np.int64), number])
         context, suffix = np.concatenate([[0], ends[:-1]]), ends
     return grams

@@ -8,7 +8,8 @@ that give the next token's distribution at any place of another text,
     P_n(c | h) = own(hc) + rest(h) P_{n-1}(c | h'),  P_0 = 1/V,  h' is h without its first token
 
 The state is the number of the context of each length that ends here, 1 and up; 0 where the training
-text never had it. An n-gram's number is its place among those of its order, sorted.
+text never had it; and that of the longest match (``match``). An n-gram's number is its place among
+those of its order, sorted.
 
 Legend of shapes: B batch size, T steps, V vocabulary, N order; C contexts, G n-grams of an order.
 """
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.errors import CheckpointError
+from chargen.model.match import WIDTH, LongestMatch
 from chargen.storage.checkpoint import Tensors
 
 Numbers = NDArray[np.int64]
@@ -31,6 +33,7 @@ PREFIX = "counts."
 SHORT = 3  # contexts up to this length have their distribution kept once it was asked for
 KEPT = 1 << 22  # numbers in the distributions that are kept, at most
 KEPT_AS = (np.float32, np.float16)  # single tokens leave little to those never seen: exactly
+KINDS = (np.uint8, np.uint16, np.uint32)  # of whole numbers in a file
 FEW = 12  # n-grams of a context that are quicker added one by one
 
 
@@ -62,10 +65,11 @@ class NGramCounts:
     Args:
         vocab_size: number of different tokens (V).
         levels: of orders 1 to N.
+        match: follows the text where its longest contexts stood.
     """
 
-    def __init__(self, vocab_size: int, levels: tuple[Level, ...]) -> None:
-        self.vocab_size, self.levels = vocab_size, levels
+    def __init__(self, vocab_size: int, levels: tuple[Level, ...], match: LongestMatch) -> None:
+        self.vocab_size, self.levels, self.match = vocab_size, levels, match
         self.order = len(levels)
         self._first = [np.concatenate([[0], np.cumsum(x.lengths, dtype=np.int64)]) for x in levels]
         self._firsts = [first.data for first in self._first]  # quicker for single numbers
@@ -76,16 +80,23 @@ class NGramCounts:
         self._kept: dict[tuple[int, int], Probabilities] = {}
 
     def start(self, batch: int) -> Numbers:
-        """Return the numbers before the beginning of a text, (B, N-1): no context is known."""
-        return np.zeros((batch, self.order - 1), np.int64)
+        """Return the state before the beginning of a text, (B, N+1): no context is known."""
+        return np.zeros((batch, self.order - 1 + WIDTH), np.int64)
 
-    def advance(self, numbers: Numbers, ids: Numbers) -> Numbers:
-        """Return the numbers after each of ids (B, T), (B, T, N-1).
+    def advance(self, state: Numbers, ids: Numbers) -> Numbers:
+        """Return the state after each of ids (B, T), (B, T, N+1).
 
         Args:
-            numbers: before the first of them (B, N-1).
+            state: before the first of them (B, N+1).
             ids: tokens.
         """
+        contexts = self._contexts(state[:, :-WIDTH], ids)
+        longest = contexts[..., -1] if self.order > 1 else np.ones_like(ids)
+        followed = self.match.advance(state[:, -WIDTH:], longest, ids)
+        return np.concatenate([contexts, followed], axis=2)
+
+    def _contexts(self, numbers: Numbers, ids: Numbers) -> Numbers:
+        """Return the numbers of the contexts after each of ids (B, T), (B, T, N-1)."""
         if ids.size == 1:
             return np.array(self._next(numbers[0].tolist(), int(ids[0, 0])))[None, None]
         after = np.zeros((*ids.shape, self.order - 1), np.int64)
@@ -123,8 +134,9 @@ class NGramCounts:
         contexts = np.repeat(np.arange(len(level.lengths)), level.lengths)
         return contexts * self.vocab_size + level.tokens
 
-    def probabilities(self, numbers: Numbers) -> Probabilities:
-        """Return the distribution of the next token after each context, (M, V), of (M, N-1)."""
+    def probabilities(self, state: Numbers) -> Probabilities:
+        """Return the distribution of the next token in each state, (M, V), of (M, N+1)."""
+        numbers = state[:, :-WIDTH]
         if len(numbers) == 1:
             return self._row(numbers[0].tolist())[None]
         rows = np.full((len(numbers), self.vocab_size), 1 / self.vocab_size, np.float32)
@@ -178,7 +190,8 @@ class NGramCounts:
                 f"{PREFIX}{n}.tokens": _smallest(level.tokens),
                 f"{PREFIX}{n}.own": level.own.astype(KEPT_AS[n > 1]),
             }
-        return tensors
+        text, last = _smallest(self.match.text), _smallest(self.match.last)
+        return tensors | {f"{PREFIX}text": text, f"{PREFIX}last": last}
 
     @classmethod
     def from_tensors(cls, tensors: Tensors, vocab_size: int) -> NGramCounts:
@@ -187,7 +200,7 @@ class NGramCounts:
         Raises:
             CheckpointError: they are not counts of such a vocabulary.
         """
-        orders, more = divmod(len(tensors), len(Level._fields))
+        orders, more = divmod(len(tensors) - WIDTH, len(Level._fields))
         try:
             if more:
                 raise ValueError(f"{len(tensors)} arrays")
@@ -200,9 +213,11 @@ class NGramCounts:
                 for n in range(1, 1 + orders)
             ]
             _check(levels, vocab_size)
+            match = LongestMatch(tensors[f"{PREFIX}text"], tensors[f"{PREFIX}last"])
+            _check_match(match, levels, vocab_size)
         except (KeyError, ValueError, TypeError) as error:
             raise CheckpointError(f"the n-gram counts of the model are damaged: {error}") from None
-        return cls(vocab_size, tuple(levels))
+        return cls(vocab_size, tuple(levels), match)
 
 
 def _smallest(numbers: NDArray[np.integer]) -> NDArray[np.integer]:
@@ -212,12 +227,13 @@ def _smallest(numbers: NDArray[np.integer]) -> NDArray[np.integer]:
 
 def _check(levels: list[Level], vocab_size: int) -> None:
     """Refuse arrays that would lead a look-up astray."""
+    if not levels:
+        raise ValueError("there are none")
     contexts = 1
     for n, level in enumerate(levels, 1):
         sizes = len(level.lengths), int(level.lengths.sum(dtype=np.int64)), len(level.own)
         fits = sizes == (contexts, len(level.tokens), len(level.tokens))
-        kinds = (np.uint8, np.uint16, np.uint32)
-        whole = all(part.ndim == 1 and part.dtype in kinds for part in level[:2])
+        whole = all(part.ndim == 1 and part.dtype in KINDS for part in level[:2])
         if not (fits and whole and int(level.tokens.max(initial=0)) < vocab_size):
             raise ValueError(f"order {n} does not fit")
         rising = level.tokens[1:] > level.tokens[:-1]
@@ -228,5 +244,12 @@ def _check(levels: list[Level], vocab_size: int) -> None:
         if not ((level.own >= 0) & (level.own <= 1)).all():
             raise ValueError(f"order {n} has no probabilities")
         contexts = len(level.tokens)
-    if not levels:
-        raise ValueError("there are none")
+
+
+def _check_match(match: LongestMatch, levels: list[Level], vocab_size: int) -> None:
+    text, last = match.text, match.last
+    whole = all(part.ndim == 1 and part.dtype in KINDS for part in (text, last))
+    if not (whole and len(text)) or len(last) != len(levels[-1].lengths):
+        raise ValueError("the longest match does not fit")
+    if int(text.max(initial=0)) >= vocab_size or int(last.max(initial=0)) > len(text):
+        raise ValueError("the longest match leads out of the text")

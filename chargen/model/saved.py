@@ -27,24 +27,35 @@ from chargen.tokenizers import Tokenizer, tokenizer_from_json
 
 KIND = "model"
 OWN = ("encoding", "newlines", "separator", "field")  # settings with which a corpus was read
+MATCHES = 6  # lengths of the longest match that are told apart
+LARGEST = 20.0  # weight of a mixture
 SMALL = "ngrams.table.weight"  # stored in float16: rows of a table that is larger than all the rest
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """How the n-gram counts of a model file are mixed in: P = (1 - w) P_network(T) + w P_counts.
+    """Weights of a log-linear mixture of a network and n-gram counts (``engine.mixture``).
 
     Attributes:
-        weight: w.
-        temperature: T, of the network.
+        network: of the network's log probabilities.
+        counts: of those of the counts.
+        match: added to the score of the token that the longest match expects, by how long it holds.
     """
 
-    weight: float = 0.2
-    temperature: float = 1.0
+    network: float = 0.6
+    counts: float = 0.4
+    match: tuple[float, ...] = (0.0,) * MATCHES
 
     def __post_init__(self) -> None:
-        require(0 <= self.weight < 1, "weight of the counts", self.weight, "0 to below 1")
-        require(0 < self.temperature <= 10, "temperature", self.temperature, "above 0, to 10")
+        require(0 < self.network <= LARGEST, "weight of the network", self.network, "above 0")
+        require(0 <= self.counts <= LARGEST, "weight of the counts", self.counts, "0 or more")
+        fits = len(self.match) == MATCHES and all(abs(c) <= LARGEST for c in self.match)
+        require(fits, "weights of the match", self.match, f"{MATCHES} numbers")
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Mixture:
+        """Read what ``asdict`` returned."""
+        return cls(**{**data, "match": tuple(data["match"])})
 
 
 @dataclass(frozen=True)
@@ -121,7 +132,7 @@ def read_model(path: Path) -> SavedModel:
     try:
         config = ModelConfig.from_json(data["model"])
         tokenizer = tokenizer_from_json(data["tokenizer"])
-        mixture = data.get("mixture") and Mixture(**data["mixture"])
+        mixture = data.get("mixture") and Mixture.from_json(data["mixture"])
         saved = SavedModel(path, config, tokenizer, dict(data["training"]), mixture)
         _ = saved.reading  # raises if the file does not say it rightly
     except (ChargenError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from chargen.errors import CheckpointError
 from chargen.storage.files import cannot_write, is_file, located, sync_folder, write_whole
 
-FORMAT, OLDEST = 3, 2  # written, and read too; 1 was written before 0.1.0
+FORMAT = 4
+READ = (2, FORMAT)  # 1 and 3 were of versions between releases
 KEY = "chargen"
 MODEL = "model.safetensors"
 RESUME = "resume.safetensors"
@@ -71,7 +72,7 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
         found, version = header["kind"], header["format"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise damaged(path, "is damaged: its header cannot be read") from None
-    if version not in range(OLDEST, FORMAT + 1):
+    if version not in READ:
         raise _other_format(path, version)
     if found != kind:
         raise CheckpointError(f"{str(path)!r} is a {found} file, not a {kind} file")

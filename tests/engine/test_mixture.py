@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ WEIGHTS = {
     for name, shape in weight_shapes(CONFIG).items()
 }
 COUNTS = KneserNey(RNG.integers(1, V, size=500), V, 4).counts(4)
-MIXTURE = Mixture(0.3, 1.25)
+MIXTURE = Mixture(0.7, 0.3, (0.1, 0.4, 0.8, 1.6, 2.0, 2.5))
 PATH = Path("model.safetensors")
 
 
@@ -43,16 +44,21 @@ def test_it_is_the_equation() -> None:
     mixed, own = engine(), make_engine(WEIGHTS, CONFIG, "cpu")
     scores, _ = mixed.run(ids, mixed.init_state(3))
     logits, _ = own.run(ids, own.init_state(3))
-    network = np.exp(log_probabilities(logits / 1.25))
-    numbers = COUNTS.advance(COUNTS.start(3), ids)
-    counted = COUNTS.probabilities(numbers.reshape(-1, 3)).reshape(logits.shape)
-    np.testing.assert_allclose(np.exp(scores), 0.7 * network + 0.3 * counted, rtol=1e-4, atol=1e-7)
-    np.testing.assert_allclose(np.exp(scores).sum(axis=-1), 1, rtol=1e-5)
+    state = COUNTS.advance(COUNTS.start(3), ids)
+    counted = COUNTS.probabilities(state.reshape(60, 5)).reshape(logits.shape)
+    expected = np.exp(log_probabilities(logits)) ** 0.7 * counted**0.3
+    places = COUNTS.match.expected(state[..., -2:])
+    assert (places >= 0).any()
+    for row, step in zip(*np.nonzero(places >= 0), strict=True):
+        length = int(np.log2(state[row, step, -1] + 1))
+        expected[row, step, places[row, step]] *= np.exp(MIXTURE.match[length])
+    expected /= expected.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(np.exp(log_probabilities(scores)), expected, rtol=1e-4, atol=1e-7)
 
 
 def test_a_token_that_neither_expects_has_a_logarithm() -> None:
     weights = {**WEIGHTS, "head.bias": np.array([400.0] + [0.0] * (V - 1), np.float32)}
-    mixed = MixtureEngine(make_engine(weights, CONFIG, "cpu"), COUNTS, Mixture(0.0, 1.0))
+    mixed = MixtureEngine(make_engine(weights, CONFIG, "cpu"), COUNTS, MIXTURE)
     scores, _ = mixed.run(RNG.integers(V, size=(2, 3)), mixed.init_state(2))
     assert np.isfinite(scores).all()  # and no warning
 
@@ -102,10 +108,19 @@ def test_damaged_counts_and_mixtures_are_named() -> None:
     write_tensors(PATH, short, header)
     with pytest.raises(CheckpointError, match="counts of the model are damaged"):
         open_engine(read_model(PATH), "cpu", 1)
-    for mixture in ({"weight": 1.5, "temperature": 1.0}, {"other": 1}, "none", {"weight": "x"}):
+    whole = dataclasses.asdict(MIXTURE)
+    wrong = (
+        {"network": 0.0},
+        {"counts": -1.0},
+        {"counts": "x"},
+        {"match": [1.0]},
+        {"match": 3},
+        {"w": 1},
+    )
+    for mixture in (*({**whole, **change} for change in wrong), "none", {"weight": 0.5}):
         write_tensors(PATH, tensors, {**header, "mixture": mixture})
         with pytest.raises(CheckpointError, match="is damaged"):
             read_model(PATH)
-    for wrong in ((-0.1, 1.0), (0.5, 0.0), (1.0, 1.0), (0.5, float("nan"))):
+    for numbers in ((0.0, 1.0), (0.5, -0.1), (float("nan"), 0.1), (0.5, 0.5, (float("nan"),) * 6)):
         with pytest.raises(ConfigError, match="allowed"):
-            Mixture(*wrong)
+            Mixture(*numbers)

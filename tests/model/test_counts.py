@@ -62,7 +62,7 @@ def test_a_row_of_a_batch_is_that_of_a_text_alone() -> None:
 def test_what_a_file_holds_is_small_and_whole() -> None:
     tensors = SLOW.counts(ORDER).to_tensors()
     kinds = {str(array.dtype) for name, array in tensors.items() if "1." not in name}
-    assert kinds == {"uint8", "float16"}
+    assert kinds == {"uint8", "uint16", "float16"}  # places in 800 tokens need 16 bits
     exact, held = SLOW.counts(ORDER), counts()
     numbers = exact.advance(exact.start(1), TEXT[None, :200])[0]
     assert np.array_equal(held.probabilities(numbers), exact.probabilities(numbers))
@@ -82,6 +82,12 @@ def test_damaged_counts_are_refused() -> None:
         {**whole, "counts.1.own": np.full_like(whole["counts.1.own"], np.nan)},
         {**whole, "counts.1.own": whole["counts.1.own"] + np.float16(2)},
         {**whole, "counts.1.own": whole["counts.1.own"].reshape(1, -1)},
+        {name: array for name, array in whole.items() if name != "counts.text"},
+        {**whole, "counts.text": whole["counts.text"] + np.uint8(V)},
+        {**whole, "counts.text": whole["counts.text"][:0]},
+        {**whole, "counts.text": whole["counts.text"].astype(np.int8)},
+        {**whole, "counts.last": whole["counts.last"][1:]},
+        {**whole, "counts.last": whole["counts.last"] + np.uint16(800)},
     ]
     for tensors in wrong:
         with pytest.raises(CheckpointError, match="counts of the model are damaged"):
@@ -91,6 +97,6 @@ def test_damaged_counts_are_refused() -> None:
 def test_each_number_stands_for_one_context() -> None:
     model = counts()
     texts = np.array(list(itertools.product(range(V), repeat=ORDER - 1)))
-    numbers = model.advance(model.start(len(texts)), texts)[:, -1, -1]
+    numbers = model.advance(model.start(len(texts)), texts)[:, -1, ORDER - 2]
     known = numbers[numbers > 0]
     assert len(set(known.tolist())) == len(known) == len(SLOW.levels[ORDER - 2].keys)
