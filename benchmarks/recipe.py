@@ -29,7 +29,7 @@ GROUPS = {
     "base": [""],
     "dropout": ["--dropout 0", "--dropout .1", "--dropout .4"],
     "weight-drop": ["--weight-drop .2"],
-    "weight-decay": ["--weight-decay 0", "--weight-decay .1"],
+    "weight-decay": ["--weight-decay .01", "--weight-decay .3"],
     "ema": ["--ema 0", "--ema .998"],
     "clip": ["--clip .25", "--clip 5"],
     "warmup": ["--warmup 0", "--warmup .2"],

@@ -256,7 +256,7 @@ class TrainConfig:
         None, "Dropout of n-gram embeddings, row by row; default: by epochs.", REGULARIZATION
     )
     weight_decay: float = documented(
-        0.01, "Weight decay of the matrices (adamw only).", REGULARIZATION
+        0.1, "Weight decay of the matrices (adamw only).", REGULARIZATION
     )
     recurrent_init: str = documented(
         "auto", f"Recurrent weights: {', '.join(RECURRENT_INITS)}.", START

@@ -32,12 +32,12 @@ from chargen.training.optimizer import peak_learning_rate
 from chargen.training.plan import Plan, Timing, make_plan, measure
 
 # Tokens to be read per recurrent weight; when the text is read several times; by wide models.
-ENOUGH, ENOUGH_AGAIN, ENOUGH_WIDE = 0.75, 0.3, 3.0
+ENOUGH, ENOUGH_AGAIN, ENOUGH_WIDE = 1.2, 0.3, 3.0
 AGAIN, WIDE = 3.0, 512  # epochs; hidden units
 PROBING = 0.1  # of the time may go into measuring
-FEW_EPOCHS = 4.0  # n-gram embeddings help up to these; then a large network overfits with them
+FEW_EPOCHS = 2.5  # n-gram embeddings help up to these; then the network knows what they know
 NGRAM_SAMPLE = 1 << 21  # tokens of which the n-grams are looked at
-RETURNING = 0.2  # different n-grams of a token of the text, at most, for an order to be used
+RETURNING = 0.1  # different n-grams of a token of the text, at most, for an order to be used
 MOST_AUTOMATIC = 6  # order
 LEAST_TABLE, USUAL_TABLE, MOST_TABLE = 1 << 8, 1 << 14, 1 << 16  # rows
 TOO_LARGE = 0.5  # of enough: a candidate expected below this is not even measured
