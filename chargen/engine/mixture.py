@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from chargen.engine import Engine, Logits, State
 from chargen.model.counts import NGramCounts
 from chargen.model.match import WIDTH
-from chargen.model.saved import MATCHES, Mixture
+from chargen.model.saved import Mixture
 
 TINY = np.finfo(np.float32).tiny  # a token that the counts do not expect has a logarithm too
 
@@ -34,33 +34,33 @@ class Evidence(NamedTuple):
 
     Attributes:
         counted: ln P_counts (B, T, V).
-        expected: token that the longest match expects, -1 for none (B, T).
-        length: how long it has held, 0 to MATCHES - 1 (B, T).
+        expected: token that the longest match expects, -1 for none, and how long it has held; of
+            each of the B T places.
     """
 
     counted: Logits
-    expected: Numbers
-    length: Numbers
+    expected: list[tuple[int, int]]
 
 
 def evidence(counts: NGramCounts, state: Numbers) -> Evidence:
     """Return what the counts say in states (B, T, N+1)."""
     batch, steps, width = state.shape
-    counted = counts.probabilities(state.reshape(batch * steps, width))
+    places = state.reshape(batch * steps, width)
+    counted = counts.probabilities(places)
     np.log(np.maximum(counted, TINY, out=counted), out=counted)
-    followed = state[..., -1]
-    length = np.minimum(np.frexp(followed + 1.0)[1] - 1, MATCHES - 1)  # 0, 1-2, 3-6, 7-14, ...
-    expected = counts.match.expected(state[..., -WIDTH:])
-    return Evidence(counted.reshape(batch, steps, -1), expected, length)
+    return Evidence(
+        counted.reshape(batch, steps, counts.vocab_size), counts.match.expected(places[:, -WIDTH:])
+    )
 
 
 def mix(logits: Logits, known: Evidence, mixture: Mixture) -> Logits:
     """Return scores (B, T, V), unnormalised log probabilities, of the network and the counts."""
-    mixed: Logits = np.float32(mixture.network) * logits
+    mixed: Logits = np.multiply(logits, np.float32(mixture.network), order="C")
     mixed += np.float32(mixture.counts) * known.counted
-    places = np.nonzero(known.expected >= 0)
-    added = np.array(mixture.match, np.float32)[known.length[places]]
-    mixed[(*places, known.expected[places])] += added
+    rows = mixed.reshape(-1, mixed.shape[-1])
+    for row, (token, length) in zip(rows, known.expected, strict=True):
+        if token >= 0:
+            row[token] += mixture.match[length]
     return mixed
 
 

@@ -25,7 +25,8 @@ from chargen.engine import Engine, Logits
 from chargen.engine.mixture import Evidence, Numbers, evidence, mix
 from chargen.evaluation.nll import Floats, read, token_nll
 from chargen.model.counts import NGramCounts
-from chargen.model.saved import LARGEST, MATCHES, Mixture
+from chargen.model.match import LENGTHS
+from chargen.model.saved import LARGEST, Mixture
 from chargen.sampling.filters import log_probabilities
 
 FITTED = 1 << 14  # tokens on which the weights are fitted, at most; and at most half of the text
@@ -40,7 +41,7 @@ class Examples(NamedTuple):
 
     Attributes:
         network: ln P of the network (N, V).
-        known: what the counts say, (N, V), (N) and (N).
+        known: what the counts say there.
         targets: the next tokens (N).
     """
 
@@ -64,14 +65,15 @@ def fit_mixture(engine: Engine, counts: NGramCounts, segment: Segment) -> Mixtur
 def examples(engine: Engine, counts: NGramCounts, segment: Segment) -> Examples:
     """Return what network and counts say of each token of a text."""
     tokens, state, parts = segment.with_context[None], counts.start(1), []
+    expected: list[tuple[int, int]] = []
     for steps, logits in read(engine, tokens):
         after = counts.advance(state, tokens[:, :-1][:, steps])
-        parts.append((log_probabilities(logits), *evidence(counts, after)))
-        state = after[:, -1]
-    network, *known = (
-        np.concatenate(p, axis=1)[0, -len(segment) :] for p in zip(*parts, strict=True)
-    )
-    return Examples(network, Evidence(*known), tokens[0, -len(segment) :])
+        known, state = evidence(counts, after), after[:, -1]
+        parts.append((log_probabilities(logits[0]), known.counted[0]))
+        expected += known.expected
+    network, counted = (np.concatenate(p)[-len(segment) :] for p in zip(*parts, strict=True))
+    known = Evidence(counted, expected[-len(segment) :])
+    return Examples(network, known, tokens[0, -len(segment) :])
 
 
 def fit(places: Examples) -> Mixture:
@@ -117,7 +119,7 @@ def _mixture(weights: Floats) -> Mixture:
 
 def _inside(weights: Floats) -> Floats:
     """Return the nearest weights that a mixture may have."""
-    low = [SMALLEST, 0.0, *[-LARGEST] * MATCHES]
+    low = [SMALLEST, 0.0, *[-LARGEST] * LENGTHS]
     return np.clip(weights, low, LARGEST)
 
 
@@ -130,13 +132,14 @@ def _loss(places: Examples, weights: Floats, prior: Floats) -> float:
 
 def derivatives(places: Examples, weights: Floats) -> tuple[Floats, Floats]:
     """Return gradient (D) and Hessian (D, D) of the sum of -ln P."""
-    network, (counted, expected, length), targets = places
+    network, (counted, guesses), targets = places
+    expected, length = np.array(guesses).T
     probability = np.exp(log_probabilities(mix(network, places.known, _mixture(weights))))
     rows, held = np.arange(len(targets)), expected >= 0
     hit = np.where(held, probability[rows, expected], 0)  # probability of the expected token
 
     def by_length(values: Floats) -> Floats:
-        return np.bincount(length, values, minlength=MATCHES).astype(np.float64)
+        return np.bincount(length, values, minlength=LENGTHS).astype(np.float64)
 
     mean = np.zeros((len(targets), len(weights)))  # E[f] at each place
     found = np.zeros_like(mean)  # f(target)

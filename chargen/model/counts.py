@@ -90,6 +90,8 @@ class NGramCounts:
             state: before the first of them (B, N+1).
             ids: tokens.
         """
+        if ids.size == 1:
+            return self._advanced(state[0].tolist(), int(ids[0, 0]))
         contexts = self._contexts(state[:, :-WIDTH], ids)
         longest = contexts[..., -1] if self.order > 1 else np.ones_like(ids)
         followed = self.match.advance(state[:, -WIDTH:], longest, ids)
@@ -97,14 +99,17 @@ class NGramCounts:
 
     def _contexts(self, numbers: Numbers, ids: Numbers) -> Numbers:
         """Return the numbers of the contexts after each of ids (B, T), (B, T, N-1)."""
-        if ids.size == 1:
-            return np.array(self._next(numbers[0].tolist(), int(ids[0, 0])))[None, None]
         after = np.zeros((*ids.shape, self.order - 1), np.int64)
         context = np.ones(ids.shape, np.int64)  # of no token: there is one
         for n in range(self.order - 1):
             after[..., n] = self._find(n, context, ids)
             context = np.concatenate([numbers[:, n, None], after[:, :-1, n]], axis=1)
         return after
+
+    def _advanced(self, state: list[int], token: int) -> Numbers:
+        contexts = self._next(state[:-WIDTH], token)
+        longest = contexts[-1] if contexts else 1
+        return np.array([[contexts + self.match.follow(state[-WIDTH:], longest, token)]])
 
     def _next(self, numbers: list[int], token: int) -> list[int]:
         after, context = [], 1

@@ -16,6 +16,7 @@ Numbers = NDArray[np.int64]
 
 WIDTH = 2  # numbers of the state
 MOST = 1 << 20  # tokens followed that are counted
+LENGTHS = 6  # lengths that are told apart: 0, 1-2, 3-6, 7-14, 15-30, 31 or more tokens followed
 
 
 class LongestMatch:
@@ -41,24 +42,26 @@ class LongestMatch:
             contexts: number of the longest context after each, from 1; 0 if it is new (B, T).
             ids: tokens.
         """
-        rows = zip(state.tolist(), contexts.tolist(), ids.tolist(), strict=True)
-        return np.array([self._follow(*row) for row in rows]).reshape(*ids.shape, WIDTH)
+        after: list[list[int]] = []
+        for start, *row in zip(state.tolist(), contexts.tolist(), ids.tolist(), strict=True):
+            pair = start
+            for context, token in zip(*row, strict=True):
+                pair = self.follow(pair, context, token)
+                after.append(pair)
+        return np.array(after).reshape(*ids.shape, WIDTH)
 
-    def _follow(
-        self, state: list[int], contexts: list[int], ids: list[int]
-    ) -> list[tuple[int, int]]:
-        (place, followed), after = state, []
-        for context, token in zip(contexts, ids, strict=True):
-            if place and self._text[place] == token:
-                place, followed = place + 1, min(followed + 1, MOST)
-            else:
-                place, followed = self._last[context - 1] if context else 0, 0
-            if place == len(self._text):
-                place, followed = 0, 0
-            after.append((place, followed))
-        return after
+    def follow(self, pair: list[int], context: int, token: int) -> list[int]:
+        """Return the state of a text after one more token."""
+        place, followed = pair
+        if place and self._text[place] == token:
+            place, followed = place + 1, min(followed + 1, MOST)
+        else:
+            place, followed = self._last[context - 1] if context else 0, 0
+        return [place, followed] if place < len(self._text) else [0, 0]
 
-    def expected(self, state: Numbers) -> Numbers:
-        """Return the expected tokens, -1 where there is none, (...) of (..., 2)."""
-        place = state[..., 0]
-        return np.where(place > 0, self.text[place].astype(np.int64), -1)
+    def expected(self, state: Numbers) -> list[tuple[int, int]]:
+        """Return the expected token, -1 for none, and the length of each state (M, 2)."""
+        return [
+            (self._text[place], min((followed + 1).bit_length(), LENGTHS) - 1) if place else (-1, 0)
+            for place, followed in state.tolist()
+        ]

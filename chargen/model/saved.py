@@ -12,6 +12,7 @@ import numpy as np
 from chargen.config import ReadConfig, require
 from chargen.errors import ChargenError, CheckpointError
 from chargen.model.counts import PREFIX, NGramCounts
+from chargen.model.match import LENGTHS
 from chargen.model.spec import ModelConfig, weight_shapes
 from chargen.storage.checkpoint import (
     Tensors,
@@ -27,7 +28,6 @@ from chargen.tokenizers import Tokenizer, tokenizer_from_json
 
 KIND = "model"
 OWN = ("encoding", "newlines", "separator", "field")  # settings with which a corpus was read
-MATCHES = 6  # lengths of the longest match that are told apart
 LARGEST = 20.0  # weight of a mixture
 SMALL = "ngrams.table.weight"  # stored in float16: rows of a table that is larger than all the rest
 
@@ -44,13 +44,13 @@ class Mixture:
 
     network: float = 0.6
     counts: float = 0.4
-    match: tuple[float, ...] = (0.0,) * MATCHES
+    match: tuple[float, ...] = (0.0,) * LENGTHS
 
     def __post_init__(self) -> None:
         require(0 < self.network <= LARGEST, "weight of the network", self.network, "above 0")
         require(0 <= self.counts <= LARGEST, "weight of the counts", self.counts, "0 or more")
-        fits = len(self.match) == MATCHES and all(abs(c) <= LARGEST for c in self.match)
-        require(fits, "weights of the match", self.match, f"{MATCHES} numbers")
+        fits = len(self.match) == LENGTHS and all(abs(c) <= LARGEST for c in self.match)
+        require(fits, "weights of the match", self.match, f"{LENGTHS} numbers")
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Mixture:

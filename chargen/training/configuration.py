@@ -4,8 +4,7 @@ Rules from measurements on several texts (``docs/training.md``):
 
 *Model.* The larger a model, the better it can get and the slower it gets there. Of the
 candidates, in order of size, the last one is taken that still reads enough tokens per recurrent
-weight within the budget, at the speed measured here. A second layer pays early, and earlier
-still when the text is read again and again; more than 512 units pay late.
+weight within the budget, at the speed measured here; more than 512 units pay late.
 
 *Embedding.* The more different tokens there are, the wider.
 
@@ -31,9 +30,8 @@ from chargen.tokenizers import Ids
 from chargen.training.optimizer import peak_learning_rate
 from chargen.training.plan import Plan, Timing, make_plan, measure
 
-# Tokens to be read per recurrent weight; when the text is read several times; by wide models.
-ENOUGH, ENOUGH_AGAIN, ENOUGH_WIDE = 1.2, 0.3, 3.0
-AGAIN, WIDE = 3.0, 512  # epochs; hidden units
+ENOUGH, ENOUGH_WIDE = 1.2, 3.0  # tokens to be read per recurrent weight; by wide models
+WIDE = 512  # hidden units
 PROBING = 0.1  # of the time may go into measuring
 FEW_EPOCHS = 2.5  # n-gram embeddings help up to these; then the network knows what they know
 NGRAM_SAMPLE = 1 << 21  # tokens of which the n-grams are looked at
@@ -69,16 +67,11 @@ class Trial:
         """Tokens that it reads within the budget, per recurrent weight."""
         return self.plan.tokens / self.weights
 
-    def fraction_of_enough(self, length: int) -> float:
-        """Return the tokens that it reads as a fraction of those that it needs.
-
-        Args:
-            length: tokens of the training part.
-        """
-        needed = ENOUGH_AGAIN if self.plan.tokens >= AGAIN * length else ENOUGH
-        if max(layer.hidden for layer in self.model.layers) > WIDE:
-            needed = ENOUGH_WIDE
-        return self.tokens_per_parameter / needed
+    @property
+    def fraction_of_enough(self) -> float:
+        """Tokens that it reads as a fraction of those that it needs."""
+        wide = max(layer.hidden for layer in self.model.layers) > WIDE
+        return self.tokens_per_parameter / (ENOUGH_WIDE if wide else ENOUGH)
 
 
 @dataclass(frozen=True)
@@ -131,15 +124,15 @@ def choose(
     embedding = embedding_for(vocab_size) if embedding is None else embedding
     for layers in stacks:
         model = ModelConfig(vocab_size, layers, embedding, ngrams)
-        if trials and _expected(trials[-1], model, length) < TOO_LARGE:
+        if trials and _expected(trials[-1], model) < TOO_LARGE:
             break
         timing = measure(model, config, dataset, device, threads, processes)
         plan = make_plan(timing, config, dataset, _seconds_to(ends), processes)
         trials.append(Trial(model, timing, plan))
-        too_few = trials[-1].fraction_of_enough(length) < 1
+        too_few = trials[-1].fraction_of_enough < 1
         if too_few or (time_left and time.monotonic() - began > PROBING * time_left):
             break
-    chosen = next((t for t in reversed(trials) if t.fraction_of_enough(length) >= 1), trials[0])
+    chosen = next((t for t in reversed(trials) if t.fraction_of_enough >= 1), trials[0])
     plan = make_plan(chosen.timing, config, dataset, _seconds_to(ends), processes)
     epochs = plan.tokens / length
     model = chosen.model
@@ -210,12 +203,12 @@ def _seconds_to(ends: float | None) -> float | None:
     return None if ends is None else ends - time.monotonic()
 
 
-def _expected(trial: Trial, model: ModelConfig, length: int) -> float:
+def _expected(trial: Trial, model: ModelConfig) -> float:
     """Return the fraction of enough of a larger model, the time of a step as its weights."""
     ratio = Trial(model, trial.timing, trial.plan).weights / trial.weights
     steps = max(1, int(trial.plan.steps / ratio))
     plan = replace(trial.plan, schedule=((0, steps, 0.0, trial.timing.threads),))
-    return Trial(model, trial.timing, plan).fraction_of_enough(length)
+    return Trial(model, trial.timing, plan).fraction_of_enough
 
 
 def _why_model(chosen: Trial, stacks: tuple[tuple[LayerConfig, ...], ...]) -> str:

@@ -47,11 +47,11 @@ def test_it_is_the_equation() -> None:
     state = COUNTS.advance(COUNTS.start(3), ids)
     counted = COUNTS.probabilities(state.reshape(60, 5)).reshape(logits.shape)
     expected = np.exp(log_probabilities(logits)) ** 0.7 * counted**0.3
-    places = COUNTS.match.expected(state[..., -2:])
-    assert (places >= 0).any()
-    for row, step in zip(*np.nonzero(places >= 0), strict=True):
-        length = int(np.log2(state[row, step, -1] + 1))
-        expected[row, step, places[row, step]] *= np.exp(MIXTURE.match[length])
+    guesses = COUNTS.match.expected(state.reshape(60, 5)[:, -2:])
+    assert any(token >= 0 for token, _ in guesses)
+    for row, (token, length) in zip(expected.reshape(60, -1), guesses, strict=True):
+        if token >= 0:
+            row[token] *= np.exp(MIXTURE.match[length])
     expected /= expected.sum(axis=-1, keepdims=True)
     np.testing.assert_allclose(np.exp(log_probabilities(scores)), expected, rtol=1e-4, atol=1e-7)
 

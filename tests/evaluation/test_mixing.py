@@ -47,8 +47,8 @@ def loss(places: Examples, weights: np.ndarray) -> float:
     network, counts, *match = weights.tolist()
     known = places.known
     scores = network * places.network.astype(np.float64) + counts * known.counted
-    rows = np.flatnonzero(known.expected >= 0)
-    scores[rows, known.expected[rows]] += np.array(match)[known.length[rows]]
+    for row, (token, length) in zip(scores, known.expected, strict=True):
+        row[token] += match[length] if token >= 0 else 0
     scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
     prior = np.array([Mixture().network, Mixture().counts, *Mixture().match])
     own = -scores[np.arange(len(scores)), places.targets].sum()

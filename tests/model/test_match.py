@@ -44,11 +44,15 @@ def test_it_is_its_definition(ids: list[int]) -> None:
 def test_it_expects_what_followed() -> None:
     start = 20
     state = matched(COUNTS, TEXT[start : start + 30].tolist())
-    expected = COUNTS.match.expected(state)
+    expected = np.array([token for token, _ in COUNTS.match.expected(state)])
     held = state[:, 1] > 3
     assert held.any()
     assert (expected[:-1][held[:-1]] == TEXT[start + 1 : start + 30][held[:-1]]).mean() > 0.7
-    assert COUNTS.match.expected(np.zeros((1, WIDTH), np.int64)).tolist() == [-1]
+    lengths = [
+        COUNTS.match.expected(np.array([[5, n]]))[0][1] for n in (0, 1, 2, 3, 6, 7, 15, 31, 999)
+    ]
+    assert lengths == [0, 1, 1, 2, 2, 3, 4, 5, 5]
+    assert COUNTS.match.expected(np.zeros((1, WIDTH), np.int64)) == [(-1, 0)]
 
 
 def test_at_the_end_of_the_text_nothing_is_expected() -> None:

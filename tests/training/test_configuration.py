@@ -94,19 +94,19 @@ def test_every_choice_reads_enough_and_the_next_would_not(
     for rate in (1e10, 1e11, 1e12):
         choice, _ = choose_on(monkeypatch, rate, length=length)
         number = STACKS.index(choice.model.layers)
-        assert needed(choice.model, choice.plan.tokens, length) <= choice.plan.tokens
+        assert needed(choice.model) <= choice.plan.tokens
         larger = ModelConfig(choice.model.vocab_size, STACKS[number + 1], 64)
         tokens = int(0.95 * 99 * rate / count_parameters(larger))  # evaluations take the rest
-        assert tokens < needed(larger, tokens, length)
+        assert tokens < needed(larger)
         assert choice.reasons["model"].endswith(" tokens per parameter, one size up gets too few")
 
 
-def needed(model: ModelConfig, tokens: int, length: int) -> float:
+def needed(model: ModelConfig) -> float:
     """Return the tokens that a model has to read by the rules as the page states them."""
     weights = count_parameters(model) - model.vocab_size * (64 + model.head_inputs + 1)
     if model.layers[0].hidden > 512:
         return 3 * weights
-    return (0.3 if tokens >= 3 * 0.9 * length else 1.2) * weights
+    return 1.2 * weights
 
 
 @pytest.mark.parametrize(
