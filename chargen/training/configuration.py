@@ -151,7 +151,7 @@ def fill(config: TrainConfig, model: ModelConfig, epochs: float) -> TrainConfig:
         dropout=dropout_for(epochs) if config.dropout is None else config.dropout,
         weight_drop=weight_drop_for(epochs) if config.weight_drop is None else config.weight_drop,
         ngram_dropout=ngram_dropout_for(epochs)
-        if config.ngram_dropout is None
+        if model.ngrams and config.ngram_dropout is None
         else config.ngram_dropout,
         learning_rate=peak_learning_rate(config, model.layers),
     )

@@ -139,7 +139,8 @@ def test_info_shows_a_trained_model(chargen: Run, with_model: Path) -> None:
         rf"history, validation +█.*▁  first {first:.4f}, best \S+, last {last:.4f}", plain
     )
     difference = facts["final_val_loss"] - facts["ngram_baseline"]["nats_per_token"]
-    assert f"the model is {difference:.4f} above" in plain
+    side = "below" if difference < 0 else "above"
+    assert f"the model is {abs(difference):.4f} {side}" in plain
     for name, key, note in (
         ("nats per token", "final_val_loss", "(validation, stateful)"),
         ("  stateless", "final_stateless_loss", "(in windows of 256 tokens)"),

@@ -79,7 +79,7 @@ def test_the_header_is_canonical_json_under_one_key() -> None:
     assert list(metadata) == ["chargen"]
     header = json.loads(metadata["chargen"])
     assert metadata["chargen"] == json.dumps(header, sort_keys=True, separators=(",", ":"))
-    assert header["format"] == 3
+    assert header["format"] == 4
     assert header["kind"] == "model"
 
 
@@ -169,7 +169,11 @@ def test_wrong_files_are_explained() -> None:
 
 @pytest.mark.parametrize(
     ("other", "words"),
-    [(4, "a newer chargen; upgrade chargen"), (1, "an older chargen; train it again")],
+    [
+        (5, "a newer chargen; upgrade chargen"),
+        (3, "an older chargen; train it again"),
+        (1, "an older chargen; train it again"),
+    ],
 )
 def test_another_format_is_explained(
     other: int, words: str, monkeypatch: pytest.MonkeyPatch
@@ -179,7 +183,7 @@ def test_another_format_is_explained(
         saved()
     with pytest.raises(CheckpointError) as error:
         read_model(PATH)
-    has = f"'{PATH}' has format {other}, this chargen reads format 3"
+    has = f"'{PATH}' has format {other}, this chargen reads format 4"
     assert str(error.value) == f"{has}: it was written by {words}"
 
 
