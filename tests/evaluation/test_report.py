@@ -24,6 +24,7 @@ from chargen.data.dataset import Dataset, Segment, tokenize
 from chargen.engine import make_engine, open_engine
 from chargen.errors import CheckpointError, CorpusError
 from chargen.evaluation.baselines import best_weight, mixed, packed
+from chargen.evaluation.cache import expectations, with_cache
 from chargen.evaluation.dynamic import SEGMENT, Adapter, Setting, tune
 from chargen.evaluation.heldout import own_dataset
 from chargen.evaluation.protocols import OnProgress, TokenLosses, score, stateful
@@ -94,6 +95,25 @@ def test_without_learning_it_is_the_stateful_pass(
     network = make_engine(load_weights(path), read_model(path).config, "cpu", 1)
     losses = stateful(network, dataset.validation).nll
     assert np.abs(still.nll[-len(losses) :] - losses).max() < 1e-4
+
+
+def test_counts_are_mixed_into_what_adapts(small: tuple[Path, Dataset]) -> None:
+    path, dataset = small
+    saved = read_model(path)
+    mixing = Adapter(saved.config, saved.weights(), dataset.train, saved.counts(), saved.mixture)
+    still = mixing.read(dataset.validation.with_context, Setting(0.0, 0.5))
+    losses = stateful(open_engine(saved, "cpu", 1), dataset.validation).nll
+    assert np.abs(still.nll[-len(losses) :] - losses).max() < 1e-4
+    learning = mixing.read(dataset.validation.with_context, Setting(1e-3, 1e-3))
+    assert np.abs(learning.nll - still.nll).max() > 1e-4
+
+
+def test_the_cache_has_a_row(small: tuple[Path, Dataset], adapter: Adapter) -> None:
+    segment = small[1].validation
+    row = {row.key: row for row in reported(small, adapter, segment).half}["cache"]
+    plain = stateful(open_engine(read_model(small[0]), "cpu", 1), segment).nll
+    nll = with_cache(plain, expectations(segment.ids), segment.ids)
+    assert row.score.nats == pytest.approx(nll[len(nll) // 2 :].sum())
 
 
 def test_a_step_follows_its_equation(small: tuple[Path, Dataset], adapter: Adapter) -> None:
