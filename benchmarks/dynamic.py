@@ -51,7 +51,7 @@ def main() -> None:
         dynamic.SEGMENT, dynamic.EPSILON = length, epsilon
         adapter = Adapter(saved.config, saved.weights(), dataset.train)
         began = time.perf_counter()
-        nll = adapter.read(ids, Setting(rate, decay)).nll
+        nll = adapter.read(ids, Setting(rate, decay))
         speed = len(nll) / (time.perf_counter() - began)
         row = f"{nll.mean():.4f} | {nll[len(nll) // 2 :].mean():.4f} | {speed:,.0f}"
         print(f"| {length} | {epsilon:g} | {rate:g} | {decay:g} | {row} |", flush=True)

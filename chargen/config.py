@@ -250,7 +250,10 @@ class TrainConfig:
         None, "Dropout of the recurrent weights; default: by epochs.", REGULARIZATION
     )
     ngrams: bool = documented(
-        True, "Mix n-gram counts of the text in.", REGULARIZATION, "--ngrams/--no-ngrams"
+        True,
+        "Mix n-gram counts in; the model file then holds the text.",
+        REGULARIZATION,
+        "--ngrams/--no-ngrams",
     )
     ngram_dropout: float | None = documented(
         None, "Dropout of n-gram embeddings, row by row; default: by epochs.", REGULARIZATION

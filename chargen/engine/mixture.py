@@ -17,16 +17,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chargen.engine import Engine, Logits, State
 from chargen.model.counts import NGramCounts
-from chargen.model.match import WIDTH
+from chargen.model.match import WIDTH, Numbers
 from chargen.model.saved import Mixture
 
 TINY = np.finfo(np.float32).tiny  # a token that the counts do not expect has a logarithm too
-
-Numbers = NDArray[np.int64]
 
 
 class Evidence(NamedTuple):

@@ -26,13 +26,14 @@ import torch
 from torch import Tensor
 
 from chargen.engine import Logits
-from chargen.engine.mixture import Numbers, evidence, mix
-from chargen.evaluation.nll import token_nll
-from chargen.evaluation.protocols import OnProgress, TokenLosses
+from chargen.engine.mixture import evidence, mix
+from chargen.evaluation.nll import Floats, token_nll
+from chargen.evaluation.protocols import OnProgress
 from chargen.model.cells import State
 from chargen.model.counts import NGramCounts
 from chargen.model.language_model import LanguageModel
 from chargen.model.loss import token_losses
+from chargen.model.match import Numbers
 from chargen.model.saved import Mixture
 from chargen.model.spec import ModelConfig
 from chargen.storage.checkpoint import Tensors
@@ -92,27 +93,23 @@ class Adapter:
                 square.lerp_(gradient.square(), 1 / count)
         return [square.sqrt() for square in squares]
 
-    def read(
-        self, ids: Ids, setting: Setting, progress: OnProgress = lambda _: None
-    ) -> TokenLosses:
+    def read(self, ids: Ids, setting: Setting, progress: OnProgress = lambda _: None) -> Floats:
         """Return the loss of each of ids (N+1) but the first, learning on the way."""
         self.model.load(self._weights)
         mean = sum(float(s.sum()) for s in self.scales) / sum(s.numel() for s in self.scales)
         steps = [setting.rate / (s + EPSILON * mean) for s in self.scales]
         decays = [(setting.decay * s / mean).clamp(max=1) for s in self.scales]
-        weights, losses, correct = list(self.model.dense().values()), [], []
+        weights, losses = list(self.model.dense().values()), []
         counted = self._counts.start(1) if self._counts else None
         for tokens, logits in self._learned(ids):
             scores, counted = self._mixed(logits, tokens[:, :-1], counted)
-            nll, hits = token_nll(scores, tokens[:, 1:])
-            losses.append(nll[0])
-            correct.append(hits[0])
+            losses.append(token_nll(scores, tokens[:, 1:])[0][0])
             rows = zip(weights, self._gradients(), steps, decays, self._trained, strict=True)
             with torch.no_grad():
                 for weight, gradient, step, decay, trained in rows:
                     weight.addcmul_(gradient, step, value=-1).lerp_(trained, decay)
             progress(len(losses) * SEGMENT)
-        return TokenLosses(np.concatenate(losses), np.concatenate(correct))
+        return np.concatenate(losses)
 
     def _mixed(
         self, logits: Logits, ids: Numbers, state: Numbers | None
@@ -151,7 +148,7 @@ def tune(adapter: Adapter, ids: Ids, progress: OnProgress = lambda _: None) -> S
 
     def loss(setting: Setting) -> float:
         if setting not in losses:
-            losses[setting] = float(adapter.read(ids, setting).nll.mean())
+            losses[setting] = float(adapter.read(ids, setting).mean())
             progress(len(losses) * (len(ids) - 1))
         return losses[setting]
 

@@ -16,16 +16,17 @@ Legend of shapes: N places, V vocabulary, D weights.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from chargen.data.dataset import Segment
 from chargen.engine import Engine, Logits
-from chargen.engine.mixture import Evidence, Numbers, evidence, mix
+from chargen.engine.mixture import Evidence, evidence, mix
 from chargen.evaluation.nll import Floats, read, token_nll
 from chargen.model.counts import NGramCounts
-from chargen.model.match import LENGTHS
+from chargen.model.match import LENGTHS, Numbers
 from chargen.model.saved import LARGEST, Mixture
 from chargen.sampling.filters import log_probabilities
 
@@ -64,16 +65,12 @@ def fit_mixture(engine: Engine, counts: NGramCounts, segment: Segment) -> Mixtur
 
 def examples(engine: Engine, counts: NGramCounts, segment: Segment) -> Examples:
     """Return what network and counts say of each token of a text."""
-    tokens, state, parts = segment.with_context[None], counts.start(1), []
-    expected: list[tuple[int, int]] = []
-    for steps, logits in read(engine, tokens):
-        after = counts.advance(state, tokens[:, :-1][:, steps])
-        known, state = evidence(counts, after), after[:, -1]
-        parts.append((log_probabilities(logits[0]), known.counted[0]))
+    parts, expected = [], list[tuple[int, int]]()
+    for logits, known, targets in _read_both(engine, counts, segment):
+        parts.append((log_probabilities(logits[0]), known.counted[0], targets[0]))
         expected += known.expected
-    network, counted = (np.concatenate(p)[-len(segment) :] for p in zip(*parts, strict=True))
-    known = Evidence(counted, expected[-len(segment) :])
-    return Examples(network, known, tokens[0, -len(segment) :])
+    network, counted, ids = (np.concatenate(p)[-len(segment) :] for p in zip(*parts, strict=True))
+    return Examples(network, Evidence(counted, expected[-len(segment) :]), ids)
 
 
 def fit(places: Examples) -> Mixture:
@@ -99,14 +96,23 @@ def both_losses(
     engine: Engine, counts: NGramCounts, mixture: Mixture, segment: Segment
 ) -> tuple[Floats, Floats]:
     """Return the stateful losses (N) of a network alone, and with counts mixed in."""
-    tokens, state, parts = segment.with_context[None], counts.start(1), []
-    for steps, logits in read(engine, tokens):
-        after, targets = counts.advance(state, tokens[:, :-1][:, steps]), tokens[:, 1:][:, steps]
-        mixed = mix(logits, evidence(counts, after), mixture)
-        parts.append([token_nll(scores, targets)[0][0] for scores in (logits, mixed)])
-        state = after[:, -1]
+    parts = []
+    for logits, known, targets in _read_both(engine, counts, segment):
+        both = logits, mix(logits, known, mixture)
+        parts.append([token_nll(scores, targets)[0][0] for scores in both])
     own, whole = np.concatenate(parts, axis=1)[:, -len(segment) :]
     return own, whole
+
+
+def _read_both(
+    engine: Engine, counts: NGramCounts, segment: Segment
+) -> Iterator[tuple[Logits, Evidence, Numbers]]:
+    """Yield logits (1, T, V), what the counts say, and the targets (1, T), some steps at a time."""
+    tokens, state = segment.with_context[None], counts.start(1)
+    for steps, logits in read(engine, tokens):
+        after = counts.advance(state, tokens[:, :-1][:, steps])
+        yield logits, evidence(counts, after), tokens[:, 1:][:, steps]
+        state = after[:, -1]
 
 
 # -- the fit ------------------------------------------------------------------------------

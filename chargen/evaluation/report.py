@@ -288,8 +288,7 @@ def adapted(segment: Segment, adapter: Adapter, meter: Meter) -> tuple[Row, Toke
     with meter("tuning dynamic evaluation", tuning_tokens(half)) as progress:
         setting = tune(adapter, half, progress)
     with meter("dynamic evaluation", count) as progress:
-        whole = adapter.read(ids, setting, progress)
-    losses = TokenLosses(whole.nll[-count:])
+        losses = TokenLosses(adapter.read(ids, setting, progress)[-count:])
     row, losses = remembered("dynamic", "dynamic evaluation", segment, losses)
     return replace(row, chosen=dict(vars(setting))), losses
 

@@ -23,10 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.errors import CheckpointError
-from chargen.model.match import WIDTH, LongestMatch
+from chargen.model.match import WIDTH, LongestMatch, Numbers
 from chargen.storage.checkpoint import Tensors
 
-Numbers = NDArray[np.int64]
 Probabilities = NDArray[np.float32]
 
 PREFIX = "counts."
