@@ -36,7 +36,9 @@ def describe(text: Text) -> dict[str, Any]:
         "characters": text.length,
         "alphabet": len(seen),
         "rare": int(np.count_nonzero(counts[seen] < RARE)),
-        "rarest": "".join(_shown(chr(c)) for c in seen[np.argsort(counts[seen])][:20]),
+        "rarest": "".join(
+            _shown(chr(c)) for c in seen[np.argsort(counts[seen], kind="stable")][:20]
+        ),
         "control_characters": sum(int(counts[c]) for c in seen if _is_control(chr(c))),
         "lines": lines + (open_line > 0),
         "longest_line": max(longest, open_line),

@@ -151,13 +151,14 @@ def _number(ids: Ids, vocab_size: int, order: int) -> list[Grams]:
     context = np.zeros(len(ids), np.int64)  # number of the (n-1)-gram before each token
     suffix = np.zeros(len(ids), np.int64)  # number of the (n-1)-gram that ends at each token
     for n in range(order):
-        keys, number, counts = np.unique(
-            context[n:] * vocab_size + ids[n:], return_inverse=True, return_counts=True
+        following = context[n:] * vocab_size + ids[n:]
+        # From the end, so that the first of several equal ones is the last in the text.
+        keys, back, number, counts = np.unique(
+            following[::-1], return_index=True, return_inverse=True, return_counts=True
         )
-        last = np.empty(len(keys), np.uint32)
-        last[number] = np.arange(n, len(ids))  # the last of several stays
+        last = (len(ids) - 1 - back).astype(np.uint32)
         grams.append(Grams(keys, counts, suffix[last], last))
-        ends = np.concatenate([np.zeros(n, np.int64), number])
+        ends = np.concatenate([np.zeros(n, np.int64), number[::-1]])
         context, suffix = np.concatenate([[0], ends[:-1]]), ends
     return grams
 

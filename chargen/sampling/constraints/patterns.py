@@ -239,7 +239,7 @@ def partition(sets: Iterable[Set], alphabet: Alphabet) -> NDArray[np.int64]:
 
 def membership(sets: list[Set], automaton: Automaton) -> NDArray[np.bool_]:
     """Return which sets contain which classes (sets, K)."""
-    order = automaton.examples.argsort()  # an alphabet is sorted
+    order = np.argsort(automaton.examples, kind="stable")  # an alphabet is sorted
     examples = Alphabet(automaton.alphabet.codes[automaton.examples[order]])
     contains = np.zeros((len(sets), len(order)), np.bool_)
     for number, one in enumerate(sets):
