@@ -315,6 +315,7 @@ class TrainConfig:
 # -- sampling -----------------------------------------------------------------------------
 
 TRUNCATION, PENALTIES = "Truncation", "Penalties and biases"
+UNITS = ("sentence", "line", "paragraph")
 DRY = "dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers"
 
 
@@ -379,6 +380,7 @@ class SampleConfig:
     )
     ban: str = documented("", "Characters never to generate.", PENALTIES, escapes=True)
     stop: tuple[str, ...] = documented((), "Stop at this text, and leave it out.", escapes=True)
+    until: str | None = documented(None, "End after a whole sentence, line or paragraph.")
     seed: int | None = documented(None, "Random seed; default: random, and printed.")
 
     def __post_init__(self) -> None:
@@ -406,6 +408,7 @@ class SampleConfig:
         for text in _as_texts(self, "dry_sequence_breakers"):
             require(len(text) == 1, "dry-sequence-breaker", text, "a character")
         require("" not in _as_texts(self, "stop"), "stop", "", "texts of one character or more")
+        require(self.until in (None, *UNITS), "until", self.until, ", ".join(UNITS))
 
 
 def _check_used(config: SampleConfig) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.config import SampleConfig, refuse
-from chargen.sampling.decoding import find_stop, logit_bias
+from chargen.sampling.decoding import logit_bias
+from chargen.sampling.endings import find_stop
 from chargen.sampling.filters import Scores, log_probabilities
 from chargen.sampling.sampler import DecodeState, Generated, Sampler
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.config import SampleConfig, require
+from chargen.sampling.endings import UNITS, find_stop
 from chargen.sampling.filters import (
     DryPenalty,
     Scores,
@@ -40,19 +41,20 @@ class Sample:
         text: the text so far.
         tokens: the tokens so far.
         logprobs: log probability of each token under the model, before any filter, in nats.
-        finish_reason: ``length``; ``stop``; ``complete``, if the constraint allows no more text;
-            ``dead_end``, if no token is allowed but the constraint is not met; None while the
-            text is generated.
+        finish_reason: ``length``; ``stop``, also of a whole unit; ``complete``, if the constraint
+            allows no more text; ``dead_end``, if no token is allowed but the constraint is not
+            met; None while the text is generated.
         remaining: characters to generate.
         random: source of random numbers in [0, 1), the same on every platform.
         mu: state of mirostat, in bits.
         dry: state of the DRY penalty.
         state: state of the constraint.
+        unit: where a sentence, a line or a paragraph ends, if the text ends there.
     """
 
     __slots__ = (
         *("number", "seed", "tokens", "logprobs", "finish_reason", "remaining", "random", "mu"),
-        *("dry", "state", "_decode", "_stops", "_held", "_pieces"),
+        *("dry", "state", "unit", "_decode", "_stops", "_held", "_pieces"),
     )
 
     def __init__(self, number: int, tokenizer: Tokenizer, config: SampleConfig, seed: int) -> None:
@@ -66,6 +68,7 @@ class Sample:
         self.mu = 2 * config.mirostat_ent
         self.dry: DryPenalty | None = None
         self.state: Any = None
+        self.unit = UNITS[config.until]("")
         self._decode = tokenizer.decoder().push
         self._stops, self._held = config.stop, ""  # held back: it may begin a stop text
         self._pieces: list[str] = []
@@ -73,7 +76,7 @@ class Sample:
     @property
     def room(self) -> int:
         """Number of characters that further tokens may add."""
-        return self.remaining - len(self._held)
+        return self.remaining - len(self._held) - len(self.unit.held)
 
     @property
     def text(self) -> str:
@@ -90,10 +93,12 @@ class Sample:
             self._pieces.append(self._held)
             return self._held
         self.tokens += tokens
-        piece = "".join(map(self._decode, tokens))
+        piece = self.unit.push("".join(map(self._decode, tokens)))
         if self._stops:
             piece = self._before_stop(self._held + piece)
-        if len(piece) + len(self._held) >= self.remaining:
+        if self.unit.ended and not self.finish_reason:
+            piece, self._held, self.finish_reason = piece + self._held, "", "stop"
+        if len(piece) >= self.room:
             piece = self._cut_to_length(piece)
         self.remaining -= len(piece)
         self._pieces.append(piece)
@@ -148,9 +153,10 @@ class Decoder:
         penalties = (config.repeat_penalty - 1, config.presence_penalty, config.frequency_penalty)
         self._penalties = any(penalties)
         self._dry = bool(config.dry_multiplier and config.dry_penalty_last_n)
-        start = constraint.start(tokenizer.decode(before.tolist())) if constraint else None
+        text = tokenizer.decode(before.tolist())
+        start = constraint.start(text) if constraint else None
         for sample in samples:
-            sample.state = start
+            sample.state, sample.unit = start, UNITS[config.until](text)
             if self._dry:
                 breakers = containing(tokenizer, config.dry_sequence_breakers)
                 sample.dry = DryPenalty(before, config.dry_penalty_last_n, breakers)
@@ -181,7 +187,7 @@ class Decoder:
 
         With several texts, decoding them to text at every step takes as long as sampling.
         """
-        if len(samples) <= 1 or self._config.stop or self._by_row:
+        if len(samples) <= 1 or self._config.stop or self._config.until or self._by_row:
             return 1
         return max(1, min(BLOCK, min(sample.remaining for sample in samples) // self._longest))
 
@@ -233,12 +239,6 @@ class Decoder:
                 sample.dry.append(token)
             if self._constraint and token >= 0:
                 sample.state = self._constraint.advance(sample.state, token)
-
-
-def find_stop(text: str, stops: Sequence[str]) -> int | None:
-    """Return where the stop text begins that is complete first, the longest of several."""
-    found = [(begin + len(stop), begin) for stop in stops if (begin := text.find(stop)) >= 0]
-    return min(found)[1] if found else None
 
 
 def logit_bias(tokenizer: Tokenizer, config: SampleConfig) -> Scores:

@@ -5,7 +5,7 @@ from __future__ import annotations
 Row = tuple[str, str]
 TRAIN = "a.txt b.jsonl --name a --force --threads 1 --precision float32 --batch-size 4 --bptt 8"
 DEFAULTS = {  # of the rows of train that say nothing of the same
-    ("--stack", "--preset", "--hidden", "--init-from"): "--hidden 8 --layers 1",
+    ("--stack", "--preset", "--hidden", "--base"): "--hidden 8 --layers 1",
     ("--time", "--epochs", "--steps"): "--steps 4",
     ("--seed",): "--seed 1",
 }
@@ -74,7 +74,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "input_init": ("", "--input-init orthogonal"),
         "forget_bias": ("", "--forget-bias 3"),
         "name": ("", "--name b"),
-        "init_from": ("", "--init-from small.safetensors"),
+        "base": ("", "--base small.safetensors"),
         "preset": ("--preset tiny", "--preset small"),
         "config": ("", "--config my.toml"),
         "device": DEVICE,
@@ -106,6 +106,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "logit_bias": after(SAMPLE, "-l e-9"),
         "ban": after(SAMPLE, "--ban e"),
         "stop": after(SAMPLE, "--stop e"),
+        "until": after(SAMPLE, "--until line"),
         "seed": after(SAMPLE, "--seed 2"),
         "model": after(SAMPLE, *MODEL),
         "prompt": after(SAMPLE, "-p 'Another'"),

@@ -113,13 +113,15 @@ def make_constraint(
         run: folder of the run, with the index of the training text that no-copy needs.
 
     Raises:
-        ConfigError: a rule is not valid, both regex and words are given, stop texts are too
+        ConfigError: a rule is not valid, regex is given beside words or until, stop texts are too
             long, or no text of the model's characters that are not banned meets the constraints
             without a stop text.
         CheckpointError: the index is damaged.
     """
     if regex is not None and words is not None:
         raise ConfigError("regex and words cannot be combined; leave one out")
+    if regex is not None and config.until is not None:
+        raise ConfigError("until and regex cannot be combined: a regex says where it ends")
     alphabet, rules = alphabet_of(tokenizer, config.ban), list[Automaton]()
     stops = StopTexts(() if regex is None and words is None else config.stop, alphabet)
     if regex is not None:

@@ -13,7 +13,7 @@ from chargen.config import SampleConfig
 from chargen.errors import ConfigError
 from chargen.sampling.constraints import Constraint, make_constraint
 from chargen.sampling.constraints.wordlist import words_of
-from chargen.sampling.decoding import find_stop
+from chargen.sampling.endings import find_stop
 from chargen.sampling.sampler import Generated
 from chargen.tokenizers import build_tokenizer
 from tests.hashing import hashing
