@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -129,7 +130,7 @@ STORY = "It was Mr. Smith.  “Who?” he said.\n\nNobody\nknew 3.14 things. The
 @pytest.mark.parametrize("kind", ["char", "byte", "bpe"])
 def test_a_text_ends_with_its_unit(kind: str, until: str, text: str) -> None:
     sampler = reciting(STORY, kind)
-    generate = {"until": until, "temperature": 0, "length": len(STORY)}
+    generate: dict[str, Any] = {"until": until, "temperature": 0, "length": len(STORY)}
     assert "".join(sampler.generate(**generate)) == text
     first, second = sampler.generate_batch("", 2, **generate)
     assert first.text == second.text == text
@@ -148,7 +149,7 @@ def test_at_most_its_length_and_never_what_was_held_back() -> None:
 
 def test_the_prompt_counts_and_stop_texts_do_too() -> None:
     sampler = reciting(STORY)
-    after = {"temperature": 0, "length": 60}
+    after: dict[str, Any] = {"temperature": 0, "length": 60}
     assert "".join(sampler.generate("It was Mr", until="sentence", **after)) == ". Smith."
     assert "".join(sampler.generate("It was", until="sentence", stop="Sm", **after)) == " Mr. "
     assert "".join(sampler.generate("It was Mr. Smith.", until="sentence", **after)) == (
