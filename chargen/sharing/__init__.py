@@ -1,0 +1,1 @@
+"""Sharing: models pushed to and pulled from folders, web addresses and the Hugging Face hub."""
