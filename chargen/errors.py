@@ -7,7 +7,7 @@
     ├── CorpusError           a text that cannot be read or is too small
     ├── TokenizerError        a text that a tokenizer cannot hold, a bad vocabulary
     ├── CheckpointError       a model file or run that is missing, damaged or foreign
-    ├── DownloadError         a published text that cannot be fetched whole
+    ├── DownloadError         a published text or a model that cannot be fetched whole
     ├── StorageError          a folder or file that cannot be written
     │   └── OutputError       standard output that cannot be written
     │       └── ClosedPipeError   that nobody reads any more (exit code 141, in silence)
@@ -40,7 +40,7 @@ class CheckpointError(ChargenError):
 
 
 class DownloadError(ChargenError):
-    """A published text cannot be fetched whole."""
+    """A published text or a model cannot be fetched whole."""
 
 
 class StorageError(ChargenError):

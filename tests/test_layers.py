@@ -15,8 +15,8 @@ PACKAGE = Path(chargen.__file__).parent
 
 # Each room may import the rooms below it and never one above.
 ROOMS = [
-    *("cli", "repl", "inspection", "training", "evaluation", "sampling", "engine", "data", "model"),
-    *("display", "storage", "tokenizers", "machine", "config", "errors"),
+    *("cli", "repl", "inspection", "training", "evaluation", "sampling", "engine", "data"),
+    *("sharing", "model", "display", "storage", "tokenizers", "machine", "config", "errors"),
 ]
 # Files of rooms that start without torch.
 TORCH_FREE = {

@@ -22,6 +22,8 @@ from chargen.cli.heat import heat
 from chargen.cli.info import info
 from chargen.cli.inspect import inspect
 from chargen.cli.next import next_characters
+from chargen.cli.pull import pull
+from chargen.cli.push import push
 from chargen.cli.repl import repl
 from chargen.cli.runs import runs
 from chargen.cli.sample import sample
@@ -48,6 +50,8 @@ for command, example in (
     (heat, "chargen heat my.txt --html my.html"),
     (info, "chargen info --json"),
     (runs, "chargen runs"),
+    (push, "chargen push my-2026-11-21 shared --licence mit"),
+    (pull, "chargen pull https://example.org/models/shakespeare"),
     (compare, "chargen compare lstm gru --plot curves.png"),
     (cells, "chargen cells | less"),
     (doctor, "chargen doctor --json"),

@@ -124,7 +124,7 @@ class _Bar:
 class Meter:
     """Progress bar of one task; shown only in a terminal."""
 
-    def __init__(self, name: str, size: int, count: ProgressColumn | None = None) -> None:
+    def __init__(self, name: str, size: int | None, count: ProgressColumn | None = None) -> None:
         console = stderr()
         columns = TextColumn("{task.description}", markup=False), BarColumn(bar_width=24)
         self._progress = Progress(
@@ -136,16 +136,19 @@ class Meter:
         )
         self._task = self._progress.add_task(name, total=size)
 
-    def __enter__(self) -> Callable[[int], None]:
+    def __enter__(self) -> Callable[..., None]:
         self._progress.start()
-        return lambda count: self._progress.update(self._task, completed=count)
+        return self._update
+
+    def _update(self, count: int, size: int | None = None) -> None:
+        self._progress.update(self._task, completed=count, total=size)
 
     def __exit__(self, *error: object) -> None:
         self._progress.stop()
 
 
-def download(name: str, size: int) -> Meter:
-    """Return the progress bar of a download, in bytes."""
+def download(name: str, size: int | None) -> Meter:
+    """Return the progress bar of a download, in bytes; it is told a size that is unknown yet."""
     return Meter(name, size, DownloadColumn())
 
 

@@ -33,9 +33,11 @@ def runs() -> None:
 def _row(run: Path) -> tuple[str, str, str, str, str]:
     from chargen.errors import CheckpointError
     from chargen.storage.checkpoint import read_resume_header
-    from chargen.storage.runs import is_finished, steps_of
+    from chargen.storage.runs import is_finished, is_model_only, steps_of
 
     try:
+        if is_model_only(run):
+            return _model_row(run)
         step, steps = steps_of(run)
         header = read_resume_header(run)
         best = header["progress"]["best"]
@@ -45,3 +47,17 @@ def _row(run: Path) -> tuple[str, str, str, str, str]:
         return run.name, header["model"]["stack"], f"{step:,}", loss, state
     except (CheckpointError, KeyError, TypeError):
         return run.name, "-", "-", "-", "cannot be resumed"
+
+
+def _model_row(run: Path) -> tuple[str, str, str, str, str]:
+    """Return the row of a run that is only a model, by what its file says."""
+    from chargen.cli.console import loss_or_dash
+    from chargen.model.saved import read_model
+    from chargen.model.spec import format_stack
+    from chargen.model.summary import number
+    from chargen.storage.checkpoint import MODEL
+
+    saved = read_model(run / MODEL)
+    step, loss = (number(saved.training.get(name)) for name in ("step", "best_val_loss"))
+    steps = "-" if step is None else f"{step:,.0f}"
+    return run.name, format_stack(saved.config.layers), steps, loss_or_dash(loss), "model only"

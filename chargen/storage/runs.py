@@ -34,11 +34,13 @@ from chargen.storage.files import (
 )
 
 STDIN_COPY = "corpus.txt"  # copy of the text from standard input, with which the run can resume
+CARD = "card.md"  # model card of a run that was pulled
 FILES = (MODEL, RESUME, PREVIOUS)  # any of them makes a folder a run
-OWN_FILES = (MODEL, RESUME, PREVIOUS, METRICS, STDIN_COPY, COPIES)  # all that a run writes
+OWN_FILES = (MODEL, RESUME, PREVIOUS, METRICS, STDIN_COPY, COPIES, CARD)  # all that a run has
 LOCK = ".lock"
 PUT_ASIDE = ".previous"  # folder in a run: what --force replaces, until there is a new model
-LEFTOVERS = (".previous.new", ".previous.gone")  # that folder while it is being made or removed
+PULLED = ".pull"  # folder in a run: what is being pulled
+LEFTOVERS = (".previous.new", ".previous.gone", PULLED)  # folders of a process that was killed
 LONGEST_NAME = 200  # bytes of the name of a run
 LONGEST_STEM = 80  # of them, those that a run takes from the name of its corpus
 
@@ -216,6 +218,11 @@ def find_unfinished(name: str | None) -> Path:
         run = runs_folder() / name
         if not is_folder(run):
             raise CheckpointError(f"no run {shortened(name)} to resume (runs: {_known()})")
+        if is_model_only(run):
+            raise CheckpointError(
+                f"run {name!r} is a model without files to resume from; go on from it with a text: "
+                f"chargen train TEXT --base {shlex.quote(name)}"
+            )
         return run
     for run in list_runs():
         with contextlib.suppress(CheckpointError):  # skip a run that cannot be resumed
@@ -243,6 +250,11 @@ def steps_of(run: Path) -> tuple[int, int]:
 def is_finished(run: Path, step: int, steps: int) -> bool:
     """Tell whether a run has taken all its steps and written its last line."""
     return step >= steps and any(line["event"] == "end" for line in read_metrics(run))
+
+
+def is_model_only(run: Path) -> bool:
+    """Tell whether a run is only a model, such as one that was pulled."""
+    return [is_file(run / name) for name in FILES] == [True, False, False]
 
 
 def list_runs() -> list[Path]:

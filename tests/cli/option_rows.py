@@ -185,6 +185,18 @@ ROWS: dict[str, dict[str, Row]] = {
         "int8": after("--onnx one.onnx", *INT8),
         "force": after("--onnx words.txt", "--force"),
     },
+    "push": {
+        "model": ("small shared", "other.safetensors shared"),
+        "destination": ("small one", "small two"),
+        "licence": after("small shared", "--licence mit"),
+        "with_text": after("small shared", "--with-text"),
+        "as_json": after("small shared", *JSON),
+    },
+    "pull": {
+        "source": ("small.safetensors", "other.safetensors"),
+        "name": after("small.safetensors", "--name another"),
+        "as_json": after("small.safetensors", *JSON),
+    },
     "corpus stats": {
         "files": ("text.txt", "old.txt"),
         "encoding": LIKE_LATIN,
@@ -243,5 +255,9 @@ ELSEWHERE = {
     ("train", "force"): "test_a_name_in_use_is_refused_and_forced",
     ("sample", "stream"): "the same text, only later: cli/test_sample.py",
     ("sample", "no_copy"): "needs a copy of some length: sampling/constraints/test_copies.py",
+    ("push", "public"): "needs the hub: sharing/test_hub.py",
+    ("push", "force"): "needs a model that was pushed: sharing/test_push.py",
+    ("pull", "force"): "needs a name in use: sharing/test_pull.py",
+    ("pull", "sha256"): "changes nothing or is refused: sharing/test_pull.py",
     ("corpus fetch", "name"): "needs a server: data/test_catalogue.py",
 }

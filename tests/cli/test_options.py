@@ -170,7 +170,7 @@ def looked() -> dict[str, Any]:
 
 def prepare(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep training out of the folder of all tests, and what changes by itself out of reports."""
-    if command == "train":
+    if command in ("train", "pull"):
         monkeypatch.setenv("CHARGEN_CHECKPOINTS", "checkpoints")
     if command == "doctor":
         facts = looked()
