@@ -22,6 +22,7 @@ T = TypeVar("T")
 KINDS = ((float, "a number"), (int, "a whole number"), (str, "a text"))
 
 NEWLINES = ("fold", "keep")
+DOCUMENTS = ("text", "raw")
 TOKENIZERS = ("char", "byte", "unigram", "bpe")
 RECURRENT_INITS = ("auto", "orthogonal", "xavier", "identity")
 INPUT_INITS = ("xavier", "orthogonal")
@@ -187,9 +188,18 @@ class ReadConfig:
         "\n", r"Text between two files or records; \n is a newline.", TEXT, escapes=True
     )
     field: str | None = documented(None, "Field of .jsonl and .csv files with the text.", TEXT)
+    documents: str = documented(
+        "text", "Documents, pages, chats, mail: text reads their text, raw their source.", TEXT
+    )
+
+    @property
+    def takes_documents(self) -> bool:
+        """Whether documents are read as their text; a byte model reads the bytes of any file."""
+        return self.documents == "text" and self.tokenizer != "byte"
 
     def __post_init__(self) -> None:
         check_types(self)
+        require(self.documents in DOCUMENTS, "documents", self.documents, ", ".join(DOCUMENTS))
         require(self.tokenizer in TOKENIZERS, "tokenizer", self.tokenizer, ", ".join(TOKENIZERS))
         require(1 <= self.vocab_size <= 1 << 20, "vocab-size", self.vocab_size, "1 to 1048576")
         require(self.newlines in NEWLINES, "newlines", self.newlines, ", ".join(NEWLINES))

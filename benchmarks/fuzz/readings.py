@@ -29,7 +29,7 @@ from chargen.data.dataset import encode_dataset, read_text
 from chargen.engine import Engine
 from chargen.errors import ChargenError
 from chargen.model import saved
-from chargen.model.saved import SavedModel, open_model, save_model
+from chargen.model.saved import OWN, SavedModel, open_model, save_model
 from chargen.model.spec import ModelConfig, parse_stack, weight_shapes
 from chargen.sampling import sampler
 from chargen.storage.files import cache_folder
@@ -205,7 +205,7 @@ def save_model_of(name: str) -> None:
     numbers = np.random.default_rng(1)
     shapes = weight_shapes(config).items()
     weights = {name: numbers.random(shape, np.float32) for name, shape in shapes}
-    how = {name: getattr(reading, name) for name in ("encoding", "newlines", "separator", "field")}
+    how = {name: getattr(reading, name) for name in OWN}
     corpus = {"sources": ["gone.txt"], "sha256": "", **how}
     save_model(path, weights, config, tokenizer, {"corpus": corpus})
 

@@ -23,7 +23,7 @@ corpus = typer.Typer(
 @corpus.command(epilog="Example:  chargen corpus stats my.txt")
 @common.reported
 def stats(
-    reading: Annotated[ReadConfig, ("encoding", "newlines", "separator", "field")],
+    reading: Annotated[ReadConfig, ("encoding", "newlines", "separator", "field", "documents")],
     files: Annotated[
         list[str], typer.Argument(metavar="TEXT", help="Files, folders, patterns or known texts.")
     ],

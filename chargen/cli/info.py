@@ -65,6 +65,7 @@ def _settings(saved: SavedModel) -> dict[str, Any]:
         "newlines": None if saved.tokenizer.kind == "byte" else corpus.get("newlines"),
         "separator": escape(corpus.get("separator")),
         "field": corpus.get("field"),
+        "documents": corpus.get("documents"),
         "stack": model["stack"],
         "embedding": model["embedding"],
         "ngram_order": saved.config.ngram_order,

@@ -126,7 +126,7 @@ def unicode_codec(sources: list[Source]) -> str | None:
     """Return the codec of a byte-order mark, or UTF-8, if all sources are that; else None."""
     try:
         for source in sources:
-            for _ in _decoded(source, None):
+            for _ in decoded(source, source.encoding):
                 pass
     except CorpusError:
         return None
@@ -138,18 +138,22 @@ def _has_field(source: Source, config: ReadConfig) -> bool:
 
 
 def _source_text(source: Source, config: ReadConfig, note: Note) -> Iterator[str]:
-    decoded = _decoded(source, config.encoding)
+    pieces = decoded(source, source.encoding or config.encoding)
     if config.field is None or source.kind not in KINDS:
-        return decoded
-    texts = field_texts(source, decoded, config.field, note)
+        return pieces
+    texts = field_texts(source, pieces, config.field, note)
     return _joined(([text] for text in texts), config.separator)
 
 
 # -- from bytes to text -------------------------------------------------------------------
 
 
-def _decoded(source: Source, encoding: str | None) -> Iterator[str]:
-    """Decode a source block by block; an error names the wrong byte and its offset."""
+def decoded(source: Source, encoding: str | None) -> Iterator[str]:
+    """Decode a source block by block.
+
+    Raises:
+        CorpusError: it is binary, or not in its encoding: names the wrong byte and its offset.
+    """
     decoder, read = None, 0
     for block in source.blocks():
         if decoder is None:

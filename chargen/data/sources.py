@@ -29,6 +29,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, cast
 
 from chargen.data.catalogue import catalogue, fetch
+from chargen.data.documents.kinds import kind_of
+from chargen.data.documents.words import DocumentError
 from chargen.errors import CorpusError
 from chargen.storage.files import cache_folder, runs_folder
 from chargen.storage.runs import FILES
@@ -60,11 +62,15 @@ class Source:
         name: path of the file, or the name that the user gave.
         data: the bytes of a text that is not in a file.
         spooled: whether the data came through a pipe and cannot be found again by its name.
+        found: whether it was found in a folder, and not named.
+        encoding: of its text, where that does not depend on settings.
     """
 
     name: str
     data: BinaryIO | None = None
     spooled: bool = False
+    found: bool = False
+    encoding: str | None = None
 
     @property
     def kind(self) -> str:
@@ -89,10 +95,38 @@ class Source:
         Raises:
             CorpusError: it cannot be read, or its compression does not match its extension.
         """
+        with self._readable(), self.open() as file:
+            while block := file.read(PIECE):
+                yield block
+
+    @contextlib.contextmanager
+    def seekable(self, largest: int) -> Iterator[BinaryIO]:
+        """Open it, decompressed, as a file that can be read at any place.
+
+        Args:
+            largest: bytes that it may have.
+
+        Raises:
+            CorpusError: it has more, or as ``blocks``.
+        """
+        with contextlib.ExitStack() as held, self._readable():
+            if self.data is None and Path(self.name).suffix.lower() in OPENERS:
+                file: Any = held.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY))
+                for block in self.blocks():
+                    with keeping(self.name):
+                        file.write(block)
+                    _check_size(file.tell(), largest)
+            else:
+                file = held.enter_context(self.open())
+            _check_size(file.seek(0, os.SEEK_END), largest)
+            file.seek(0)
+            yield file
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Turn what goes wrong with reading into errors that name the file."""
         try:
-            with self.open() as file:
-                while block := file.read(PIECE):
-                    yield block
+            yield
         except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
             raise self._damaged(error) from None
         except OSError as error:
@@ -104,6 +138,23 @@ class Source:
         return CorpusError(f"{self.name!r} is damaged or not {Path(self.name).suffix[1:]}: {error}")
 
 
+def _check_size(size: int, largest: int) -> None:
+    if size > largest:
+        raise DocumentError(f"it has more than {largest:,} bytes")
+
+
+@contextlib.contextmanager
+def keeping(name: str) -> Iterator[None]:
+    """Say what could not be kept in a temporary file."""
+    try:
+        yield
+    except OSError as error:
+        raise CorpusError(
+            f"cannot keep {name!r} in a temporary file: {error.strerror}; make room, or set "
+            "TMPDIR to another folder"
+        ) from None
+
+
 def _cannot_read(name: object, error: OSError) -> NoReturn:
     raise CorpusError(
         f"cannot read {str(name)!r}: {error.strerror}; name a file that you can read"
@@ -113,24 +164,32 @@ def _cannot_read(name: object, error: OSError) -> NoReturn:
 # -- which files --------------------------------------------------------------------------
 
 
-def find_sources(names: Iterable[str]) -> tuple[list[Source], list[str]]:
+def find_sources(
+    names: Iterable[str], *, documents: bool = False
+) -> tuple[list[Source], list[str]]:
     """Return the files for a list of names, in order, and notes for the user.
+
+    Args:
+        names: of files, folders, patterns, pipes and known texts.
+        documents: take documents out of folders as well.
 
     Raises:
         CorpusError: a name matches nothing, or what cannot be read.
     """
     notes: list[str] = []
     pipes: dict[str, Source] = {}
-    return [source for name in names for source in _find(name, notes, pipes)], notes
+    return [source for name in names for source in _find(name, notes, pipes, documents)], notes
 
 
-def _find(name: str, notes: list[str], pipes: dict[str, Source]) -> Iterator[Source]:
+def _find(
+    name: str, notes: list[str], pipes: dict[str, Source], documents: bool
+) -> Iterator[Source]:
     mode = _mode(name)
     if name == "-" or (mode is not None and _is_pipe(name, mode)):
         pipes[name] = pipes.get(name) or _spooled(name)
         yield pipes[name]
     elif mode is not None and stat.S_ISDIR(mode):
-        yield from _in_folder(Path(name), notes)
+        yield from _in_folder(Path(name), notes, documents)
     elif mode is not None:
         yield Source(name)
     elif name == "builtin:pydoc":
@@ -206,14 +265,9 @@ def _spooled(name: str) -> Source:
     atexit.register(spool.close)
     shown = "standard input" if name == "-" else name
     for block in _standard_input() if name == "-" else Source(name).blocks():
-        try:
+        with keeping(shown):
             spool.write(block)
             spool.flush()
-        except OSError as error:
-            raise CorpusError(
-                f"cannot keep {shown!r} in a temporary file: {error.strerror}; make room, or set "
-                "TMPDIR to another folder"
-            ) from None
     return Source(shown, cast(BinaryIO, spool), spooled=True)
 
 
@@ -229,11 +283,11 @@ def _standard_input() -> Iterator[bytes]:
 # -- folders and patterns -----------------------------------------------------------------
 
 
-def _in_folder(folder: Path, notes: list[str]) -> Iterator[Source]:
-    """Yield the text files below a folder in order of their names."""
+def _in_folder(folder: Path, notes: list[str], documents: bool) -> Iterator[Source]:
+    """Yield the text files below a folder, and perhaps documents, in order of their names."""
     left_out: Counter[str] = Counter()
-    files = [Source(str(path)) for path in sorted(_below(folder, left_out))]
-    texts = [source for source in files if _is_text(next(source.blocks(), b""))]
+    files = [Source(str(path), found=True) for path in sorted(_below(folder, left_out))]
+    texts = [file for file in files if _is_text(file) or (documents and _is_document(file))]
     if not texts:
         raise CorpusError(
             f"folder {str(folder)!r} holds no text file ({len(files)} others); "
@@ -311,8 +365,14 @@ def _in_run(file: Path, root: Path) -> bool:
 # -- text or not --------------------------------------------------------------------------
 
 
-def _is_text(head: bytes) -> bool:
+def _is_text(source: Source) -> bool:
+    head = next(source.blocks(), b"")
     return bool(head) and not looks_binary(head)
+
+
+def _is_document(source: Source) -> bool:
+    kind = kind_of(source)
+    return kind is not None and not kind.advice
 
 
 def _decodes(data: bytes) -> bool:

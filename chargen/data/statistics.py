@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from chargen.data.dataset import Text
+from chargen.data.documents.reading import summary
 from chargen.model.spec import PRESETS, LayerConfig, ModelConfig, count_parameters
 from chargen.tokenizers.char import code_points
 
@@ -32,7 +33,9 @@ def describe(text: Text) -> dict[str, Any]:
             open_line += len(codes)
         lines += len(ends)
     seen = np.flatnonzero(counts)
+    documents = summary(text.sources)
     return {
+        **({"documents": documents} if documents else {}),
         "characters": text.length,
         "alphabet": len(seen),
         "rare": int(np.count_nonzero(counts[seen] < RARE)),

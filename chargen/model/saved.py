@@ -27,7 +27,7 @@ from chargen.storage.runs import find_model, model_name
 from chargen.tokenizers import Tokenizer, tokenizer_from_json
 
 KIND = "model"
-OWN = ("encoding", "newlines", "separator", "field")  # settings with which a corpus was read
+OWN = ("encoding", "newlines", "separator", "field", "documents")  # how a corpus was read
 LARGEST = 20.0  # weight of a mixture
 SMALL = "ngrams.table.weight"  # stored in float16: rows of a table that is larger than all the rest
 

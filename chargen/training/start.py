@@ -171,7 +171,7 @@ def _keep_pipe(reading: ReadConfig, text: Text, folder: Path) -> dict[str, Any]:
                 file.write(data[:3])  # reading leaves out the first byte-order mark
             file.write(data)
     encoding = None if reading.tokenizer == "byte" else "utf-8"  # bytes are kept as they are
-    how = {"encoding": encoding, "newlines": "keep", "field": None}
+    how = {"encoding": encoding, "newlines": "keep", "field": None, "documents": "raw"}
     return {"sources": [STDIN_COPY], "kept": {"sources": [STDIN_COPY], **how}}
 
 
@@ -205,6 +205,7 @@ def _describe(reading: ReadConfig, text: Text, dataset: Dataset, folder: Path) -
         "newlines": reading.newlines,
         "separator": reading.separator,
         "field": reading.field,
+        "documents": reading.documents,
         "sha256": text.sha256,
         "characters": text.length,
         "train_tokens": len(dataset.train),
