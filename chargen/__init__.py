@@ -226,7 +226,7 @@ def train(
     resume: bool = False,
     force: bool = False,
     preset: str | None = None,
-    init_from: str | None = None,
+    base: str = "auto",
     copy_index: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -241,7 +241,8 @@ def train(
         resume: go on with the run of this name, or the newest unfinished one.
         force: overwrite a run of this name.
         preset: size of the model, such as ``small``.
-        init_from: a model to fine-tune.
+        base: a model to begin from: a name of ``chargen models``, a run or a file; ``none`` trains
+            from scratch, ``auto`` takes a base model that helps with the text.
         copy_index: keep what ``no_copy`` of ``generate`` needs.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         threads: CPU threads; None finds the fastest number.
@@ -268,16 +269,16 @@ def train(
     from chargen.training.start import start_run
 
     given = [*settings, *(["preset"] if preset else [])]
-    if init_from is not None:
-        refuse(given, BASE_SETTINGS, "init_from brings its own model and tokenizer")
+    if base not in ("auto", "none"):
+        refuse(given, BASE_SETTINGS, "base brings its own model and tokenizer")
     settings = {"seed": fresh_seed(), "time": time, **settings}
     reading, options, recipe = from_settings(settings, ReadConfig, ModelOptions, TrainConfig)
     require(name is None or isinstance(name, str), "name", name, "a text")
     check_threads(threads)
     machine: dict[str, Any] = {"device": device, "threads": threads}
     if resume:
-        if corpus is not None or force or init_from is not None or copy_index:
-            others = "corpus, force, init_from and copy_index"
+        if corpus is not None or force or base != "auto" or copy_index:
+            others = "corpus, force, base and copy_index"
             raise ConfigError(f"resume goes on with a run's own text and model; leave {others} out")
         refuse(given, set(given) - {"steps", "epochs"}, "resume goes on with a run's own settings")
         return Training(resume_run(name, recipe, **machine))
@@ -286,13 +287,15 @@ def train(
         raise ConfigError("no corpus given; name a file, a folder or builtin:pydoc")
     allowed = "files, folders and built-in texts, one or a list"
     require(isinstance(sources, Sequence), "corpus", corpus, allowed)
+    if base == "auto" and BASE_SETTINGS & set(given):
+        base = "none"
     opening = start_run(
         replace(reading, sources=tuple(map(str, sources))),
         options.with_preset(preset),
         recipe,
         name=name,
         force=force,
-        init_from=init_from,
+        base=base,
         copy_index=copy_index,
         **machine,
     )

@@ -109,8 +109,8 @@ def test_a_wrong_setting_of_train_is_named_before_anything_is_read(
             "resume goes on with a run's own settings; leave --hidden",
         ),
         (
-            {"corpus": "x.txt", "init_from": "mine", "cell": "gru"},
-            "init_from brings its own model and tokenizer; leave --cell",
+            {"corpus": "x.txt", "base": "mine", "cell": "gru"},
+            "base brings its own model and tokenizer; leave --cell",
         ),
     ],
 )
@@ -129,7 +129,7 @@ def test_what_only_the_run_can_find_is_an_error_of_its_first_event() -> None:
         ({"corpus": "missing.txt"}, "CorpusError", "corpus 'missing.txt' does not exist"),
         ({"corpus": "my.txt", "device": "tpu"}, "DeviceError", "device is 'tpu'"),
         ({"corpus": "my.txt", "name": "a/b"}, "ConfigError", "name is 'a/b'"),
-        ({"corpus": "my.txt", "init_from": "b"}, "CheckpointError", "no model 'b'"),
+        ({"corpus": "my.txt", "base": "b"}, "CheckpointError", "no model 'b'"),
         ({"resume": True}, "CheckpointError", "no unfinished run in 'checkpoints'"),
         ({"resume": True, "name": "mine"}, "CheckpointError", "no run 'mine' to resume"),
     )

@@ -3,7 +3,7 @@
     python -m benchmarks.fuzz [--kind KIND] [--cases 10000] [--seed 1]
 
 Kinds: ``parsers``, all that parses text or files (hypothesis reduces what breaks it); ``options``
-beside ``--resume`` and ``--init-from``; ``readings`` of one text by every command; ``places`` to
+beside ``--resume`` and ``--base``; ``readings`` of one text by every command; ``places`` to
 write to. Each case has a seed of its own, with which it is repeated.
 """
 

@@ -1,4 +1,4 @@
-"""Options beside ``--resume`` and ``--init-from``: each changes something, or is refused by name.
+"""Options beside ``--resume`` and ``--base``: each changes something, or is refused by name.
 
 A command line is followed up to the first step of training. What it leads to (the text in ids, the
 model, the weights after two steps of the recipe, plan, budget, files and form of the output) is
@@ -99,7 +99,7 @@ VALUES: dict[str, Value | None] = {  # None for a switch
     "forget_bias": _between(-120.0, 0.9),
     "name": _of("other", "again", "a/b", "..", "x" * 210),
     "force": None,
-    "init_from": _of("base", "bytes", "gone"),
+    "base": _of("base", "bytes", "gone"),
     "resume": None,
     "preset": _of("tiny", "small", "vast"),
     "config": _of("hidden.toml", "batch.toml", "gone.toml"),
@@ -153,7 +153,7 @@ class _ReachedError(Exception):
 
 
 class Options:
-    """Random options of ``chargen train`` beside ``--resume`` or ``--init-from``."""
+    """Random options of ``chargen train`` beside ``--resume`` or ``--base``."""
 
     def __init__(self) -> None:
         _prepare()
@@ -175,8 +175,8 @@ class Options:
         beginnings = {
             "resume": ("train", "--resume", "--name", chosen.choice(["half", "whole"])),
             "newest": ("train", "--resume"),
-            "base": ("train", "a.txt", "b.jsonl", "--init-from", "base"),
-            "bytes": ("train", "a.txt", "b.jsonl", "--init-from", "bytes"),
+            "base": ("train", "a.txt", "b.jsonl", "--base", "base"),
+            "bytes": ("train", "a.txt", "b.jsonl", "--base", "bytes"),
         }
         beginning = chosen.choice(list(beginnings.values()))
         free = [name for name in FLAGS if FLAGS[name] not in beginning]

@@ -15,12 +15,14 @@ from chargen.cli import common
 from chargen.cli.cells import cells
 from chargen.cli.compare import compare
 from chargen.cli.corpus import corpus
+from chargen.cli.demo import demo
 from chargen.cli.doctor import doctor
 from chargen.cli.eval import evaluate
 from chargen.cli.export import export
 from chargen.cli.heat import heat
 from chargen.cli.info import info
 from chargen.cli.inspect import inspect
+from chargen.cli.models import models
 from chargen.cli.next import next_characters
 from chargen.cli.pull import pull
 from chargen.cli.push import push
@@ -50,6 +52,8 @@ for command, example in (
     (heat, "chargen heat my.txt --html my.html"),
     (info, "chargen info --json"),
     (runs, "chargen runs"),
+    (models, "chargen models english"),
+    (demo, 'chargen demo "The sea was calm that morning."'),
     (push, "chargen push my-2026-11-21 shared --licence mit"),
     (pull, "chargen pull https://example.org/models/shakespeare"),
     (compare, "chargen compare lstm gru --plot curves.png"),

@@ -117,7 +117,7 @@ def _cells(incomplete: str) -> list[str]:
 
 
 COMPLETIONS = {"model": _models, "models": _models, "runs": _models, "run": _models} | {
-    "init_from": _models,
+    "base": _models,
     "cell": _cells,
     "cells": _cells,
     "kinds": _cells,

@@ -61,7 +61,7 @@ def heat(
     if html:
         _write_page(html, scoring, file, model)
     else:
-        _show(scoring)
+        show(scoring)
     common.warn(scoring.summary())
 
 
@@ -95,7 +95,7 @@ def _write_page(html: Path, scoring: Scoring, file: str | None, model: str | Non
 # -- text ---------------------------------------------------------------------------------
 
 
-def _show(tokens: Iterable[ScoredToken]) -> None:
+def show(tokens: Iterable[ScoredToken]) -> None:
     """Show the text in colours if the terminal has some, else with digits below its lines."""
     from chargen.cli.console import stderr, stdout
     from chargen.display.heat import HEAT

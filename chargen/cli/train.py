@@ -51,9 +51,14 @@ def train(
         bool, typer.Option("--resume", help="Resume the run --name, or the newest unfinished.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a run of this name.")] = False,
-    init_from: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Fine-tune this model.")
-    ] = None,
+    base: Annotated[
+        str,
+        typer.Option(
+            *("--base", "--init-from"),
+            metavar="MODEL",
+            help="Model to begin from: auto, none, a name of `chargen models`, a run or a file.",
+        ),
+    ] = "auto",
     preset: settings.Preset = None,
     config: settings.ConfigFile = None,
     device: common.Device = "auto",
@@ -81,10 +86,12 @@ def train(
         raise ConfigError("--resume goes on with a run's own corpus; leave the corpus out")
     if resume:
         refuse(given, set(given) - RESUMABLE, "--resume goes on with a run's own settings")
-    if init_from is not None:
-        refuse(given, BASE_SETTINGS, "--init-from brings its own model and tokenizer")
+    if base not in ("auto", "none"):
+        refuse(given, BASE_SETTINGS, "--base brings its own model and tokenizer")
+    if base == "auto" and BASE_SETTINGS & set(given):
+        base = "none"
     if "newlines" in given and reading.newlines == "fold" and not resume:
-        _refuse_folding(reading, init_from)
+        _refuse_folding(reading, base)
     if not resume and not corpus:
         raise ConfigError("no corpus given; name a file, a folder, - or builtin:pydoc")
     fetch_missing(corpus or [])
@@ -104,7 +111,7 @@ def train(
             recipe,
             name=name,
             force=force,
-            init_from=init_from,
+            base=base,
             copy_index=copy_index,
             device=device,
             threads=threads,
@@ -116,11 +123,12 @@ def train(
         _follow(run, form, tensorboard)
 
 
-def _refuse_folding(reading: ReadConfig, init_from: str | None) -> None:
+def _refuse_folding(reading: ReadConfig, base: str) -> None:
     """Refuse to fold the line ends of a byte model, which learns all bytes as they are."""
-    from chargen.model.saved import open_model
+    from chargen.training.base import given_base
 
-    kind = reading.tokenizer if init_from is None else open_model(init_from).tokenizer.kind
+    begun = given_base(base)
+    kind = begun.tokenizer.kind if begun else reading.tokenizer
     if kind == "byte":
         raise ConfigError("a byte model keeps line ends as they are; leave --newlines fold out")
 

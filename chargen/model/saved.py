@@ -12,6 +12,7 @@ import numpy as np
 from chargen.config import ReadConfig, require
 from chargen.errors import ChargenError, CheckpointError
 from chargen.model.counts import PREFIX, NGramCounts
+from chargen.model.int8 import SCALE, packed, unpacked
 from chargen.model.match import LENGTHS
 from chargen.model.spec import ModelConfig, weight_shapes
 from chargen.storage.checkpoint import (
@@ -137,7 +138,7 @@ def read_model(path: Path) -> SavedModel:
         _ = saved.reading  # raises if the file does not say it rightly
     except (ChargenError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(path, f"is damaged: its header says {error}") from None
-    shapes = {n: shape for n, shape in tensor_shapes(path).items() if not n.startswith(PREFIX)}
+    shapes = {name: shape for name, shape in tensor_shapes(path).items() if _is_weight(name)}
     if config.vocab_size != tokenizer.vocab_size or shapes != weight_shapes(config):
         raise damaged(path, "is damaged: its weights do not fit its description")
     return saved
@@ -151,6 +152,8 @@ def save_model(
     training: dict[str, Any],
     counts: NGramCounts | None = None,
     mixture: Mixture | None = None,
+    *,
+    int8: bool = False,
 ) -> None:
     """Write a complete model file.
 
@@ -162,6 +165,7 @@ def save_model(
         training: how it was trained, plain data.
         counts: n-gram counts of the training text, if they are mixed in.
         mixture: how.
+        int8: keep the matrices in a byte a number (``model.int8``).
     """
     header = {
         "kind": KIND,
@@ -171,13 +175,21 @@ def save_model(
         "mixture": asdict(mixture or Mixture()) if counts else None,
     }
     small = {SMALL: weights[SMALL].astype(np.float16)} if SMALL in weights else {}
-    write_tensors(path, {**weights, **small, **(counts.to_tensors() if counts else {})}, header)
+    held = packed(weights) if int8 else {**weights, **small}
+    write_tensors(path, {**held, **(counts.to_tensors() if counts else {})}, header)
 
 
 def load_weights(path: Path) -> Tensors:
     """Read the weights of a model file by name, in float32, checked bit for bit."""
     tensors = read_tensors(path, KIND)[0]
-    return {n: a.astype(np.float32) for n, a in tensors.items() if not n.startswith(PREFIX)}
+    try:
+        return unpacked({n: array for n, array in tensors.items() if not n.startswith(PREFIX)})
+    except (KeyError, ValueError) as error:
+        raise damaged(path, f"is damaged: its int8 weights lack their factors: {error}") from None
+
+
+def _is_weight(name: str) -> bool:
+    return not name.startswith(PREFIX) and not name.endswith(SCALE)
 
 
 def is_whole(path: Path) -> bool:

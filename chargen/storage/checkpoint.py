@@ -27,6 +27,7 @@ from chargen.storage.files import cannot_write, is_file, located, sync_folder, w
 FORMAT = 4
 READ = (2, FORMAT)  # 1 and 3 were of versions between releases
 KEY = "chargen"
+SIGNED = ("F32", "F16", "I8")  # types of weights; n-gram counts are unsigned, or float16
 MODEL = "model.safetensors"
 RESUME = "resume.safetensors"
 PREVIOUS = "resume.previous.safetensors"
@@ -121,11 +122,11 @@ def _checksum(header: dict[str, Any], tensors: Tensors) -> str:
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors of floating-point numbers in a file, by name."""
+    """Return the shapes of the tensors of signed numbers in a file, by name."""
     with _open(path) as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-        floats = ((n, part) for n, part in slices.items() if part.get_dtype() in ("F32", "F16"))
-        return {name: tuple(part.get_shape()) for name, part in floats}
+        signed = ((n, part) for n, part in slices.items() if part.get_dtype() in SIGNED)
+        return {name: tuple(part.get_shape()) for name, part in signed}
 
 
 # -- runs ---------------------------------------------------------------------------------
@@ -177,7 +178,7 @@ def load_resume(run: Path) -> Saved:
             damage.append(str(error))
     raise CheckpointError(
         f"run {run.name!r} cannot resume: {'; '.join(damage)}; "
-        f"begin another from its model: chargen train CORPUS --init-from {run.name}"
+        f"begin another from its model: chargen train CORPUS --base {run.name}"
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from chargen.errors import CheckpointError, ConfigError, StorageError
+from chargen.storage.bases import base_models
 from chargen.storage.checkpoint import (
     COPIES,
     METRICS,
@@ -265,7 +266,9 @@ def list_runs() -> list[Path]:
 
 
 def find_model(name: str | None) -> Path:
-    """Return the model file for the name of a run, its folder or the file; by default the newest.
+    """Return the model file for the name of a run, its folder, the file, or a base model.
+
+    Without a name it is the newest run's.
 
     Raises:
         CheckpointError: there is no such model; the message lists the runs.
@@ -277,6 +280,8 @@ def find_model(name: str | None) -> Path:
     for path in (Path(name), Path(name) / MODEL, run / MODEL, run / PUT_ASIDE / MODEL):
         if is_file(path):
             return path
+    if name in base_models():
+        return base_models()[name]
     if name and is_folder(run):
         raise CheckpointError(
             f"run {name!r} has no model yet: it stopped before its first evaluation"

@@ -38,6 +38,8 @@ NGRAM_SAMPLE = 1 << 21  # tokens of which the n-grams are looked at
 RETURNING = 0.1  # different n-grams of a token of the text, at most, for an order to be used
 MOST_AUTOMATIC = 6  # order
 LEAST_TABLE, USUAL_TABLE, MOST_TABLE = 1 << 8, 1 << 14, 1 << 16  # rows
+FINE_TUNING_RATE, FINE_TUNING_EPOCHS = 0.25, 10.0  # of the usual learning rate; at most
+FINE_TUNING_DROPOUT, FINE_TUNING_NGRAMS = 0.3, 0.5  # of units, of rows of n-grams
 TOO_LARGE = 0.5  # of enough: a candidate expected below this is not even measured
 
 
@@ -103,6 +105,7 @@ def choose(
     threads: tuple[int, ...],
     ends: float | None,
     processes: int = 1,
+    fine_tuning: bool = False,
 ) -> Choice:
     """Measure candidates on this machine, take one, and fill in the recipe.
 
@@ -117,8 +120,10 @@ def choose(
         threads: numbers of CPU threads to choose from, the largest first.
         ends: the clock (``time.monotonic``) when the time budget is over, if there is one.
         processes: how many share the batch.
+        fine_tuning: the weights are trained already.
     """
     began, time_left = time.monotonic(), _seconds_to(ends)
+    config = for_fine_tuning(config, stacks[0]) if fine_tuning else config
     trials: list[Trial] = []
     vocab_size, length = dataset.tokenizer.vocab_size, len(dataset.train)
     embedding = embedding_for(vocab_size) if embedding is None else embedding
@@ -139,9 +144,28 @@ def choose(
     if epochs > FEW_EPOCHS and not keep_ngrams:
         model = replace(model, ngrams=None)
     full = fill(config, model, epochs)
-    reasons = {"model": _why_model(chosen, stacks), "recipe": _why_recipe(config, epochs)}
+    why = f"fine-tuning, {epochs:.1f} epochs" if fine_tuning else _why_recipe(config, epochs)
+    reasons = {"model": _why_model(chosen, stacks), "recipe": why}
     reasons["plan"] = _why_plan(chosen.timing, config, device)
     return Choice(model, full, plan, reasons)
+
+
+def for_fine_tuning(config: TrainConfig, layers: tuple[LayerConfig, ...]) -> TrainConfig:
+    """Return the recipe for weights that are trained already, where nothing else is given.
+
+    They learn a text in a few small steps; more of them only learn it by heart.
+    """
+    budget = config.steps is None and config.epochs is None
+    return replace(
+        config,
+        learning_rate=FINE_TUNING_RATE * peak_learning_rate(config, layers)
+        if config.learning_rate is None
+        else config.learning_rate,
+        epochs=FINE_TUNING_EPOCHS if budget else config.epochs,
+        dropout=FINE_TUNING_DROPOUT if config.dropout is None else config.dropout,
+        weight_drop=0.0 if config.weight_drop is None else config.weight_drop,
+        ngram_dropout=FINE_TUNING_NGRAMS if config.ngram_dropout is None else config.ngram_dropout,
+    )
 
 
 def fill(config: TrainConfig, model: ModelConfig, epochs: float) -> TrainConfig:

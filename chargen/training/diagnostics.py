@@ -16,6 +16,7 @@ Evaluations = Sequence[tuple[int, float | None, float | None]]
 RISE = 1.01  # times the best: a validation loss that has risen
 HOPELESS = 1.02  # times the best: one that will not come back
 LASTING = 3  # evaluations: a rise that is no chance
+EARLY = 0.7  # of the run: a best evaluation before that had fewer epochs
 UNDERFITTED, OVERFITTED = 0.05, 0.25  # of the validation loss, by which it exceeds training's
 
 
@@ -60,6 +61,8 @@ def advice(
     val_loss: float,
     mixed_loss: float,
     ngram_baseline: float | None,
+    history: Evaluations,
+    tokens_per_step: float,
     dropout: float,
     run: str,
     seconds: float,
@@ -72,6 +75,8 @@ def advice(
         val_loss: as there.
         mixed_loss: of the model with its n-gram counts.
         ngram_baseline: loss of the n-gram baseline, if that is known.
+        history: the evaluations of the run.
+        tokens_per_step: tokens of a step as a fraction of the training part.
         dropout: of the recipe.
         run: the name of the run.
         seconds: that it took so far.
@@ -79,8 +84,9 @@ def advice(
     again = f"chargen train --resume --name {shlex.quote(run)}"
     more = f"{again} --time {max(1, round(seconds / 60))}m"
     behind = ngram_baseline is not None and mixed_loss > ngram_baseline
+    less = _less(history, tokens_per_step, dropout)
     words = {
-        "overfitted": f"more text helps most, then more --dropout than {dropout:g}",
+        "overfitted": f"more text helps most; with this text: {less}",
         "underfitted": f"it can learn more; go on: {more}",
         "fitted": f"more time helps a little, more text more; go on: {more}",
     }[kind]
@@ -89,7 +95,19 @@ def advice(
     if behind:
         words = f"the n-gram baseline is better, with {ngram_baseline:.4f}: {words}"
     losses = f"{train_loss:.2f} nats on text it learned, {val_loss:.2f} on new text"
-    return [f"{kind}: {losses}, by the network alone", words]
+    lines = [f"{kind}: {losses}, by the network alone", words]
+    shown = history[-1][1] if history else None
+    if shown is not None and shown > val_loss:
+        lines.append(f"the training loss of {shown:.2f} was measured with dropout, these without")
+    return lines
+
+
+def _less(history: Evaluations, tokens_per_step: float, dropout: float) -> str:
+    """Return the command that learns less by heart: fewer epochs, or more dropout."""
+    best, last = _best(history)[0], history[-1][0]
+    if best < EARLY * last:
+        return f"chargen train CORPUS --epochs {best * tokens_per_step:.2g}"
+    return f"chargen train CORPUS --dropout {min(0.8, dropout + 0.1):g}, or a smaller --preset"
 
 
 def _best(history: Evaluations) -> tuple[int, float | None, float | None]:

@@ -98,13 +98,15 @@ class Evaluator:
         train, val = final["final_train_loss"], final["final_network_loss"]
         if train is None or val is None:
             return None, ()
-        kind = label(progress.history, train, val)
+        kind, plan = label(progress.history, train, val), self._run.plan
         words = advice(
             kind,
             train_loss=train,
             val_loss=val,
             mixed_loss=final["final_val_loss"] or val,
             ngram_baseline=self._run.ngram_baseline,
+            history=progress.history,
+            tokens_per_step=plan.batch_size * plan.bptt / len(self._run.dataset.train),
             dropout=self._run.config.dropout or 0.0,
             run=self._run.folder.name,
             seconds=seconds,

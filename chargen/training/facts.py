@@ -10,7 +10,7 @@ from chargen.training.run_state import RunState
 
 def facts(run: RunState) -> tuple[tuple[str, str], ...]:
     """Return corpus, n-gram baseline, model, recipe and plan, a pair of name and words each."""
-    return (*_learned(run), *_chosen(run))
+    return (*_learned(run), *_begun(run), *_chosen(run))
 
 
 def _learned(run: RunState) -> list[tuple[str, str]]:
@@ -22,6 +22,14 @@ def _learned(run: RunState) -> list[tuple[str, str]]:
         words = f"{baseline['nats_per_token']:.4f} nats (Kneser-Ney, order {baseline['order']})"
         learned.append(("n-gram", words))
     return learned
+
+
+def _begun(run: RunState) -> list[tuple[str, str]]:
+    """Return the model that the run began from, if any."""
+    base = run.source.get("base")
+    why = run.reasons.get("base")
+    words = f" ({why}; --base none trains from scratch)" if why else ""
+    return [("base", f"{base['name']}{words}")] if base else []
 
 
 def _chosen(run: RunState) -> list[tuple[str, str]]:

@@ -18,11 +18,12 @@ from chargen.evaluation.baselines import COUNTED, NGramBaseline, ngram_baseline
 from chargen.machine import count_cores, keep_memory, thread_options
 from chargen.machine.torch import find_device
 from chargen.model.ngrams import NGramConfig, token_codes
-from chargen.model.saved import SavedModel, open_model
+from chargen.model.saved import SavedModel
 from chargen.model.spec import ModelConfig, ModelOptions, count_parameters
 from chargen.storage.checkpoint import Tensors
 from chargen.storage.files import writing
 from chargen.storage.runs import STDIN_COPY, locked, new_run_folder, put_aside
+from chargen.training.base import AUTO, NONE, find_base, given_base
 from chargen.training.configuration import Choice, choose, ngram_rows
 from chargen.training.fine_tuning import grown, transferred
 from chargen.training.plan import Plan
@@ -42,7 +43,7 @@ def start_run(
     *,
     name: str | None = None,
     force: bool = False,
-    init_from: str | None = None,
+    base: str = NONE,
     copy_index: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -56,7 +57,8 @@ def start_run(
         config: the recipe and the budget; without a budget, five minutes.
         name: of the run; None makes one of the corpus and the date.
         force: begin a run of this name anew.
-        init_from: a trained model to begin from.
+        base: a trained model to begin from; ``none`` trains from scratch, ``auto`` takes the base
+            model that helps with the text, if one does.
         copy_index: keep an index of the text, which ``no_copy`` needs.
         device: where to compute.
         threads: CPU threads; None finds the fastest number.
@@ -70,13 +72,16 @@ def start_run(
     """
     began = time.monotonic() if began is None else began
     options, recipe = options or ModelOptions(), with_budget(config or TrainConfig())
-    base = None if init_from is None else open_model(init_from)
-    _check_ngrams(base, options, recipe)
-    reading = replace(reading, tokenizer=base.tokenizer.kind) if base else reading
-    text = read_text(reading)
-    dataset = _tokenized(text, base, recipe)
-    sha256 = base and base.sha256
-    weights = _base_weights(base, dataset)  # now: --force may replace this very model
+    begun = given_base(base)
+    _check_ngrams(begun, options, recipe)
+    reading = replace(reading, tokenizer=begun.tokenizer.kind) if begun else reading
+    text, why = read_text(reading), ""
+    dataset = _tokenized(text, begun, recipe)
+    if base == AUTO:
+        begun, why = find_base(reading, dataset)
+        dataset = _tokenized(text, begun, recipe) if begun else dataset
+    told = begun and {"name": begun.name, "sha256": begun.sha256}
+    weights = _base_weights(begun, dataset)  # now: --force may replace this very model
     torch_device = find_device(device)
     group = find_process_group(torch_device)
     recipe = replace(recipe, seed=group.broadcast(recipe.seed))
@@ -89,10 +94,11 @@ def start_run(
         baseline = group.broadcast(counted and _told(counted))
         dropped = recipe.ngram_dropout is not None
         choice = choose(
-            (base.config.layers,) if base else options.stacks(),
-            embedding=base.config.embedding if base else options.embedding,
-            ngrams=_ngrams(base, options, dataset, always=dropped),
-            keep_ngrams=bool(base) or options.ngram_order is not None or dropped,
+            (begun.config.layers,) if begun else options.stacks(),
+            embedding=begun.config.embedding if begun else options.embedding,
+            ngrams=_ngrams(begun, options, dataset, always=dropped),
+            keep_ngrams=bool(begun) or options.ngram_order is not None or dropped,
+            fine_tuning=begun is not None,
             config=recipe,
             dataset=dataset,
             device=torch_device,
@@ -104,15 +110,15 @@ def start_run(
         source = {
             **_describe(reading, text, dataset, folder),
             **kept,
-            **({} if base is None else {"init_from": sha256}),
+            **({"base": told} if told else {}),
             "ngram_baseline": baseline,
         }
         yield RunState(
             *(folder, model, recipe, dataset, source, plan, torch_device),
-            reasons=reasons,
+            reasons=reasons | {"base": why},
             group=group,
             weights=weights,
-            notes=_notes(reading, text, dataset, model, choice),
+            notes=_notes(reading, text, dataset, model, choice, begun=begun is not None),
             counts=counted.counts if counted and recipe.ngrams else None,
         )
 
@@ -277,7 +283,13 @@ def _broadcast(
 
 
 def _notes(
-    reading: ReadConfig, text: Text, dataset: Dataset, model: ModelConfig, choice: Choice
+    reading: ReadConfig,
+    text: Text,
+    dataset: Dataset,
+    model: ModelConfig,
+    choice: Choice,
+    *,
+    begun: bool,
 ) -> tuple[str, ...]:
     """Return what a user should know before the run begins."""
     notes = [*text.notes, *dataset.notes]
@@ -287,7 +299,7 @@ def _notes(
             f"the text is small: batch size {plan.batch_size}, bptt {plan.bptt} "
             f"(instead of {config.batch_size} and {config.bptt})"
         )
-    if weights > TOO_MANY * len(dataset.train):
+    if weights > TOO_MANY * len(dataset.train) and not begun:
         notes.append(
             f"the text is small for this model ({len(dataset.train):,} tokens for {weights:,} "
             "parameters): it may learn the text by heart and little else"

@@ -83,6 +83,8 @@ class Trainer:
         if self.group.is_main:
             self.files.cut_metrics(self.step)
             yield from self._mend()
+        if run.weights is not None:
+            yield self._evaluate()  # what is trained already may be the best
         self.budget.start(self.step)
         while self.step < self.plan.steps:
             loss, (stopping, saving, over) = self._learn()

@@ -185,7 +185,7 @@ def test_the_tightest_budget_counts_to_the_end_of_a_resumed_run(chargen: Run, pr
 def test_what_a_byte_model_does_not_do_is_refused(chargen: Run, prose: str) -> None:
     write("text", prose)
     assert chargen("train", "text", "--name", "a", "--tokenizer", "byte", *SMALL).returncode == 0
-    for begun in (("--tokenizer", "byte"), ("--init-from", "a")):
+    for begun in (("--tokenizer", "byte"), ("--base", "a")):
         done = chargen("train", "text", *begun, "--newlines", "fold", *SMALL[-3:])
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert "leave --newlines fold out" in done.stderr
@@ -197,10 +197,10 @@ def test_what_a_byte_model_does_not_do_is_refused(chargen: Run, prose: str) -> N
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--init-from", "small", "--forget-bias", "3"), "leave --forget-bias out"),
-        (("--init-from", "small", "--recurrent-init", "identity"), "leave --recurrent-init out"),
-        (("--init-from", "small", "--input-init", "orthogonal"), "leave --input-init out"),
-        (("--init-from", "small", "--recurrent-scale", "2"), "leave --recurrent-scale out"),
+        (("--base", "small", "--forget-bias", "3"), "leave --forget-bias out"),
+        (("--base", "small", "--recurrent-init", "identity"), "leave --recurrent-init out"),
+        (("--base", "small", "--input-init", "orthogonal"), "leave --input-init out"),
+        (("--base", "small", "--recurrent-scale", "2"), "leave --recurrent-scale out"),
         (("--json", "--quiet"), "--json and --quiet cannot be combined; leave one out"),
         (
             ("--optimizer", "sgd", "--weight-decay", "0.5"),

@@ -199,7 +199,7 @@ def old(chargen: Run, prose: str) -> Iterator[Path]:
     "failing",
     [
         ["--epochs", "inf"],
-        ["--init-from", "gone"],
+        ["--base", "gone"],
         ["--hidden", "16384", "--layers", "8", "--steps", "3"],
     ],
 )
@@ -236,7 +236,7 @@ def test_an_old_run_gives_way_to_a_new_model(chargen: Run, old: Path) -> None:
 
 
 def test_a_model_may_be_trained_anew_from_itself(chargen: Run, old: Path) -> None:
-    good(chargen, "train", "text", "--name", "good", "--force", "--init-from", "good", *QUICK[:2])
+    good(chargen, "train", "text", "--name", "good", "--force", "--base", "good", *QUICK[:2])
 
 
 class Killed(BaseException):

@@ -53,7 +53,7 @@ def assert_one_line(done: subprocess.CompletedProcess[bytes], code: int, words: 
         (f"train good --name {LONG}", 2),
         (f"train --resume --name {LONG}", 1),
         (f"train {LONG}", 1),
-        (f"train good --init-from {LONG}", 1),
+        (f"train good --base {LONG}", 1),
         (f"train good --config {LONG}", 2),
         (f"eval {LONG}", 1),
         (f"corpus stats {LONG}", 1),
@@ -287,7 +287,7 @@ def test_every_command_takes_its_model_with_m(chargen: Run, with_model: Path) ->
         ("compare sm", "small"),
         ("sample -m ", "small"),
         ("train x --cell min", "mingru"),
-        ("train x --init-from s", "small"),
+        ("train x --base s", "small"),
     ],
 )
 def test_the_shell_completes_runs_and_cells(with_model: Path, typed: str, wanted: str) -> None:

@@ -67,29 +67,47 @@ def test_each_fit_has_its_label(losses: Evaluations, train: float, val: float, k
     assert label(losses, train, val) == kind
 
 
+MORE = "more text helps most; with this text: chargen train CORPUS"
+
+
 @pytest.mark.parametrize(
-    ("kind", "baseline", "words"),
+    ("kind", "losses", "baseline", "words"),
     [
-        ("fitted", None, "more time helps a little, more text more; go on: chargen train --res"),
-        ("underfitted", 1.6, "it can learn more; go on: chargen train --resume --name a --time 2m"),
-        ("overfitted", None, "more text helps most, then more --dropout than 0.3"),
-        ("fitted", 1.4, "the n-gram baseline is better, with 1.4000: train longer: chargen train"),
-        ("overfitted", 1.4, "the n-gram baseline is better, with 1.4000: more text helps most"),
+        ("fitted", GOOD, None, "more time helps a little, more text more; go on: chargen train"),
+        ("underfitted", GOOD, 1.6, "it can learn more; go on: chargen train --resume --name a --"),
+        ("overfitted", GOOD, None, f"{MORE} --dropout 0.4, or a smaller --preset"),
+        ("overfitted", OVERFITTING, None, f"{MORE} --epochs 1.5"),
+        ("fitted", GOOD, 1.4, "the n-gram baseline is better, with 1.4000: train longer: chargen"),
+        ("overfitted", GOOD, 1.4, f"the n-gram baseline is better, with 1.4000: {MORE}"),
     ],
 )
-def test_advice_names_the_next_command(kind: str, baseline: float | None, words: str) -> None:
-    lines = advice(
-        kind,
-        train_loss=1.2,
-        val_loss=1.5,
-        mixed_loss=1.5,
-        ngram_baseline=baseline,
-        dropout=0.3,
-        run="a",
-        seconds=130,
-    )
+def test_advice_names_the_next_command(
+    kind: str, losses: Evaluations, baseline: float | None, words: str
+) -> None:
+    lines = advised(kind, losses, baseline)
     assert (
         lines[0] == f"{kind}: 1.20 nats on text it learned, 1.50 on new text, by the network alone"
     )
     assert lines[1].startswith(words)
     assert ("--resume" in lines[1]) == (kind != "overfitted")
+    assert len(lines) == 2
+
+
+def test_a_training_loss_above_the_other_is_explained_once() -> None:
+    lines = advised("fitted", history((None, 2.0), (2.1, 1.6), (1.7, 1.5)), None)
+    assert lines[2:] == ["the training loss of 1.70 was measured with dropout, these without"]
+
+
+def advised(kind: str, losses: Evaluations, baseline: float | None) -> list[str]:
+    return advice(
+        kind,
+        train_loss=1.2,
+        val_loss=1.5,
+        mixed_loss=1.5,
+        ngram_baseline=baseline,
+        history=losses,
+        tokens_per_step=0.077,
+        dropout=0.3,
+        run="a",
+        seconds=130,
+    )

@@ -73,17 +73,17 @@ def test_a_text_that_brings_nothing_new_changes_nothing() -> None:
 def test_training_goes_on_from_a_model(chargen: Run, with_model: Path, prose: str) -> None:
     text = write("text.txt", "Ünheimlich! " + prose[:6000])
     options = ("--threads", "1", "--steps", "12", "--precision", "float32", "--batch-size", "8")
-    done = chargen("train", text, "--init-from", "small", "--name", "on", *options)
+    done = chargen("train", text, "--base", "small", "--name", "on", *options)
     assert done.returncode == 0, done.stderr
     path = with_model.parent.parent / "on/model.safetensors"
     before, after = read_model(with_model), read_model(path)
     assert after.config.layers == before.config.layers
     assert after.config.vocab_size > before.config.vocab_size
     assert "Ü".encode() in after.tokenizer.pieces
-    assert len(after.training["corpus"]["init_from"]) == 64
+    assert len(after.training["corpus"]["base"]["sha256"]) == 64
     first = json.loads((path.parent / "metrics.jsonl").read_text().splitlines()[0])
     assert first["val_loss"] < 3  # 60 steps of learning were not lost
     assert load_weights(path)["head.weight"].shape[0] == after.config.vocab_size
-    wrong = chargen("train", text, "--init-from", "small", "--hidden", "9", "--name", "x")
+    wrong = chargen("train", text, "--base", "small", "--hidden", "9", "--name", "x")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
-    assert "--init-from brings its own model and tokenizer; leave --hidden out" in wrong.stderr
+    assert "--base brings its own model and tokenizer; leave --hidden out" in wrong.stderr

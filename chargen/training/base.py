@@ -1,0 +1,78 @@
+"""Base model of a run: the trained model that it begins from, if one helps.
+
+A base model helps where it has seen what the text consists of. That shows before any training: the
+loss of the base on new text of the user, beside that of n-grams counted in a little of it. A base
+of another language or of another kind of text loses by far (``docs/base-models.md``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chargen.config import ReadConfig
+from chargen.data.dataset import WARM, Dataset, Segment
+from chargen.engine import make_engine
+from chargen.evaluation.baselines import best_order, count, losses_of
+from chargen.evaluation.protocols import score, stateful
+from chargen.model.ngrams import token_codes
+from chargen.model.saved import SavedModel, open_model
+from chargen.storage.bases import base_models
+from chargen.tokenizers import Ids
+from chargen.training.fine_tuning import grown, transferred
+
+AUTO, NONE = "auto", "none"
+PROBE = 4096  # tokens of the text that decide
+COUNTED = 1 << 17  # tokens of it that the n-grams beside the base are counted in
+BEHIND = 0.3  # nats per token that a base may lie behind these n-grams before it learns
+LARGEST = 1 << 25  # tokens of a text that teaches more than a base knows
+
+
+def given_base(name: str) -> SavedModel | None:
+    """Return the model that the user names; None for ``auto`` and ``none``.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    return None if name in (AUTO, NONE) else open_model(name)
+
+
+def find_base(reading: ReadConfig, dataset: Dataset) -> tuple[SavedModel | None, str]:
+    """Return the base model that helps with a text, if any, and why, in words.
+
+    Args:
+        reading: how the text is read.
+        dataset: the text in its own tokens.
+    """
+    if reading.tokenizer != "char" or len(dataset.train) > LARGEST or not base_models():
+        return None, ""
+    known, text = _split(dataset)
+    if not len(text):
+        return None, ""
+    losses = losses_of(count(known, dataset.tokenizer, COUNTED), text)
+    counted = float(losses[best_order(losses) - 1].mean())
+    nats = {name: base_loss(open_model(str(path)), text) for name, path in base_models().items()}
+    best = min(nats, key=lambda name: nats[name])
+    words = f"{nats[best]:.2f} nats before training, n-grams {counted:.2f}"
+    helps = nats[best] < counted + BEHIND
+    return (open_model(str(base_models()[best])), words) if helps else (None, "")
+
+
+def _split(dataset: Dataset) -> tuple[Ids, Segment]:
+    """Return tokens to count, and others to score: of the validation part if there is one."""
+    if len(dataset.validation):
+        return dataset.train, dataset.validation.first(PROBE)
+    half = len(dataset.train) // 2
+    return dataset.train[:half], dataset.end_of_train(len(dataset.train) - half).first(PROBE)
+
+
+def base_loss(base: SavedModel, segment: Segment) -> float:
+    """Return the loss of a base model, in nats per token, with the characters of a text added."""
+    decode = segment.tokenizer.decode
+    before, text = decode(segment.context.tolist()), decode(segment.ids.tolist())
+    tokenizer = grown(base.tokenizer, [before, text])
+    weights = transferred(base.weights(), base.tokenizer, tokenizer)
+    tables = base.config.ngrams and replace(base.config.ngrams, codes=token_codes(tokenizer.pieces))
+    config = replace(base.config, vocab_size=tokenizer.vocab_size, ngrams=tables)
+    ids, context = tokenizer.encode(text), tokenizer.encode(before)[-WARM:]
+    own = Segment(tokenizer, ids, context, len(text))
+    return score(stateful(make_engine(weights, config, "cpu"), own), own).nats_per_token
