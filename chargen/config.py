@@ -22,7 +22,6 @@ T = TypeVar("T")
 KINDS = ((float, "a number"), (int, "a whole number"), (str, "a text"))
 
 NEWLINES = ("fold", "keep")
-DOCUMENTS = ("text", "raw")
 TOKENIZERS = ("char", "byte", "unigram", "bpe")
 RECURRENT_INITS = ("auto", "orthogonal", "xavier", "identity")
 INPUT_INITS = ("xavier", "orthogonal")
@@ -176,9 +175,7 @@ class ReadConfig:
     """Which text is read, and how it is cut into tokens."""
 
     sources: tuple[str, ...] = ()
-    tokenizer: str = documented(
-        "char", f"Tokenizer: {', '.join(TOKENIZERS)}; byte reads any file.", TEXT
-    )
+    tokenizer: str = documented("char", f"One of {', '.join(TOKENIZERS)}; byte: any file.", TEXT)
     vocab_size: int = documented(1000, "Vocabulary size of unigram and bpe.", TEXT)
     encoding: str | None = documented(
         None, "Encoding of all files; default: UTF-8, or by the byte-order mark.", TEXT
@@ -188,23 +185,16 @@ class ReadConfig:
         "\n", r"Text between two files or records; \n is a newline.", TEXT, escapes=True
     )
     field: str | None = documented(None, "Field of .jsonl and .csv files with the text.", TEXT)
-    documents: str = documented(
-        "text", "Documents, pages, chats, mail: text reads their text, raw their source.", TEXT
-    )
-
-    @property
-    def takes_documents(self) -> bool:
-        """Whether documents are read as their text; a byte model reads the bytes of any file."""
-        return self.documents == "text" and self.tokenizer != "byte"
+    documents: str = documented("text", "Documents: text takes their text, raw their source.", TEXT)
 
     def __post_init__(self) -> None:
         check_types(self)
-        require(self.documents in DOCUMENTS, "documents", self.documents, ", ".join(DOCUMENTS))
-        require(self.tokenizer in TOKENIZERS, "tokenizer", self.tokenizer, ", ".join(TOKENIZERS))
+        choices = {"tokenizer": TOKENIZERS, "newlines": NEWLINES, "documents": ("text", "raw")}
+        for name, allowed in choices.items():
+            require(getattr(self, name) in allowed, name, getattr(self, name), ", ".join(allowed))
         require(1 <= self.vocab_size <= 1 << 20, "vocab-size", self.vocab_size, "1 to 1048576")
-        require(self.newlines in NEWLINES, "newlines", self.newlines, ", ".join(NEWLINES))
-        name, known = self.encoding, "names Python knows, such as utf-8, latin-1, cp1252"
-        require(name is None or _is_encoding(name), "encoding", name, known)
+        codec, known = self.encoding, "names Python knows, such as utf-8, latin-1, cp1252"
+        require(codec is None or _is_encoding(codec), "encoding", codec, known)
 
 
 def _is_encoding(name: str) -> bool:

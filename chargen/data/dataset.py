@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from chargen.config import ReadConfig
 from chargen.data.decoding import byte_pieces, folded, text_pieces, unicode_codec
-from chargen.data.documents.reading import texts_of
+from chargen.data.documents.reading import takes_documents, texts_of
 from chargen.data.records import KINDS, Note, check_field
 from chargen.data.sources import Source, check_not_empty, find_sources
 from chargen.errors import CorpusError
@@ -188,7 +188,7 @@ def read_text(config: ReadConfig, least: int | None = None) -> Text:
         CorpusError: a source is missing, empty, unreadable, binary or not in its encoding,
             or there is too little text.
     """
-    sources, notes = find_sources(config.sources, documents=config.takes_documents)
+    sources, notes = find_sources(config.sources, documents=takes_documents(config))
     for source in sources if least is None else ():
         check_not_empty(source)
     return _examined(texts_of(sources, config, notes), notes, config, least)
@@ -209,7 +209,7 @@ def read_like(own: ReadConfig, file: str, encoding: str | None = None, least: in
     Raises:
         CorpusError: it is missing, binary, not in its encoding, or too short.
     """
-    sources, notes = find_sources([file], documents=own.takes_documents)
+    sources, notes = find_sources([file], documents=takes_documents(own))
     sources = texts_of(sources, replace(own, encoding=encoding), notes)
     if encoding is None and own.encoding is not None:
         encoding = unicode_codec(sources)

@@ -60,6 +60,11 @@ class Document(Source):
             yield _store().read(min(PIECE, self.start + self.size - at))
 
 
+def takes_documents(config: ReadConfig) -> bool:
+    """Tell whether documents are read as their text; a byte model reads the bytes of any file."""
+    return config.documents == "text" and config.tokenizer != "byte"
+
+
 def texts_of(sources: list[Source], config: ReadConfig, notes: list[str]) -> list[Source]:
     """Return sources with a text in the place of each document.
 
@@ -74,7 +79,7 @@ def texts_of(sources: list[Source], config: ReadConfig, notes: list[str]) -> lis
     Raises:
         CorpusError: a document is damaged, encrypted, hostile, without text, or needs a library.
     """
-    if not config.takes_documents:
+    if not takes_documents(config):
         return sources
     is_code = any(source.kind in CODE for source in sources)
     texts: list[Source] = []
