@@ -57,5 +57,5 @@ def push(
     if as_json:
         print(json.dumps(asdict(pushed), indent=2))
         return
-    print(pushed.place)
+    print(pushed.destination)
     common.warn(f"sha256 of the model: {pushed.sha256}")

@@ -26,7 +26,8 @@ from chargen.display.output import visible
 from chargen.errors import ConfigError, DownloadError
 
 BLOCK = 1 << 16
-TIMEOUT = 30.0  # seconds without data, and until an answer begins
+TIMEOUT = 30.0  # seconds without data
+ANSWER = 60.0  # seconds until an answer has begun
 MINUTE = 60.0  # seconds over which the speed is measured
 SLOWEST = 1000  # bytes per second
 REDIRECTS = 5
@@ -193,13 +194,14 @@ def _answer(address: str, headers: dict[str, str]) -> http.client.HTTPResponse |
     named = {"User-Agent": f"chargen/{__version__}", **headers}
     request = urllib.request.Request(address, headers=named)
     try:
-        answer: http.client.HTTPResponse = _opener().open(request, timeout=TIMEOUT)
+        opener = _opener(proxies=not is_local(urllib.parse.urlsplit(address).hostname or ""))
+        answer: http.client.HTTPResponse = opener.open(request, timeout=TIMEOUT)
         return answer
     except urllib.error.HTTPError as error:
         error.close()  # unread: it may have no end
         target = error.headers.get("Location")
         if error.code in MOVED and target:
-            return urllib.parse.urljoin(address, target)
+            return str(target)
         says = f"the server says {error.code} {one_line(str(error.reason))}"
         if error.code in GONE:
             raise FileNotFoundError(says) from None
@@ -211,8 +213,8 @@ def _answer(address: str, headers: dict[str, str]) -> http.client.HTTPResponse |
 def _redirected(address: str, target: str, *, pinned: bool) -> str:
     """Return the address to which a server redirects; what began as ``https://`` stays so."""
     try:
-        checked = check_address(target, pinned=pinned)
-    except ConfigError:
+        checked = check_address(urllib.parse.urljoin(address, target), pinned=pinned)
+    except (ConfigError, ValueError):
         checked = ""
     if not checked or (address.startswith("https:") and not checked.startswith("https:")):
         raise DownloadError(f"it redirects to {shown_address(target)!r}, which is not allowed")
@@ -224,10 +226,10 @@ def _server(address: str) -> tuple[str, str]:
 
 
 class _Hurried(http.client.HTTPConnection):
-    """Connection that is cut when no answer has begun: a drip of bytes would reset a time-out."""
+    """Connection that is cut if no answer has begun: a drip of bytes would reset a time-out."""
 
     def getresponse(self) -> http.client.HTTPResponse:
-        timer = threading.Timer(TIMEOUT, self._cut)
+        timer = threading.Timer(ANSWER, self._cut)
         timer.daemon = True
         timer.start()
         try:
@@ -254,10 +256,15 @@ class _TLSHandler(urllib.request.HTTPSHandler):
         return self.do_open(_HurriedTLS, request, context=ssl.create_default_context())
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    """Return what opens ``http`` and ``https`` only, and follows no redirect by itself."""
+def _opener(*, proxies: bool) -> urllib.request.OpenerDirector:
+    """Return what opens ``http`` and ``https`` only, and follows no redirect by itself.
+
+    Args:
+        proxies: use those of the environment; what is for this computer must not leave it.
+    """
     opener = urllib.request.OpenerDirector()
-    handlers: list[Any] = [urllib.request.ProxyHandler(), _Handler(), _TLSHandler()]
+    proxy = urllib.request.ProxyHandler(None if proxies else {})
+    handlers: list[Any] = [proxy, _Handler(), _TLSHandler()]
     handlers += [urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPErrorProcessor()]
     for handler in handlers:
         opener.add_handler(handler)

@@ -7,7 +7,9 @@ downloaded like anything else (``download``), with the same limits.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,11 +17,12 @@ from typing import NamedTuple
 
 from chargen import __version__
 from chargen.errors import ChargenError, ConfigError, DownloadError, StorageError
-from chargen.sharing.download import TIMEOUT, one_line
+from chargen.sharing.download import TIMEOUT, check_address, one_line, shown_address
 
 PREFIX = "hf:"
 LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
 REFUSED = (401, 403)
+NAMED = {"library_name": "chargen", "library_version": __version__}  # in its requests
 
 
 class Repository(NamedTuple):
@@ -70,11 +73,9 @@ def find(repository: Repository) -> tuple[Callable[[str], str], dict[str, str]]:
     """
     library = _library()
     with _one_line(DownloadError, f"cannot pull {PREFIX}{repository.id}"):
-        api = library.HfApi(library_name="chargen", library_version=__version__)
+        api = library.HfApi(**NAMED)
         commit = api.model_info(repository.id, revision=repository.revision, timeout=TIMEOUT).sha
-        headers = library.utils.build_hf_headers(
-            library_name="chargen", library_version=__version__
-        )
+        headers = importlib.import_module("huggingface_hub.utils").build_hf_headers(**NAMED)
     return lambda file: str(library.hf_hub_url(repository.id, file, revision=commit)), headers
 
 
@@ -94,9 +95,9 @@ def upload(repository: Repository, folder: Path, *, public: bool, force: bool) -
     library = _library()
     where = f"{PREFIX}{repository.id}"
     names = sorted(path.name for path in folder.iterdir())
-    library.utils.disable_progress_bars()
+    importlib.import_module("huggingface_hub.utils").disable_progress_bars()
     with _one_line(StorageError, f"cannot push to {where}"):
-        api = library.HfApi(library_name="chargen", library_version=__version__)
+        api = library.HfApi(**NAMED)
         url = api.create_repo(repository.id, private=not public, exist_ok=True)
         held = api.model_info(repository.id, timeout=TIMEOUT).siblings or ()
         there = sorted({file.rfilename for file in held} & {*names})
@@ -108,25 +109,40 @@ def upload(repository: Repository, folder: Path, *, public: bool, force: bool) -
 
 
 def _library() -> ModuleType:
+    """Import the library, and check the server that it speaks to.
+
+    Raises:
+        ChargenError: it is not installed.
+        ConfigError: the server would get the token of the user without encryption.
+    """
     try:
-        import huggingface_hub
+        library = importlib.import_module("huggingface_hub")
     except ModuleNotFoundError as error:
         if error.name != "huggingface_hub":
             raise
         raise ChargenError(
             "hf: needs huggingface_hub, which is not installed: pip install 'chargen[hub]'"
         ) from None
-    return huggingface_hub
+    endpoint = str(importlib.import_module("huggingface_hub.constants").ENDPOINT)
+    try:
+        check_address(endpoint)
+    except ConfigError:
+        shown = shown_address(endpoint)
+        raise ConfigError(f"HF_ENDPOINT is {shown!r}; allowed: https://HOST") from None
+    return library
 
 
 @contextlib.contextmanager
 def _one_line(kind: type[ChargenError], what: str) -> Iterator[None]:
-    """Turn an error of the library into one of ours."""
+    """Turn an error of the library into one of ours, and keep its warnings from the user."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except ChargenError:
         raise
-    except Exception as error:  # its own and those of two HTTP libraries have no common class
+    except Exception as found:  # its own and those of its HTTP library have no class in common
+        error = found.__cause__ or found  # an upload wraps what went wrong
         code = getattr(getattr(error, "response", None), "status_code", None)
         words = f"the hub says {code}" if code else one_line(str(error) or type(error).__name__)
         if code in (404, *REFUSED):

@@ -1,4 +1,4 @@
-"""Pulling a model: files from a place that is not trusted become a run, or nothing does.
+"""Pulling a model: files from an origin that is not trusted become a run, or nothing does.
 
 They are downloaded into a folder inside that of the run, and verified there: by the checksums
 beside them, then by reading the whole model. One rename makes it the run's model.
@@ -15,7 +15,7 @@ from pathlib import Path
 from chargen.errors import CheckpointError, ConfigError, DownloadError
 from chargen.model.saved import read_model
 from chargen.sharing.download import Progress, limited
-from chargen.sharing.places import README, SUMS, Place, find_place
+from chargen.sharing.origins import README, SUMS, Origin, find_origin
 from chargen.storage.checkpoint import METRICS, MODEL
 from chargen.storage.files import (
     cannot_write,
@@ -58,15 +58,15 @@ def pull_model(
         StorageError: it cannot be written.
     """
     wanted = _check_sha256(sha256)
-    place = find_place(source, pinned=wanted is not None)
-    name = _check_name(place.name if name is None else name, place, force=force)
-    sums = {} if place.single else _read_sums(place)
+    origin = find_origin(source, pinned=wanted is not None)
+    name = _check_name(origin.name if name is None else name, origin, force=force)
+    sums = {} if origin.single else _read_sums(origin)
     there = runs_folder().exists()
     try:
         run = new_run_folder(name, (), force=force)
         with locked(run):
             make_folder(run / PULLED)
-            _download(place, run / PULLED, sums, wanted, progress)
+            _download(origin, run / PULLED, sums, wanted, progress)
             _take(run, force=force)
     finally:
         with contextlib.suppress(OSError):
@@ -81,9 +81,9 @@ def _check_sha256(sha256: str | None) -> str | None:
     return sha256 and sha256.lower()
 
 
-def _check_name(name: str, place: Place, *, force: bool) -> str:
+def _check_name(name: str, origin: Origin, *, force: bool) -> str:
     if not name:
-        raise ConfigError(f"{place.shown!r} gives the run no name; give it one with --name")
+        raise ConfigError(f"{origin.shown!r} gives the run no name; give it one with --name")
     if not force and any(is_file(runs_folder() / name / file) for file in (*FILES, METRICS)):
         raise CheckpointError(
             f"run {shortened(name)} exists; give another --name, or replace it with --force"
@@ -94,36 +94,36 @@ def _check_name(name: str, place: Place, *, force: bool) -> str:
 # -- download -----------------------------------------------------------------------------
 
 
-def _read_sums(place: Place) -> dict[str, str]:
+def _read_sums(origin: Origin) -> dict[str, str]:
     """Return the checksums of a pushed model by the names of its files; others are left out."""
-    with _told(place, SUMS, "is it what `chargen push` wrote?"), place.open(SUMS) as stream:
+    with _told(origin, SUMS, "is it what `chargen push` wrote?"), origin.open(SUMS) as stream:
         data = b"".join(limited(stream, LARGEST_SUMS, lambda have, size: None))
     lines = re.findall(r"^([0-9a-f]{64}) [ *](\S+)\s*$", data.decode(errors="replace"), re.M)
     sums = {name: digest for digest, name in lines if name in (MODEL, README)}
     if MODEL not in sums:
-        raise DownloadError(f"cannot pull {place.shown!r}: its {SUMS} does not name {MODEL}")
+        raise DownloadError(f"cannot pull {origin.shown!r}: its {SUMS} does not name {MODEL}")
     return sums
 
 
 def _download(
-    place: Place, folder: Path, sums: dict[str, str], wanted: str | None, progress: Progress
+    origin: Origin, folder: Path, sums: dict[str, str], wanted: str | None, progress: Progress
 ) -> None:
     """Download a model and its card, and verify them."""
     if README in sums:
-        digest = _fetch(place, README, folder / CARD, LARGEST_CARD)
-        _compare(place, README, digest, sums[README])
-    digest = _fetch(place, MODEL, folder / MODEL, LARGEST, progress)
+        digest = _fetch(origin, README, folder / CARD, LARGEST_CARD)
+        _compare(origin, README, digest, sums[README])
+    digest = _fetch(origin, MODEL, folder / MODEL, LARGEST, progress)
     for expected in (sums.get(MODEL), wanted):
-        _compare(place, MODEL, digest, expected or digest)
-    _check_model(place, folder / MODEL)
+        _compare(origin, MODEL, digest, expected or digest)
+    _check_model(origin, folder / MODEL)
 
 
 def _fetch(
-    place: Place, name: str, path: Path, limit: int, progress: Progress = lambda have, size: None
+    origin: Origin, name: str, path: Path, limit: int, progress: Progress = lambda have, size: None
 ) -> str:
     """Download a file; return its sha256."""
     digest = hashlib.sha256()
-    with _told(place, name), place.open(name) as stream, writing(path) as file:
+    with _told(origin, name), origin.open(name) as stream, writing(path) as file:
         blocks: Iterable[bytes] = limited(stream, limit, progress)
         for block in _begun_well(blocks) if name == MODEL else blocks:
             file.write(block)
@@ -143,15 +143,15 @@ def _begun_well(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield block
 
 
-def _compare(place: Place, name: str, found: str, expected: str) -> None:
+def _compare(origin: Origin, name: str, found: str, expected: str) -> None:
     if found != expected:
         raise DownloadError(
-            f"cannot pull {place.shown!r}: {name} has sha256 {found}, not {expected}; it was "
+            f"cannot pull {origin.shown!r}: {name} has sha256 {found}, not {expected}; it was "
             "changed, or pushed in part: pull again, or ask who pushed it"
         )
 
 
-def _check_model(place: Place, path: Path) -> None:
+def _check_model(origin: Origin, path: Path) -> None:
     """Read all of a model file, as the commands will."""
     try:
         saved = read_model(path)
@@ -160,18 +160,18 @@ def _check_model(place: Place, path: Path) -> None:
             saved.counts()
     except CheckpointError as error:
         words = str(error).replace(repr(str(path)), MODEL)
-        raise DownloadError(f"cannot pull {place.shown!r}: {words}") from None
+        raise DownloadError(f"cannot pull {origin.shown!r}: {words}") from None
 
 
 @contextlib.contextmanager
-def _told(place: Place, name: str, hint: str = "") -> Iterator[None]:
-    """Say which file of which place cannot be had."""
+def _told(origin: Origin, name: str, hint: str = "") -> Iterator[None]:
+    """Say which file of which origin cannot be had."""
     try:
         yield
     except (DownloadError, FileNotFoundError) as error:
         missing = isinstance(error, FileNotFoundError)
         more = f"; {hint}" if hint and missing else ""
-        raise DownloadError(f"cannot pull {place.shown!r}: {name}: {error}{more}") from None
+        raise DownloadError(f"cannot pull {origin.shown!r}: {name}: {error}{more}") from None
 
 
 # -- the run ------------------------------------------------------------------------------

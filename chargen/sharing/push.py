@@ -21,7 +21,7 @@ from chargen.model.saved import KIND, OWN, SavedModel, open_model, read_model
 from chargen.model.summary import number
 from chargen.sharing import hub
 from chargen.sharing.card import check_licence, licence_of, model_card
-from chargen.sharing.places import README, SCHEME, SUMS
+from chargen.sharing.origins import README, SCHEME, SUMS
 from chargen.storage.checkpoint import MODEL, read_tensors, write_tensors
 from chargen.storage.files import (
     cannot_write,
@@ -46,12 +46,12 @@ class Pushed:
     """What was pushed.
 
     Attributes:
-        place: the folder, or the address on the hub.
+        destination: the folder, or the address on the hub.
         sha256: of the model file; whoever pulls it can ask for exactly this.
         bytes: of the model file.
     """
 
-    place: str
+    destination: str
     sha256: str
     bytes: int
 
@@ -90,10 +90,10 @@ def push_model(
             tell(words)
         _write_files(saved, stage, licence, with_text=with_text)
         file = stage / MODEL
-        place, sha256, size = destination, file_sha256(file), file.stat().st_size
+        where, sha256, size = destination, file_sha256(file), file.stat().st_size
         if repository:
-            place = hub.upload(repository, stage, public=public, force=force)
-    return Pushed(place, sha256, size)
+            where = hub.upload(repository, stage, public=public, force=force)
+    return Pushed(where, sha256, size)
 
 
 def _repository(destination: str, *, public: bool) -> hub.Repository | None:

@@ -1,4 +1,4 @@
-"""Places from which a model is pulled: a folder, a model file, a web address, the hub."""
+"""Origins from which a model is pulled: a folder, a model file, a web address, the hub."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 @dataclass(frozen=True)
-class Place:
+class Origin:
     """Somewhere that a model lies.
 
     Attributes:
@@ -40,8 +40,8 @@ class Place:
     single: bool = False
 
 
-def find_place(source: str, *, pinned: bool = False) -> Place:
-    """Return the place that a user names.
+def find_origin(source: str, *, pinned: bool = False) -> Origin:
+    """Return the origin that a user names.
 
     Args:
         source: a folder, a model file, an address of one of them, or ``hf:OWNER/NAME[@REVISION]``.
@@ -55,39 +55,42 @@ def find_place(source: str, *, pinned: bool = False) -> Place:
         return _on_hub(source)
     if SCHEME.match(source):
         return _on_web(check_address(source, pinned=pinned), pinned=pinned)
-    return _on_disk(Path(source))
+    return _on_disk(source)
 
 
-def _on_hub(source: str) -> Place:
+def _on_hub(source: str) -> Origin:
     repository = hub.parse(source)
     address_of, headers = hub.find(repository)
 
     def open_file(name: str) -> AbstractContextManager[Stream]:
         return opened(check_address(address_of(name)), headers)
 
-    return Place(source, run_name(repository.name), open_file)
+    return Origin(source, run_name(repository.name), open_file)
 
 
-def _on_web(address: str, *, pinned: bool) -> Place:
+def _on_web(address: str, *, pinned: bool) -> Origin:
     parts = urlsplit(address)
     shown, path = shown_address(address), Path(unquote(parts.path))
     if path.suffix == SUFFIX:
         name = path.parent.name if path.name == MODEL else path.stem
-        return Place(shown, run_name(name), lambda _: opened(address, pinned=pinned), single=True)
+        return Origin(shown, run_name(name), lambda _: opened(address, pinned=pinned), single=True)
     if parts.query:
         raise ConfigError(f"{shown!r} with a query is not a folder; name its {MODEL}")
     folder = address.rstrip("/")
-    return Place(shown, run_name(path.name), lambda name: opened(f"{folder}/{name}", pinned=pinned))
+    return Origin(
+        shown, run_name(path.name), lambda name: opened(f"{folder}/{name}", pinned=pinned)
+    )
 
 
-def _on_disk(path: Path) -> Place:
-    if is_folder(path):
+def _on_disk(source: str) -> Origin:
+    path = Path(source)
+    if source and is_folder(path):
         name = run_name(path.absolute().resolve().name)
-        return Place(str(path), name, lambda file: _opened_file(path / file))
+        return Origin(source, name, lambda file: _opened_file(path / file))
     if is_file(path):
-        return Place(str(path), run_name(model_name(path)), lambda _: _opened_file(path), True)
+        return Origin(source, run_name(model_name(path)), lambda _: _opened_file(path), True)
     raise DownloadError(
-        f"no model at {shortened(str(path))}; give a folder that `chargen push` wrote, a model "
+        f"no model at {shortened(source)}; give a folder that `chargen push` wrote, a model "
         "file, an https:// address or hf:OWNER/NAME"
     )
 
