@@ -25,7 +25,7 @@ from chargen.config import TrainConfig
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
 from chargen.model.spec import LayerConfig, ModelConfig
-from chargen.repl import Session
+from chargen.repl import Session, ghost
 from chargen.repl.assist import GHOST
 from chargen.repl.conversation import PROMPT, Conversation
 from chargen.repl.ghost import Lookahead
@@ -130,6 +130,7 @@ def row(name: str, times: Iterable[float]) -> str:
 
 def main() -> None:
     """Print the table."""
+    ghost.SURE = 0.0  # random weights are never sure of a word
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--layers", type=int, default=2)

@@ -10,6 +10,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from rich.cells import cell_len
+
 from tests.processes import reap
 
 ROWS, COLUMNS = 24, 80
@@ -66,9 +68,11 @@ class Screen:
         elif ord(character) < 32 or 127 <= ord(character) < 160:
             self.odd.append(character)
         else:
-            assert self.column < COLUMNS, "a line is longer than the terminal is wide"
-            self.cells[self.row][self.column] = (character, self.colours)
-            self.column += 1
+            width = max(1, cell_len(character))
+            assert self.column + width <= COLUMNS, "a line is longer than the terminal is wide"
+            for column, part in enumerate((character, "")[:width], self.column):
+                self.cells[self.row][column] = (part, self.colours)
+            self.column += width
 
     def _obey(self, numbers: str, letter: str) -> None:
         count = int(numbers) if numbers.isdigit() else 1

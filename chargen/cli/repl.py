@@ -79,7 +79,7 @@ def _run_lines(session: Session, lines: Iterator[str], output: Output) -> int:
     refused = 0
     for line in lines:
         try:
-            answer = commands.answer(session, line)
+            answer = commands.answer(session, line, own_line=True)
             if isinstance(answer, commands.Quit):
                 break
             _show(answer, output)
@@ -100,6 +100,8 @@ def _show(answer: Answer, output: Output) -> None:
             common.warn(text)
         case commands.Heat(tokens):
             common.warn(commands.heat_table(by_word(tokens)))
+        case commands.Choice(texts):
+            common.warn("\n".join(f"{number}  {text}" for number, text in enumerate(texts, 1)))
         case commands.Edit():
             raise ConfigError("/edit needs a terminal; /save and /load do not")
         case commands.Generation():
@@ -110,6 +112,8 @@ def _generate(answer: Generation, output: Output) -> None:
     if answer.warning:
         common.warn(answer.warning)
     output.write(answer.line.removeprefix("\n"))
-    for piece in answer.pieces:
-        output.write(piece)
-    output.write("\n")
+    try:
+        for piece in answer.pieces:
+            output.write(piece)
+    finally:  # also of a text that could not meet its constraints
+        output.write("\n")

@@ -1,8 +1,8 @@
 """Interactive session: a text that a person and a model write in turns.
 
-The text is a tuple of turns. Undo restores an earlier tuple, and a branch is a tuple with a name.
-Nothing here knows of a terminal: ``commands`` has the commands of a session, ``conversation``
-shows it on a terminal.
+The text is a draft: the turns before the cursor and the text behind it. Undo restores an earlier
+draft, and a branch is a draft with a name. Nothing here knows of a terminal: ``commands`` has
+the commands of a session, ``conversation`` shows it on a terminal.
 """
 
 from __future__ import annotations
@@ -10,16 +10,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from chargen.config import SampleConfig
+from chargen.config import SampleConfig, documented
 from chargen.errors import ConfigError
 from chargen.evaluation.surprisal import ScoredToken, score_tokens
+from chargen.sampling.decoding import logit_bias
 from chargen.sampling.sampler import DecodeState, Sampler
+
+if TYPE_CHECKING:
+    from chargen.sampling.constraints import Constraint
 
 DEFAULTS = SampleConfig(length=200)
 CHUNK = 256  # generated pieces that are read at once: 20 ms
 MAX_READ = 20_000  # last characters of a given text that the model reads: a second or two
 MAX_HEAT = 2000  # last tokens of a turn that ``heat`` returns
+VARIANTS, MAX_VARIANT = 3, 400  # how many are offered, and their characters
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class Turn:
     """A line of a person and what the model generated after it.
 
     Attributes:
-        line: the person's part, with the newline before it.
+        line: the person's part.
         generated: the model's part.
         before: state before both; None is the beginning of a text.
         between: state after the person's part.
@@ -47,6 +55,65 @@ class Turn:
 
 
 Turns = tuple[Turn, ...]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A text at some time.
+
+    Attributes:
+        turns: the text before the cursor.
+        rest: the text behind it, which the model does not read.
+    """
+
+    turns: Turns = ()
+    rest: str = ""
+
+    @property
+    def before(self) -> str:
+        """The text before the cursor."""
+        return "".join(turn.text for turn in self.turns)
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return self.before + self.rest
+
+    @property
+    def line(self) -> str:
+        """The line with the cursor, up to there."""
+        parts = deque[str]()
+        for turn in reversed(self.turns):
+            parts.appendleft(turn.text.rpartition("\n")[2])
+            if "\n" in turn.text:
+                break
+        return "".join(parts)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Constraints on the generated text of each turn."""
+
+    regex: str | None = documented(None, "Generated text matches this regular expression.")
+    words: str | None = documented(None, "Generated text has only words of this file.")
+    no_copy: int | None = documented(None, "Never copy N characters of the training text.")
+
+
+@dataclass(frozen=True)
+class Variants:
+    """Alternatives for a sentence, of which one may be picked.
+
+    Attributes:
+        line: the person's part before them.
+        texts: what the model generated.
+        draft: the text so far.
+        between: the state after the line.
+    """
+
+    line: str
+    texts: tuple[str, ...]
+    draft: Draft
+    between: DecodeState
 
 
 class _Trace:
@@ -82,16 +149,20 @@ class Session:
         config: sampling parameters; may be replaced at any time, also during generation.
 
     Attributes:
-        turns: the text.
+        draft: the text.
+        rules: constraints on what is generated.
         branches: texts by name.
     """
 
     def __init__(self, sampler: Sampler, config: SampleConfig = DEFAULTS) -> None:
         self.sampler = sampler
         self._config, self._generations = config, 0
-        self.turns: Turns = ()
-        self.branches: dict[str, Turns] = {}
-        self._past: list[Turns] = []
+        self.rules = Rules()
+        self._constraint: Constraint | None = None
+        self.draft = Draft()
+        self.branches: dict[str, Draft] = {}
+        self._past: list[Draft] = []
+        self._variants: Variants | None = None
 
     @property
     def config(self) -> SampleConfig:
@@ -104,65 +175,148 @@ class Session:
             self._generations = 0
         self._config = config
 
+    def change(self, config: SampleConfig, rules: Rules) -> None:
+        """Change sampling parameters and constraints; constraints take effect with the next turn.
+
+        Raises:
+            ConfigError: the model cannot follow them; nothing is changed.
+        """
+        logit_bias(self.sampler.tokenizer, config)  # raises for what the model cannot be told
+        words = None if rules.words is None else path_of(rules.words)
+        self._constraint = self.sampler.constraint(config, rules.regex, words, rules.no_copy)
+        self.config, self.rules = config, rules
+
+    @property
+    def turns(self) -> Turns:
+        """The turns before the cursor."""
+        return self.draft.turns
+
     @property
     def text(self) -> str:
         """The whole text."""
-        return "".join(turn.text for turn in self.turns)
+        return self.draft.text
 
     @property
     def state(self) -> DecodeState | None:
         """State after the text; None if there is no text."""
         return self.turns[-1].after if self.turns else None
 
-    def as_added(self, line: str) -> str:
-        """Return what a line adds to the text: after a newline, unless it is empty.
-
-        So the screen shows exactly what the model reads.
-        """
-        last = next((turn.text for turn in reversed(self.turns) if turn.text), "\n")
-        return line if last.endswith("\n") or not line else "\n" + line
+    def on_own_line(self, line: str) -> str:
+        """Return a line as it is added on a line of its own: after a newline, unless empty."""
+        return "\n" + line if line and self.draft.line else line
 
     def generate(self, line: str = "") -> Iterator[str]:
-        """Read a line and yield the pieces that the model generates after it.
+        """Add what a person wrote, and yield the pieces that the model generates after it.
 
         The turn is added when the iterator ends or is closed, with the pieces so far.
 
         Raises:
+            ConfigError: the length is too short for the constraints.
             TokenizerError: the line holds a lone surrogate.
         """
-        added = self.as_added(line)
         # Read in one call, not key by key as for ghost text: a text then depends on its lines
         # and its seed to the last bit, however they are typed.
-        between = self.sampler.read(added, self.state)
-        return self._generate(self.turns, added, self.state, between)
+        between = self.sampler.read(line, self.state)
+        return self._generate(self.turns, line, self.state, between, self._required())
 
     def retry(self) -> Iterator[str]:
         """Generate the last turn again with other random numbers; it replaces the old one.
 
         Raises:
-            ConfigError: there is no turn yet.
+            ConfigError: there is no turn yet, or the length is too short for the constraints.
         """
         last = self._last()
-        return self._generate(self.turns[:-1], last.line, last.before, last.between)
+        return self._generate(
+            self.turns[:-1], last.line, last.before, last.between, self._required()
+        )
+
+    def _required(self) -> Constraint | None:
+        """Return the constraint of a turn, which a text of the length can meet."""
+        if self._constraint:
+            self._constraint.require(self.config.length)
+        return self._constraint
 
     def _generate(
-        self, turns: Turns, line: str, before: DecodeState | None, between: DecodeState
+        self,
+        turns: Turns,
+        line: str,
+        before: DecodeState | None,
+        between: DecodeState,
+        constraint: Constraint | None,
     ) -> Iterator[str]:
-        """Yield the text of a turn; changed parameters take effect from the next piece on."""
+        """Yield the text of a turn; changed parameters take effect from the next piece on.
+
+        With a constraint, which is on the whole text of a turn, from the next turn on.
+        """
         trace, number = _Trace(self.sampler, between), self._generations
         self._generations += 1
         try:
             while trace.count < (config := self.config).length:
                 rest = _rest(config, trace.count, number)
-                for piece in self.sampler.stream(trace.state(), rest):
+                for piece in self.sampler.stream(trace.state(), rest, constraint):
                     trace.append(piece)
                     yield piece
-                    if self.config is not config:
+                    if self.config is not config and constraint is None:
                         break
                 else:
                     break
         finally:
-            self._replace((*turns, Turn(line, trace.text(), before, between, trace.state())))
+            turn = Turn(line, trace.text(), before, between, trace.state())
+            self._replace(Draft((*turns, turn), self.draft.rest))
+
+    def vary(self, line: str = "") -> Variants:
+        """Return different sentences that may follow a line; the text is unchanged.
+
+        They are lines or paragraphs if the texts of the session end so.
+
+        Raises:
+            ConfigError: the length is too short for the constraints.
+            TokenizerError: the line holds a lone surrogate.
+        """
+        constraint, between = self._required(), self.sampler.read(line, self.state)
+        config = _rest(self.config, 0, self._generations)
+        until = config.until or (None if self.rules.regex else "sentence")
+        config = replace(config, until=until, length=min(config.length, MAX_VARIANT))
+        self._generations += 1
+        # Some of them may be equal.
+        samples, *_ = self.sampler.decode(between, config, 2 * VARIANTS, constraint)
+        found = dict.fromkeys(sample.text for sample, _ in samples if sample.text.strip())
+        self._variants = Variants(line, tuple(found)[:VARIANTS], self.draft, between)
+        return self._variants
+
+    @property
+    def variants(self) -> Variants | None:
+        """The variants that may be picked: the text is still the one before them."""
+        offered = self._variants
+        return offered if offered and offered.draft is self.draft else None
+
+    def pick(self, number: int) -> Turn:
+        """Add one of the variants to the text, and return it with its line; 0 is the first."""
+        offered = self.variants
+        assert offered
+        line, between, text = offered.line, offered.between, offered.texts[number]
+        turn = Turn(line, text, self.state, between, self.sampler.read(text, between))
+        self._replace(replace(self.draft, turns=(*self.turns, turn)))
+        return turn
+
+    def move(self, place: int) -> None:
+        """Move the cursor to a place in the text; the model reads the text before it.
+
+        Args:
+            place: number of characters before it.
+        """
+        text, turns = self.text, self.turns
+        ends = list(accumulate(len(turn.text) for turn in turns))
+        kept = turns[: sum(end <= place for end in ends)]
+        begin = ends[len(kept) - 1] if kept else 0
+        if begin < place:
+            kept = (*kept, self._read_turn(text[begin:place], kept[-1].after if kept else None))
+        self._replace(Draft(kept, text[place:]))
+
+    def _read_turn(self, text: str, before: DecodeState | None) -> Turn:
+        """Return a turn of a text that is not generated; of a long one the model reads the end."""
+        state = self.sampler.read(text[-MAX_READ:], before)
+        return Turn(text, "", before, state, state)
 
     def undo(self) -> None:
         """Undo the last change of the text.
@@ -172,11 +326,11 @@ class Session:
         """
         if not self._past:
             raise ConfigError("there is nothing to undo")
-        self.turns = self._past.pop()
+        self.draft = self._past.pop()
 
     def reset(self) -> None:
         """Begin a new text; ``undo`` restores the old one."""
-        self._replace(())
+        self._replace(Draft())
 
     def load(self, text: str) -> None:
         """Replace the text by another one; the model reads its last ``MAX_READ`` characters.
@@ -187,12 +341,11 @@ class Session:
         if not text:
             self.reset()
             return
-        state = self.sampler.read(text[-MAX_READ:])
-        self._replace((Turn(text, "", None, state, state),))
+        self._replace(Draft((self._read_turn(text, None),)))
 
     def branch(self, name: str) -> None:
         """Give the text a name."""
-        self.branches[name] = self.turns
+        self.branches[name] = self.draft
 
     def switch(self, name: str) -> None:
         """Continue with the text of a name.
@@ -220,9 +373,17 @@ class Session:
             raise ConfigError("there is no text yet; type the beginning of a line")
         return self.turns[-1]
 
-    def _replace(self, turns: Turns) -> None:
-        self._past.append(self.turns)
-        self.turns = turns
+    def _replace(self, draft: Draft) -> None:
+        self._past.append(self.draft)
+        self.draft = draft
+
+
+def path_of(name: str) -> Path:
+    """Return the path of a name as typed, which may begin with ``~``."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # ~nobody
+        return Path(name)
 
 
 def _rest(config: SampleConfig, count: int, number: int) -> SampleConfig:

@@ -15,7 +15,6 @@ from chargen.display.output import visible
 from chargen.errors import ConfigError, TokenizerError
 from chargen.repl import Session, commands
 from chargen.repl.ghost import Lookahead
-from chargen.repl.screen import fitting
 
 GHOST = 0.012  # seconds for ghost text: a hundred steps of 2 x 512 on an idle machine
 
@@ -29,8 +28,8 @@ class Typing(Protocol):
         """Return the lookahead from the end of the text; None while text is generated."""
         ...
 
-    def room(self, line: str) -> int:
-        """Return the number of free columns after a line."""
+    def columns(self) -> int:
+        """Return the width of the terminal."""
         ...
 
 
@@ -41,15 +40,13 @@ class Ghost(AutoSuggest):
         self._typing = typing
 
     def get_suggestion(self, buffer: Buffer, document: Document) -> Suggestion | None:
-        """Return the continuation up to the end of the line, if any."""
+        """Return the continuation, if any; it has at most a row of the terminal."""
         lookahead = self._typing.lookahead()
         line = document.text
         if not line or is_command(line) or not document.is_cursor_at_the_end or lookahead is None:
             return None
-        room = self._typing.room(line)
         with contextlib.suppress(TokenizerError):
-            text = self._typing.session.as_added(unslashed(line))
-            return Suggestion(fitting(lookahead.ghost(text, room, GHOST), room))
+            return Suggestion(lookahead.ghost(unslashed(line), self._typing.columns(), GHOST))
         return None
 
 
@@ -74,9 +71,7 @@ class Alternatives(Completer):
         if lookahead is None:
             return
         with contextlib.suppress(TokenizerError):
-            # An empty line also begins a line: the alternative that is chosen is typed into it.
-            text = self._typing.session.as_added(unslashed(line) or " ")
-            for words, prob in lookahead.alternatives(text if line else text[:-1]):
+            for words, prob in lookahead.alternatives(unslashed(line)):
                 shown = visible(words).replace("\n", "\u23ce").replace(" ", "\u00b7")
                 yield Completion(words, display=shown, display_meta=f"{100 * prob:.2g} %")
 

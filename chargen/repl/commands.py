@@ -6,40 +6,21 @@ Nothing here shows anything: a line leads to an answer, which the caller display
 from __future__ import annotations
 
 import difflib
-import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_type_hints
 
-from chargen.config import SampleConfig, read_bias, unescape
+from chargen.config import require, unescape
 from chargen.data.dataset import read_like
 from chargen.display.output import quoted, unknown_note
 from chargen.errors import ConfigError, CorpusError, StorageError
 from chargen.evaluation.surprisal import ScoredToken
-from chargen.repl import DEFAULTS, Session
-from chargen.sampling.decoding import logit_bias
+from chargen.repl import Session, path_of, settings
 from chargen.storage.files import write_whole
 from chargen.tokenizers.byte import bytes_of
 
 FILE = "FILE"  # an argument that completes to the names of files
-TYPES = get_type_hints(SampleConfig)
-HELP = {field.name: str(field.metadata["help"]) for field in fields(SampleConfig)}
-
-
-def typed_names(config: type) -> dict[str, str]:
-    """Return the names that people type for the fields of a config class, and those fields.
-
-    They are the options of the command line without their dashes, and the fields' own names.
-    """
-    names: dict[str, str] = {}
-    for known in fields(config):
-        for name in (known.name, *known.metadata.get("flags", ())):
-            names[name.lstrip("-").replace("_", "-")] = known.name
-    return names
-
-
-NAMES = typed_names(SampleConfig)  # and the field of each
+TEXT = "[TEXT]"  # an argument that is added to the text, as it is
 
 
 @dataclass(frozen=True)
@@ -74,6 +55,13 @@ class Heat:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Variants of a sentence, of which the next line may pick one by its number."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Edit:
     """A text to be opened in an editor; the result goes to ``load``."""
 
@@ -85,7 +73,7 @@ class Quit:
     """The end of the session."""
 
 
-Answer = Message | Generation | Heat | Edit | Quit
+Answer = Message | Generation | Heat | Choice | Edit | Quit
 
 
 @dataclass(frozen=True)
@@ -96,7 +84,7 @@ class Command:
         name: without the slash.
         argument: name of its argument; empty if there is none.
         help: what it does.
-        run: does it, given the argument.
+        run: does it, given the argument, without spaces around it unless it is a TEXT to add.
         live: it may be given during generation, and takes effect at once.
         values: possible arguments with their help, for completion.
     """
@@ -109,23 +97,32 @@ class Command:
     values: Callable[[Session], dict[str, str]] = lambda _: {}
 
 
-def answer(session: Session, line: str) -> Answer:
+def answer(session: Session, line: str, *, own_line: bool = False) -> Answer:
     """Run a slash command, or let the model continue after a line.
 
-    Two slashes begin a line of text with one.
+    Two slashes begin a line of text with one. A number picks one of the variants just shown.
+
+    Args:
+        session: the text.
+        line: as typed; a text is added where the text stands.
+        own_line: a text is added on a line of its own.
 
     Raises:
         ChargenError: a message for the user; the session is unchanged.
     """
+    if session.variants and line in map(str, range(1, len(session.variants.texts) + 1)):
+        turn = session.pick(int(line) - 1)
+        return Generation(turn.line, iter([turn.generated]))
     if not line.startswith("/") or line.startswith("//"):
         line = line.removeprefix("/")
         warning = unknown_note(session.sampler.tokenizer, line)
-        return Generation(session.as_added(line), session.generate(line), warning)
+        line = session.on_own_line(line) if own_line else line
+        return Generation(line, session.generate(line), warning)
     name, _, value = line.partition(" ")
     command = find(name)
     if not command.argument and value.strip():
         raise ConfigError(f"{name} takes no argument; leave {value.strip()!r} out")
-    return command.run(session, value.strip())
+    return command.run(session, value if command.argument == TEXT else value.strip())
 
 
 def find(name: str) -> Command:
@@ -147,98 +144,32 @@ def is_live(line: str) -> bool:
     return any(line.partition(" ")[0].strip() == f"/{c.name}" for c in COMMANDS if c.live)
 
 
-# -- sampling parameters ------------------------------------------------------------------
-
-
-def shown(value: object) -> str:
-    """Return the value of a parameter as it is typed."""
-    if isinstance(value, tuple):
-        parts = [part if isinstance(part, str) else f"{part[0]}{part[1]:+g}" for part in value]
-        return " ".join(repr(part) for part in parts) or "none"
-    if value is None or value == "":
-        return "none"
-    return repr(value) if isinstance(value, str) else f"{value:.12g}"
-
-
-def parse(name: str, label: str, value: str) -> Any:
-    """Return the value of a parameter, by the type of its field.
-
-    Args:
-        name: the field.
-        label: its name in an error.
-        value: as typed; texts in quotes may hold spaces, a newline is ``\\n``.
-
-    Raises:
-        ConfigError: the value is not of that type.
-    """
-    kind = TYPES[name]
-    try:
-        if kind == int | None:
-            return None if value in ("", "none") else int(value)
-        if kind in (int, float):
-            return kind(value)
-    except ValueError:
-        number = "a number" if kind is float else "a whole number"
-        raise ConfigError(f"{label} is {value!r}; allowed: {number}") from None
-    if kind is str:
-        return "".join(_texts(label, value))
-    texts = tuple(_texts(label, value))
-    return texts if kind == tuple[str, ...] else tuple(read_bias(label, text) for text in texts)
-
-
-def _texts(label: str, value: str) -> list[str]:
-    """Return texts separated by spaces; some of them may be in quotes."""
-    lexer = shlex.shlex(value, posix=True, punctuation_chars=False)
-    lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""
-    try:
-        texts = [] if value == "none" else list(lexer)
-    except ValueError:
-        raise ConfigError(f"{label} is {value!r}; allowed: texts with closed quotes") from None
-    return [unescape(label, text) for text in texts]
-
-
-def _change(session: Session, label: str, value: str) -> Message:
-    """Change the parameter of a name, as typed."""
-    name = label.replace("_", "-")
-    if name not in NAMES:
-        near = difflib.get_close_matches(name, NAMES, 1)
-        meant = f"did you mean {near[0]}?" if near else "/show lists them"
-        raise ConfigError(f"{label} is not a setting; {meant}")
-    field = NAMES[name]
-    config = replace(session.config, **{field: parse(field, name, value)})
-    logit_bias(session.sampler.tokenizer, config)  # raises for what the model cannot be told
-    session.config = config
-    return Message(f"{name} is {shown(getattr(session.config, field))}")
+# -- settings ----------------------------------------------------------------------------
 
 
 def _parameter(name: str) -> Callable[[Session, str], Answer]:
     """Return a command that changes a parameter; without a value it shows it."""
 
     def run(session: Session, value: str) -> Answer:
-        if not value:
-            return Message(f"{name} is {shown(getattr(session.config, NAMES[name]))}")
-        return _change(session, name, value)
+        change, told = settings.change, settings.told
+        return Message(change(session, name, value) if value else told(session, name))
 
     return run
 
 
 def _set(session: Session, value: str) -> Answer:
     name, _, rest = value.partition(" ")
-    return _change(session, name, rest.strip()) if name else _show(session, "")
+    return Message(settings.change(session, name, rest.strip())) if name else _show(session, "")
 
 
 def _stop(session: Session, value: str) -> Answer:
-    session.config = replace(session.config, stop=(unescape("stop", value),) if value else ())
-    return Message(f"stop is {shown(session.config.stop)}")
+    texts = (unescape("stop", value),) if value else ()
+    session.change(replace(session.config, stop=texts), session.rules)
+    return Message(settings.told(session, "stop"))
 
 
 def _show(session: Session, _: str) -> Answer:
-    lines = []
-    for name, default in vars(DEFAULTS).items():
-        value = getattr(session.config, name)
-        mark = "*" if value != default else " "
-        lines.append(f"{mark} {name.replace('_', '-'):<22} {shown(value)}")
-    return Message("\n".join([*lines, "* differs from the default; /set NAME VALUE changes it"]))
+    return Message(settings.table(session))
 
 
 # -- the text -----------------------------------------------------------------------------
@@ -275,7 +206,7 @@ def _go(session: Session, value: str) -> Answer:
 
 
 def _branches(session: Session) -> dict[str, str]:
-    texts = {name: "".join(t.text for t in turns) for name, turns in session.branches.items()}
+    texts = {name: draft.text for name, draft in session.branches.items()}
     return {
         name: f"{len(text):,} characters, the last are {text[-30:]!r}"
         for name, text in texts.items()
@@ -284,6 +215,53 @@ def _branches(session: Session) -> dict[str, str]:
 
 def _size(session: Session, action: str) -> Message:
     return Message(f"{action}: the text has {len(session.text):,} characters")
+
+
+def _variants(session: Session, value: str) -> Answer:
+    texts = session.vary(value).texts
+    if not texts:
+        raise ConfigError("the model found no variants; another length or temperature may help")
+    return Choice(texts)
+
+
+def _at(session: Session, value: str) -> Answer:
+    text, before = session.text, len(session.draft.before)
+    if not value:
+        session.move(len(text))
+        return Message("at the end of the text")
+    place = _end_of_line(text, int(value)) if _is_number(value) else _found(text, value, before)
+    session.move(place)
+    number, rest = text.count("\n", 0, place) + 1, session.draft.rest
+    line = session.draft.line[-30:]
+    after = f"after {line!r}" if line else "at its beginning"
+    return Message(f"line {number}, {after}; {len(rest):,} characters stay behind; /at: the end")
+
+
+def _is_number(value: str) -> bool:
+    return value.isascii() and value.isdigit()
+
+
+def _end_of_line(text: str, number: int) -> int:
+    lines = text.split("\n")
+    allowed = f"0 (before the first line) to {len(lines)}, or words of the text"
+    require(number <= len(lines), "line", number, allowed)
+    return max(0, sum(len(line) + 1 for line in lines[:number]) - 1)
+
+
+def _found(text: str, value: str, before: int) -> int:
+    """Return the place after words of a text: before the cursor, or else the last one."""
+    quoted = len(value) > 2 and value[0] == value[-1] == '"'
+    words = value[1:-1] if quoted else unescape("/at", value)
+    place = text.rfind(words, 0, max(0, before - 1))
+    place = text.rfind(words) if place < 0 else place
+    if place < 0:
+        raise ConfigError(f"{words!r} is not in the text; give a line's number or other words")
+    return place + len(words)
+
+
+def _lines(session: Session) -> dict[str, str]:
+    lines = session.text.split("\n")
+    return {str(number): line[:60] for number, line in enumerate(lines, 1)}
 
 
 def _heat(session: Session, _: str) -> Answer:
@@ -300,10 +278,7 @@ def _edit(session: Session, _: str) -> Answer:
 def _path(command: str, value: str) -> Path:
     if not value or "\0" in value:
         raise ConfigError(f"{command} needs the name of a file")
-    try:
-        return Path(value).expanduser()
-    except RuntimeError:  # ~nobody
-        return Path(value)
+    return path_of(value)
 
 
 def _save(session: Session, value: str) -> Answer:
@@ -359,32 +334,42 @@ def help_text() -> str:
 
 
 INTRODUCTION = """\
-Type a line and press Enter: the model continues it after the text so far.
-An empty line continues the text; two slashes begin a line of text with one."""
+What you type goes on where the text stands, also in the middle of a line.
+Enter lets the model go on after it, or after the text if nothing is typed;
+Alt-Enter begins a new line. Two slashes begin a text with one."""
 KEYS = """\
 In a terminal, the grey text is the most likely continuation: Tab or right
-accepts it, Alt-right a word of it, Ctrl-Space lists others. Ctrl-C stops the
-generation; twice on an empty line it quits, as Ctrl-D does."""
+accepts it, Alt-right a word of it, Ctrl-Space lists others, Alt-v shows whole
+sentences. Ctrl-C stops the generation; twice with nothing typed it quits, as
+Ctrl-D does."""
 
 
 def _settings(_: Session) -> dict[str, str]:
-    return {name.replace("_", "-"): help for name, help in HELP.items()}
+    return {name.replace("_", "-"): help for name, help in settings.HELP.items()}
 
 
 COMMANDS = (
-    Command("temp", "X", HELP["temperature"], _parameter("temp"), live=True),
+    Command("temp", "X", settings.HELP["temperature"], _parameter("temp"), live=True),
     Command("length", "N", "Characters to generate per turn.", _parameter("length"), live=True),
     Command("seed", "N", "Random seed; none: random.", _parameter("seed"), live=True),
     Command("stop", "TEXT", "Stop at this text; without one, at the length.", _stop, live=True),
     Command(
-        "set", "NAME VALUE", "Change any setting, as in /set top-p 0.9.", _set, True, _settings
+        "set", "NAME VALUE", "Change any setting, as in /set until sentence.", _set, True, _settings
     ),
     Command("show", "", "Show all settings.", _show, live=True),
     Command("retry", "", "Generate the last turn again, with other random numbers.", _retry),
     Command("undo", "", "Undo the last change of the text.", _undo),
     Command("branch", "NAME", "Give the text a name.", _branch, values=_branches),
     Command("go", "NAME", "Return to a branch; without a name, list them.", _go, values=_branches),
-    Command("edit", "", "Open the text in $VISUAL or $EDITOR, then load it.", _edit),
+    Command(
+        "at",
+        "PLACE",
+        "Insert after a line's number or words; alone: at the end.",
+        _at,
+        values=_lines,
+    ),
+    Command("variants", TEXT, "Show three sentences to follow; a number picks one.", _variants),
+    Command("edit", "", "Open the text in an editor, then load it.", _edit),
     Command("save", FILE, "Save the text in a new file.", _save),
     Command("save!", FILE, "Save the text, overwriting a file.", _overwrite),
     Command("load", FILE, "Replace the text by that of a file.", _load),

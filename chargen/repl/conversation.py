@@ -1,9 +1,9 @@
 """A session on a terminal.
 
-One prompt is active during the whole session. The last line of the text is shown above it as a
-part of the prompt; a complete line goes into the scrollback of the terminal. Text is generated in
-a thread, for a thirtieth of a second at a time; all else happens in one event loop between two
-such batches, so that no two actions change the session at once.
+One prompt is active during the whole session. The last row of the text is the prompt, so that what
+is typed goes on where the text stands; complete rows go into the scrollback of the terminal. Text
+is generated in a thread, for a thirtieth of a second at a time; all else happens in one event loop
+between two such batches, so that no two actions change the session at once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
@@ -24,20 +24,20 @@ from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.input import Input
 from prompt_toolkit.output import Output
 from prompt_toolkit.renderer import print_formatted_text
-from rich.cells import cell_len
 
 from chargen.config import SampleConfig
 from chargen.display.output import visible
 from chargen.errors import ChargenError
 from chargen.evaluation.surprisal import ScoredToken, by_word
-from chargen.repl import Session, Turns, commands, files
+from chargen.repl import Draft, Session, commands, files
 from chargen.repl.assist import Alternatives, Ghost, is_command, remaining
 from chargen.repl.ghost import Lookahead
 from chargen.repl.keys import keys
-from chargen.repl.screen import Fragment, cut, heat_map, style
+from chargen.repl.screen import Fragment, WordWrap, cut, heat_map, side_by_side, style, width
 
 BATCH = 1 / 30  # seconds of generation between two updates of the screen
-PROMPT = "> "
+PROMPT = "> "  # at the beginning of a line, and of a command
+ROWS = 4  # of a long line that are shown again
 HINT = "Ctrl-C again quits"
 
 
@@ -54,9 +54,9 @@ class Conversation:
         self, session: Session, input: Input | None = None, output: Output | None = None
     ) -> None:
         self.session = session
-        self._lookahead: tuple[Turns, SampleConfig, Lookahead] | None = None
+        self._lookahead: tuple[Draft, SampleConfig, Lookahead] | None = None
         self._tail: list[Fragment] = []
-        self._shown = session.turns
+        self._shown = session.draft
         self._busy = self._stopping = self._interrupted = False
         self._lines: asyncio.Queue[str] = asyncio.Queue()
         self._ghost = ThreadedAutoSuggest(Ghost(self))
@@ -71,6 +71,7 @@ class Conversation:
             key_bindings=keys(self),
             bottom_toolbar=self._toolbar,
             style=self._style,
+            input_processors=[WordWrap(lambda: _width(self._last_row()))],
             enable_suspend=True,
             reserve_space_for_menu=6,
             input=input,
@@ -95,13 +96,16 @@ class Conversation:
 
     def _accept(self, buffer: Buffer) -> bool:
         """Accept a line: a live one takes effect at once, another one stops the generation."""
-        line, self._interrupted, self._predicted = buffer.text, False, ("", "")
+        self._send(buffer.text)
+        return False
+
+    def _send(self, line: str) -> None:
+        self._interrupted, self._predicted = False, ("", "")
         if self._busy and commands.is_live(line):
             self._run_live(line)
         elif line or not self._busy:
             self._stopping = True
             self._lines.put_nowait(line)
-        return False
 
     async def _work(self) -> None:
         """Answer one line after the other."""
@@ -134,6 +138,8 @@ class Conversation:
                 self.say(text)
             case commands.Heat(tokens):
                 self._show_heat(tokens)
+            case commands.Choice(texts):
+                self._put(side_by_side(texts, self.columns()))
             case commands.Edit(text):
                 await self._edit(text)
             case commands.Quit():
@@ -144,26 +150,33 @@ class Conversation:
     async def _generate(self, answer: commands.Generation) -> None:
         if answer.warning:
             self.say(answer.warning)
-        if self._tail and (answer.line or answer.again):
-            self._add([("", "\n")])
-        self._add([("class:line", visible(answer.line.removeprefix("\n")))])
-        more = True
+        if answer.again:
+            self._show_line(Draft(self.session.turns[:-1]).line + answer.line)
+        else:
+            self._add([("class:line", visible(answer.line))])
+        more, errors = True, list[str]()
         while more:
-            text, more = await asyncio.to_thread(self._batch, answer.pieces)
+            text, more = await asyncio.to_thread(self._batch, answer.pieces, errors)
             self._add([("", visible(text))])
-        self._shown = self.session.turns
+        self._shown = self.session.draft
+        for error in errors:
+            self.say(error)
 
-    def _batch(self, pieces: Iterator[str]) -> tuple[str, bool]:
+    def _batch(self, pieces: Iterator[str], errors: list[str]) -> tuple[str, bool]:
         """Return the text of a short time, and whether there may be more."""
         deadline, batch = time.monotonic() + BATCH, list[str]()
-        for piece in pieces:
-            batch.append(piece)
-            if self._stopping or time.monotonic() > deadline:
-                break
-        else:
+        try:
+            for piece in pieces:
+                batch.append(piece)
+                if self._stopping or time.monotonic() > deadline:
+                    break
+            else:
+                return "".join(batch), False
+        except ChargenError as error:  # the text could not meet its constraints
+            errors.append(str(error))
             return "".join(batch), False
-        if self._stopping:
-            pieces.close()  # type: ignore[attr-defined]
+        if self._stopping and isinstance(pieces, Generator):
+            pieces.close()
         return "".join(batch), not self._stopping
 
     async def _edit(self, text: str) -> None:
@@ -189,6 +202,14 @@ class Conversation:
             self.quit()
         self._interrupted = True
         self._prompt.app.invalidate()
+
+    def vary(self) -> None:
+        """Show whole sentences that may follow what is typed."""
+        buffer = self._prompt.default_buffer
+        if not self._busy and not self._is_command():
+            line = buffer.text
+            buffer.reset(append_to_history=True)
+            self._send(f"/variants {line}")
 
     def quit(self) -> None:
         """End the session."""
@@ -220,7 +241,8 @@ class Conversation:
         buffer = self._prompt.default_buffer
         here = text and buffer.text == text
         if here and buffer.complete_state is None and buffer.suggestion is None:
-            buffer.insert_text("")
+            # Not by prompt_toolkit: it drops a request while one from before is answered.
+            self._prompt.app.create_background_task(self._renew(buffer, buffer.document))
 
     def _remember(self, buffer: Buffer) -> None:
         self._predicted = buffer.text, buffer.suggestion.text if buffer.suggestion else ""
@@ -234,31 +256,51 @@ class Conversation:
         """Return the lookahead from the end of the text; None while text is generated."""
         if self._busy:
             return None
-        turns, config = self.session.turns, self.session.config
+        draft, config = self.session.draft, self.session.config
         known = self._lookahead
-        if known is None or known[0] is not turns or known[1] != config:
+        if known is None or known[0] is not draft or known[1] != config:
             lookahead = Lookahead(self.session.sampler, self.session.state, config)
-            self._lookahead = known = turns, config, lookahead
+            self._lookahead = known = draft, config, lookahead
         return known[2]
 
-    def room(self, line: str) -> int:
-        """Return the number of free columns after a line."""
-        columns = self._columns()
-        used = sum(map(cell_len, PROMPT + visible(line.rpartition("\n")[2])))
-        return columns - 1 - used % columns
+    def columns(self) -> int:
+        """Return the width of the terminal."""
+        return self._prompt.app.output.get_size().columns
 
     # -- the screen -----------------------------------------------------------------------
 
     def _message(self) -> FormattedText:
-        lines = cut(self._tail, self._columns()) if self._tail else []
-        above = [fragment for line in lines for fragment in (*line, ("", "\n"))]
-        return FormattedText([*above, ("class:prompt", PROMPT)])
+        """Return the rows of the text that end where what is typed begins."""
+        if self._is_command():  # on a row of its own
+            return FormattedText([*self._tail, ("", "\n" * bool(self._tail)), *self._last_row()])
+        *above, last = self._rows()
+        return FormattedText([f for row in above for f in (*row, ("", "\n"))] + last)
+
+    def _last_row(self) -> list[Fragment]:
+        """Return the last row of the prompt."""
+        return [("class:prompt", PROMPT)] if self._is_command() else self._rows()[-1]
+
+    def _rows(self) -> list[list[Fragment]]:
+        """Return the end of the text: its last word is on the row where it is typed to its end."""
+        if not _width(self._tail):
+            return [[("class:prompt", PROMPT)]]
+        buffer = self._prompt.default_buffer
+        typed = buffer.text + (buffer.suggestion.text if buffer.suggestion else "")
+        word = visible(typed.partition("\n")[0].partition(" ")[0])
+        row, *others = cut([*self._tail, ("", word)], self.columns())
+        if len(others) == 1 and others[0][-1:] == [("", word)]:
+            return [row, others[0][:-1]]
+        return [self._tail]
 
     def _toolbar(self) -> str:
         if self._busy:
             return "generating; Ctrl-C stops, /temp and other settings take effect at once"
         if self._interrupted:
             return HINT
+        if variants := self.session.variants:
+            return f"1 to {len(variants.texts)} picks a variant; anything else leaves them"
+        if rest := self.session.draft.rest:
+            return f"{len(rest):,} characters stay behind: {rest[:30]!r}; /at: the end"
         config = self.session.config
         return (
             f"temp {config.temperature:g}  length {config.length}   Tab accepts the grey text, "
@@ -267,26 +309,30 @@ class Conversation:
 
     def say(self, message: str) -> None:
         """Show a message above the last line of the text."""
-        self._put(cut([("class:message", visible(message))], self._columns()))
+        self._put(cut([("class:message", visible(message))], self.columns()))
 
     def _show_heat(self, tokens: list[ScoredToken]) -> None:
         if os.environ.get("NO_COLOR"):
             self.say(commands.heat_table(by_word(tokens)))
         else:
-            self._put(cut(heat_map(tokens), self._columns()))
+            self._put(cut(heat_map(tokens), self.columns()))
 
     def _show_end(self) -> None:
-        """Show the end of the text above the prompt, if the text is another one."""
-        if self._shown is self.session.turns:
-            return
-        self._shown = self.session.turns
-        last = self._shown[-1].text.rpartition("\n")[2] if self._shown else ""
-        columns = self._columns()
-        self._tail = cut([("", visible(last[-columns:]))], columns)[-1]
+        """Show the end of the text as the prompt, if the text is another one."""
+        if self._shown is not self.session.draft:
+            self._shown = self.session.draft
+            self._show_line(self._shown.line)
+
+    def _show_line(self, text: str) -> None:
+        """Show the last line of a text below the last one, or the last rows of a long line."""
+        old, columns = self._tail, self.columns()
+        line = text.rpartition("\n")[2][-2 * ROWS * columns :]
+        *above, self._tail = cut([("", visible(line))], columns)
+        self._put([*([old] if old else []), *above[-ROWS + 1 :]])
 
     def _add(self, fragments: list[Fragment]) -> None:
         """Add to the text: complete lines go into the scrollback, the last one stays."""
-        *complete, self._tail = cut([*self._tail, *fragments], self._columns())
+        *complete, self._tail = cut([*self._tail, *fragments], self.columns())
         self._put(complete)
 
     def _put(self, lines: list[list[Fragment]]) -> None:
@@ -300,5 +346,6 @@ class Conversation:
             app.renderer.request_absolute_cursor_position()
         app.invalidate()
 
-    def _columns(self) -> int:
-        return self._prompt.app.output.get_size().columns
+
+def _width(fragments: list[Fragment]) -> int:
+    return sum(width(text) for _, text in fragments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -16,6 +17,8 @@ from chargen.data.dataset import read_like
 from chargen.errors import ConfigError, StorageError
 from chargen.storage.files import cache_folder, make_folder
 from chargen.tokenizers.byte import bytes_of
+
+EDITORS = ("editor", "nano", "vi")  # of the system, if the user names none
 
 
 def history() -> History:
@@ -38,6 +41,16 @@ class _FileHistory(FileHistory):
             super().store_string(string)
 
 
+def _editor() -> str:
+    """Return the command of the user's editor, or else of the system's."""
+    chosen = os.environ.get("VISUAL", "").strip() or os.environ.get("EDITOR", "").strip()
+    editor = chosen or next(filter(shutil.which, EDITORS), None)
+    if editor is None:
+        tried = ", ".join(EDITORS)
+        raise ConfigError(f"no editor was found ({tried}); set EDITOR, or use /save and /load")
+    return editor
+
+
 def edited(text: str, own: ReadConfig) -> str | None:
     """Open a text in the user's editor and return the result; None if it is unchanged.
 
@@ -46,10 +59,10 @@ def edited(text: str, own: ReadConfig) -> str | None:
         own: how the corpus of the model was read; the result is read alike.
 
     Raises:
-        ConfigError: the editor cannot be started or fails.
+        ConfigError: there is no editor, or it cannot be started, or it fails.
         CorpusError: the result is not text.
     """
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    editor = _editor()
     descriptor, name = tempfile.mkstemp(prefix="chargen-", suffix=".txt")
     path = Path(name)
     try:
@@ -59,7 +72,7 @@ def edited(text: str, own: ReadConfig) -> str | None:
             raise ConfigError(f"the editor {editor!r} failed")
         after = read_like(own, name, least=0).whole()
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot edit with {editor!r}: {error}; set EDITOR") from None
+        raise ConfigError(f"cannot edit with {editor!r}: {error}; set VISUAL or EDITOR") from None
     finally:
         path.unlink(missing_ok=True)
     if not text.endswith("\n"):  # editors end the last line

@@ -7,14 +7,19 @@ import time
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len
 
 from chargen.config import SampleConfig
 from chargen.sampling.decoding import logit_bias
-from chargen.sampling.filters import probabilities
+from chargen.sampling.endings import find_stop, phrase_end
+from chargen.sampling.filters import Scores, Tokens, apply_penalties, probabilities
 from chargen.sampling.sampler import DecodeState, Sampler
 
 DEFAULTS = SampleConfig()
 
+SURE = 0.1  # probability of ghost text as a whole: below it the next word is left out
+LOOK_BACK = 200  # characters before the line that ghost text must not repeat
+COPIES = ((1, 10), (2, 3), (6, 2))  # from so many characters on, so many copies are a repetition
 STRIDE = 16  # tokens of a long paste read in one call, with one state kept
 LONGEST = 12  # characters of an alternative
 NO_TEXT = {"\ufffd", *map(chr, range(0xDC80, 0xDD00))}  # a character that is not whole, or no UTF-8
@@ -32,7 +37,7 @@ class Lookahead:
     Args:
         sampler: the model.
         before: state before the line; None is the beginning of a text.
-        config: sampling parameters; only bans and bias have an effect.
+        config: sampling parameters; bans, bias, penalties and stop texts have an effect.
     """
 
     def __init__(
@@ -44,6 +49,10 @@ class Lookahead:
         self._tokens: list[int] = []
         self._states = {0: begin}  # by the number of tokens before
         self._bias = logit_bias(sampler.tokenizer, config)  # (V,)
+        self._config, self._before = config, begin.before
+        self._text_before = sampler.tokenizer.decode(begin.before[-LOOK_BACK:].tolist())
+        penalties = (config.repeat_penalty - 1, config.presence_penalty, config.frequency_penalty)
+        self._penalties = any(penalties)
 
     def read(self, text: str) -> DecodeState:
         """Return the state after a line.
@@ -56,7 +65,10 @@ class Lookahead:
             return self._read(ids)
 
     def ghost(self, text: str, width: int, seconds: float) -> str:
-        """Return the greedy continuation of a line, up to its end.
+        """Return the greedy continuation of a line, as far as it is of use.
+
+        It ends with a phrase or with the line, before a stop text, before the word at which its
+        probability falls below ``SURE``, and before it repeats itself.
 
         Args:
             text: the line so far.
@@ -68,16 +80,41 @@ class Lookahead:
         """
         deadline = time.perf_counter() + seconds
         ids = self._sampler.tokenizer.encode(text).tolist()
-        decoder, ahead = self._sampler.tokenizer.decoder(), ""
+        decoder, ahead, prob = self._sampler.tokenizer.decoder(), "", 1.0
         with self._lock:
             state = self._read(ids)
             while len(ahead) < width and time.perf_counter() < deadline:
-                ids.append(int((state.logits + self._bias).argmax()))
+                scores = self._scores(state, ids)
+                ids.append(int(scores.argmax()))
+                prob /= float(np.exp(scores - scores.max()).sum())
+                if prob < SURE:
+                    return _whole_words(ahead)
                 ahead += decoder.push(ids[-1])
-                if not ENDS.isdisjoint(ahead):
-                    break
+                if (end := self._end(text, ahead)) is not None:
+                    return ahead[:end]
                 state = self._read(ids)
-        return _until(ahead, ENDS)[:width]
+        return ahead if len(ahead) < width else _whole_words(ahead[:width]) or ahead[:width]
+
+    def _scores(self, state: DecodeState, ids: list[int]) -> Scores:
+        """Return the scores of the next token (V,), with bias and penalties."""
+        scores: Scores = state.logits + self._bias
+        if self._penalties:
+            recent: Tokens = np.append(self._before, np.array(ids, np.int64))
+            first = max(0, len(recent) - self._config.repeat_last_n)
+            scores = apply_penalties(scores, recent[first:], self._config)
+        return scores
+
+    def _end(self, text: str, ahead: str) -> int | None:
+        """Return where ghost text ends after a line; None if it may go on."""
+        if not ENDS.isdisjoint(ahead):
+            return len(_until(ahead, ENDS))
+        if (stop := find_stop(ahead, self._config.stop)) is not None:
+            return stop
+        if copies := _repeated(self._text_before + text + ahead):
+            return len(ahead[: max(0, len(ahead) - copies)].rstrip())
+        begin = next((n for n, character in enumerate(ahead) if character.isalnum()), len(ahead))
+        end = phrase_end(text + ahead, len(text) + begin)
+        return None if end is None else end - len(text)
 
     def alternatives(self, text: str, count: int = 8) -> list[tuple[str, float]]:
         """Return continuations up to the end of a word with their probabilities, best first.
@@ -148,6 +185,29 @@ def _is_word(words: str, piece: str) -> bool:
     """Tell whether an alternative ends before a piece."""
     ends = bool(piece) and not piece[0].isalnum()
     return len(words) >= LONGEST or "\n" in words or (ends and any(c.isalnum() for c in words))
+
+
+def _repeated(text: str) -> int:
+    """Return the characters at the end of a text that repeat the ones before them."""
+    for size in range(1, min(LOOK_BACK, len(text)) // 2 + 1):
+        if text[-1 - size] == text[-1]:  # which is rare; all else takes longer
+            copies = next(count for least, count in reversed(COPIES) if size >= least)
+            part = text[-size:]
+            if text.endswith(part * copies) and (size == 1 or len(set(part)) > 1):
+                return size * (copies - 1)
+    return 0
+
+
+def _whole_words(text: str) -> str:
+    """Return a text without the word at its end, which may not be whole."""
+    cut = max((n for n in range(len(text) + 1) if not _inside_word(text, n)), default=0)
+    return text[:cut].rstrip()
+
+
+def _inside_word(text: str, place: int) -> bool:
+    """Tell whether a place of a text is inside a word: no space or wide character is next to it."""
+    around = text[max(0, place - 1) : place + 1]
+    return not any(character.isspace() or cell_len(character) > 1 for character in around)
 
 
 def _until(text: str, ends: set[str]) -> str:

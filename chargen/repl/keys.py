@@ -11,11 +11,15 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from chargen.repl.assist import is_command
 
 
-class Interruptible(Protocol):
-    """Something that Ctrl-C interrupts."""
+class Keyboard(Protocol):
+    """Something that keys act on."""
 
     def interrupt(self) -> None:
         """Stop the current action."""
+        ...
+
+    def vary(self) -> None:
+        """Show whole sentences that may follow what is typed."""
         ...
 
 
@@ -25,7 +29,7 @@ def _has_ghost() -> bool:
     return bool(buffer.suggestion and buffer.document.is_cursor_at_the_end)
 
 
-def keys(conversation: Interruptible) -> KeyBindings:
+def keys(conversation: Keyboard) -> KeyBindings:
     """Return the key bindings in addition to prompt_toolkit's, which has the right arrow."""
     bindings = KeyBindings()
 
@@ -53,6 +57,14 @@ def keys(conversation: Interruptible) -> KeyBindings:
     def _take_word(event: KeyPressEvent) -> None:
         if suggestion := event.current_buffer.suggestion:
             event.current_buffer.insert_text(first_word(suggestion.text))
+
+    @bindings.add("escape", "enter")
+    def _newline(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    @bindings.add("escape", "v")
+    def _vary(_: KeyPressEvent) -> None:
+        conversation.vary()
 
     @bindings.add("c-space")
     def _list(event: KeyPressEvent) -> None:

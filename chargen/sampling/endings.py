@@ -15,7 +15,8 @@ STOPS = "." + ENDS + CLOSED
 CLOSERS = "\"'”’“‘»«›‹」』】》〉）)]}*_"  # they belong to the sentence when nothing stands between
 OPENERS = "\"'“‘„‚«»‹›「『【《〈（([{*_—–-"
 QUOTING = "とっな"  # behind a quotation the Japanese sentence goes on: "...」と言った"
-PHRASE = ",;:" + STOPS + "，、；："
+WIDE = "，、；："  # commas and colons without a space behind them
+PHRASE = ",;:" + STOPS + WIDE  # a phrase ends with one of them
 
 # Abbreviations that a name, or anything else of the sentence, follows; and those of a number.
 TITLES = (
@@ -27,6 +28,7 @@ NUMBERED = (
     " sep sept oct nov dec "
 )
 WORD = re.compile(r"(?:^|[\s\"'“”‘’„«»(\[—–-])(\w[\w.]*)\.$")
+PHRASES = re.compile(rf"[{re.escape(PHRASE)}]+[{re.escape(CLOSERS)}]*")
 LIST_NUMBER = re.compile(r"(?:^|\n)[ \t]*\d{1,3}\.$")
 KEPT = 40  # last characters that are looked back on
 
@@ -152,9 +154,9 @@ def phrase_end(text: str, start: int) -> int | None:
 
     Closing quotes behind the punctuation belong to the phrase.
     """
-    for found in re.finditer(rf"[{re.escape(PHRASE)}]+[{re.escape(CLOSERS)}]*", text):
+    for found in PHRASES.finditer(text, max(0, start - KEPT)):
         end, follows = found.end(), text[found.end() : found.end() + 1]
-        spaced = follows.isspace() or found[0][0] in CLOSED + "，、；："
+        spaced = follows.isspace() or found[0][0] in CLOSED + WIDE
         if end > start and follows and spaced and not _abbreviates(text[:end]):
             return end
     return None

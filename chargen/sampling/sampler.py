@@ -117,7 +117,7 @@ class Sampler:
             ChargenError: at the end of a text that could not meet its constraints.
         """
         (config,) = from_settings(settings, SampleConfig)
-        constraint = self._constraint(config, regex, words, no_copy)
+        constraint = self.constraint(config, regex, words, no_copy)
         return self.stream(self.state_after(prompt), config, constraint)
 
     def generate_batch(
@@ -150,7 +150,7 @@ class Sampler:
         """
         require_count("num-samples", num_samples, MAX_SAMPLES)
         (config,) = from_settings(settings, SampleConfig)
-        constraint = self._constraint(config, regex, words, no_copy)
+        constraint = self.constraint(config, regex, words, no_copy)
         state = self.state_after(prompt)
         if beam is None:
             first, *_ = self.decode(state, config, num_samples, constraint, logprobs=logprobs)
@@ -241,9 +241,10 @@ class Sampler:
         decoder = Decoder(self.tokenizer, config, state.before, samples, constraint)
         return _decode(decoder, _Batch(self.engine, state, count), samples, logprobs)
 
-    def _constraint(
+    def constraint(
         self, config: SampleConfig, regex: str | None, words: Words | None, no_copy: int | None
     ) -> Constraint | None:
+        """Return the constraint of these rules, if there are any; see ``make_constraint``."""
         if regex is None and words is None and no_copy is None:
             return None
         from chargen.sampling.constraints import make_constraint

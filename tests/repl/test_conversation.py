@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from chargen.config import SampleConfig
 from chargen.errors import ChargenError
 from chargen.evaluation.surprisal import ScoredToken
-from chargen.repl import CHUNK, DEFAULTS, MAX_READ, Session, commands
-from chargen.repl.commands import COMMANDS, Generation, Heat, Message, Quit, answer, is_live
+from chargen.repl import CHUNK, DEFAULTS, MAX_READ, Rules, Session, commands
+from chargen.repl.commands import COMMANDS, Choice, Generation, Heat, Message, Quit, answer, is_live
+from chargen.sampling.endings import UNITS
+from chargen.tokenizers import build_tokenizer
 from tests.conftest import Run, write
 from tests.hashing import hashing, steps
 from tests.processes import run
@@ -52,7 +54,7 @@ def holds(session: Session) -> None:
         state = turn.after
     if session.turns:
         begin = "" if session.turns[0].line else "\n"  # what an empty first line starts after
-        again = session.sampler.read(begin + session.text)
+        again = session.sampler.read(begin + session.draft.before)
         assert session.state is not None
         assert (again.logits == session.state.logits).all()
 
@@ -64,8 +66,13 @@ def test_the_text_is_what_stands_on_the_screen() -> None:
     ours = session()
     first, second, third = say(ours, "ab"), say(ours, "cd"), say(ours, "")
     assert [len(text) for text in (first, second, third)] == [12, 12, 12]
-    assert ours.text == f"ab{first}{'' if first.endswith(chr(10)) else chr(10)}cd{second}{third}"
+    assert ours.text == f"ab{first}cd{second}{third}"
     holds(ours)
+    ours.load("a cat")
+    assert ours.on_own_line("sat") == "\nsat"  # as the lines of a pipe
+    assert ours.on_own_line("") == ""
+    ours.load("a cat\n")
+    assert ours.on_own_line("sat") == "sat"
 
 
 def test_the_same_lines_and_seed_give_the_same_text() -> None:
@@ -162,9 +169,8 @@ def test_branches_keep_texts() -> None:
     assert len(listed) == 2
 
 
-commands_of_texts = st.sampled_from(
-    ["ab", "", "c", "/retry", "/undo", "/reset", "/branch x", "/go x", "/temp 0", "/seed 7"]
-)
+TEXTS = "ab", "", "c", "\n", "1", "/retry", "/undo", "/reset", "/branch x", "/go x", "/variants a"
+commands_of_texts = st.sampled_from([*TEXTS, "/temp 0", "/seed 7", "/at 1", "/at b", "/at"])
 
 
 @given(st.lists(commands_of_texts, max_size=12))
@@ -173,6 +179,170 @@ def test_any_sequence_leaves_text_and_states_in_agreement(lines: list[str]) -> N
     for line in lines:
         say(ours, line)
         holds(ours)
+
+
+# -- the middle of a text -----------------------------------------------------------------
+
+
+def test_text_is_inserted_in_the_middle_and_the_rest_stays_behind() -> None:
+    ours = session(length=5)
+    ours.load("a bad cab\nhad a bag\nbe a head")
+    told = "line 2, after 'had a bag'; 10 characters stay behind; /at: the end"
+    assert say(ours, "/at 2") == told
+    came = say(ours, " beef")
+    assert ours.text == f"a bad cab\nhad a bag beef{came}\nbe a head"
+    assert ours.draft.rest == "\nbe a head"
+    again = say(ours, "/retry")
+    assert ours.text == f"a bad cab\nhad a bag beef{again}\nbe a head"
+    holds(ours)
+    say(ours, "/save middle.txt")
+    assert Path("middle.txt").read_text() == ours.text
+    assert answer(ours, "/edit") == commands.Edit(ours.text)
+    assert say(ours, "/at") == "at the end of the text"
+    end = say(ours, "")
+    assert ours.text == f"a bad cab\nhad a bag beef{again}\nbe a head{end}"
+    holds(ours)
+
+
+@pytest.mark.parametrize(
+    ("place", "before"),
+    [
+        ("0", ""),
+        ("1", "a bad cab"),
+        ("3", "a bad cab\n7 bad bags\n"),
+        ("4", "a bad cab\n7 bad bags\n\na cab"),
+        ("cab", "a bad cab"),  # the cursor is behind the last one
+        ("bad bags", "a bad cab\n7 bad bags"),
+        ('"7"', "a bad cab\n7"),
+        (r"bags\n", "a bad cab\n7 bad bags\n"),
+    ],
+)
+def test_a_place_is_a_lines_number_or_words(place: str, before: str) -> None:
+    ours = session()
+    text = "a bad cab\n7 bad bags\n\na cab"
+    ours.load(text)
+    say(ours, f"/at {place}")
+    assert (ours.draft.before, ours.text) == (before, text)
+    if before:
+        assert ours.state is not None
+        assert (ours.state.logits == ours.sampler.read(before).logits).all()
+    say(ours, "/undo")
+    assert ours.draft.before == text
+
+
+def test_words_are_searched_backwards_from_the_cursor() -> None:
+    ours = session()
+    ours.load("a cab, a cab and a cab.")
+    ends = []
+    for _ in range(4):
+        say(ours, "/at cab")
+        ends.append(len(ours.draft.before))
+    assert ends == [22, 12, 5, 22]
+
+
+def test_the_cursor_moves_without_reading_all_again() -> None:
+    ours = session(length=100)
+    for _ in range(5):
+        say(ours, "ab\n")
+    ours.sampler.read("")
+    before = steps(ours.sampler)
+    ours.move(len(ours.text) - 7)
+    ours.move(len(ours.text))
+    assert steps(ours.sampler) - before <= 103
+    holds(ours)
+
+
+# -- variants -----------------------------------------------------------------------------
+
+
+def sentences(**settings: object) -> Session:
+    sampler = hashing(build_tokenizer("char", "ab. AB\n", 0))
+    config = replace(DEFAULTS, **{"length": 60, "seed": 1, "temperature": 1, **settings})  # type: ignore[arg-type]
+    return Session(sampler, config)
+
+
+def test_one_of_three_variants_of_a_sentence_is_picked() -> None:
+    ours = sentences()
+    ours.load("A b. ")
+    given = answer(ours, "/variants  ab a")
+    assert isinstance(given, Choice)
+    assert len(set(given.texts)) == 3
+    assert ours.text == "A b. "
+    for text in given.texts:
+        unit = UNITS["sentence"]("A b.  ab a")
+        assert unit.push(text) + unit.held == text
+    assert say(ours, "2") == given.texts[1]
+    assert ours.text == f"A b.  ab a{given.texts[1]}"
+    assert ours.turns[-1].line == " ab a"
+    holds(ours)
+    say(ours, "/undo")
+    assert ours.text == "A b. "
+    say(ours, "2")  # they can be picked again
+    assert ours.text == f"A b.  ab a{given.texts[1]}"
+    say(ours, "2")  # and then a number is a text
+    assert ours.turns[-1].line == "2"
+
+
+def test_other_text_leaves_the_variants_and_they_are_different() -> None:
+    ours = sentences()
+    answer(ours, "/variants")
+    say(ours, "/temp 0")  # a setting does not
+    assert ours.variants
+    assert say(ours, "4") != ""
+    assert not ours.variants
+    assert ours.turns[-1].line == "4"
+    greedy = answer(ours, "/variants")
+    assert isinstance(greedy, Choice)
+    assert len(greedy.texts) == 1
+    say(ours, "/set until line")
+    say(ours, "/temp 1")
+    lines = answer(ours, "/variants")
+    assert isinstance(lines, Choice)
+    assert not any("\n" in text.strip() for text in lines.texts)
+    say(ours, "/length 0")
+    assert say(ours, "/variants").startswith("the model found no variants")
+
+
+# -- constraints --------------------------------------------------------------------------
+
+
+def test_constraints_hold_for_each_turn() -> None:
+    ours = session(length=40)
+    assert say(ours, r"/set regex (ab|cd)* [a-h]{3}") == r"regex is (ab|cd)* [a-h]{3}"
+    for line in ("e", "", "/retry"):
+        assert re.fullmatch(r"(ab|cd)* [a-h]{3}", say(ours, line))
+    assert "* regex                  (ab|cd)* [a-h]{3}" in say(ours, "/show")
+    write("my words.txt", "bad cab\n")
+    assert say(ours, "/set words my words.txt").startswith("regex and words cannot be combined")
+    assert say(ours, "/set until line").startswith("a regex itself says where a text ends")
+    assert ours.config.until is None
+    assert say(ours, "/set regex") == "regex is none"
+    assert say(ours, "/set words my words.txt") == "words is my words.txt"
+    for line in ("", "", "/retry"):
+        assert set(say(ours, line).split()) <= {"bad", "cab"}
+    assert say(ours, "/set words none") == "words is none"
+    holds(ours)
+
+
+def test_a_constraint_that_no_text_of_the_length_meets_changes_nothing() -> None:
+    ours = session(length=5)
+    say(ours, "/set regex [a-h]{9}")
+    told = say(ours, "ab")
+    assert told.startswith("length is 5; allowed: 9 or more, the shortest text")
+    assert ours.turns == ()
+    say(ours, "/length 9")
+    assert len(say(ours, "ab")) == 9
+
+
+def test_with_a_constraint_settings_act_from_the_next_turn() -> None:
+    ours = session(length=40)
+    say(ours, "/set regex [a-h]{30}")
+    pieces = ours.generate("")
+    came = "".join(islice(pieces, 10))
+    say(ours, "/temp 2")
+    say(ours, "/set regex none")
+    assert re.fullmatch("[a-h]{30}", came + "".join(pieces))
+    assert say(ours, "").strip("abcdefgh")
 
 
 # -- settings -----------------------------------------------------------------------------
@@ -200,6 +370,8 @@ def test_any_sequence_leaves_text_and_states_in_agreement(lines: list[str]) -> N
             ("a", "b"),
             "dry-sequence-breaker is 'a' 'b'",
         ),
+        ("/set until sentence", "until", "sentence", "until is 'sentence'"),
+        ("/set until none", "until", None, "until is none"),
         (r"/stop  THE END\n", "stop", ("THE END\n",), r"stop is 'THE END\n'"),
         ("/stop", "stop", (), "stop is none"),
         (r'/set stop "THE END" \n', "stop", ("THE END", "\n"), r"stop is 'THE END' '\n'"),
@@ -228,6 +400,15 @@ def test_each_setting_is_read_by_its_type(line: str, field: str, value: object, 
         ("/temp nan", "temperature is nan; allowed: 0 to 100"),
         ("/length 1.5", "length is '1.5'; allowed: a whole number"),
         ("/length -1", "length is -1; allowed: 0 or more characters"),
+        ("/set until word", "until is 'word'; allowed: sentence, line, paragraph"),
+        ("/set regex [^a", "regex is '[^a', which cannot be read: unterminated character set"),
+        ("/set regex (?=a)", "regex is '(?=a)'"),
+        ("/set words none.txt", "cannot read 'none.txt': No such file or directory"),
+        ("/set words ~nobody-at-all/x", "cannot read '~nobody-at-all/x': No such file or direc"),
+        ("/set no-copy 20", "no-copy"),
+        ("/set no-copy x", "no-copy is 'x'; allowed: a whole number"),
+        ("/at 9", "line is 9; allowed: 0 (before the first line) to "),
+        ("/at zzz", "'zzz' is not in the text; give a line's number or other words"),
         ("/set top_q 1", "top_q is not a setting; did you mean top-p?"),
         ("/set zzz 1", "zzz is not a setting; /show lists them"),
         ("/set stop 'a", 'stop is "\'a"; allowed: texts with closed quotes'),
@@ -260,7 +441,8 @@ def test_show_marks_what_was_changed() -> None:
     marked = [line for line in say(ours, "/set").splitlines() if line.startswith("*")]
     assert marked[0].split() == ["*", "top-p", "0.5"]
     assert len(marked) == 2
-    assert len(say(ours, "/show").splitlines()) == len(fields(SampleConfig)) + 1
+    lines = len(fields(SampleConfig)) + len(fields(Rules)) + 1
+    assert len(say(ours, "/show").splitlines()) == lines
     assert say(ours, "/temp") == "temp is 0.8"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from chargen.config import SampleConfig
 from chargen.errors import TokenizerError
 from chargen.evaluation.surprisal import score_tokens
+from chargen.repl import ghost
 from chargen.repl.ghost import STRIDE, Lookahead
 from chargen.sampling.sampler import Sampler, load
 from chargen.tokenizers import build_tokenizer
 from tests.hashing import ALPHABET, hashing, steps
+from tests.sampling.reciting import reciting
 
 LONG = 60.0  # seconds: no deadline
 lines = st.text(ALPHABET + "é", max_size=40)
@@ -69,7 +72,10 @@ def test_so_do_they_where_a_key_changes_the_tokens_before_it(kind: str, prose: s
         assert np.array_equal(lookahead.read(text).logits, sampler.read(text).logits)
 
 
-def test_a_key_takes_one_step_and_a_predicted_or_deleted_one_none() -> None:
+def test_a_key_takes_one_step_and_a_predicted_or_deleted_one_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ghost, "SURE", 0)
     sampler = hashing(build_tokenizer("char", "abcdefgh", 0))  # a line never ends
     lookahead = Lookahead(sampler, sampler.read("gab"))
 
@@ -84,10 +90,10 @@ def test_a_key_takes_one_step_and_a_predicted_or_deleted_one_none() -> None:
     assert taken("abc") == 0
     assert taken("abcdef") == 1
     assert taken("abh") == 1
-    ghost = lookahead.ghost("ab", 5, LONG)
-    assert len(ghost) == 5
-    assert taken("ab" + ghost[:3], 2) == 0
-    assert taken("ab" + ghost[:3], 3) <= 1
+    ahead = lookahead.ghost("ab", 5, LONG)
+    assert len(ahead) == 5
+    assert taken("ab" + ahead[:3], 2) == 0
+    assert taken("ab" + ahead[:3], 3) <= 1
 
 
 def test_after_a_paste_deleting_takes_at_most_a_stride() -> None:
@@ -106,18 +112,85 @@ def test_after_a_paste_deleting_takes_at_most_a_stride() -> None:
 # -- predictions --------------------------------------------------------------------------
 
 
+def ahead(story: str, line: str, width: int = 80, before: str = "", **settings: Any) -> str:
+    """Return the ghost text of a model that recites a story."""
+    sampler = reciting(story)
+    config = SampleConfig(**settings)
+    state = sampler.read(before) if before else None
+    return Lookahead(sampler, state, config).ghost(line, width, LONG)
+
+
 def test_the_ghost_text_is_the_greedy_continuation(model: Sampler) -> None:
     greedy = SampleConfig(length=60, temperature=0)
-    for line in ("The ", "It is", "class "):
+    found = []
+    for line in ("The val", "It is the sa", "class", "a func", "the same w"):
         text = "".join(model.stream(model.read(line), greedy))
-        assert Lookahead(model, None).ghost(line, 60, LONG) == text.partition("\n")[0]
+        found.append(Lookahead(model, None).ghost(line, 60, LONG))
+        assert text.startswith(found[-1])
+    assert any(found)
+
+
+@pytest.mark.parametrize(
+    ("story", "line", "ghost"),
+    [
+        ("It was cold, and nobody came. Then", "It w", "as cold,"),
+        ("It was cold, and nobody came. Then", "It was cold", ", and nobody came."),
+        ("It was cold, and nobody came. Then", "It was cold,", " and nobody came."),
+        ("He paid Mr. J. Smith 3.50, or 4", "He pa", "id Mr. J. Smith 3.50,"),
+        ("He said: “Yes!” and left. The", "He said:", " “Yes!”"),
+        ("It was\ncold, and", "It w", "as"),
+        ("夜は寒い、誰もいない。", "夜", "は寒い、"),
+    ],
+)
+def test_the_ghost_text_ends_with_a_phrase_or_the_line(story: str, line: str, ghost: str) -> None:
+    assert ahead(story, line) == ghost
+
+
+def test_the_ghost_text_ends_where_it_repeats_itself() -> None:
+    looping = reciting("of the same the same the same the same the same")
+    loop = Lookahead(looping, None)
+    assert loop.ghost("of", 80, LONG) == " the same"
+    assert loop.ghost("of the same", 80, LONG) == ""  # the line counts, and so does the text
+    assert Lookahead(looping, looping.read("of the s")).ghost("ame", 80, LONG) == ""
+    assert ahead("and ha ha ha ha ha ha", "and") == " ha"
+    assert ahead("he had had it; and", "he") == " had had it;"
+    assert ahead("a --------------------- b", "a") == " -"
+
+
+def test_the_ghost_text_ends_before_the_word_that_is_unsure() -> None:
+    sampler = reciting(*(f"the cat sat on {letter}rugs; " for letter in "abcdefghijkl"))
+
+    def ahead(line: str) -> str:
+        return Lookahead(sampler, None).ghost(line, 80, LONG)
+
+    assert ahead("the c") == "at sat on"
+    assert ahead("the cat sat o") == "n"
+    assert ahead("the cat sat on ") == ""
+    assert ahead("the cat sat on b") == "rugs;"
+
+
+def test_the_ghost_text_heeds_what_changes_the_greedy_continuation() -> None:
+    story = "the cat sat on the mat and slept"
+    assert ahead(story, "the c", stop=(" on",)) == "at sat"
+    assert ahead(story, "the c", stop=("at s",)) == ""
+    assert ahead(story, "the c", temperature=0, top_k=1) == ahead(story, "the c")
+    assert ahead(story, "the ") == "cat sat on the mat and slept"
+    for changed in ({"ban": "s"}, {"logit_bias": (("s", -50.0),)}, {"repeat_penalty": 50.0}):
+        assert ahead(story, "the cat ", **changed) == ""  # all else is unlikely then
+
+
+def test_a_word_is_not_cut_by_the_room() -> None:
+    story = "the cat sat on the mat and slept"
+    assert ahead(story, "the c", width=12) == "at sat on"
+    assert ahead(story, "the c", width=1) == "a"  # nothing else fits
+    assert ahead("日本語の文章です。", "日", width=4) == "本語の文"
 
 
 def test_the_ghost_text_ends_with_the_line_the_room_and_the_time() -> None:
     sampler = hashing(build_tokenizer("char", "ab\n", 0))
     ghosts = [Lookahead(sampler, None).ghost("ab" * n, 200, LONG) for n in range(40)]
     assert not any("\n" in ghost or "\ufffd" in ghost for ghost in ghosts)
-    assert any(len(ghost) < 200 for ghost in ghosts)
+    assert any(0 < len(ghost) < 200 for ghost in ghosts)
     by_bytes = Lookahead(hashing(build_tokenizer("byte", b"", 0)), None)
     typed = [by_bytes.ghost("ab" * n, 200, LONG) for n in range(20)]
     typed += [words for n in range(5) for words, _ in by_bytes.alternatives("a" * n + " ")]

@@ -12,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
+from prompt_toolkit.formatted_text.utils import fragment_list_to_text
 from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.layout.processors import TransformationInput
 from prompt_toolkit.output import DummyOutput
+from rich.cells import cell_len
 
 from chargen.config import ReadConfig
 from chargen.display.heat import level
@@ -21,8 +24,9 @@ from chargen.errors import ConfigError
 from chargen.repl import DEFAULTS, Session, files
 from chargen.repl.assist import Alternatives, remaining, unslashed
 from chargen.repl.conversation import Conversation
+from chargen.repl.ghost import Lookahead
 from chargen.repl.keys import first_word
-from chargen.repl.screen import cut, fitting, heat_style
+from chargen.repl.screen import WordWrap, cut, heat_style, side_by_side, wrap
 from chargen.sampling.sampler import load
 from tests.conftest import run_chargen, write
 from tests.hashing import hashing
@@ -46,8 +50,8 @@ def ghost(screen: Screen) -> str:
 
 
 def predicted(model: Path, line: str) -> str:
-    """Return the greedy continuation up to the end of the line."""
-    return "".join(load(model, threads=1).generate(line, length=70, temperature=0)).split("\n")[0]
+    """Return the ghost text after a line at the beginning of a text."""
+    return Lookahead(load(model, threads=1), None).ghost(line, 80, 9)
 
 
 @pytest.fixture(scope="module")
@@ -83,26 +87,26 @@ def test_ghost_text_follows_the_keys_and_is_accepted(with_model: Path) -> None:
     terminal = repl("-n", "60")
     terminal.type("I")
     terminal.until(lambda screen: ghost(screen) == predicted(with_model, "I"))
-    terminal.type("t is")
-    after = predicted(with_model, "It is")
-    assert len(after.split()) > 3
+    terminal.type("t wa")
+    after = predicted(with_model, "It wa")
+    assert after == "s a cold night,"
     terminal.until(lambda screen: ghost(screen) == after)
-    assert terminal.screen.column == len("> It is")
+    assert terminal.screen.column == len("> It wa")
     terminal.type("\x1b[1;3C")  # Alt-right accepts a word
     word = first_word(after)
-    terminal.until(lambda screen: screen.column == len(f"> It is{word}"))
+    terminal.until(lambda screen: screen.column == len(f"> It wa{word}"))
     terminal.until(lambda screen: ghost(screen) == after[len(word) :])
     terminal.type("\x1bf")  # and so does Alt-f; the rest of the ghost text stays
     word += first_word(after[len(word) :])
-    terminal.until(lambda screen: screen.column == len(f"> It is{word}"))
+    terminal.until(lambda screen: screen.column == len(f"> It wa{word}"))
     terminal.type("\t")
-    terminal.until(lambda screen: screen.column == len(f"> It is{after}"))
-    assert terminal.screen.line(terminal.screen.row) == f"> It is{after}"
-    terminal.until(lambda screen: ghost(screen) == "")
+    terminal.until(lambda screen: screen.column == len(f"> It wa{after}"))
+    assert terminal.screen.line(terminal.screen.row).startswith(f"> It wa{after}")
+    terminal.until(lambda screen: ghost(screen) == " and nobody was about.")  # the next phrase
     terminal.type("\x7f\x7f")  # a line that got shorter has its ghost text too
     terminal.until(lambda screen: ghost(screen) == after[-2:])
     terminal.type("\x1b[C")  # right
-    terminal.until(lambda screen: ghost(screen) == "" and screen.column == len(f"> It is{after}"))
+    terminal.until(lambda screen: screen.column == len(f"> It wa{after}"))
     terminal.type("\x15/b")
     terminal.see("/branch NAME")
     terminal.until(lambda screen: ghost(screen) == "")
@@ -128,11 +132,11 @@ def test_text_streams_is_stopped_and_settings_act_meanwhile(with_model: Path) ->
     kept = Path("kept.txt").read_text()
     assert kept.startswith("The ")
     assert len(kept) > 50
-    # The end of the text is above the prompt, as it was saved.
-    end = kept.rpartition("\n")[2].rstrip()
-    terminal.until(lambda screen: not end or screen.line(screen.row - 1) == end)
+    # The end of the text is the prompt, as it was saved.
+    end = kept.rpartition("\n")[2] or "> "
+    terminal.until(lambda screen: screen.line(screen.row) == end.rstrip())
     terminal.type("ab\x03")  # clears the line
-    terminal.until(lambda screen: screen.column == 2)
+    terminal.until(lambda screen: screen.column == len(end))
     terminal.type("\x03")
     assert terminal.end() == 0
 
@@ -168,6 +172,104 @@ def test_commands_in_a_terminal(with_model: Path) -> None:
     assert stat.S_IMODE(history.stat().st_mode) == 0o600
 
 
+def test_typing_goes_on_in_the_middle_of_a_line(with_model: Path) -> None:
+    terminal = repl("-n", "0")
+    terminal.type("The cat sat\r")
+    terminal.until(lambda screen: screen.line(screen.row) == "The cat sat")
+    terminal.type(" on the m")
+    terminal.until(lambda screen: ghost(screen) == "at and looked at the moon.")
+    assert terminal.screen.line(terminal.screen.row).startswith("The cat sat on the mat and")
+    assert terminal.screen.column == len("The cat sat on the m")
+    terminal.type("\t\x1b\rIt w")  # Alt-Enter begins a line
+    terminal.until(lambda screen: ghost(screen) == "as a cold night,")
+    assert terminal.screen.line(terminal.screen.row - 1) == (
+        "The cat sat on the mat and looked at the moon."
+    )
+    terminal.type("\r/s")  # a command stands on a row of its own
+    terminal.until(lambda screen: screen.line(screen.row) == "> /s")
+    assert terminal.screen.line(terminal.screen.row - 1) == "It w"
+    terminal.type("ave! a.txt\r")
+    terminal.see("51 characters saved")
+    assert Path("a.txt").read_text() == "The cat sat on the mat and looked at the moon.\nIt w"
+    terminal.type("/length 12\r/temp 0\r")
+    terminal.see("temp is 0")
+    terminal.type("as\r")  # the end of a word that stands in the text
+    terminal.until(lambda screen: screen.line(screen.row) == "It was a cold nigh")
+    terminal.type("\x03\x04")
+    assert terminal.end() == 0
+
+
+def test_words_are_not_cut_at_the_edge(with_model: Path) -> None:
+    words = [f"{'cat' * (n % 4 + 1)}{n}" for n in range(60)]
+    write("long.txt", " ".join(words))
+    terminal = repl("-n", "700")
+    terminal.type("/set ban \\n\r/load long.txt\r")  # all is one line
+    terminal.see(words[-1])
+    terminal.type(" " + " ".join(f"word{n:03}" for n in range(40)))
+    terminal.until(lambda screen: "word039" in screen.text())
+    rows = terminal.screen.text().split()
+    assert [word for word in rows if word.startswith("word")] == [f"word{n:03}" for n in range(40)]
+    terminal.type("\x1b[D" * 300 + "X\r")  # in the middle of it
+    terminal.see("generating")
+    terminal.see("Tab accepts")
+    shown = terminal.screen.text().split()
+    terminal.type("/save! all.txt\r")
+    terminal.see("characters saved")
+    text = Path("all.txt").read_text()
+    assert "worXd002" in text
+    kept = text.split()[-100:]
+    assert any(shown[n : n + len(kept)] == kept for n in range(len(shown)))
+    terminal.type("\x03 " + "日本語の文章。" * 9 + " cat")
+    terminal.until(lambda screen: screen.line(screen.row).endswith(" cat"))
+    terminal.type("\x15\x04")
+    assert terminal.end() == 0
+    assert "Traceback" not in terminal.shown
+
+
+def test_the_middle_variants_and_constraints_in_a_terminal(with_model: Path) -> None:
+    write("text.txt", "The cat sat on the mat.\nIt was a cold night.\n(What a moon!)")
+    terminal = repl("-n", "60")
+    terminal.type("/load text.txt\r/at 2\r")
+    terminal.see("line 2, after 'It was a cold night.'; 15 characters stay behind; /at: the end")
+    terminal.until(lambda screen: screen.line(screen.row) == "It was a cold night.")
+    terminal.see(r"15 characters stay behind: '\n(What a moon!)'; /at: the end")
+    terminal.type("/set until sentence\r/temp 2\r")
+    terminal.see("temp is 2")
+    terminal.type(" The c\x1bv")  # Alt-v
+    terminal.see("1 to 3 picks a variant")
+    rows = terminal.screen.text().splitlines()
+    assert any(row.split() == ["1", "2", "3"] for row in rows)
+    terminal.type("2\r")
+    terminal.see("It was a cold night. The c")
+    terminal.type("/set until none\r/set regex (cat ){3}\r/length 12\r")
+    terminal.see("length is 12")
+    terminal.type("\r")
+    terminal.see("cat cat cat")
+    terminal.type("/save! all.txt\r")
+    terminal.see("characters saved")
+    text = Path("all.txt").read_text()
+    assert text.startswith("The cat sat on the mat.\nIt was a cold night. The c")
+    assert text.endswith("cat cat cat \n(What a moon!)")
+    terminal.type("/at\r")
+    terminal.see("at the end of the text")
+    terminal.until(lambda screen: screen.line(screen.row) == "(What a moon!)")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+
+
+def test_edit_opens_the_systems_editor_or_says_that_there_is_none(with_model: Path) -> None:
+    write("programs/nano", "#!/bin/sh\nprintf 'The new text\\n' > \"$1\"\n").chmod(0o755)
+    for path, told in (
+        ("programs", "loaded: the text has 12 char"),
+        ("none", "no editor was found"),
+    ):
+        terminal = repl("-n", "9", VISUAL="", EDITOR="", PATH=str(Path(path).absolute()))
+        terminal.type("/edit\r")
+        terminal.see(told)
+        terminal.type("\x04")
+        assert terminal.end() == 0
+
+
 def test_ctrl_c_twice_quits_and_no_color_is_respected(with_model: Path) -> None:
     terminal = repl("-n", "20", NO_COLOR="1")
     terminal.type("The \r/heat\r")
@@ -199,7 +301,7 @@ def test_a_session_ends(last: str) -> None:
 def test_lines_typed_ahead_are_run_in_order() -> None:
     session = converse("/length 5\rab\r/seed 3\r/temp 0\r/branch b\r/reset\r/nonsense\r/bye\r")
     assert (session.config.length, session.config.seed, session.config.temperature) == (5, 3, 0)
-    assert session.branches["b"][0].line == "ab"
+    assert session.branches["b"].turns[0].line == "ab"
     assert session.turns == ()
 
 
@@ -255,7 +357,8 @@ def test_without_a_folder_the_history_is_in_memory(
 
 def test_an_editor_that_fails_leaves_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VISUAL", raising=False)
-    for editor, told in (("false", "failed"), ("none-such", "set EDITOR"), ("'", "set EDITOR")):
+    unknown = "set VISUAL or EDITOR"
+    for editor, told in (("false", "failed"), ("none-such", unknown), ("'", unknown)):
         monkeypatch.setenv("EDITOR", editor)
         with pytest.raises(ConfigError, match=told):
             files.edited("text", ReadConfig())
@@ -263,21 +366,122 @@ def test_an_editor_that_fails_leaves_the_text(monkeypatch: pytest.MonkeyPatch) -
     assert files.edited("text", ReadConfig()) is None
 
 
+@pytest.mark.parametrize(
+    ("visual", "editor", "there", "used"),
+    [
+        ("./a", "./b", ["editor", "nano", "vi"], "a"),
+        (" ", "./b", ["editor", "nano", "vi"], "b"),
+        ("", "", ["vi", "nano", "editor"], "editor"),
+        ("", "", ["vi", "nano"], "nano"),
+        (None, None, ["vi"], "vi"),
+        (None, None, [], None),
+    ],
+)
+def test_the_editor_is_the_users_or_one_of_the_system(
+    visual: str | None,
+    editor: str | None,
+    there: list[str],
+    used: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("VISUAL", visual), ("EDITOR", editor)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    for program in ("a", "b", *there):
+        folder = "." if program in "ab" else "programs"
+        write(f"{folder}/{program}", f'#!/bin/sh\necho {program} >> "$1"\n').chmod(0o755)
+    monkeypatch.setenv("PATH", str(Path("programs").absolute()))
+    if used:
+        assert files.edited("text\n", ReadConfig()) == f"text\n{used}\n"
+        return
+    with pytest.raises(ConfigError) as caught:
+        files.edited("text\n", ReadConfig())
+    assert str(caught.value) == (
+        "no editor was found (editor, nano, vi); set EDITOR, or use /save and /load"
+    )
+
+
 # -- layout -------------------------------------------------------------------------------
 
 
-@given(st.lists(st.tuples(st.sampled_from("ab"), st.text("ab\n日é", max_size=30)), max_size=5))
-def test_cut_loses_nothing_and_fits(fragments: list[tuple[str, str]]) -> None:
-    lines = cut(fragments, 7)
+parts = st.text("ab \n日。é", max_size=30)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), parts), max_size=5), st.integers(2, 12))
+def test_cut_loses_nothing_but_spaces_at_the_edge_and_fits(
+    fragments: list[tuple[str, str]], columns: int
+) -> None:
+    lines = cut(fragments, columns)
     text = "".join(part for _, part in fragments)
     shown = ["".join(part for _, part in line) for line in lines]
-    assert "".join(shown) == text.replace("\n", "")
+    assert "".join(shown).replace(" ", "") == text.replace("\n", "").replace(" ", "")
     assert len(shown) >= text.count("\n") + 1
-    assert all(sum(2 if c == "日" else 1 for c in line) <= 7 for line in shown)
+    assert all(cell_len(line) <= columns for line in shown)
+    again = cut([("", part) for _, part in fragments], columns)  # styles make no difference
+    assert ["".join(part for _, part in line) for line in again] == shown
+    styles = {style: [p for own, p in fragments if own == style] for style in "ab"}
+    for style, own in styles.items():
+        kept = "".join(part for line in lines for mine, part in line if mine == style)
+        assert kept.replace(" ", "") == "".join(own).replace("\n", "").replace(" ", "")
+
+
+@given(st.lists(st.text("abé", min_size=1, max_size=9), max_size=30), st.integers(0, 9))
+def test_words_are_never_cut(words: list[str], used: int) -> None:
+    text = " ".join(words)
+    rows = [text[row.begin : row.end] for row in wrap(text, 9, used)]
+    assert [word for row in rows for word in row.split()] == words
+
+
+def test_a_word_longer_than_a_row_is_cut_and_wide_characters_are_not() -> None:
+    def rows(text: str, columns: int, used: int = 0) -> list[str]:
+        return [text[row.begin : row.end] for row in wrap(text, columns, used)]
+
+    assert rows("the cat sat on the mat", 7) == ["the cat", "sat on ", "the mat"]
+    assert rows("x aaaaaaaaaaaa bb", 7) == ["x ", "aaaaaaa", "aaaaa ", "bb"]
+    assert rows("aaaaaaaaaa", 7, 6) == ["", "aaaaaaa", "aaa"]
+    assert rows("日本語の文。日本語", 7) == ["日本語", "の文。", "日本語"]
+    assert rows("日本語の文章。", 6) == ["日本語", "の文", "章。"]  # no row begins with a full stop
+    assert rows("The 日本 cat", 5) == ["The ", "日本 ", "cat"]
+    assert rows("", 7) == [""]
+
+
+@given(st.text("ab 日。", max_size=40), st.integers(2, 9), st.integers(0, 9))
+def test_the_cursor_is_where_its_character_is(text: str, columns: int, used: int) -> None:
+    used = min(used, columns)
+    wrapped = WordWrap(lambda: used).apply_transformation(
+        TransformationInput(None, Document(text), 0, lambda n: n, [("", text)], columns, 24)  # type: ignore[arg-type]
+    )
+    shown = fragment_list_to_text(wrapped.fragments)
+    assert shown.replace(" ", "") == text.replace(" ", "")
+    for place, character in enumerate(text):
+        column = wrapped.source_to_display(place)
+        if character != " ":
+            assert shown[column] == character
+            assert wrapped.display_to_source(column) == place
+            begin = (used + cell_len(shown[:column])) % columns
+            assert begin + cell_len(character) <= columns
+    assert wrapped.source_to_display(len(text)) == len(shown)
+
+
+def test_variants_stand_side_by_side_or_one_under_another() -> None:
+    texts = "The cat sat on the mat.", "It\nwas cold.", "日本語の文章です。"
+    wide = ["".join(part for _, part in row) for row in side_by_side(texts, 72)]
+    assert wide == [
+        "1                        2                        3                     ",
+        "The cat sat on the       It                       日本語の文章です。    ",
+        "mat.                     was cold.                                      ",
+    ]
+    narrow = ["".join(part for _, part in row) for row in side_by_side(texts, 40)]
+    assert narrow == [
+        "1  The cat sat on the mat.",
+        "2  It",
+        "was cold.",
+        "3  日本語の文章です。",
+    ]
 
 
 def test_small_things_of_layout() -> None:
-    assert fitting("日本語", 5) == "日本"
     assert cut([("", "a" * 80)], 80) == [[("", "a" * 80)]]
     assert [first_word(t) for t in (" the cat", "the  cat", "x", "", "  ")] == [
         " the ", "the ", "x", "", "  ",

@@ -121,7 +121,7 @@ def make_constraint(
     if regex is not None and words is not None:
         raise ConfigError("regex and words cannot be combined; leave one out")
     if regex is not None and config.until is not None:
-        raise ConfigError("until and regex cannot be combined: a regex says where it ends")
+        raise ConfigError("a regex itself says where a text ends; leave until or regex out")
     alphabet, rules = alphabet_of(tokenizer, config.ban), list[Automaton]()
     stops = StopTexts(() if regex is None and words is None else config.stop, alphabet)
     if regex is not None:
