@@ -6,6 +6,7 @@ Legend of shapes: B batch size, T steps (bptt), H hidden units, E embedding, V v
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -184,9 +185,10 @@ def ngram_baseline(corpus: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def number(value: object) -> float | None:
-    """Return the value if it is a finite number, else None."""
-    numeric = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if numeric and math.isfinite(value) else None  # type: ignore[arg-type,return-value]
+    """Return the value if it is a number that a float can hold, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) <= sys.float_info.max else None
 
 
 def history(training: dict[str, Any]) -> list[tuple[float | None, ...]]:

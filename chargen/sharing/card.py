@@ -85,7 +85,8 @@ def _front_matter(saved: SavedModel, licence: str | None) -> str:
 
 
 def _head(facts: dict[str, Any], name: str) -> str:
-    version = (facts["versions"] or {}).get("chargen", "of an unknown version")
+    versions = facts["versions"] if isinstance(facts["versions"], dict) else {}
+    version = versions.get("chargen", "of an unknown version")
     return (
         f"# {_plain(name)}\n\nA recurrent network that generates text, trained with chargen "
         f"{_plain(version)}.\n\n```sh\nchargen pull SOURCE --name my-model   # this folder, its "
@@ -107,7 +108,7 @@ def _model(facts: dict[str, Any]) -> dict[str, str]:
 
 
 def _text(facts: dict[str, Any]) -> dict[str, str]:
-    names = [_plain(name) for name in facts["corpus"] or ()]
+    names = [_plain(name) for name in facts["corpus"]] if isinstance(facts["corpus"], list) else []
     more = [f"and {len(names) - NAMED:,} more"] * (len(names) > NAMED)
     parts = (facts["train_tokens"], "training"), (facts["validation_tokens"], "validation")
     return {

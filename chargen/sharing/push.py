@@ -22,7 +22,7 @@ from chargen.model.summary import number
 from chargen.sharing import hub
 from chargen.sharing.card import check_licence, licence_of, model_card
 from chargen.sharing.origins import README, SCHEME, SUMS
-from chargen.storage.checkpoint import MODEL, read_tensors, write_tensors
+from chargen.storage.checkpoint import MODEL, damaged, read_tensors, write_tensors
 from chargen.storage.files import (
     cannot_write,
     file_sha256,
@@ -196,7 +196,7 @@ def _check_folder(saved: SavedModel, destination: str, *, force: bool) -> None:
 
 def _write_files(saved: SavedModel, folder: Path, licence: str | None, *, with_text: bool) -> None:
     """Write a model without what stays here, its card and the checksums of both."""
-    _write_model(saved.path, folder / MODEL, with_text=with_text)
+    _write_model(saved, folder / MODEL, with_text=with_text)
     whole = with_text or not saved.mixture
     card = model_card(read_model(folder / MODEL), saved.name, licence, whole=whole)
     write_whole(folder / README, card.encode())
@@ -204,16 +204,19 @@ def _write_files(saved: SavedModel, folder: Path, licence: str | None, *, with_t
     write_whole(folder / SUMS, "".join(lines).encode())
 
 
-def _write_model(source: Path, target: Path, *, with_text: bool) -> None:
+def _write_model(saved: SavedModel, target: Path, *, with_text: bool) -> None:
     """Write a model file as it is, or a copy without what stays here, if it has such."""
-    tensors, header = read_tensors(source, KIND)
+    tensors, header = read_tensors(saved.path, KIND)
     told = {key: header[key] for key in KEPT if key in header}
-    told["training"] = _without_places(header["training"])
-    if header.get("mixture") and not with_text:
+    try:
+        told["training"] = _without_places(saved.training)
+    except RecursionError:
+        raise damaged(saved.path, "is damaged: its header is nested too deep") from None
+    if saved.mixture and not with_text:
         tensors = {n: array for n, array in tensors.items() if not n.startswith(PREFIX)}
         told |= {"training": _of_network(told["training"]), "mixture": None}
     if told == header:
-        with writing(target) as file, source.open("rb") as same:
+        with writing(target) as file, saved.path.open("rb") as same:
             shutil.copyfileobj(same, file)
     else:
         write_tensors(target, tensors, told)

@@ -159,6 +159,38 @@ def test_a_card_is_made_of_a_file_that_says_little(with_model: Path) -> None:
     assert "losses: not stated" in card
 
 
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"seconds": 10**400, "step": 10**400, "best_val_loss": 10**400},
+        {"corpus": {"sources": "x", "characters": []}, "versions": [1], "plan": {"bptt": {}}},
+        {"corpus": {"sources": [1, None, {}]}, "config": {"optimizer": ["\n# x"]}, "history": 1},
+        {"final_val_loss": True, "final_network_loss": "\x1b[2J", "seconds": float("nan")},
+    ],
+)
+def test_a_file_may_claim_anything(
+    chargen: Run, with_model: Path, training: dict[str, Any]
+) -> None:
+    source = changed(with_model, Path("odd.safetensors"), **training)
+    assert chargen("pull", source).returncode == 0
+    for command in (("runs",), ("info", "odd"), ("push", "odd", "out"), ("pull", "out")):
+        done = chargen(*command)
+        assert done.returncode == 0, done.stderr
+        assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_header_that_is_too_deep_is_one_clear_line(chargen: Run, with_model: Path) -> None:
+    deep: list[Any] = []
+    for _ in range(480):
+        deep = [deep]
+    source = changed(with_model, Path("odd.safetensors"), deep=deep)
+    done = chargen("push", source, "out")
+    if done.returncode:  # how deep is too deep depends on the version of Python
+        last = done.stderr.splitlines()[-1]
+        assert last.endswith("'odd.safetensors' is damaged: its header is nested too deep")
+        assert not Path("out").exists()
+
+
 def test_licences_are_short_names() -> None:
     assert check_licence("Apache-2.0") == "apache-2.0"
     assert all(check_licence(each) == each for each in LICENCES)
