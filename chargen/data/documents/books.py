@@ -27,7 +27,7 @@ def chapters(file: BinaryIO) -> Iterator[str]:
         protected = _listed(package, ENCRYPTION, "CipherReference", "URI")
         for name in _spine(package):
             if name in protected:
-                raise DocumentError("it is protected (DRM); give a copy that is not")
+                raise DocumentError("it is protected (DRM)")
             text = "".join(page_paragraphs([_decoded(package.whole(name))])).strip()
             if text:
                 yield f"{text}\n\n"

@@ -51,7 +51,7 @@ TELEGRAM = Kind("Telegram export", "messages")
 MAILBOX = Kind("mailbox", "messages")
 MAIL = Kind("mail", "messages")
 
-DAMAGED_ZIP = Kind("zip archive", advice="it is damaged; copy or save it again")
+DAMAGED_ZIP = Kind("zip archive", advice="it is damaged or too large; save it again")
 NO_WORD = Kind("Office file", advice="it has no text document; save its text as .docx or .txt")
 OLD_OFFICE = Kind(
     "an Office file", advice="it is in the old format or encrypted; save it as .docx, no password"

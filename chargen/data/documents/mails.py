@@ -17,7 +17,8 @@ from typing import BinaryIO
 from chargen.data.documents.markup import page_paragraphs
 from chargen.data.documents.words import DocumentError, codec
 
-LARGEST = 1 << 24  # bytes of a message; what is behind them is attachments
+LARGEST = 1 << 22  # bytes of a message; what is behind them is attachments
+SUBJECT = 2_000  # characters; decoding takes quadratic time
 FROM = re.compile(rb"From \S.*\d\d:\d\d.*\d{4}")
 
 
@@ -56,7 +57,7 @@ def _text(data: bytes) -> Iterator[str]:
 
 
 def _subject(message: Message) -> str:
-    raw = str(message.get("subject", ""))
+    raw = str(message.get("subject", ""))[:SUBJECT]
     try:
         words = [
             part if isinstance(part, str) else part.decode(codec(name, "latin-1"), "replace")

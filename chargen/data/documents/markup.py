@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 
-from chargen.data.documents.words import DocumentError, check_length
+from chargen.data.documents.words import DocumentError, check_count, check_length
 
 PARAGRAPHS = {
     *("address", "article", "aside", "blockquote", "dl", "fieldset", "figure", "footer", "form"),
@@ -25,6 +25,9 @@ SKIPPED = {
     *("audio", "button", "canvas", "head", "iframe", "math", "noscript", "object", "rp", "rt"),
     *("script", "select", "style", "svg", "template", "textarea", "video"),
 }
+QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+MOST_ATTRIBUTES = 100_000  # of one tag
+MOST_TAGS = 5_000_000  # which take 15 s
 STEP = 1 << 16  # characters that are parsed at once
 SPACES = re.compile(r"[ \t\r\n\f]+")  # and not the no-break space
 
@@ -38,15 +41,28 @@ def page_paragraphs(pieces: Iterable[str]) -> Iterator[str]:
     page = _Page()
     try:
         for piece in pieces:
-            for start in range(0, len(piece), STEP):
-                page.feed(piece[start : start + STEP])
-                check_length(len(page.rawdata), "a tag or comment")
+            at = 0
+            while at < len(piece):
+                step = max(STEP, len(page.rawdata))  # an open tag is looked through once more
+                page.feed(piece[at : at + step])
+                _check_open(page.rawdata)
+                at += step
                 yield from page.taken()
         page.close()
     except AssertionError as error:  # of html.parser, for a declaration that is none
         raise DocumentError(f"it is no HTML: {error}") from None
     page.end()
     yield from page.taken()
+
+
+def _check_open(rest: str) -> None:
+    """Refuse a tag, comment or script that has begun and does not end.
+
+    The parser would keep a kilobyte for each attribute of a tag.
+    """
+    check_length(len(rest), "a tag or comment")
+    if re.match("<[a-zA-Z]", rest):
+        check_count(len(SPACES.findall(QUOTED.sub("", rest))), MOST_ATTRIBUTES, "attributes")
 
 
 class _Page(HTMLParser):
@@ -59,6 +75,7 @@ class _Page(HTMLParser):
         self._ends = 0  # newlines behind it, once it has ended
         self._skipped, self._depth = "", 0  # the element that is left out, and those inside it
         self._pre = 0
+        self._tags = 0
 
     def taken(self) -> list[str]:
         """Return the paragraphs that have come since."""
@@ -71,6 +88,8 @@ class _Page(HTMLParser):
         self._finish()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._tags += 1
+        check_count(self._tags, MOST_TAGS, "tags")
         if self._skipped:
             if tag == "body" and self._skipped == "head":  # whose end may be left out
                 self._skipped = ""

@@ -37,7 +37,7 @@ def odt_paragraphs(file: BinaryIO) -> Iterator[str]:
     """
     with opened_package(file) as package:
         if MANIFEST in package.names and b"encryption-data" in package.whole(MANIFEST):
-            raise DocumentError("it is encrypted; save it without a password")
+            raise DocumentError("it is encrypted")
         yield from _paragraphs(package.chunks("content.xml"), _OpenDocument())
 
 

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 from xml.parsers import expat
 
-from chargen.data.documents.words import DocumentError, check_depth, check_length
+from chargen.data.documents.words import DocumentError, check_count, check_depth, check_length
 
 STEP = 1 << 16  # bytes that are parsed at once
 DIRECTORY = 1 << 22  # bytes of the list of members
 UNPACKED = 1 << 28  # bytes of all members that are read
 RATIO = 100  # of unpacked to packed; XML has 5 to 30, and a bomb has 1,000
 SMALL = 1 << 22  # bytes of a member up to which its ratio does not matter
+MOST_ELEMENTS = 10_000_000  # which take 15 s
 END = b"PK\5\6"  # the record at the end of the archive
 
 
@@ -37,7 +38,7 @@ class Package:
             raise DocumentError(f"it has no part {name!r}")
         info = self._archive.getinfo(name)
         if info.flag_bits & 1:
-            raise DocumentError("it is encrypted; save it without a password")
+            raise DocumentError("it is encrypted")
         bomb = info.file_size > max(SMALL, RATIO * info.compress_size)
         if bomb or info.file_size > self._left:
             raise DocumentError(
@@ -120,16 +121,17 @@ def parse_xml(chunks: Iterable[bytes], elements: Elements) -> Iterator[None]:
     """Parse XML; what is yielded says that a piece of it has been parsed.
 
     Raises:
-        DocumentError: it is malformed, nested deeply, or declares entities.
+        DocumentError: it is malformed, nested deeply, too large, or declares entities.
     """
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
-    depth, read = 0, 0
+    depth, count, read = 0, 0, 0
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
+        nonlocal depth, count
+        depth, count = depth + 1, count + 1
         check_depth(depth)
+        check_count(count, MOST_ELEMENTS, "elements")
         elements.start(name, attributes)
 
     def end(name: str) -> None:

@@ -74,7 +74,7 @@ def _pages(process: subprocess.Popen[bytes]) -> Iterator[str]:
             has_text = True
             yield f"{text}\n\n"
     if not has_text:
-        raise DocumentError("it holds no text; if it is a scan, it needs OCR first")
+        raise DocumentError("it holds no text (a scan needs OCR first)")
 
 
 def _why(process: subprocess.Popen[bytes]) -> str:

@@ -37,7 +37,7 @@ def write_pages() -> None:
     except DependencyError:  # for AES pypdf needs another library
         locked = True
     if locked:
-        say(error="it is encrypted; save it without a password")
+        say(error="it is encrypted")
         return
     for page in reader.pages:
         say(page=page.extract_text()[:LARGEST])

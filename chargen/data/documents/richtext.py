@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from chargen.data.documents.words import check_depth, check_length, codec
+from chargen.data.documents.words import check_count, check_depth, check_length, codec
 
 TOKEN = re.compile(
     rb"\\([a-zA-Z]{1,32})(-?\d{1,9})? ?|\\'([0-9a-fA-F]{2})|\\(.)|([{}])|([^\\{}]+)|.", re.DOTALL
@@ -21,6 +21,7 @@ SKIPPED = {  # groups that are no text, beside those that are marked by \*
     *(b"header", b"headerl", b"headerr", b"headerf", b"footer", b"footerl", b"footerr"),
     *(b"footerf", b"footnote", b"annotation", b"pntext", b"listtext", b"xe", b"tc"),
 }
+MOST_TOKENS = 5_000_000  # a book has a tenth of that; they take 15 s
 ENDS = {b"par", b"sect", b"page", b"row"}
 STAND_FOR = {
     **{b"tab": "\t", b"cell": "\t", b"line": "\n", b"emdash": "—", b"endash": "–"},
@@ -111,11 +112,12 @@ def rtf_paragraphs(file: BinaryIO) -> Iterator[str]:
     """Yield the paragraphs of an .rtf file.
 
     Raises:
-        DocumentError: it is nested too deeply, or has no line ends.
+        DocumentError: it is nested too deeply, or is hardly anything but control words.
     """
-    data, reader, at = file.read(), _Reader(), 0
+    data, reader, at, count = file.read(), _Reader(), 0, 0
     while at < len(data) and (token := TOKEN.match(data, at)):
-        at = token.end()
+        at, count = token.end(), count + 1
+        check_count(count, MOST_TOKENS, "control words")
         word, number, code, symbol, brace, text = token.groups()
         if word == b"bin":
             at += max(0, int(number or 0))

@@ -49,6 +49,16 @@ def check_length(count: int, what: str) -> None:
         raise DocumentError(f"{what} has more than {LONGEST:,} characters")
 
 
+def check_count(count: int, most: int, what: str) -> None:
+    """Refuse a document that takes minutes to parse.
+
+    Raises:
+        DocumentError: it is hardly anything but markup.
+    """
+    if count > most:
+        raise DocumentError(f"it has more than {most:,} {what}")
+
+
 def check_depth(depth: int) -> None:
     """Refuse nesting that no document has.
 
