@@ -17,7 +17,7 @@ def pull(
         typer.Argument(
             metavar="SOURCE",
             help="Pushed folder or its https:// address, a model file or its address, "
-            "or hf:OWNER/NAME[@REVISION].",
+            "hf:OWNER/NAME or hf:OWNER/NAME@REVISION.",
         ),
     ],
     name: Annotated[
