@@ -292,7 +292,11 @@ class Conversation:
             return [row, others[0][:-1]]
         return [self._tail]
 
-    def _toolbar(self) -> str:
+    def _toolbar(self) -> FormattedText:
+        return FormattedText(cut([("", visible(self._hint()))], self.columns())[0])
+
+    def _hint(self) -> str:
+        """Return what can be done now."""
         if self._busy:
             return "generating; Ctrl-C stops, /temp and other settings take effect at once"
         if self._interrupted:
@@ -304,7 +308,7 @@ class Conversation:
         config = self.session.config
         return (
             f"temp {config.temperature:g}  length {config.length}   Tab accepts the grey text, "
-            "Ctrl-Space lists others, /help"
+            "Ctrl-Space: others, /help"
         )
 
     def say(self, message: str) -> None:

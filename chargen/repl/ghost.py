@@ -17,7 +17,7 @@ from chargen.sampling.sampler import DecodeState, Sampler
 
 DEFAULTS = SampleConfig()
 
-SURE = 0.1  # probability of ghost text as a whole: below it the next word is left out
+SURE = 0.2  # probability of ghost text as a whole: below it the next word is left out
 LOOK_BACK = 200  # characters before the line that ghost text must not repeat
 COPIES = ((1, 10), (2, 3), (6, 2))  # from so many characters on, so many copies are a repetition
 STRIDE = 16  # tokens of a long paste read in one call, with one state kept

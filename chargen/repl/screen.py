@@ -103,14 +103,19 @@ def _rows(line: list[Fragment], columns: int) -> list[list[Fragment]]:
 def side_by_side(texts: Sequence[str], columns: int) -> list[list[Fragment]]:
     """Lay out numbered texts side by side, or one under another on a narrow terminal."""
     each = (columns - GAP * (len(texts) - 1)) // len(texts)
-    if each < NARROW:
-        return cut([("", "\n".join(f"{n}  {visible(t)}" for n, t in enumerate(texts, 1)))], columns)
+    wide = each >= NARROW
     cells = []
     for number, text in enumerate(texts, 1):
-        rows = cut([("", visible(text).strip())], each)
+        rows = cut([("", visible(text).strip())], each if wide else columns - GAP)
         cells.append([str(number), *("".join(part for _, part in row) for row in rows)])
-    table = zip_longest(*cells, fillvalue="")
-    return [[("", (" " * GAP).join(_padded(cell, each) for cell in row))] for row in table]
+    if wide:
+        table = zip_longest(*cells, fillvalue="")
+        return [[("", (" " * GAP).join(_padded(cell, each) for cell in row))] for row in table]
+    return [
+        [("", _padded(number if row == 0 else "", GAP) + text)]
+        for number, *rows in cells
+        for row, text in enumerate(rows)
+    ]
 
 
 def _padded(text: str, columns: int) -> str:

@@ -17,6 +17,7 @@ from chargen.errors import ChargenError
 from chargen.evaluation.surprisal import ScoredToken
 from chargen.repl import CHUNK, DEFAULTS, MAX_READ, Rules, Session, commands
 from chargen.repl.commands import COMMANDS, Choice, Generation, Heat, Message, Quit, answer, is_live
+from chargen.sampling.constraints.copies import build_index, save_index
 from chargen.sampling.endings import UNITS
 from chargen.tokenizers import build_tokenizer
 from tests.conftest import Run, write
@@ -321,6 +322,24 @@ def test_constraints_hold_for_each_turn() -> None:
     for line in ("", "", "/retry"):
         assert set(say(ours, line).split()) <= {"bad", "cab"}
     assert say(ours, "/set words none") == "words is none"
+    holds(ours)
+
+
+def test_nothing_is_copied_and_a_dead_end_is_said() -> None:
+    ours = session(length=40)
+    assert say(ours, "/set no-copy 16").endswith("train with --copy-index to have it")
+    text = "abcdefgh" * 20
+    ours.sampler.run = write("run/model", "").parent
+    save_index(ours.sampler.run, build_index([text], len(text), 5))
+    assert say(ours, "/set no-copy 5") == "no-copy is 5"
+    for _ in range(10):
+        came = say(ours, "abc")
+        assert not any(came[n : n + 5] in text for n in range(len(came) - 4))
+    say(ours, "/set regex abcdefghab")
+    say(ours, "/reset")
+    with pytest.raises(ChargenError, match="the text ended before it met the constraints"):
+        say(ours, "")
+    assert ours.text == "abcd"
     holds(ours)
 
 

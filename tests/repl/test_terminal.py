@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,13 @@ from rich.cells import cell_len
 from chargen.config import ReadConfig
 from chargen.display.heat import level
 from chargen.errors import ConfigError
-from chargen.repl import DEFAULTS, Session, files
+from chargen.repl import DEFAULTS, Rules, Session, files
 from chargen.repl.assist import Alternatives, remaining, unslashed
 from chargen.repl.conversation import Conversation
 from chargen.repl.ghost import Lookahead
 from chargen.repl.keys import first_word
 from chargen.repl.screen import WordWrap, cut, heat_style, side_by_side, wrap
+from chargen.sampling.constraints.copies import build_index, save_index
 from chargen.sampling.sampler import load
 from tests.conftest import run_chargen, write
 from tests.hashing import hashing
@@ -186,8 +188,8 @@ def test_typing_goes_on_in_the_middle_of_a_line(with_model: Path) -> None:
         "The cat sat on the mat and looked at the moon."
     )
     terminal.type("\r/s")  # a command stands on a row of its own
-    terminal.until(lambda screen: screen.line(screen.row) == "> /s")
-    assert terminal.screen.line(terminal.screen.row - 1) == "It w"
+    rows = ["It w", "> /s"]
+    terminal.until(lambda screen: [screen.line(screen.row - n) for n in (1, 0)] == rows)
     terminal.type("ave! a.txt\r")
     terminal.see("51 characters saved")
     assert Path("a.txt").read_text() == "The cat sat on the mat and looked at the moon.\nIt w"
@@ -284,9 +286,9 @@ def test_ctrl_c_twice_quits_and_no_color_is_respected(with_model: Path) -> None:
 # -- in one process -----------------------------------------------------------------------
 
 
-def converse(keys: str) -> Session:
+def converse(keys: str, session: Session | None = None) -> Session:
     """Return the session after these keys; the last ones must quit."""
-    session = Session(hashing(), DEFAULTS)
+    session = session or Session(hashing(), DEFAULTS)
     with create_pipe_input() as keyboard:
         keyboard.send_text(keys)
         Conversation(session, keyboard, DummyOutput()).run()
@@ -296,6 +298,16 @@ def converse(keys: str) -> Session:
 @pytest.mark.parametrize("last", ["\x04", "/bye\r", "\x03\x03"])
 def test_a_session_ends(last: str) -> None:
     assert converse(last).turns == ()
+
+
+def test_a_text_that_cannot_meet_its_constraints_keeps_what_came() -> None:
+    session = Session(hashing(), replace(DEFAULTS, length=40))
+    text = "abcdefgh" * 20
+    session.sampler.run = write("run/model", "").parent
+    save_index(session.sampler.run, build_index([text], len(text), 5))
+    session.change(session.config, Rules(regex="abcdefgh", no_copy=5))
+    converse("e\r/bye\r", session)
+    assert session.text == "eabcd"
 
 
 def test_lines_typed_ahead_are_run_in_order() -> None:
@@ -476,7 +488,7 @@ def test_variants_stand_side_by_side_or_one_under_another() -> None:
     assert narrow == [
         "1  The cat sat on the mat.",
         "2  It",
-        "was cold.",
+        "   was cold.",
         "3  日本語の文章です。",
     ]
 
