@@ -70,8 +70,8 @@ class Model:
         Args:
             prompt: where to go on from; empty starts after a newline.
             settings: ``regex``, ``words``, ``no_copy`` as of ``chargen sample``, and fields of
-                ``SampleConfig``: ``length`` in characters, ``temperature``, ``top_k``, ``seed``
-                and so on.
+                ``SampleConfig``: ``length`` in characters, ``until`` (``"sentence"``, ``"line"``,
+                ``"paragraph"``), ``temperature``, ``top_k``, ``seed`` and so on.
 
         Raises:
             ConfigError: a setting is unknown or out of its range.
