@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import tempfile
@@ -135,7 +136,7 @@ def _notes(documents: list[Document], left_out: list[str], pages: int) -> Iterat
         yield f"left out: {len(left_out) - SHOWN:,} more documents that cannot be read"
     if pages:
         yield (
-            f"{pages:,} web pages are read as source code, as the files beside them; "
+            f"web pages ({pages:,}) are read as source code, as the files beside them; "
             "name the pages alone to read their text"
         )
 
@@ -180,7 +181,9 @@ def _kept(units: Iterator[str]) -> tuple[int, int, int]:
 @cache
 def _store() -> IO[bytes]:
     """Return the file of all texts of documents; it has no name and ends with the process."""
-    return cast(IO[bytes], tempfile.SpooledTemporaryFile(IN_MEMORY))
+    store = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (read until the end)
+    atexit.register(store.close)
+    return cast(IO[bytes], store)
 
 
 def _by_file(read: Callable[[BinaryIO], Iterator[str]], kind: Kind) -> Units:
