@@ -110,8 +110,8 @@ class Lookahead:
             return len(_until(ahead, ENDS))
         if (stop := find_stop(ahead, self._config.stop)) is not None:
             return stop
-        if copies := _repeated(self._text_before + text + ahead):
-            return len(ahead[: max(0, len(ahead) - copies)].rstrip())
+        if copies := _repeated(self._text_before + text + ahead, len(ahead)):
+            return len(ahead[: max(_word(text, ahead), len(ahead) - copies)].rstrip())
         begin = next((n for n, character in enumerate(ahead) if character.isalnum()), len(ahead))
         end = phrase_end(text + ahead, len(text) + begin)
         return None if end is None else end - len(text)
@@ -187,15 +187,27 @@ def _is_word(words: str, piece: str) -> bool:
     return len(words) >= LONGEST or "\n" in words or (ends and any(c.isalnum() for c in words))
 
 
-def _repeated(text: str) -> int:
-    """Return the characters at the end of a text that repeat the ones before them."""
-    for size in range(1, min(LOOK_BACK, len(text)) // 2 + 1):
+def _repeated(text: str, longest: int) -> int:
+    """Return the characters at the end of a text that repeat the ones before them.
+
+    Args:
+        text: what is looked at.
+        longest: characters of the longest passage that counts as repeated.
+    """
+    for size in range(1, min(longest, LOOK_BACK // 2, len(text) // 2) + 1):
         if text[-1 - size] == text[-1]:  # which is rare; all else takes longer
             copies = next(count for least, count in reversed(COPIES) if size >= least)
             part = text[-size:]
             if text.endswith(part * copies) and (size == 1 or len(set(part)) > 1):
                 return size * (copies - 1)
     return 0
+
+
+def _word(text: str, ahead: str) -> int:
+    """Return the characters ahead that end the word in which a text ends, if they end it."""
+    if not text[-1:].isalnum():
+        return 0
+    return next((n for n, character in enumerate(ahead) if not character.isalnum()), 0)
 
 
 def _whole_words(text: str) -> str:

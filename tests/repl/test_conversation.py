@@ -304,6 +304,19 @@ def test_other_text_leaves_the_variants_and_they_are_different() -> None:
     assert say(ours, "/variants").startswith("the model found no variants")
 
 
+def test_each_turn_ends_with_its_unit() -> None:
+    ours = sentences(length=200)
+    say(ours, "/set until sentence")
+    for line in ("A b", "", " b", "", ""):
+        begin = ours.text + line
+        came = say(ours, line)
+        unit = UNITS["sentence"](begin)
+        assert unit.push(came) + unit.held == came
+        assert came.rstrip("\"'").endswith(".") or len(came) == 200
+    assert ours.text.startswith("A b")
+    holds(ours)
+
+
 # -- constraints --------------------------------------------------------------------------
 
 

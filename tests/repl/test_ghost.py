@@ -152,6 +152,8 @@ def test_the_ghost_text_ends_where_it_repeats_itself() -> None:
     assert loop.ghost("of", 80, LONG) == " the same"
     assert loop.ghost("of the same", 80, LONG) == ""  # the line counts, and so does the text
     assert Lookahead(looping, looping.read("of the s")).ghost("ame", 80, LONG) == ""
+    assert loop.ghost("of the same the s", 80, LONG) == "ame"  # what a person begins is completed
+    assert ahead("he said no no no and left. ", "he said no no no") == " and left."
     assert ahead("and ha ha ha ha ha ha", "and") == " ha"
     assert ahead("he had had it; and", "he") == " had had it;"
     assert ahead("a --------------------- b", "a") == " -"
