@@ -23,7 +23,7 @@ from chargen.training.fine_tuning import grown, transferred
 AUTO, NONE = "auto", "none"
 PROBE = 4096  # tokens of the text that decide
 COUNTED = 1 << 17  # tokens of it that the n-grams beside the base are counted in
-BEHIND = 0.3  # nats per token that a base may lie behind these n-grams before it learns
+BEHIND = 0.5  # nats per token that a base may lie behind these n-grams before it learns
 LARGEST = 1 << 25  # tokens of a text that teaches more than a base knows
 
 

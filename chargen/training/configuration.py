@@ -38,7 +38,7 @@ NGRAM_SAMPLE = 1 << 21  # tokens of which the n-grams are looked at
 RETURNING = 0.1  # different n-grams of a token of the text, at most, for an order to be used
 MOST_AUTOMATIC = 6  # order
 LEAST_TABLE, USUAL_TABLE, MOST_TABLE = 1 << 8, 1 << 14, 1 << 16  # rows
-FINE_TUNING_RATE, FINE_TUNING_EPOCHS = 0.25, 10.0  # of the usual learning rate; at most
+FINE_TUNING_RATE, FINE_TUNING_EPOCHS = 0.25, 6.0  # of the usual learning rate; at most
 FINE_TUNING_DROPOUT, FINE_TUNING_NGRAMS = 0.3, 0.5  # of units, of rows of n-grams
 TOO_LARGE = 0.5  # of enough: a candidate expected below this is not even measured
 
@@ -123,7 +123,8 @@ def choose(
         fine_tuning: the weights are trained already.
     """
     began, time_left = time.monotonic(), _seconds_to(ends)
-    config = for_fine_tuning(config, stacks[0]) if fine_tuning else config
+    if fine_tuning and config.steps is None and config.epochs is None:
+        config = replace(config, epochs=FINE_TUNING_EPOCHS)  # more only learn the text by heart
     trials: list[Trial] = []
     vocab_size, length = dataset.tokenizer.vocab_size, len(dataset.train)
     embedding = embedding_for(vocab_size) if embedding is None else embedding
@@ -143,41 +144,39 @@ def choose(
     model = chosen.model
     if epochs > FEW_EPOCHS and not keep_ngrams:
         model = replace(model, ngrams=None)
-    full = fill(config, model, epochs)
+    full = fill(config, model, epochs, fine_tuning=fine_tuning)
     why = f"fine-tuning, {epochs:.1f} epochs" if fine_tuning else _why_recipe(config, epochs)
     reasons = {"model": _why_model(chosen, stacks), "recipe": why}
     reasons["plan"] = _why_plan(chosen.timing, config, device)
     return Choice(model, full, plan, reasons)
 
 
-def for_fine_tuning(config: TrainConfig, layers: tuple[LayerConfig, ...]) -> TrainConfig:
-    """Return the recipe for weights that are trained already, where nothing else is given.
+def fill(
+    config: TrainConfig, model: ModelConfig, epochs: float, *, fine_tuning: bool = False
+) -> TrainConfig:
+    """Return the recipe with nothing left open.
 
-    They learn a text in a few small steps; more of them only learn it by heart.
+    Args:
+        config: the recipe as far as it is given.
+        model: the architecture.
+        epochs: how often the text is read.
+        fine_tuning: the weights are trained already: they need smaller steps, and rows of n-grams
+            that the text touches are dropped however short the run is.
     """
-    budget = config.steps is None and config.epochs is None
+    rate = peak_learning_rate(config, model.layers)
+    if fine_tuning and config.learning_rate is None:
+        rate *= FINE_TUNING_RATE * min(1.0, math.sqrt(FEW_EPOCHS / epochs))
+    dropout = FINE_TUNING_DROPOUT if fine_tuning else dropout_for(epochs)
+    weight_drop = 0.0 if fine_tuning else weight_drop_for(epochs)
+    ngram_dropout = FINE_TUNING_NGRAMS if fine_tuning else ngram_dropout_for(epochs)
     return replace(
         config,
-        learning_rate=FINE_TUNING_RATE * peak_learning_rate(config, layers)
-        if config.learning_rate is None
-        else config.learning_rate,
-        epochs=FINE_TUNING_EPOCHS if budget else config.epochs,
-        dropout=FINE_TUNING_DROPOUT if config.dropout is None else config.dropout,
-        weight_drop=0.0 if config.weight_drop is None else config.weight_drop,
-        ngram_dropout=FINE_TUNING_NGRAMS if config.ngram_dropout is None else config.ngram_dropout,
-    )
-
-
-def fill(config: TrainConfig, model: ModelConfig, epochs: float) -> TrainConfig:
-    """Return the recipe with nothing left open."""
-    return replace(
-        config,
-        dropout=dropout_for(epochs) if config.dropout is None else config.dropout,
-        weight_drop=weight_drop_for(epochs) if config.weight_drop is None else config.weight_drop,
-        ngram_dropout=ngram_dropout_for(epochs)
+        dropout=dropout if config.dropout is None else config.dropout,
+        weight_drop=weight_drop if config.weight_drop is None else config.weight_drop,
+        ngram_dropout=ngram_dropout
         if model.ngrams and config.ngram_dropout is None
         else config.ngram_dropout,
-        learning_rate=peak_learning_rate(config, model.layers),
+        learning_rate=rate,
     )
 
 
