@@ -121,9 +121,7 @@ def test_damaged_files_are_named_with_what_mends_them(chargen: Run, prose: str) 
         flip(run / name)
     lost = chargen("train", "--resume", "--name", "a", "--steps", "3")
     assert lost.returncode == 1
-    assert lost.stderr.endswith(
-        "begin another from its model: chargen train CORPUS --base a\n"
-    )
+    assert lost.stderr.endswith("begin another from its model: chargen train CORPUS --base a\n")
     again = chargen("train", "text.txt", "--base", "a", "--steps", "3", "--name", "b")
     assert again.returncode == 0, again.stderr
 
