@@ -90,7 +90,7 @@ def test_every_example_of_the_help_names_a_real_option() -> None:
     names = {command.name for command in app.registered_commands}
     assert names == {
         *("train", "sample", "repl", "info", "runs", "cells", "export"),
-        *("push", "pull", "eval", "compare", "score", "next", "heat", "doctor"),
+        *("models", "demo", "push", "pull", "eval", "compare", "score", "next", "heat", "doctor"),
     }
     for name in names:
         assert f"chargen {name}" in README
