@@ -310,7 +310,7 @@ def _newest_model() -> Path:
         if (run / MODEL).is_file():
             return run / MODEL
     raise CheckpointError(
-        f"no model in {str(runs_folder())!r}; make one: chargen train builtin:pydoc --time 1m"
+        f"no model in {str(runs_folder())!r}; make one: chargen train builtin:pydoc --time 1m; or -m english"
     )
 
 

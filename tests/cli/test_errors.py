@@ -111,7 +111,7 @@ def foreign(name: str) -> None:
 
 
 MODEL_ERRORS = [
-    (None, 1, "no model in 'checkpoints'; make one: chargen train builtin:pydoc --time 1m"),
+    (None, 1, "no model in 'checkpoints'; make one: chargen train builtin:pydoc --time 1m; or -m english"),
     ("gone", 1, "no model 'gone'; give a run's name, its folder or a .safetensors file "
      "(runs: none yet)"),
     ("foreign.safetensors", 1, "'foreign.safetensors' was written by another program, "
