@@ -67,6 +67,7 @@ VALUES: dict[str, Value | None] = {  # None for a switch
     "newlines": _of("keep", "fold", "crlf"),
     "separator": _of("|", r"\t", "--", "", r"\x"),
     "field": _of("text", "other"),
+    "documents": _of("text", "raw", "none"),
     "stack": _of("gru:4", "lstm:5,rnn:3"),
     "cell": _of("gru", "rnn", "mingru"),
     "hidden": _whole(0, 9),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from chargen.config import SampleConfig, documented
 from chargen.errors import ConfigError
 from chargen.evaluation.surprisal import ScoredToken, score_tokens
-from chargen.sampling.decoding import logit_bias
+from chargen.sampling.decoding import DEAD_END, ENDS, logit_bias
 from chargen.sampling.sampler import DecodeState, Sampler
 
 if TYPE_CHECKING:
@@ -275,12 +275,14 @@ class Session:
         """
         constraint, between = self._required(), self.sampler.read(line, self.state)
         config = _rest(self.config, 0, self._generations)
-        until = config.until or (None if self.rules.regex else "sentence")
-        config = replace(config, until=until, length=min(config.length, MAX_VARIANT))
+        if not self.rules.regex:  # which says itself where a text ends
+            length = min(config.length, MAX_VARIANT)
+            config = replace(config, until=config.until or "sentence", length=length)
         self._generations += 1
         # Some of them may be equal.
         samples, *_ = self.sampler.decode(between, config, 2 * VARIANTS, constraint)
-        found = dict.fromkeys(sample.text for sample, _ in samples if sample.text.strip())
+        whole = [sample.text for sample, _ in samples if sample.finish_reason != ENDS[DEAD_END]]
+        found = dict.fromkeys(text for text in whole if text.strip())
         self._variants = Variants(line, tuple(found)[:VARIANTS], self.draft, between)
         return self._variants
 

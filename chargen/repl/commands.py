@@ -20,6 +20,7 @@ from chargen.storage.files import write_whole
 from chargen.tokenizers.byte import bytes_of
 
 FILE = "FILE"  # an argument that completes to the names of files
+LISTED = 200  # lines before and behind the cursor that Tab lists
 TEXT = "[TEXT]"  # an argument that is added to the text, as it is
 
 
@@ -238,7 +239,7 @@ def _at(session: Session, value: str) -> Answer:
 
 
 def _is_number(value: str) -> bool:
-    return value.isascii() and value.isdigit()
+    return value.isascii() and value.isdigit() and len(value) < 10
 
 
 def _end_of_line(text: str, number: int) -> int:
@@ -260,8 +261,10 @@ def _found(text: str, value: str, before: int) -> int:
 
 
 def _lines(session: Session) -> dict[str, str]:
-    lines = session.text.split("\n")
-    return {str(number): line[:60] for number, line in enumerate(lines, 1)}
+    """Return the lines around the cursor by their numbers."""
+    lines, here = session.text.split("\n"), session.draft.before.count("\n")
+    first = max(0, here - LISTED)
+    return {str(n): line[:60] for n, line in enumerate(lines[first : here + LISTED], first + 1)}
 
 
 def _heat(session: Session, _: str) -> Answer:

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
@@ -70,7 +71,7 @@ def edited(text: str, own: ReadConfig) -> str | None:
             file.write(bytes_of(text))
         if subprocess.call([*shlex.split(editor), name]):
             raise ConfigError(f"the editor {editor!r} failed")
-        after = read_like(own, name, least=0).whole()
+        after = read_like(replace(own, documents="raw"), name, least=0).whole()
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot edit with {editor!r}: {error}; set VISUAL or EDITOR") from None
     finally:

@@ -112,8 +112,9 @@ def _licence(saved: SavedModel, licence: str | None) -> str | None:
     """Return the licence as given, or as the card states with which the model was pulled."""
     if licence is not None:
         return check_licence(licence)
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return licence_of((saved.path.parent / CARD).read_text("utf-8"))
+    with contextlib.suppress(OSError, UnicodeDecodeError, ConfigError):
+        stated = licence_of((saved.path.parent / CARD).read_text("utf-8"))
+        return stated and check_licence(stated)
     return None
 
 
@@ -212,14 +213,14 @@ def _write_model(saved: SavedModel, target: Path, *, with_text: bool) -> None:
         told["training"] = _without_places(saved.training)
     except RecursionError:
         raise damaged(saved.path, "is damaged: its header is nested too deep") from None
+    held = {n: array for n, array in tensors.items() if with_text or not n.startswith(PREFIX)}
     if saved.mixture and not with_text:
-        tensors = {n: array for n, array in tensors.items() if not n.startswith(PREFIX)}
         told |= {"training": _of_network(told["training"]), "mixture": None}
-    if told == header:
+    if told == header and len(held) == len(tensors):
         with writing(target) as file, saved.path.open("rb") as same:
             shutil.copyfileobj(same, file)
     else:
-        write_tensors(target, tensors, told)
+        write_tensors(target, held, told)
 
 
 def _of_network(training: dict[str, Any]) -> dict[str, Any]:

@@ -310,7 +310,8 @@ def _newest_model() -> Path:
         if (run / MODEL).is_file():
             return run / MODEL
     raise CheckpointError(
-        f"no model in {str(runs_folder())!r}; make one: chargen train builtin:pydoc --time 1m; or -m english"
+        f"no model in {str(runs_folder())!r}; take one that is there: -m english; "
+        "or make one: chargen train builtin:pydoc --time 1m"
     )
 
 

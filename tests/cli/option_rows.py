@@ -43,6 +43,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "newlines": ("", "--newlines keep"),
         "separator": ("", "--separator '|'"),
         "field": ("", "--field text"),
+        "documents": ("page.html", "page.html --documents raw"),
         "stack": ("--stack lstm:8", "--stack gru:8"),
         "cell": ("", "--cell gru"),
         "hidden": ("", "--hidden 9"),
@@ -203,6 +204,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "newlines": after("text.txt", "--newlines keep"),
         "separator": after("text.txt old.txt", "--separator '||'"),
         "field": after("b.jsonl", "--field text"),
+        "documents": after("page.html", "--documents raw"),
         "as_json": after("text.txt", *JSON),
     },
     "inspect neurons": {

@@ -111,7 +111,8 @@ def foreign(name: str) -> None:
 
 
 MODEL_ERRORS = [
-    (None, 1, "no model in 'checkpoints'; make one: chargen train builtin:pydoc --time 1m; or -m english"),
+    (None, 1, "no model in 'checkpoints'; take one that is there: -m english; "
+     "or make one: chargen train builtin:pydoc --time 1m"),
     ("gone", 1, "no model 'gone'; give a run's name, its folder or a .safetensors file "
      "(runs: none yet)"),
     ("foreign.safetensors", 1, "'foreign.safetensors' was written by another program, "

@@ -66,6 +66,7 @@ def files(with_model: Path, prose: str, monkeypatch: pytest.MonkeyPatch) -> Iter
     write("old.txt", line.upper() * 30)
     write("a.txt", prose[:1500].replace("\n", "\r\n") + "\u00e9")
     write("b.jsonl", '{"text": "a record of words", "id": 1}\n' * 20)
+    write("page.html", f"<html><body>{prose[:500]}</body></html>")
     write("words.txt", "the value of a word\n")
     write("my.toml", "clip = 0.001\n")
     write("small.safetensors", with_model.read_bytes())

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from chargen.config import ReadConfig
 from chargen.data.dataset import Text, read_like, read_text
 from chargen.errors import ConfigError, CorpusError
+from chargen.repl.files import edited
 from tests.conftest import Run, content_of, write
 from tests.data.document_files import (
     HEADER,
@@ -374,6 +375,11 @@ def test_raw_source_is_read_again_as_it_was(chargen: Run) -> None:
     more = chargen("train", "--resume", "--name", "a", "--steps", "2")
     assert more.returncode == 0, more.stderr
     assert '\ndocuments = "raw"\n' in chargen("info", "-m", "a", "--toml").stdout
+
+
+def test_what_is_written_in_the_session_is_no_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", "sed -i s/one/two/")
+    assert edited("<html><body>one</body>", ReadConfig()) == "<html><body>two</body>"
 
 
 # -- what cannot be read ------------------------------------------------------------------

@@ -300,6 +300,12 @@ def test_other_text_leaves_the_variants_and_they_are_different() -> None:
     lines = answer(ours, "/variants")
     assert isinstance(lines, Choice)
     assert not any("\n" in text.strip() for text in lines.texts)
+    say(ours, "/set until none")
+    say(ours, "/set regex (ab|B){3}")
+    rules = answer(ours, "/variants")
+    assert isinstance(rules, Choice)
+    assert all(re.fullmatch("(ab|B){3}", text) for text in rules.texts)
+    say(ours, "/set regex none")
     say(ours, "/length 0")
     assert say(ours, "/variants").startswith("the model found no variants")
 
@@ -440,6 +446,7 @@ def test_each_setting_is_read_by_its_type(line: str, field: str, value: object, 
         ("/set no-copy 20", "no-copy"),
         ("/set no-copy x", "no-copy is 'x'; allowed: a whole number"),
         ("/at 9", "line is 9; allowed: 0 (before the first line) to "),
+        ("/at " + "9" * 5000, "'999"),
         ("/at zzz", "'zzz' is not in the text; give a line's number or other words"),
         ("/set top_q 1", "top_q is not a setting; did you mean top-p?"),
         ("/set zzz 1", "zzz is not a setting; /show lists them"),

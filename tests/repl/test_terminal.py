@@ -332,6 +332,7 @@ def test_commands_and_arguments_are_completed(isolated: Path) -> None:
     assert completions("/set top") == ["top-k", "top-p"]
     assert completions("/go ", asked=False) == ["fork"]
     assert completions("/load a f") == ["ile.txt"]
+    assert completions("/at ") == ["1"]
     assert completions("/nonsense x") == completions("/bye ") == []
 
 

@@ -65,6 +65,14 @@ def test_the_training_text_stays_here(chargen: Run, with_model: Path, prose: str
     assert "the network alone as in this file" in card
 
 
+def test_counts_that_nothing_is_mixed_of_stay_here_too(with_model: Path) -> None:
+    tensors, header = read_tensors(with_model, KIND)
+    write_tensors(Path("m.safetensors"), tensors, {**header, "mixture": None})
+    push_model("m.safetensors", "out")
+    held, _ = read_tensors(Path("out") / MODEL, KIND)
+    assert not [name for name in held if name.startswith("counts.")]
+
+
 def test_with_text_the_file_is_pushed_as_it_is(chargen: Run, with_model: Path) -> None:
     done = chargen("push", "small", "out", "--with-text", "--licence", "mit")
     assert done.stderr.splitlines()[0] == (
@@ -205,6 +213,10 @@ def test_a_pulled_licence_is_pushed_on(chargen: Run, pushed: Path) -> None:
     assert "licence" not in done.stderr
     assert licence_of((Path("again") / README).read_text()) == "mit"
     assert (Path("again") / MODEL).read_bytes() == (pushed / MODEL).read_bytes()
+    for odd in ("license: {a", "license: " + "x" * 999, "\xff"):
+        Path("checkpoints/a/card.md").write_bytes(f"{odd}\n".encode("latin-1"))
+        done = chargen("push", "a", "again", "--force")
+        assert "the licence is not stated" in done.stderr
 
 
 ERRORS = [

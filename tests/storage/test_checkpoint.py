@@ -282,7 +282,8 @@ def test_a_model_that_is_not_there_is_explained() -> None:
     with pytest.raises(CheckpointError) as error:
         runs.find_model(None)
     assert str(error.value) == (
-        "no model in 'checkpoints'; make one: chargen train builtin:pydoc --time 1m; or -m english"
+        "no model in 'checkpoints'; take one that is there: -m english; "
+        "or make one: chargen train builtin:pydoc --time 1m"
     )
     new_run("mine", 1000)
     with pytest.raises(CheckpointError) as error:
