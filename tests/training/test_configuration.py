@@ -38,6 +38,7 @@ def choose_on(
     length: int = 300_000,
     time_left: float | None = 100.0,
     keep_ngrams: bool = False,
+    fine_tuning: bool = False,
     **options: Any,
 ) -> tuple[Choice, list[str]]:
     """Choose on a machine that does this many weights times tokens a second."""
@@ -57,6 +58,7 @@ def choose_on(
         embedding=64,
         ngrams=NGramConfig((99,), tuple(range(1, dataset.tokenizer.vocab_size + 1))),
         keep_ngrams=keep_ngrams,
+        fine_tuning=fine_tuning,
         config=TrainConfig(time=time_left, **options),
         dataset=dataset,
         device=torch.device("cpu"),
@@ -162,6 +164,22 @@ def test_steps_are_a_budget_as_time_is(monkeypatch: pytest.MonkeyPatch) -> None:
     many, _ = choose_on(monkeypatch, 1e11, time_left=None, steps=100_000)
     assert count_parameters(few.model) < count_parameters(many.model)
     assert many.plan.steps == 100_000
+
+
+def test_trained_weights_take_few_and_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tuned(**options: Any) -> Choice:
+        given = {"keep_ngrams": True, "fine_tuning": True, "time_left": 1e6, **options}
+        return choose_on(monkeypatch, 1e12, stacks=STACKS[:1], length=100_000, **given)[0]
+
+    usual, short = tuned(), tuned(epochs=1)
+    epochs = usual.plan.tokens / 90_000
+    assert 5.9 < epochs < 6.1  # and not the million seconds
+    assert short.config.learning_rate == 2e-3  # a quarter
+    assert 1e-3 < (usual.config.learning_rate or 0) < 1.5e-3
+    assert (usual.config.dropout, usual.config.ngram_dropout) == (0.3, 0.5)
+    assert usual.reasons["recipe"] == "fine-tuning, 6.0 epochs"
+    given = tuned(steps=7, learning_rate=0.01, dropout=0.1, ngram_dropout=0.2).config
+    assert (given.learning_rate, given.dropout, given.ngram_dropout) == (0.01, 0.1, 0.2)
 
 
 @pytest.mark.parametrize("share_for", [dropout_for, weight_drop_for])
