@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chargen.config import SampleConfig
@@ -174,6 +174,7 @@ TEXTS = "ab", "", "c", "\n", "1", "/retry", "/undo", "/reset", "/branch x", "/go
 commands_of_texts = st.sampled_from([*TEXTS, "/temp 0", "/seed 7", "/at 1", "/at b", "/at"])
 
 
+@settings(deadline=None)
 @given(st.lists(commands_of_texts, max_size=12))
 def test_any_sequence_leaves_text_and_states_in_agreement(lines: list[str]) -> None:
     ours = session(length=3)
