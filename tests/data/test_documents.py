@@ -124,6 +124,11 @@ KINDS: dict[str, tuple[bytes | str, str, str]] = {
         "Anna: Happy new year!\nBob: You too\nAnna: fine\n",
         "1 x WhatsApp chat (3 messages)",
     ),
+    "WhatsApp Chat - Bob.zip": (
+        packed({"00000001-PHOTO.jpg": bytes(99), "_chat.txt": IOS}),
+        "Anna: Happy new year!\nBob: You too\nAnna: fine\n",
+        "1 x zipped WhatsApp chat (3 messages)",
+    ),
     "result.json": (
         telegram(
             ("Anna", 'he said "messages": ['),
@@ -400,7 +405,7 @@ def test_what_is_written_in_the_session_is_no_document(monkeypatch: pytest.Monke
             packed({"mimetype": "application/vnd.oasis.opendocument.spreadsheet"}),
             "no text d",
         ),
-        ("a.zip", packed({"a.txt": "text"}), "corpus 'a.zip' is a binary file, not a text"),
+        ("a.zip", packed({"a.txt": "text"}), "zip archive: unpack it, and give the folder"),
     ],
 )
 def test_what_is_no_text_says_what_to_do(name: str, data: bytes, words: str) -> None:

@@ -5,11 +5,13 @@ Dates, system messages and what stands for a picture are left out.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
+from chargen.data.documents.packages import Package, opened_package
 from chargen.data.documents.words import DocumentError, check_length
 
 # -- WhatsApp -----------------------------------------------------------------------------
@@ -28,6 +30,7 @@ NO_TEXT = re.compile(  # "<Media omitted>" and "IMG-1.jpg (file attached)" in an
     r"|(?:This message was|You) deleted(?: this message)?\.?",
     re.DOTALL,
 )
+ZIPPED = re.compile(r"_chat\.txt|[^/]*WhatsApp[^/]*\.txt")
 EDITED = re.compile(r"\s*\u200e?<[^<>\n]{1,60}>\s*$")
 
 
@@ -46,6 +49,18 @@ def whatsapp_messages(pieces: Iterable[str]) -> Iterator[str]:
             message += line
             check_length(len(message), "a message")
     yield from _said(message)
+
+
+def zipped_chat(package: Package) -> str:
+    """Return the member of an archive that is the chat of an export with pictures, if one is."""
+    return next(filter(ZIPPED.fullmatch, sorted(package.names)), "")
+
+
+def zipped_messages(file: BinaryIO) -> Iterator[str]:
+    """Yield the messages of the .zip export of WhatsApp, as ``whatsapp_messages``."""
+    with opened_package(file) as package:
+        chunks = package.chunks(zipped_chat(package))
+        yield from whatsapp_messages(codecs.iterdecode(chunks, "utf-8-sig", "replace"))
 
 
 def _said(message: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chargen.data.documents.chats import NO_TEXT, RECORD, SAID
+from chargen.data.documents.chats import NO_TEXT, RECORD, SAID, zipped_chat
 from chargen.data.documents.office import CONTENT_TYPES, main_part
 from chargen.data.documents.packages import Package, opened_package
 from chargen.data.documents.words import DocumentError, codec
@@ -47,11 +47,13 @@ PDF = Kind("PDF", "pages", 1 << 30)
 RTF = Kind("rich text file", "paragraphs", 128 * MB)
 PAGE = Kind("web page", "paragraphs", 32 * MB)
 WHATSAPP = Kind("WhatsApp chat", "messages")
+WHATSAPP_ZIP = Kind("zipped WhatsApp chat", "messages", 1 << 33)  # with its pictures
 TELEGRAM = Kind("Telegram export", "messages")
 MAILBOX = Kind("mailbox", "messages")
 MAIL = Kind("mail", "messages")
 
 DAMAGED_ZIP = Kind("zip archive", advice="it is damaged or too large; save it again")
+ARCHIVE = Kind("zip archive", advice="unpack it, and give the folder")
 NO_WORD = Kind("Office file", advice="it has no text document; save its text as .docx or .txt")
 OLD_OFFICE = Kind(
     "an Office file", advice="it is in the old format or encrypted; save it as .docx, no password"
@@ -92,16 +94,14 @@ def _kind_of_package(source: Source) -> Kind | None:
         with source.seekable(WORD.largest) as file, opened_package(file) as package:
             if CONTENT_TYPES in package.names:
                 return WORD if main_part(package) else NO_WORD
-            return _by_mimetype(package)
+            return WHATSAPP_ZIP if zipped_chat(package) else _by_mimetype(package)
     except DocumentError:
         return DAMAGED_ZIP
 
 
-def _by_mimetype(package: Package) -> Kind | None:
-    if "mimetype" not in package.names:
-        return None
-    mimetype = package.whole("mimetype").strip()
-    other = NO_WORD if mimetype.startswith(b"application/vnd.oasis.") else None
+def _by_mimetype(package: Package) -> Kind:
+    mimetype = package.whole("mimetype").strip() if "mimetype" in package.names else b""
+    other = NO_WORD if mimetype.startswith(b"application/vnd.oasis.") else ARCHIVE
     return PACKAGES.get(mimetype, other)
 
 

@@ -16,7 +16,7 @@ from chargen.config import ReadConfig
 from chargen.data.decoding import decoded, unicode_codec
 from chargen.data.documents import kinds
 from chargen.data.documents.books import chapters
-from chargen.data.documents.chats import telegram_messages, whatsapp_messages
+from chargen.data.documents.chats import telegram_messages, whatsapp_messages, zipped_messages
 from chargen.data.documents.kinds import Kind
 from chargen.data.documents.mails import mail_text, mailbox_messages
 from chargen.data.documents.markup import page_paragraphs
@@ -229,6 +229,7 @@ CONVERTERS: dict[Kind, Units] = {
             (kinds.WORD, word_paragraphs),
             (kinds.ODT, odt_paragraphs),
             (kinds.EPUB, chapters),
+            (kinds.WHATSAPP_ZIP, zipped_messages),
             (kinds.PDF, pdf_pages),
             (kinds.RTF, rtf_paragraphs),
             (kinds.MAILBOX, mailbox_messages),
