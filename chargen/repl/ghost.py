@@ -87,13 +87,18 @@ class Lookahead:
                 scores = self._scores(state, ids)
                 ids.append(int(scores.argmax()))
                 prob /= float(np.exp(scores - scores.max()).sum())
+                piece = decoder.push(ids[-1])
                 if prob < SURE:
-                    return _whole_words(ahead)
-                ahead += decoder.push(ids[-1])
+                    return _whole_words(ahead, piece)
+                ahead += piece
                 if (end := self._end(text, ahead)) is not None:
                     return ahead[:end]
                 state = self._read(ids)
-        return ahead if len(ahead) < width else _whole_words(ahead[:width]) or ahead[:width]
+        return (
+            ahead
+            if len(ahead) < width
+            else _whole_words(ahead[:width], ahead[width:]) or ahead[:width]
+        )
 
     def _scores(self, state: DecodeState, ids: list[int]) -> Scores:
         """Return the scores of the next token (V,), with bias and penalties."""
@@ -210,16 +215,17 @@ def _word(text: str, ahead: str) -> int:
     return next((n for n, character in enumerate(ahead) if not character.isalnum()), 0)
 
 
-def _whole_words(text: str) -> str:
-    """Return a text without the word at its end, which may not be whole."""
-    cut = max((n for n in range(len(text) + 1) if not _inside_word(text, n)), default=0)
+def _whole_words(text: str, after: str) -> str:
+    """Return a text without the word at its end, unless that is whole before what comes after."""
+    text, size = text + after[:1], len(text)
+    cut = max((n for n in range(size + 1) if not _inside_word(text, n)), default=0)
     return text[:cut].rstrip()
 
 
 def _inside_word(text: str, place: int) -> bool:
-    """Tell whether a place of a text is inside a word: no space or wide character is next to it."""
+    """Tell whether a place of a text is inside a word; wide characters are words of their own."""
     around = text[max(0, place - 1) : place + 1]
-    return not any(character.isspace() or cell_len(character) > 1 for character in around)
+    return all((c.isalnum() and cell_len(c) == 1) or c in "'’-" for c in around)
 
 
 def _until(text: str, ends: set[str]) -> str:

@@ -169,6 +169,10 @@ def test_the_ghost_text_ends_before_the_word_that_is_unsure() -> None:
     assert ahead("the cat sat o") == "n"
     assert ahead("the cat sat on ") == ""
     assert ahead("the cat sat on b") == "rugs;"
+    sampler = reciting(*(f"the cat sat{end}" for end in " \n,.;:!?()-"))
+    assert ahead("the c") == "at sat"  # the word is sure, only what follows is not
+    sampler = reciting(*(f"the cat's{end}" for end in "abcdefghijk"))
+    assert ahead("the c") == ""  # the word goes on
 
 
 def test_the_ghost_text_heeds_what_changes_the_greedy_continuation() -> None:
