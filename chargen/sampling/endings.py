@@ -108,14 +108,16 @@ class _Sentence(_Bounded):
     """A sentence: it ends behind a full stop that is none of an abbreviation or a number.
 
     Closing quotes behind the full stop belong to it. It goes on where a lower-case letter
-    follows: ``"Hello!" he said.``
+    follows, ``"Hello!" he said.``, unless the text has no capital letters at all.
     """
 
     def __init__(self, before: str = "") -> None:
         super().__init__(before)
         self._stop = ""  # the full stop, while only closing quotes followed it
+        self._capitals = any(map(str.isupper, before))
 
     def _read(self, character: str) -> None:
+        self._capitals |= character.isupper()
         if self.held:
             self._decide(character)
         elif character in STOPS:
@@ -135,10 +137,15 @@ class _Sentence(_Bounded):
         space = character.isspace() and (self.held + character).count("\n") < 2
         if space or character in OPENERS:
             self.held += character
-        elif character.islower() or (character.isdigit() and _numbers(self._text)):
+        elif (character.islower() and self._capitals) or self._is_numbered(character):
             self._stop = ""
         else:
             self.ended = True
+
+    def _is_numbered(self, character: str) -> bool:
+        """Tell whether a number follows its abbreviation: ``No. 5``."""
+        found = WORD.search(self._text[-KEPT:]) if character.isdigit() else None
+        return found is not None and f" {found[1].lower()} " in NUMBERED
 
 
 UNITS: dict[str | None, Callable[[str], Unit]] = {
@@ -171,9 +178,3 @@ def _abbreviates(text: str) -> bool:
     initial = len(word) == 1 and word.isupper() and word != "I"
     dotted = all(len(part) == 1 and part.isalpha() for part in word.split(".")) and "." in word
     return initial or dotted or f" {word.lower()} " in TITLES or bool(LIST_NUMBER.search(text))
-
-
-def _numbers(text: str) -> bool:
-    """Tell whether a text ends with an abbreviation that a number follows."""
-    found = WORD.search(text[-KEPT:])
-    return found is not None and f" {found[1].lower()} " in NUMBERED

@@ -50,6 +50,11 @@ SENTENCES = [  # the prompt, the sentence that is generated, and what would foll
     ("The list:\n", "1. Take an egg.", "\n2. Boil it."),
     ("", "He was 42.", " Then"),
     ("", "See www.example.com or a.txt.", " Then"),
+    ("", "it was cold.", " nobody came."),  # without capital letters
+    ("he said:", " who are you?", "\ni am"),
+    ("He", " said: who are you? i am he.", " And"),
+    ("", "It was by J. R. R. Tolkien.", " He"),
+    ("", '"It is cold," he said, "isn\'t it?"', ' "No."'),
     ("", "夜だった。", "誰もいない。"),
     ("", "「寒い。」", "彼は言った。"),
     ("", "「どこ？」と彼は言った。", "寒い。"),
