@@ -10,6 +10,8 @@ R rows, C columns.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from chargen.storage.checkpoint import Tensors
@@ -18,17 +20,21 @@ SCALE = ".scale"  # after the name of a matrix: its factors (R)
 LEVELS = 127
 
 
-def packed(weights: Tensors) -> Tensors:
-    """Return weights with each matrix (R, C) in int8; vectors stay as they are."""
+def packed(weights: Tensors, only: Collection[str] | None = None) -> Tensors:
+    """Return weights with matrices (R, C) in int8; vectors stay as they are.
+
+    Args:
+        weights: by their names.
+        only: names of the matrices to pack; None for all.
+    """
     tensors: Tensors = {}
     for name, weight in weights.items():
-        if weight.ndim != 2:
+        if weight.ndim != 2 or (only is not None and name not in only):
             tensors[name] = weight
             continue
         scale = (np.abs(weight).max(axis=1) / LEVELS).astype(np.float16)
-        rows = np.divide(
-            weight, scale[:, None], out=np.zeros_like(weight), where=scale[:, None] > 0
-        )
+        factors = scale.astype(np.float32)[:, None]
+        rows = np.divide(weight, factors, out=np.zeros_like(weight), where=factors > 0)
         tensors[name] = np.clip(np.rint(rows), -LEVELS, LEVELS).astype(np.int8)
         tensors[name + SCALE] = scale
     return tensors

@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from chargen.config import ReadConfig, require
 from chargen.errors import ChargenError, CheckpointError
 from chargen.model.counts import PREFIX, NGramCounts
@@ -30,7 +28,7 @@ from chargen.tokenizers import Tokenizer, tokenizer_from_json
 KIND = "model"
 OWN = ("encoding", "newlines", "separator", "field", "documents")  # how a corpus was read
 LARGEST = 20.0  # weight of a mixture
-SMALL = "ngrams.table.weight"  # stored in float16: rows of a table that is larger than all the rest
+TABLE = "ngrams.table.weight"  # larger than all the rest, and always stored in int8
 
 
 @dataclass(frozen=True)
@@ -165,7 +163,7 @@ def save_model(
         training: how it was trained, plain data.
         counts: n-gram counts of the training text, if they are mixed in.
         mixture: how.
-        int8: keep the matrices in a byte a number (``model.int8``).
+        int8: store all matrices in a byte a number (``model.int8``), not only the table of n-grams.
     """
     header = {
         "kind": KIND,
@@ -174,8 +172,7 @@ def save_model(
         "training": training,
         "mixture": asdict(mixture or Mixture()) if counts else None,
     }
-    small = {SMALL: weights[SMALL].astype(np.float16)} if SMALL in weights else {}
-    held = packed(weights) if int8 else {**weights, **small}
+    held = packed(weights, None if int8 else (TABLE,))
     write_tensors(path, {**held, **(counts.to_tensors() if counts else {})}, header)
 
 
