@@ -92,7 +92,8 @@ def test_a_model_file_holds_all_of_it() -> None:
     assert set(saved.weights()) == set(WEIGHTS)
     table = load_weights(PATH)["ngrams.table.weight"]
     assert table.dtype == np.float32
-    np.testing.assert_allclose(table, WEIGHTS["ngrams.table.weight"], rtol=1e-3)
+    whole = WEIGHTS["ngrams.table.weight"]
+    np.testing.assert_allclose(table, whole, atol=np.abs(whole).max() / 250)  # half a level of int8
     ids, expected = RNG.integers(V, size=(1, 40)), engine()
     for int8, close in ((False, 0.02), (True, 0.3)):
         opened = open_engine(saved, "cpu", 1, int8=int8)
