@@ -363,6 +363,9 @@ def test_a_run_from_a_document_can_resume(chargen: Run) -> None:
     refused = chargen("train", "--resume", "--name", "a", "--steps", "2")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert "a.docx) has changed" in refused.stderr
+    assert refused.stderr.endswith("from its model: chargen train TEXT --base a\n")
+    grown = chargen("train", "a.docx", "--base", "a", "--name", "b", "--steps", "2")
+    assert grown.returncode == 0, grown.stderr
 
 
 def test_a_run_from_a_document_in_a_pipe_can_resume(chargen: Run) -> None:
