@@ -11,14 +11,12 @@ import typer
 from chargen.cli import common
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import Console
 
     from chargen import Model
 
-OPENING = "It was a"
-SENTENCE = "The old man looked at the sea, and the computer began to sing."
+OPENING = "It was"
+SENTENCE = "The old gentleman looked at the fire, and the computer began to sing."
 TEMPERATURE, LENGTH = 0.6, 320
 NEXT = (
     ("chargen repl -m english", "a session with ghost text while you type"),
@@ -69,13 +67,17 @@ def _write(console: Console, model: Model, seed: int) -> None:
 
     _heading(console, f"It writes (temperature {TEMPERATURE})")
     output, began = Output(sys.stdout), time.perf_counter()
-    settings = {"length": LENGTH, "temperature": TEMPERATURE, "seed": seed}
     output.write(OPENING)
-    for piece in model.generate(OPENING, **settings):
+    for piece in model.generate(OPENING, length=LENGTH, temperature=TEMPERATURE, seed=seed):
         output.write(piece)
+    output.write(" ...")
     output.end()
-    speed = LENGTH / (time.perf_counter() - began)
-    console.print(f"({speed:,.0f} characters/s on this computer)", style="dim")
+    common.warn(f"{speed(began):,.0f} characters per second on this computer")
+
+
+def speed(began: float) -> float:
+    """Return the characters per second since the clock (``time.perf_counter``) was read."""
+    return LENGTH / (time.perf_counter() - began)
 
 
 def _complete(console: Console, model: Model, sentence: str) -> None:
@@ -84,25 +86,16 @@ def _complete(console: Console, model: Model, sentence: str) -> None:
 
     from chargen.repl.ghost import Lookahead
 
-    _heading(console, "It completes while you type (Tab takes it)")
-    for begun in _beginnings(sentence):
+    _heading(console, "It completes while you type (grey; Tab takes it)")
+    for part in (0.3, 0.6, 0.9):
+        begun = sentence[: max(1, round(part * len(sentence)))]
         lookahead = Lookahead(model.sampler, None)
-        room = max(1, console.width - len(begun) - 2)
-        ghost = lookahead.ghost(begun, min(room, 40), seconds=1.0)
-        others = ", ".join(
-            f"{words.strip() or words!r} {prob:.0%}"
-            for words, prob in lookahead.alternatives(begun, 3)
+        ghost = lookahead.ghost(begun, max(1, console.width - len(begun) - 4), seconds=1.0)
+        likely = ", ".join(
+            f"{words!r} {prob:.0%}" for words, prob in lookahead.alternatives(begun, 3)
         )
-        console.print(Text.assemble("  ", begun, (ghost, "dim")))
-        console.print(Text(f"    likely: {others}", style="dim"))
-
-
-def _beginnings(sentence: str) -> Iterator[str]:
-    """Yield a sentence up to a third and two thirds of its words, the latter within a word."""
-    words = sentence.split(" ")
-    yield " ".join(words[: max(1, len(words) // 3)]) + " "
-    if len(words) > 3:
-        yield " ".join(words[: 2 * len(words) // 3])[:-1]
+        console.print(Text.assemble("  ", begun, (ghost, "bright_black")))
+        console.print(Text(f"    or: {likely}", style="dim"))
 
 
 def _read(console: Console, model: Model, sentence: str) -> None:
@@ -111,5 +104,5 @@ def _read(console: Console, model: Model, sentence: str) -> None:
 
     _heading(console, "It reads: the less it expected a character, the more colour")
     scored = model.score(sentence)
-    show(scored)
-    console.print(f"({scored.bits_per_char:.2f} bits per character)", style="dim")
+    show(scored.tokens)
+    common.warn(f"{scored.bits_per_char:.2f} bits per character")

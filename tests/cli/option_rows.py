@@ -179,6 +179,12 @@ ROWS: dict[str, dict[str, Row]] = {
         "as_json": JSON,
     },
     "cells": {"kinds": ("", "lstm")},
+    "models": {"name": ("", "english"), "as_json": JSON},
+    "demo": {
+        "sentence": ("", "'A short one.'"),
+        "model": MODEL,
+        "seed": ("--seed 1", "--seed 2"),
+    },
     "doctor": {"probe": ("--no-probe", ""), "as_json": after("--no-probe", *JSON)},
     "export": {
         "onnx": ("--onnx one.onnx", "--onnx two.onnx"),

@@ -173,6 +173,8 @@ def prepare(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep training out of the folder of all tests, and what changes by itself out of reports."""
     if command in ("train", "pull"):
         monkeypatch.setenv("CHARGEN_CHECKPOINTS", "checkpoints")
+    if command == "demo":
+        monkeypatch.setattr("chargen.cli.demo.speed", lambda _: 9.0)
     if command == "doctor":
         facts = looked()
         monkeypatch.setattr("chargen.machine.report.look", lambda _: {**facts})
