@@ -174,7 +174,7 @@ def prepare(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if command in ("train", "pull"):
         monkeypatch.setenv("CHARGEN_CHECKPOINTS", "checkpoints")
     if command == "demo":
-        monkeypatch.setattr("chargen.cli.demo.speed", lambda _: 9.0)
+        monkeypatch.setattr(sys.modules["chargen.cli.demo"], "speed", lambda _: 9.0)
     if command == "doctor":
         facts = looked()
         monkeypatch.setattr("chargen.machine.report.look", lambda _: {**facts})
