@@ -65,7 +65,7 @@ def test_a_run_prints_settings_that_train_it_again(chargen: Run, prose: str) -> 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("hiden = 3", "says hiden = 3; allowed: batch-size, bptt, cell, clip"),
+        ("hiden = 3", "says hiden = 3; allowed: base, batch-size, bptt, cell, clip"),
         ("corpus = 'a'", "says corpus = 'a'; allowed"),
         ("hidden = [3]", "says hidden = [3]; allowed"),
         ("hidden = true", "says hidden = True; allowed"),
