@@ -43,6 +43,9 @@ class Terminal:
                     assert text in self.shown, self.shown
                     return
 
+    def type(self, text: str) -> None:
+        os.write(self._descriptor, text.encode())
+
     def end(self) -> int:
         status = reap(self._pid, 30)
         os.close(self._descriptor)
