@@ -18,7 +18,7 @@ from chargen.data.dataset import read_like
 from chargen.repl import ghost
 from chargen.sampling.sampler import Sampler, load
 
-LIMITS = (0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.0)
+LIMITS = (0.5, 0.3, 0.2, 0.1, 0.05, 0.0)
 TYPED, BEFORE, WIDTH = 3, 400, 80  # characters of the line, of the text before it, of a row
 
 
