@@ -146,7 +146,8 @@ def choose(
         model = replace(model, ngrams=None)
     full = fill(config, model, epochs, fine_tuning=fine_tuning)
     why = f"fine-tuning, {epochs:.1f} epochs" if fine_tuning else _why_recipe(config, epochs)
-    reasons = {"model": _why_model(chosen, stacks), "recipe": why}
+    size = "as the base" if fine_tuning else _why_model(chosen, stacks)
+    reasons = {"model": size, "recipe": why}
     reasons["plan"] = _why_plan(chosen.timing, config, device)
     return Choice(model, full, plan, reasons)
 

@@ -161,7 +161,7 @@ ROWS: dict[str, dict[str, Row]] = {
     "heat": {
         "file": ("text.txt", "old.txt"),
         "model": after("text.txt", *MODEL),
-        "html": after("text.txt", "--html page.html"),
+        "html": after("text.txt", "--html heat.html"),
         "force": after("text.txt --html words.txt", "--force"),
         "encoding": LIKE_LATIN,
         **{option: after("text.txt", *row) for option, row in MACHINE.items()},

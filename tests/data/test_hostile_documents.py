@@ -188,7 +188,7 @@ HOSTILE: dict[str, tuple[Content, str]] = {
     "scan.pdf": (lambda: pdf(""), "it holds no text (a scan needs OCR first)"),
     "brackets.json": (lambda: telegram().partition("[")[0] + "[" * (20 * MB), "nested too deeply"),
     "cut.json": (lambda: telegram(("Anna", "hello " * MB))[:-9], "its JSON is damaged: "),
-    "chat.txt": (lambda: ANDROID + "x\n" * (9 * MB), "a message has more than 16,777,216"),
+    "chat.txt": (lambda: ANDROID + ("x" * 99 + "\n") * (MB // 5), "a message has more than 16,777,216"),
     "line.txt": (lambda: ANDROID + "x" * (17 * MB), "a line has more than 16,777,216"),
     "parts.eml": (nested_mail, "it holds no text"),
     "empty.mbox": (lambda: f"{POSTMARK}{HEADER}\n" * 3, "it holds no text"),
