@@ -36,6 +36,7 @@ from tests.data.test_documents import ANDROID, KINDS
 
 MB = 1 << 20
 MEMORY = 1 << 30  # bytes of address space; numpy alone takes a third
+LONG_LINE = "x" * 99 + "\n"
 SECONDS = 60  # of a process, on a busy machine
 
 ENTITIES = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10))
@@ -188,7 +189,7 @@ HOSTILE: dict[str, tuple[Content, str]] = {
     "scan.pdf": (lambda: pdf(""), "it holds no text (a scan needs OCR first)"),
     "brackets.json": (lambda: telegram().partition("[")[0] + "[" * (20 * MB), "nested too deeply"),
     "cut.json": (lambda: telegram(("Anna", "hello " * MB))[:-9], "its JSON is damaged: "),
-    "chat.txt": (lambda: ANDROID + ("x" * 99 + "\n") * (MB // 5), "a message has more than 16,777,216"),
+    "chat.txt": (lambda: ANDROID + LONG_LINE * (MB // 5), "a message has more than 16,777,216"),
     "line.txt": (lambda: ANDROID + "x" * (17 * MB), "a line has more than 16,777,216"),
     "parts.eml": (nested_mail, "it holds no text"),
     "empty.mbox": (lambda: f"{POSTMARK}{HEADER}\n" * 3, "it holds no text"),
