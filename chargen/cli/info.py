@@ -53,12 +53,14 @@ def info(
 def _settings(saved: SavedModel) -> dict[str, Any]:
     """Return the settings with which the model was trained."""
     from chargen.errors import CheckpointError
+    from chargen.model.spec import BASE_SETTINGS
+    from chargen.model.summary import base_name
 
     model = saved.config.to_json()
     corpus, recipe = saved.section("corpus"), saved.section("config")
     if not recipe:
         raise CheckpointError("the model file does not contain the settings of its training")
-    return {
+    settings = {
         "tokenizer": saved.tokenizer.kind,
         "vocab_size": model["vocab_size"],
         "encoding": corpus.get("encoding"),
@@ -71,6 +73,11 @@ def _settings(saved: SavedModel) -> dict[str, Any]:
         "ngram_order": saved.config.ngram_order,
         **recipe,
     }
+    base = base_name(corpus)
+    if base is None:
+        return settings
+    own = {name: value for name, value in settings.items() if name not in BASE_SETTINGS}
+    return {"base": base, **own}
 
 
 def _show(facts: dict[str, Any]) -> None:
@@ -166,6 +173,7 @@ def _training(facts: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("text", f"{_said(facts['corpus'])}, {_said(facts['corpus_characters'])} characters"),
         ("sha256", _said(facts["corpus_sha256"])),
+        *([("base", _said(facts["base"]))] if facts["base"] else []),
         ("split", split),
         ("recipe", _listed({name: recipe[name] for name in names if name in recipe})),
         ("batch", f"batch size {_said(plan.get('batch_size'))}, bptt {_said(plan.get('bptt'))}"),

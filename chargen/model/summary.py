@@ -148,6 +148,7 @@ def describe(saved: SavedModel) -> dict[str, Any]:
         "corpus": corpus.get("sources"),
         "corpus_sha256": corpus.get("sha256"),
         "corpus_characters": corpus.get("characters"),
+        "base": base_name(corpus),
         "steps": training.get("step"),
         "seconds": number(training.get("seconds")),
         "seed": recipe.get("seed"),
@@ -170,6 +171,17 @@ def describe(saved: SavedModel) -> dict[str, Any]:
         "parts": [asdict(part) | {"parameters": part.parameters} for part in every],
         "memory": _memory(saved.path, config, recipe, plan),
     }
+
+
+def base_name(corpus: dict[str, Any]) -> str | None:
+    """Return the name of the model that a run began from, if any.
+
+    Args:
+        corpus: the corpus section of a model file.
+    """
+    base = corpus.get("base")
+    name = base.get("name") if isinstance(base, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def ngram_baseline(corpus: dict[str, Any]) -> dict[str, Any] | None:

@@ -100,6 +100,12 @@ def test_a_run_begins_from_english_by_itself(chargen: Run) -> None:
     saved = open_model("checkpoints/mine")
     assert saved.section("corpus")["base"]["name"] == "english"
     assert "\u201c".encode() in saved.tokenizer.pieces
+    settings = chargen("info", "mine", "--toml").stdout
+    assert 'base = "english"' in settings
+    assert "stack" not in settings
+    again = write("again.toml", settings)
+    same = chargen("train", text, "--config", again, "--name", "same", "--steps", "1")
+    assert "base    english" in same.stderr
     first = json.loads(Path("checkpoints/mine/metrics.jsonl").read_text().splitlines()[0])
     assert (first["step"], first["val_loss"] < 2) == (0, True)
 
