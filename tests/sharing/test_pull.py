@@ -481,7 +481,8 @@ def test_a_full_disk_leaves_nothing(chargen: Run, pushed: Path, web: Web) -> Non
 
 def test_a_pull_that_is_killed_leaves_no_half_run(pushed: Path, with_model: Path) -> None:
     """At every operation on files, with and without an old run."""
-    command = [sys.executable, "-m", "tests.sharing.kills", "pushed", with_model.parent]
+    module = "tests.sharing.kills"
+    command = [sys.executable, "-m", module, "pushed", str(with_model.parent)]
     root = Path(__file__).parents[2]  # not installed where torch is not
     done = run(command, text=True, env={**os.environ, "PYTHONPATH": str(root)})
     verdicts = done.stdout.splitlines()
