@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 
     from chargen import Model
 
+BASE = "english"
 OPENING = "It was"
 SENTENCE = "The old gentleman looked at the fire, and the computer began to sing."
 TEMPERATURE, LENGTH = 0.6, 320
 NEXT = (
-    ("chargen repl -m english", "a session with ghost text while you type"),
-    ("chargen train my.txt", "a model of your own text, begun from this one"),
-    ("chargen heat my.txt -m english", "the surprisal of a whole text"),
+    ("chargen repl -m {}", "a session with ghost text while you type"),
+    ("chargen train my.txt", "a model of your own text"),
+    ("chargen heat my.txt -m {}", "the surprisal of a whole text"),
     ("chargen --help", "everything else"),
 )
 
@@ -37,14 +39,14 @@ def demo(
     from chargen import load
     from chargen.cli.console import stdout
 
-    console, opened = stdout(), load(model or "english")
+    console, opened = stdout(), load(model or BASE)
     _write(console, opened, seed)
     given = sentence or _ask() or SENTENCE
     _complete(console, opened, given)
     _read(console, opened, given)
     _heading(console, "Go on from here")
     for command, words in NEXT:
-        console.print(f"  {command:32}{words}")
+        console.print(f"  {command.format(shlex.quote(model or BASE)):32}  {words}")
 
 
 def _ask() -> str:
@@ -84,6 +86,7 @@ def _complete(console: Console, model: Model, sentence: str) -> None:
     """Show how it goes on from the beginnings of a sentence."""
     from rich.text import Text
 
+    from chargen.display.output import visible
     from chargen.repl.ghost import Lookahead
 
     _heading(console, "It completes while you type (grey; Tab takes it)")
@@ -94,7 +97,7 @@ def _complete(console: Console, model: Model, sentence: str) -> None:
         likely = ", ".join(
             f"{words!r} {prob:.0%}" for words, prob in lookahead.alternatives(begun, 3)
         )
-        console.print(Text.assemble("  ", begun, (ghost, "bright_black")))
+        console.print(Text.assemble("  ", visible(begun), (visible(ghost), "bright_black")))
         console.print(Text(f"    or: {likely}", style="dim"))
 
 

@@ -7,18 +7,15 @@ of another language or of another kind of text loses by far (``docs/base-models.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from chargen.config import ReadConfig
 from chargen.data.dataset import WARM, Dataset, Segment
 from chargen.engine import make_engine
 from chargen.evaluation.baselines import best_order, count, losses_of
 from chargen.evaluation.protocols import score, stateful
-from chargen.model.ngrams import token_codes
-from chargen.model.saved import SavedModel, open_model
+from chargen.model.saved import SavedModel, open_model, read_model
 from chargen.storage.bases import base_models
 from chargen.tokenizers import Ids
-from chargen.training.fine_tuning import grown, transferred
+from chargen.training.fine_tuning import grown, grown_config, transferred
 
 AUTO, NONE = "auto", "none"
 PROBE = 4096  # tokens of the text that decide
@@ -43,18 +40,28 @@ def find_base(reading: ReadConfig, dataset: Dataset) -> tuple[SavedModel | None,
         reading: how the text is read.
         dataset: the text in its own tokens.
     """
-    if reading.tokenizer != "char" or len(dataset.train) > LARGEST or not base_models():
+    if reading.tokenizer != "char" or not 1 < len(dataset.train) <= LARGEST or not base_models():
         return None, ""
+    counted, nats = first_losses(dataset)
+    best = min(nats, key=lambda name: nats[name])
+    if nats[best] >= counted + BEHIND:
+        return None, ""
+    words = f"{nats[best]:.2f} nats before training, n-grams {counted:.2f}"
+    return read_model(base_models()[best]), words
+
+
+def first_losses(dataset: Dataset) -> tuple[float, dict[str, float]]:
+    """Return what decides: the loss of n-grams, and that of each base model by its name.
+
+    Args:
+        dataset: the text, of two characters at least; both losses are of the same few tokens.
+    """
     known, text = _split(dataset)
-    if not len(text):
-        return None, ""
     losses = losses_of(count(known, dataset.tokenizer, COUNTED), text)
     counted = float(losses[best_order(losses) - 1].mean())
-    nats = {name: base_loss(open_model(str(path)), text) for name, path in base_models().items()}
-    best = min(nats, key=lambda name: nats[name])
-    words = f"{nats[best]:.2f} nats before training, n-grams {counted:.2f}"
-    helps = nats[best] < counted + BEHIND
-    return (open_model(str(base_models()[best])), words) if helps else (None, "")
+    return counted, {
+        name: base_loss(read_model(path), text) for name, path in base_models().items()
+    }
 
 
 def _split(dataset: Dataset) -> tuple[Ids, Segment]:
@@ -71,8 +78,7 @@ def base_loss(base: SavedModel, segment: Segment) -> float:
     before, text = decode(segment.context.tolist()), decode(segment.ids.tolist())
     tokenizer = grown(base.tokenizer, [before, text])
     weights = transferred(base.weights(), base.tokenizer, tokenizer)
-    tables = base.config.ngrams and replace(base.config.ngrams, codes=token_codes(tokenizer.pieces))
-    config = replace(base.config, vocab_size=tokenizer.vocab_size, ngrams=tables)
+    config = grown_config(base.config, tokenizer)
     ids, context = tokenizer.encode(text), tokenizer.encode(before)[-WARM:]
     own = Segment(tokenizer, ids, context, len(text))
     return score(stateful(make_engine(weights, config, "cpu"), own), own).nats_per_token

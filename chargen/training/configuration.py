@@ -33,7 +33,7 @@ from chargen.training.plan import Plan, Timing, make_plan, measure
 ENOUGH, ENOUGH_WIDE = 1.2, 3.0  # tokens to be read per recurrent weight; by wide models
 WIDE = 512  # hidden units
 PROBING = 0.1  # of the time may go into measuring
-FEW_EPOCHS = 2.5  # n-gram embeddings help up to these; then the network knows what they know
+FEW_EPOCHS = 2.5  # n-gram embeddings help up to these; a base learns up to these at its full rate
 NGRAM_SAMPLE = 1 << 21  # tokens of which the n-grams are looked at
 RETURNING = 0.1  # different n-grams of a token of the text, at most, for an order to be used
 MOST_AUTOMATIC = 6  # order

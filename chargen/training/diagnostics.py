@@ -64,6 +64,7 @@ def advice(
     history: Evaluations,
     tokens_per_step: float,
     dropout: float,
+    tuned: bool,
     run: str,
     seconds: float,
 ) -> list[str]:
@@ -78,13 +79,14 @@ def advice(
         history: the evaluations of the run.
         tokens_per_step: tokens of a step as a fraction of the training part.
         dropout: of the recipe.
+        tuned: the run began from a trained model.
         run: the name of the run.
         seconds: that it took so far.
     """
     again = f"chargen train --resume --name {shlex.quote(run)}"
     more = f"{again} --time {max(1, round(seconds / 60))}m"
     behind = ngram_baseline is not None and mixed_loss > ngram_baseline
-    less = _less(history, tokens_per_step, dropout)
+    less = _less(history, tokens_per_step, dropout, tuned=tuned)
     words = {
         "overfitted": f"more text helps most; with this text: {less}",
         "underfitted": f"it can learn more; go on: {more}",
@@ -102,12 +104,14 @@ def advice(
     return lines
 
 
-def _less(history: Evaluations, tokens_per_step: float, dropout: float) -> str:
+def _less(history: Evaluations, tokens_per_step: float, dropout: float, *, tuned: bool) -> str:
     """Return the command that learns less by heart: fewer epochs, or more dropout."""
     best, last = _best(history)[0], history[-1][0]
     if best < EARLY * last:
-        return f"chargen train CORPUS --epochs {best * tokens_per_step:.2g}"
-    return f"chargen train CORPUS --dropout {min(0.8, dropout + 0.1):g}, or a smaller --preset"
+        step = best or history[1][0]  # a base that nothing makes better: until the first evaluation
+        return f"chargen train CORPUS --epochs {step * tokens_per_step:.2g}"
+    other = "" if tuned else ", a smaller --preset, or a --base that knows its language"
+    return f"chargen train CORPUS --dropout {min(0.8, dropout + 0.1):g}{other}"
 
 
 def _best(history: Evaluations) -> tuple[int, float | None, float | None]:

@@ -108,6 +108,7 @@ class Evaluator:
             history=progress.history,
             tokens_per_step=plan.batch_size * plan.bptt / len(self._run.dataset.train),
             dropout=self._run.config.dropout or 0.0,
+            tuned="base" in self._run.source,
             run=self._run.folder.name,
             seconds=seconds,
         )

@@ -7,10 +7,13 @@ character, never by its number. A character that is new starts as the mean of al
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from chargen.model.ngrams import token_codes
+from chargen.model.spec import ModelConfig
 from chargen.storage.checkpoint import Tensors
 from chargen.tokenizers import Tokenizer
 from chargen.tokenizers.char import CharTokenizer
@@ -23,6 +26,13 @@ def grown(tokenizer: Tokenizer, text: Iterable[Any]) -> Tokenizer:
     if not isinstance(tokenizer, CharTokenizer):
         return tokenizer
     return CharTokenizer.from_text([tokenizer.alphabet, *CharTokenizer.from_text(text).alphabet])
+
+
+def grown_config(config: ModelConfig, tokenizer: Tokenizer) -> ModelConfig:
+    """Return the architecture of a model for the tokenizer that ``grown`` made of its own."""
+    codes = token_codes(tokenizer.pieces)
+    tables = config.ngrams and replace(config.ngrams, codes=codes)
+    return replace(config, vocab_size=tokenizer.vocab_size, ngrams=tables)
 
 
 def transferred(weights: Tensors, old: Tokenizer, new: Tokenizer) -> Tensors:

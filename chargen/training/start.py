@@ -25,7 +25,7 @@ from chargen.storage.files import writing
 from chargen.storage.runs import STDIN_COPY, locked, new_run_folder, put_aside
 from chargen.training.base import AUTO, NONE, find_base, given_base
 from chargen.training.configuration import Choice, choose, ngram_rows
-from chargen.training.fine_tuning import grown, transferred
+from chargen.training.fine_tuning import grown, grown_config, transferred
 from chargen.training.plan import Plan
 from chargen.training.processes import ProcessGroup, find_process_group
 from chargen.training.run_state import RunState
@@ -252,14 +252,13 @@ def _ngrams(
         dataset: the text.
         always: have one table at least.
     """
-    codes = token_codes(dataset.tokenizer.pieces)
     if base:
-        return base.config.ngrams and replace(base.config.ngrams, codes=codes)
+        return grown_config(base.config, dataset.tokenizer).ngrams
     vocab_size, order = dataset.tokenizer.vocab_size, options.ngram_order
     rows = ngram_rows(dataset.train, vocab_size, order)
     if always and not rows:
         rows = ngram_rows(dataset.train, vocab_size, 2)
-    return NGramConfig(rows, codes) if rows else None
+    return NGramConfig(rows, token_codes(dataset.tokenizer.pieces)) if rows else None
 
 
 def _check_ngrams(base: SavedModel | None, options: ModelOptions, config: TrainConfig) -> None:

@@ -75,7 +75,7 @@ MORE = "more text helps most; with this text: chargen train CORPUS"
     [
         ("fitted", GOOD, None, "more time helps a little, more text more; go on: chargen train"),
         ("underfitted", GOOD, 1.6, "it can learn more; go on: chargen train --resume --name a --"),
-        ("overfitted", GOOD, None, f"{MORE} --dropout 0.4, or a smaller --preset"),
+        ("overfitted", GOOD, None, f"{MORE} --dropout 0.4, a smaller --preset, or a --base"),
         ("overfitted", OVERFITTING, None, f"{MORE} --epochs 1.5"),
         ("fitted", GOOD, 1.4, "the n-gram baseline is better, with 1.4000: train longer: chargen"),
         ("overfitted", GOOD, 1.4, f"the n-gram baseline is better, with 1.4000: {MORE}"),
@@ -98,7 +98,15 @@ def test_a_training_loss_above_the_other_is_explained_once() -> None:
     assert lines[2:] == ["the training loss of 1.70 was measured with dropout, these without"]
 
 
-def advised(kind: str, losses: Evaluations, baseline: float | None) -> list[str]:
+def test_advice_after_fine_tuning_stays_with_the_base() -> None:
+    assert advised("overfitted", GOOD, None, tuned=True)[1] == f"{MORE} --dropout 0.4"
+    never = [(0, None, 1.5), *history((1.6, 1.6), (1.4, 1.7))]
+    assert advised("overfitted", never, None, tuned=True)[1] == f"{MORE} --epochs 0.77"
+
+
+def advised(
+    kind: str, losses: Evaluations, baseline: float | None, *, tuned: bool = False
+) -> list[str]:
     return advice(
         kind,
         train_loss=1.2,
@@ -108,6 +116,7 @@ def advised(kind: str, losses: Evaluations, baseline: float | None) -> list[str]
         history=losses,
         tokens_per_step=0.077,
         dropout=0.3,
+        tuned=tuned,
         run="a",
         seconds=130,
     )
