@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-COLUMNS = ("text", "Kneser-Ney", "scratch", "+ counts", "base", "tuned", "+ counts")
+COLUMNS = ("text", "Kneser-Ney", "scratch", "+ counts", "base", "tuned", "+ counts", "seconds")
 
 
 def main() -> None:
@@ -47,7 +47,9 @@ def main() -> None:
                 options = ["--time", asked.time, *asked.options.split()]
                 rows = [_row(text, [*options, "--seed", seed], asked.base) for seed in seeds]
             means = [statistics.mean(values) for values in zip(*rows, strict=True)]
-            print(f"| {name} | " + " | ".join(f"{value:.4f}" for value in means) + " |", flush=True)
+            *losses, seconds = means
+            cells = [name, *(f"{loss:.4f}" for loss in losses), f"{seconds:.0f}"]
+            print("| " + " | ".join(cells) + " |", flush=True)
 
 
 def _row(text: Path, options: list[str], base: str) -> list[float]:
@@ -55,7 +57,8 @@ def _row(text: Path, options: list[str], base: str) -> list[float]:
     tuned = _train(text, [*options, "--base", base])
     first = next(event for event in tuned if event["event"] == "evaluation")
     before = first["val_loss"] if first["step"] == 0 else float("nan")  # no base was taken
-    return [scratch[0]["ngram_baseline"], *_losses(scratch), before, *_losses(tuned)]
+    seconds = tuned[-1]["seconds"]
+    return [scratch[0]["ngram_baseline"], *_losses(scratch), before, *_losses(tuned), seconds]
 
 
 def _losses(events: list[dict[str, Any]]) -> tuple[float, float]:
