@@ -40,15 +40,17 @@ def whatsapp_messages(pieces: Iterable[str]) -> Iterator[str]:
     Raises:
         DocumentError: a message is longer than any.
     """
-    message = ""
+    message: list[str] = []
+    length = 0
     for line in _lines(pieces):
         if record := RECORD.match(line):
-            yield from _said(message)
-            message = record["said"]
+            yield from _said("".join(message))
+            message, length = [record["said"]], 0
         else:
-            message += line
-            check_length(len(message), "a message")
-    yield from _said(message)
+            message.append(line)
+            length += len(line)
+            check_length(length, "a message")
+    yield from _said("".join(message))
 
 
 def zipped_chat(package: Package) -> str:
