@@ -1,0 +1,1 @@
+"""HTTP server: one model, many clients, one batch."""
