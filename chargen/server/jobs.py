@@ -13,7 +13,7 @@ from chargen.errors import ChargenError
 Words = Iterable[str] | os.PathLike[str]
 
 
-class Busy(ChargenError):
+class Busy(ChargenError):  # noqa: N818  (a state, as clients see it: HTTP 429)
     """The queue of the server is full."""
 
 
