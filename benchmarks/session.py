@@ -28,7 +28,7 @@ from chargen.model.spec import LayerConfig, ModelConfig
 from chargen.repl import Session, ghost
 from chargen.repl.assist import GHOST
 from chargen.repl.conversation import PROMPT, Conversation
-from chargen.repl.ghost import Lookahead
+from chargen.sampling.ghost import Lookahead
 from chargen.sampling.sampler import Sampler
 from chargen.tokenizers import build_tokenizer
 

@@ -15,8 +15,9 @@ PACKAGE = Path(chargen.__file__).parent
 
 # Each room may import the rooms below it and never one above.
 ROOMS = [
-    *("cli", "repl", "inspection", "training", "evaluation", "sampling", "engine", "data"),
-    *("sharing", "model", "display", "storage", "tokenizers", "machine", "config", "errors"),
+    *("cli", "server", "repl", "inspection", "training", "evaluation", "sampling", "engine"),
+    *("data", "sharing", "model", "display", "storage", "tokenizers", "machine", "config"),
+    "errors",
 ]
 # Files of rooms that start without torch.
 TORCH_FREE = {
@@ -73,6 +74,12 @@ def test_only_the_torch_layers_import_torch_and_none_click_or_pickle(path: Path)
     assert "torch" not in names or allowed or in_cli
 
 
+def test_the_server_uses_what_it_serves_and_not_the_session_or_training() -> None:
+    for path in modules():
+        if part_of(path) == "server":
+            assert not [n for n in imports(path) if re.match(r"chargen\.(repl|training)", n)], path
+
+
 def test_nothing_prints_below_the_console() -> None:
     for path in modules():
         if part_of(path) not in ("cli", "display"):
@@ -89,7 +96,7 @@ def test_no_pickle_can_be_reached() -> None:
 
 def test_the_package_is_a_table_of_contents() -> None:
     rooms = [path for path in PACKAGE.iterdir() if not path.name.startswith(("__", "py.typed"))]
-    assert len(rooms) <= 16
+    assert len(rooms) <= 17
 
 
 def test_modules_stay_readable() -> None:

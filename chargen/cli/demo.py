@@ -87,7 +87,7 @@ def _complete(console: Console, model: Model, sentence: str) -> None:
     from rich.text import Text
 
     from chargen.display.output import visible
-    from chargen.repl.ghost import Lookahead
+    from chargen.sampling.ghost import Lookahead
 
     _heading(console, "It completes while you type (grey; Tab takes it)")
     for part in (0.3, 0.6, 0.9):

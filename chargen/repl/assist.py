@@ -14,7 +14,7 @@ from prompt_toolkit.document import Document
 from chargen.display.output import visible
 from chargen.errors import ConfigError, TokenizerError
 from chargen.repl import Session, commands
-from chargen.repl.ghost import Lookahead
+from chargen.sampling.ghost import Lookahead
 
 GHOST = 0.012  # seconds for ghost text: a hundred steps of 2 x 512 on an idle machine
 

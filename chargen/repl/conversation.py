@@ -31,9 +31,9 @@ from chargen.errors import ChargenError
 from chargen.evaluation.surprisal import ScoredToken, by_word
 from chargen.repl import Draft, Session, commands, files
 from chargen.repl.assist import Alternatives, Ghost, is_command, remaining
-from chargen.repl.ghost import Lookahead
 from chargen.repl.keys import keys
 from chargen.repl.screen import Fragment, WordWrap, cut, heat_map, side_by_side, style, width
+from chargen.sampling.ghost import Lookahead
 
 BATCH = 1 / 30  # seconds of generation between two updates of the screen
 PROMPT = "> "  # at the beginning of a line, and of a command

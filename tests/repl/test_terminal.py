@@ -25,10 +25,10 @@ from chargen.errors import ConfigError
 from chargen.repl import DEFAULTS, Rules, Session, files
 from chargen.repl.assist import Alternatives, remaining, unslashed
 from chargen.repl.conversation import Conversation
-from chargen.repl.ghost import Lookahead
 from chargen.repl.keys import first_word
 from chargen.repl.screen import WordWrap, cut, heat_style, side_by_side, wrap
 from chargen.sampling.constraints.copies import build_index, save_index
+from chargen.sampling.ghost import Lookahead
 from chargen.sampling.sampler import load
 from tests.conftest import run_chargen, write
 from tests.hashing import hashing

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from chargen.config import SampleConfig
 from chargen.errors import TokenizerError
 from chargen.evaluation.surprisal import score_tokens
-from chargen.repl import ghost
-from chargen.repl.ghost import STRIDE, Lookahead
+from chargen.sampling import ghost
+from chargen.sampling.ghost import STRIDE, Lookahead
 from chargen.sampling.sampler import Sampler, load
 from chargen.tokenizers import build_tokenizer
 from tests.hashing import ALPHABET, hashing, steps
