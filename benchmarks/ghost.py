@@ -15,7 +15,7 @@ from pathlib import Path
 
 from chargen.config import ReadConfig
 from chargen.data.dataset import read_like
-from chargen.repl import ghost
+from chargen.sampling import ghost
 from chargen.sampling.sampler import Sampler, load
 
 LIMITS = (0.5, 0.3, 0.2, 0.1, 0.05, 0.0)

@@ -25,9 +25,10 @@ from chargen.config import TrainConfig
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
 from chargen.model.spec import LayerConfig, ModelConfig
-from chargen.repl import Session, ghost
+from chargen.repl import Session
 from chargen.repl.assist import GHOST
 from chargen.repl.conversation import PROMPT, Conversation
+from chargen.sampling import ghost
 from chargen.sampling.ghost import Lookahead
 from chargen.sampling.sampler import Sampler
 from chargen.tokenizers import build_tokenizer
