@@ -227,6 +227,7 @@ def train(
     force: bool = False,
     preset: str | None = None,
     base: str = "auto",
+    append: bool = False,
     copy_index: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -243,6 +244,7 @@ def train(
         preset: size of the model, such as ``small``.
         base: a model to begin from: a name of ``chargen models``, a run or a file; ``none`` trains
             from scratch, ``auto`` takes a base model that helps with the text.
+        append: the corpus goes on behind that of the run ``base``, or of the newest run.
         copy_index: keep what ``no_copy`` of ``generate`` needs.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         threads: CPU threads; None finds the fastest number.
@@ -265,10 +267,13 @@ def train(
     )
     from chargen.errors import ConfigError
     from chargen.model.spec import BASE_SETTINGS, ModelOptions
+    from chargen.training.growing import GROWING
     from chargen.training.resume import resume_run
     from chargen.training.start import start_run
 
     given = [*settings, *(["preset"] if preset else [])]
+    if append:
+        refuse(given, GROWING | BASE_SETTINGS, "append goes on with a run's own text and model")
     if base not in ("auto", "none"):
         refuse(given, BASE_SETTINGS, "base brings its own model and tokenizer")
     settings = {"seed": fresh_seed(), "time": time, **settings}
@@ -277,13 +282,15 @@ def train(
     check_threads(threads)
     machine: dict[str, Any] = {"device": device, "threads": threads}
     if resume:
-        if corpus is not None or force or base != "auto" or copy_index:
-            others = "corpus, force, base and copy_index"
+        if corpus is not None or force or base != "auto" or append or copy_index:
+            others = "corpus, force, base, append and copy_index"
             raise ConfigError(f"resume goes on with a run's own text and model; leave {others} out")
         refuse(given, set(given) - {"steps", "epochs"}, "resume goes on with a run's own settings")
         return Training(resume_run(name, recipe, **machine))
     sources = [corpus] if isinstance(corpus, str | os.PathLike) else corpus
-    if sources is None or (isinstance(sources, Sequence) and not sources):
+    if append and sources is None:
+        sources = []
+    elif sources is None or (isinstance(sources, Sequence) and not sources):
         raise ConfigError("no corpus given; name a file, a folder or builtin:pydoc")
     allowed = "files, folders and built-in texts, one or a list"
     require(isinstance(sources, Sequence), "corpus", corpus, allowed)
@@ -296,6 +303,7 @@ def train(
         name=name,
         force=force,
         base=base,
+        append=append,
         copy_index=copy_index,
         **machine,
     )

@@ -59,6 +59,12 @@ def train(
             help="Model to begin from: auto, none, a name of `chargen models`, a run or a file.",
         ),
     ] = "auto",
+    append: Annotated[
+        bool,
+        typer.Option(
+            "--append", help="The corpus goes on behind that of --base or the newest run."
+        ),
+    ] = False,
     preset: settings.Preset = None,
     config: settings.ConfigFile = None,
     device: common.Device = "auto",
@@ -86,13 +92,17 @@ def train(
         raise ConfigError("--resume goes on with a run's own corpus; leave the corpus out")
     if resume:
         refuse(given, set(given) - RESUMABLE, "--resume goes on with a run's own settings")
+    if append:
+        from chargen.training.growing import GROWING
+
+        refuse(given, GROWING | BASE_SETTINGS, "--append goes on with a run's own text and model")
     if base not in ("auto", "none"):
         refuse(given, BASE_SETTINGS, "--base brings its own model and tokenizer")
     if base == "auto" and BASE_SETTINGS & set(given):
         base = "none"
     if "newlines" in given and reading.newlines == "fold" and not resume:
         _refuse_folding(reading, base)
-    if not resume and not corpus:
+    if not (resume or corpus or append):
         raise ConfigError("no corpus given; name a file, a folder, - or builtin:pydoc")
     fetch_missing(corpus or [])
     from chargen.cli.console import waiting
@@ -112,6 +122,7 @@ def train(
             name=name,
             force=force,
             base=base,
+            append=append,
             copy_index=copy_index,
             device=device,
             threads=threads,

@@ -94,6 +94,13 @@ class Text:
             return text_of(b"".join(map(_to_bytes, self.pieces())))
         return "".join(map(str, self.pieces()))
 
+    def begins_with(self, length: int, sha256: str) -> bool:
+        """Tell whether its first characters, or bytes, have this checksum."""
+        digest = hashlib.sha256()
+        for piece in _cut(self.pieces(), [length])[0]:
+            digest.update(_to_bytes(piece))
+        return digest.hexdigest() == sha256
+
     def parts(self, val_frac: float, test_frac: float) -> list[Iterator[Piece]]:
         """Return training, validation and test part, to be read in this order.
 

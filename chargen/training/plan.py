@@ -34,6 +34,7 @@ from chargen.training.learner import Learner
 EVALUATION_SHARE = 0.05  # of the time
 PROBE_STEPS = 3
 RESERVE = 1.05  # times what the end of a run is expected to take
+FITTING = 1.3  # times what reading its places takes: the fit of the mixture with n-gram counts
 SAVING = 0.6  # seconds kept for writing the last files and leaving Python
 READ = 128  # tokens that are read to time an engine
 CALM = 0.2  # cores' worth of work that others may do while a machine counts as idle
@@ -211,7 +212,7 @@ def ending_seconds(reading: ReadingTime, dataset: Dataset) -> float:
     tokens, test = (min(len(part), SCORED) for part in (dataset.validation, dataset.test))
     seconds = reading.stateful * (tokens + test)
     seconds += reading.streams * (tokens + min(tokens, SEEN))
-    seconds += reading.stateful * min(tokens, FITTED)  # the mixture with n-gram counts
+    seconds += FITTING * reading.stateful * min(tokens, FITTED)
     return SAVING + RESERVE * (seconds + 2 * reading.single * min(tokens, QUANTISED + WARM))
 
 

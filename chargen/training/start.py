@@ -18,7 +18,7 @@ from chargen.evaluation.baselines import COUNTED, NGramBaseline, ngram_baseline
 from chargen.machine import count_cores, keep_memory, thread_options
 from chargen.machine.torch import find_device
 from chargen.model.ngrams import NGramConfig, token_codes
-from chargen.model.saved import SavedModel
+from chargen.model.saved import SavedModel, open_model
 from chargen.model.spec import ModelConfig, ModelOptions, count_parameters
 from chargen.storage.checkpoint import Tensors
 from chargen.storage.files import writing
@@ -26,6 +26,7 @@ from chargen.storage.runs import STDIN_COPY, locked, new_run_folder, put_aside
 from chargen.training.base import AUTO, NONE, find_base, given_base
 from chargen.training.configuration import Choice, choose, ngram_rows
 from chargen.training.fine_tuning import grown, grown_config, transferred
+from chargen.training.growing import growing_text, how_it_grew, same_split
 from chargen.training.plan import Plan
 from chargen.training.processes import ProcessGroup, find_process_group
 from chargen.training.run_state import RunState
@@ -44,6 +45,7 @@ def start_run(
     name: str | None = None,
     force: bool = False,
     base: str = NONE,
+    append: bool = False,
     copy_index: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -59,6 +61,8 @@ def start_run(
         force: begin a run of this name anew.
         base: a trained model to begin from; ``none`` trains from scratch, ``auto`` takes the base
             model that helps with the text, if one does.
+        append: the text of the run ``base`` goes before that of ``reading``, and is read and split
+            as it was; without a name it is the newest run.
         copy_index: keep an index of the text, which ``no_copy`` needs.
         device: where to compute.
         threads: CPU threads; None finds the fastest number.
@@ -72,12 +76,17 @@ def start_run(
     """
     began = time.monotonic() if began is None else began
     options, recipe = options or ModelOptions(), with_budget(config or TrainConfig())
-    begun = given_base(base)
+    begun = open_model() if append and base in (AUTO, NONE) else given_base(base)
     _check_ngrams(begun, options, recipe)
     reading = replace(reading, tokenizer=begun.tokenizer.kind) if begun else reading
+    if begun and append:
+        reading = growing_text(begun, reading.sources)
+        recipe = same_split(begun, recipe)
     text, why = read_text(reading), ""
+    if begun and append:
+        text = replace(text, notes=(*text.notes, how_it_grew(begun, text)))
     dataset = _tokenized(text, begun, recipe)
-    if base == AUTO:
+    if base == AUTO and not append:
         begun, why = find_base(reading, dataset)
         dataset = _tokenized(text, begun, recipe) if begun else dataset
     told = begun and {"name": begun.name, "sha256": begun.sha256}
