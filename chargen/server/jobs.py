@@ -18,7 +18,7 @@ class Busy(ChargenError):  # noqa: N818  (a state, as clients see it: HTTP 429)
 
 
 @dataclass(frozen=True)
-class Job:
+class TextJob:
     """Texts to generate after one prompt.
 
     Attributes:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from chargen.sampling.sampler import Sampler
-from chargen.server.jobs import Busy, Chunk, Job, TokenScore
+from chargen.server.jobs import Busy, Chunk, TextJob, TokenScore
 
-__all__ = ["Busy", "Chunk", "Job", "Scheduler", "Stream", "TokenScore"]
+__all__ = ["Busy", "Chunk", "Scheduler", "Stream", "TextJob", "TokenScore"]
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class Scheduler:
     def __init__(self, sampler: Sampler, *, rows: int = 64, queue: int = 64) -> None:
         raise NotImplementedError
 
-    def submit(self, job: Job) -> Stream:
+    def submit(self, job: TextJob) -> Stream:
         """Hand in a job.
 
         Raises:
