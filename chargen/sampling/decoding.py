@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.config import SampleConfig, require
-from chargen.sampling.endings import UNITS, find_stop
+from chargen.config import SampleConfig, fresh_seed, require
+from chargen.sampling.endings import UNITS, Unit, find_stop
 from chargen.sampling.filters import (
     DryPenalty,
     Scores,
@@ -46,6 +46,7 @@ class Sample:
             met; None while the text is generated.
         remaining: characters to generate.
         random: source of random numbers in [0, 1), the same on every platform.
+        before: the last tokens of the prompt.
         mu: state of mirostat, in bits.
         dry: state of the DRY penalty.
         state: state of the constraint.
@@ -54,7 +55,7 @@ class Sample:
 
     __slots__ = (
         *("number", "seed", "tokens", "logprobs", "finish_reason", "remaining", "random", "mu"),
-        *("dry", "state", "unit", "_decode", "_stops", "_held", "_pieces"),
+        *("before", "dry", "state", "unit", "_decode", "_stops", "_held", "_pieces"),
     )
 
     def __init__(self, number: int, tokenizer: Tokenizer, config: SampleConfig, seed: int) -> None:
@@ -66,6 +67,7 @@ class Sample:
         self.remaining = config.length
         self.random = random.Random(name).random
         self.mu = 2 * config.mirostat_ent
+        self.before = NONE
         self.dry: DryPenalty | None = None
         self.state: Any = None
         self.unit = UNITS[config.until]("")
@@ -77,6 +79,11 @@ class Sample:
     def room(self) -> int:
         """Number of characters that further tokens may add."""
         return self.remaining - len(self._held) - len(self.unit.held)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether only its length ends the text, as far as its own parameters go."""
+        return not self._stops and type(self.unit) is Unit
 
     @property
     def text(self) -> str:
@@ -125,44 +132,57 @@ class Sample:
 
 
 class Decoder:
-    """Selection of the next tokens of a batch from their logits.
+    """Selection of the next tokens of texts with the same parameters, from their logits.
+
+    Texts may come and go between any two steps.
+
+    Attributes:
+        by_row: whether penalties or a constraint act on each text by itself.
 
     Args:
         tokenizer: of the model.
         config: sampling parameters.
-        before: the last tokens of the prompt.
-        samples: the texts of the batch.
         constraint: the rule that each text keeps.
 
     Raises:
-        ConfigError: a banned or biased character has no token of its own, or no text within the
-            length keeps the constraint.
+        ConfigError: a banned or biased character has no token of its own.
     """
 
     def __init__(
-        self,
-        tokenizer: Tokenizer,
-        config: SampleConfig,
-        before: Tokens,
-        samples: list[Sample],
-        constraint: Constraint | None,
+        self, tokenizer: Tokenizer, config: SampleConfig, constraint: Constraint | None = None
     ) -> None:
-        self._config, self._constraint, self._before = config, constraint, before
+        self._tokenizer, self._config, self._constraint = tokenizer, config, constraint
         self._bias = logit_bias(tokenizer, config)  # (V,)
         self._longest = max(map(len, tokenizer.pieces))
         penalties = (config.repeat_penalty - 1, config.presence_penalty, config.frequency_penalty)
         self._penalties = any(penalties)
         self._dry = bool(config.dry_multiplier and config.dry_penalty_last_n)
-        text = tokenizer.decode(before.tolist())
-        start = constraint.start(text) if constraint else None
+        self.by_row = self._penalties or constraint is not None or self._dry
+
+    def begin(self, config: SampleConfig, before: Tokens, count: int) -> list[Sample]:
+        """Return new texts after a prompt.
+
+        Args:
+            config: parameters of the texts, those of the decoder but for length, stop, until and
+                seed.
+            before: the last tokens of the prompt.
+            count: number of texts.
+
+        Raises:
+            ConfigError: no text within the length keeps the constraint.
+        """
+        if self._constraint:
+            self._constraint.require(config.length)
+        seed = fresh_seed() if config.seed is None else config.seed
+        samples = [Sample(n, self._tokenizer, config, seed) for n in range(count)]
+        text = self._tokenizer.decode(before.tolist())
+        start = self._constraint.start(text) if self._constraint else None
         for sample in samples:
-            sample.state, sample.unit = start, UNITS[config.until](text)
+            sample.before, sample.state, sample.unit = before, start, UNITS[config.until](text)
             if self._dry:
-                breakers = containing(tokenizer, config.dry_sequence_breakers)
+                breakers = containing(self._tokenizer, config.dry_sequence_breakers)
                 sample.dry = DryPenalty(before, config.dry_penalty_last_n, breakers)
-        if constraint:
-            constraint.require(config.length)
-        self._by_row = self._penalties or constraint or self._dry
+        return samples
 
     def next_tokens(self, logits: NDArray[np.float32], samples: list[Sample]) -> Tokens:
         """Return the next token (B,) of each text from its logits (B, V).
@@ -170,7 +190,7 @@ class Decoder:
         Where a constraint allows no token, it is ``COMPLETE`` or ``DEAD_END``.
         """
         scores = logits + self._bias
-        if self._by_row:
+        if self.by_row:
             scores = np.stack([self._adjust(*pair) for pair in zip(scores, samples, strict=True)])
         ended = np.flatnonzero(scores.max(axis=-1) == -np.inf) if self._constraint else NONE
         scores[ended] = 0.0
@@ -178,7 +198,7 @@ class Decoder:
         tokens = self._select(scores, samples, uniforms)
         for row in ended.tolist():
             tokens[row] = self._end(samples[row])
-        if self._by_row:
+        if self.by_row:
             self._update(tokens, samples)
         return tokens
 
@@ -187,7 +207,7 @@ class Decoder:
 
         With several texts, decoding them to text at every step takes as long as sampling.
         """
-        if len(samples) <= 1 or self._config.stop or self._config.until or self._by_row:
+        if len(samples) <= 1 or self.by_row or not all(sample.is_plain for sample in samples):
             return 1
         return max(1, min(BLOCK, min(sample.remaining for sample in samples) // self._longest))
 
@@ -195,7 +215,7 @@ class Decoder:
         """Apply penalties and the constraint of one text to its scores (V,)."""
         config = self._config
         if self._penalties:
-            recent = np.append(self._before, np.array(sample.tokens, np.int64))
+            recent = np.append(sample.before, np.array(sample.tokens, np.int64))
             first = max(0, len(recent) - config.repeat_last_n)
             scores = apply_penalties(scores, recent[first:], config)
         if sample.dry:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.config import ReadConfig, SampleConfig, fresh_seed, from_settings, require_count
+from chargen.config import ReadConfig, SampleConfig, from_settings, require_count
 from chargen.data.decoding import as_read
 from chargen.engine import Engine, State, open_engine
 from chargen.errors import ChargenError, ConfigError
 from chargen.model.saved import SavedModel, open_model
 from chargen.sampling.decoding import DEAD_END, ENDS, Decoder, Sample
 from chargen.sampling.filters import Tokens, log_probabilities
+from chargen.sampling.rows import Rows
 from chargen.tokenizers import Tokenizer
 
 if TYPE_CHECKING:
@@ -236,10 +237,11 @@ class Sampler:
             ConfigError: a banned or biased character has no token of its own, or no text within
                 the length keeps the constraint.
         """
-        seed = fresh_seed() if config.seed is None else config.seed
-        samples = [Sample(n, self.tokenizer, config, seed) for n in range(count)]
-        decoder = Decoder(self.tokenizer, config, state.before, samples, constraint)
-        return _decode(decoder, _Batch(self.engine, state, count), samples, logprobs)
+        decoder = Decoder(self.tokenizer, config, constraint)
+        samples = decoder.begin(config, state.before, count)
+        rows = Rows(self.engine)
+        rows.join(state.state, state.logits, count)
+        return _decode(decoder, rows, samples, logprobs)
 
     def constraint(
         self, config: SampleConfig, regex: str | None, words: Words | None, no_copy: int | None
@@ -264,16 +266,16 @@ def _generated(sample: Sample) -> Generated:
 
 
 def _decode(
-    decoder: Decoder, batch: _Batch, samples: list[Sample], logprobs: bool
+    decoder: Decoder, rows: Rows, samples: list[Sample], logprobs: bool
 ) -> Iterator[list[tuple[Sample, str]]]:
     yield [(sample, "") for sample in samples]
-    while samples := batch.unfinished(samples):
+    while samples := rows.unfinished(samples):
         block = []  # of tokens (B,), one per step
         for _ in range(decoder.steps_at_once(samples)):
-            block.append(decoder.next_tokens(batch.logits(), samples))
+            block.append(decoder.next_tokens(rows.logits(), samples))
             if logprobs:
-                _record_logprobs(samples, batch.logits(), block[-1])
-            batch.last = block[-1]
+                _record_logprobs(samples, rows.logits(), block[-1])
+            rows.last = block[-1]
         columns = zip(*(tokens.tolist() for tokens in block), strict=True)
         pairs = zip(samples, columns, strict=True)
         yield [(sample, sample.append(tokens)) for sample, tokens in pairs]
@@ -287,35 +289,6 @@ def _pieces(steps: Iterator[list[tuple[Sample, str]]]) -> Iterator[str]:
             yield piece
     if sample.finish_reason == ENDS[DEAD_END]:
         raise ChargenError(UNFINISHED)
-
-
-class _Batch:
-    """The batch in the engine, one row per text.
-
-    Attributes:
-        last: sampled tokens (B,) that the engine has not read yet.
-    """
-
-    def __init__(self, engine: Engine, state: DecodeState, count: int) -> None:
-        self._engine = engine
-        self._state = tuple(np.repeat(part, count, axis=1) for part in state.state)
-        self._logits = np.repeat(state.logits[None], count, axis=0)
-        self.last: Tokens | None = None
-
-    def logits(self) -> NDArray[np.float32]:
-        """Read the last tokens and return the logits (B, V) of the next ones."""
-        if self.last is not None:
-            out, self._state = self._engine.run(self.last[:, None], self._state)
-            self._logits, self.last = out[:, 0], None
-        return self._logits
-
-    def unfinished(self, samples: list[Sample]) -> list[Sample]:
-        """Return the texts that are not finished, and drop the rows of the others."""
-        rows = [row for row, sample in enumerate(samples) if sample.finish_reason is None]
-        if rows and len(rows) < len(samples):
-            self._state = tuple(part[:, rows] for part in self._state)
-            self.last = None if self.last is None else self.last[rows]
-        return [samples[row] for row in rows]
 
 
 def _record_logprobs(samples: list[Sample], logits: NDArray[np.float32], tokens: Tokens) -> None:
