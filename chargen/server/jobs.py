@@ -31,6 +31,8 @@ class TextJob:
         regex: regular expression that each whole text matches.
         words: the only words that the texts may have.
         no_copy: never copy so many characters of the training text.
+        max_tokens: tokens of each text at most; the text then ends by ``length``. None for no
+            limit besides the characters of ``config.length``.
     """
 
     prompt: str
@@ -41,6 +43,7 @@ class TextJob:
     regex: str | None = None
     words: Words | None = None
     no_copy: int | None = None
+    max_tokens: int | None = None
 
 
 class TokenScore(NamedTuple):
