@@ -1,0 +1,144 @@
+// A hidden copy of the text below the text area, a block per line, in the same font and width.
+//
+// A text area does not tell where a character stands, and cannot colour one. The copy does both,
+// and gives the text area its height. A key changes one block: the browser lays out only that one
+// again, however long the text is.
+
+/** @typedef {{text: string, name: string, token: number}} Part of a line, with its CSS class */
+
+/** The copy. */
+export class Lines {
+  /** @param {HTMLElement} box */
+  constructor(box) {
+    this.box = box;
+    /** @type {number[]} characters of each line, without its newline */
+    this.lengths = [0];
+    box.replaceChildren(block(""));
+  }
+
+  /**
+   * Return the line of a place and the place of that line's beginning.
+   * @param {number} place
+   * @returns {{line: number, start: number}}
+   */
+  find(place) {
+    let line = 0, start = 0;
+    while (line < this.lengths.length - 1 && place > start + this.lengths[line]) {
+      start += this.lengths[line++] + 1;
+    }
+    return { line, start };
+  }
+
+  /**
+   * Follow a change of the text.
+   * @param {string} text after the change
+   * @param {import("./splice.js").Splice} splice
+   */
+  update(text, { at, removed, inserted }) {
+    const { line, start } = this.find(at);
+    const count = removed.split("\n").length;
+    const old = this.lengths.slice(line, line + count).reduce((sum, length) => sum + length + 1, 0);
+    const end = start + old - 1 + inserted.length - removed.length;
+    const fresh = text.slice(start, end).split("\n");
+    for (let n = count; n < fresh.length; n++) this.box.children[line].after(block(""));
+    for (let n = fresh.length; n < count; n++) this.box.children[line].remove();
+    this.#replaceLengths(line, count, fresh);
+    fresh.forEach((content, n) => fill(this.box.children[line + n], content));
+  }
+
+  /**
+   * @param {number} line
+   * @param {number} count
+   * @param {string[]} fresh
+   */
+  #replaceLengths(line, count, fresh) {
+    const after = this.lengths.slice(line + count);
+    this.lengths.length = line;
+    for (const content of fresh) this.lengths.push(content.length);
+    for (const length of after) this.lengths.push(length);
+  }
+
+  /**
+   * Return where a place stands, relative to the copy.
+   * @param {number} place
+   * @returns {{left: number, top: number, bottom: number}}
+   */
+  position(place) {
+    const { line, start } = this.find(place);
+    const rect = this.#rect(this.box.children[line], place - start);
+    const own = this.box.getBoundingClientRect();
+    return { left: rect.left - own.left, top: rect.top - own.top, bottom: rect.bottom - own.top };
+  }
+
+  /**
+   * Return the rectangle of a place in a line: on the left of its character, or after the last.
+   * @param {Element} element
+   * @param {number} column
+   * @returns {{left: number, top: number, bottom: number}}
+   */
+  #rect(element, column) {
+    const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+    let rest = column, last = null;
+    for (let found = walker.nextNode(); found; found = walker.nextNode()) {
+      last = /** @type {Text} */ (found);
+      if (rest <= last.length) break;
+      rest -= last.length;
+    }
+    if (!last) return element.getBoundingClientRect();
+    const range = document.createRange();
+    range.setStart(last, Math.min(rest, last.length));
+    return [...range.getClientRects()].at(-1) ?? element.getBoundingClientRect();
+  }
+
+  /**
+   * Colour the parts of a line.
+   * @param {number} line
+   * @param {Part[]} parts their texts joined are the line, with its newline or without
+   */
+  colour(line, parts) {
+    this.box.children[line].replaceChildren(...parts.map(({ text, name, token }) => {
+      const made = document.createElement("i");
+      made.className = text === "\n" ? `${name} newline` : name;
+      made.dataset.token = String(token);
+      made.textContent = text === "\n" ? "" : text;
+      return made;
+    }));
+  }
+
+  /**
+   * Take the colours off all lines from one on.
+   * @param {string} text
+   * @param {number} first
+   */
+  plain(text, first) {
+    const { children } = this.box;
+    let start = this.lengths.slice(0, first).reduce((sum, length) => sum + length + 1, 0);
+    for (let line = first; line < children.length; line++) {
+      const length = this.lengths[line];
+      if (children[line].querySelector("i")) {
+        fill(children[line], text.slice(start, start + length));
+      }
+      start += length + 1;
+    }
+  }
+}
+
+/**
+ * Return a new line.
+ * @param {string} content
+ * @returns {HTMLElement}
+ */
+function block(content) {
+  const made = document.createElement("div");
+  fill(made, content);
+  return made;
+}
+
+/**
+ * @param {Element} element
+ * @param {string} content
+ */
+function fill(element, content) {
+  if (content) element.textContent = content;
+  else element.replaceChildren(document.createElement("br"));
+}

@@ -1,0 +1,289 @@
+// The page: its parts, and what its keys and buttons do.
+
+import { Alternatives } from "./alternatives.js";
+import { Api, said } from "./api.js";
+import { Document } from "./document.js";
+import { Editor } from "./editor.js";
+import { readFile, saveFile } from "./files.js";
+import { Generator } from "./generate.js";
+import { Ghost } from "./ghost.js";
+import { commandOf, keyList } from "./keys.js";
+import { Popup } from "./popup.js";
+import { Settings } from "./settings.js";
+import { Store } from "./storage.js";
+import { Surprisal } from "./surprisal.js";
+import { Tree } from "./tree.js";
+import { TreeView } from "./treeview.js";
+
+const NOTE = 6000; // milliseconds that a message stays
+
+/**
+ * Return an element of the page.
+ * @param {string} id
+ * @returns {any}
+ */
+const part = (id) => document.getElementById(id);
+
+const store = new Store();
+const settings = new Settings(
+  part("settings"), part("sliders"), part("more-sliders"), store.loadObject("settings"));
+const api = new Api(askKey);
+const editor = new Editor(part("text"), part("copy"), part("scroller"));
+const tree = new Tree();
+const doc = new Document(editor, tree);
+const generator = new Generator(doc, api, () => settings.request());
+const ghost = new Ghost(editor, api, part("ghost"), part("ghost-words"), () => ({
+  model: settings.values.model,
+  ghost: settings.values.ghost && !generator.running,
+}));
+const model = () => settings.values.model;
+const guesses = new Popup(part("guesses"), part("sheet"));
+const surprisal = new Surprisal(editor, api, guesses, model);
+const list = new Popup(part("alternatives"), part("sheet"));
+const alternatives = new Alternatives(editor, api, list, model);
+const view = new TreeView(tree, part("branch-tree"));
+
+/** @type {Record<string, () => unknown>} */
+const commands = {
+  generate: () => (generator.running ? generator.stop() : write(() => generator.start())),
+  again: () => write(() => generator.again()),
+  "take-word": () => ghost.take(true),
+  "take-all": () => ghost.take(false),
+  escape,
+  alternatives: () => alternatives.open(),
+  surprisal: toggleSurprisal,
+  previous: () => doc.walk("previous"),
+  next: () => doc.walk("next"),
+  parent: () => doc.walk("parent"),
+  child: () => doc.walk("child"),
+  branches: () => openDrawer(() => view.focus()),
+  settings: () => openDrawer(() => part("set-temperature").focus()),
+  close: closeDrawer,
+  undo: () => turn(() => doc.undo()),
+  redo: () => turn(() => doc.redo()),
+  save: () => saveFile(editor.text),
+  open: () => part("file").click(),
+  new: () => turn(() => doc.begin("")),
+  remove: () => removeBranch(tree.current),
+  clear: forgetOthers,
+  theme: switchTheme,
+  reset: () => settings.reset(),
+  help: () => part("help").showModal(),
+};
+
+// -- commands ---------------------------------------------------------------------------------
+
+/** @param {() => void} start */
+function write(start) {
+  if (!api.up || !model()) return;
+  say("");
+  ghost.hide();
+  start();
+}
+
+/** @param {() => void} change that a text which still grows would disturb */
+function turn(change) {
+  generator.stop();
+  change();
+}
+
+/** @returns {boolean} whether there was something to hide or to stop */
+function escape() {
+  const wanted = ghost.text || guesses.open || generator.running || drawerOpen();
+  generator.stop();
+  ghost.hide();
+  guesses.hide();
+  closeDrawer();
+  return Boolean(wanted);
+}
+
+function toggleSurprisal() {
+  surprisal.toggle();
+  part("surprisal").ariaPressed = String(surprisal.on);
+  part("legend").hidden = !surprisal.on;
+  part("bits").textContent = "";
+}
+
+/** @param {number} id */
+function removeBranch(id) {
+  const { children } = tree.get(id);
+  if (children.length && !confirm("Remove this branch and all that began from it?")) return;
+  turn(() => doc.remove(id));
+}
+
+function forgetOthers() {
+  if (!confirm("Forget all branches but the text that is shown?")) return;
+  turn(() => doc.forget());
+}
+
+function switchTheme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const now = settings.values.theme || (dark ? "dark" : "light");
+  settings.set("theme", now === "dark" ? "light" : "dark");
+}
+
+/** @param {() => void} focus */
+function openDrawer(focus) {
+  document.body.classList.add("drawer-open");
+  focus();
+}
+
+function closeDrawer() {
+  if (!drawerOpen()) return;
+  document.body.classList.remove("drawer-open");
+  if (part("side").contains(document.activeElement)) editor.area.focus();
+}
+
+/** @returns {boolean} */
+function drawerOpen() {
+  return document.body.classList.contains("drawer-open");
+}
+
+/** @returns {Promise<string>} the API key */
+function askKey() {
+  const dialog = part("locked");
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.onclose = () => (part("key").value ? resolve(part("key").value) : dialog.showModal());
+  });
+}
+
+// -- what is shown ----------------------------------------------------------------------------
+
+let noteTimer = 0;
+
+/**
+ * Say something in one line.
+ * @param {string} sentence
+ * @param {boolean} [stays]
+ */
+function say(sentence, stays = false) {
+  clearTimeout(noteTimer);
+  part("message").textContent = sentence;
+  if (sentence && !stays) noteTimer = setTimeout(() => say(""), NOTE);
+}
+
+/** Show what depends on the text and on the branch. */
+function refresh() {
+  const { place, count } = tree.rank(tree.current);
+  part("siblings").hidden = count < 2;
+  part("rank").textContent = `${place + 1} of ${count}`;
+  part("undo").disabled = !doc.history.done.length;
+  part("redo").disabled = !doc.history.undone.length;
+  part("again").hidden = !tree.get(tree.current).generated;
+  const words = editor.text.match(/\S+/g)?.length ?? 0;
+  part("facts").textContent = words ? `${words.toLocaleString("en")} word${words > 1 ? "s" : ""}` : "";
+}
+
+let refreshing = 0;
+
+/** Show and store a change, together with others of the same moment. */
+function changed() {
+  refreshing ||= requestAnimationFrame(() => {
+    refreshing = 0;
+    refresh();
+  });
+  store.save("text", () => editor.text);
+}
+
+/** Show what the settings change. */
+function dress() {
+  const { theme, face } = settings.values;
+  document.documentElement.dataset.theme = theme;
+  document.documentElement.dataset.face = face;
+}
+
+/** Ask the server for its models. */
+async function loadModels() {
+  try {
+    const { data } = await api.json("/v1/models");
+    const names = data.map((/** @type {{id: string}} */ { id }) => id);
+    part("model").replaceChildren(...names.map((/** @type {string} */ name) => new Option(name, name)));
+    part("model").disabled = !names.length;
+    if (names.length) settings.set("model", names.includes(model()) ? model() : names[0]);
+    else say("The server has no model yet: train one with “chargen train”.", true);
+  } catch (error) {
+    say(said(error));
+  }
+}
+
+// -- events -----------------------------------------------------------------------------------
+
+/**
+ * Run the command of a key; Tab, Escape and ? keep their usual meaning where they have none here.
+ * @param {KeyboardEvent} event
+ */
+function onKey(event) {
+  const command = commandOf(event);
+  if (!command || event.isComposing || document.querySelector("dialog[open]")) return;
+  const field = /** @type {Element} */ (event.target).matches("input, textarea, select");
+  if (event.key === "?" && field) return;
+  if (event.key === "Tab" && !editor.focused) return;
+  const done = commands[command]();
+  if (event.key === "Tab" && !done) return;
+  event.preventDefault();
+}
+
+document.addEventListener("keydown", onKey);
+document.addEventListener("click", (event) => {
+  const button = /** @type {Element} */ (event.target).closest("[data-command]");
+  if (button) commands[/** @type {HTMLElement} */ (button).dataset.command ?? ""]();
+});
+part("tools").addEventListener("pointerdown", (/** @type {Event} */ event) => {
+  event.preventDefault(); // the cursor stays in the text
+});
+part("scroller").addEventListener("click", (/** @type {Event} */ event) => {
+  if (event.target === part("scroller")) editor.area.focus();
+});
+part("file").addEventListener("change", async () => {
+  try {
+    const text = await readFile(part("file"));
+    turn(() => doc.begin(text));
+  } catch (error) {
+    say(said(error));
+  }
+});
+
+editor.addEventListener("change", changed);
+doc.addEventListener("change", changed);
+tree.addEventListener("change", () => {
+  changed();
+  store.save("tree", () => JSON.stringify(tree));
+});
+view.addEventListener("choose", (event) => doc.go(/** @type {CustomEvent} */ (event).detail));
+view.addEventListener("remove", (event) => removeBranch(/** @type {CustomEvent} */ (event).detail));
+settings.addEventListener("change", () => {
+  dress();
+  store.save("settings", () => JSON.stringify(settings.values));
+});
+generator.addEventListener("start", () => (part("generate").textContent = "Stop"));
+generator.addEventListener("stop", () => (part("generate").textContent = "Generate"));
+generator.addEventListener("error", (event) => say(said(/** @type {CustomEvent} */ (event).detail)));
+alternatives.addEventListener("error", (event) => say(/** @type {CustomEvent} */ (event).detail));
+surprisal.addEventListener("scored", (event) => {
+  part("bits").textContent = `· ${/** @type {CustomEvent} */ (event).detail}`;
+});
+api.addEventListener("gone", () => {
+  document.body.classList.add("offline");
+  say("The server does not answer. What you write is kept here; trying again …", true);
+});
+api.addEventListener("back", () => {
+  document.body.classList.remove("offline");
+  say("The server is back.");
+  loadModels();
+  ghost.wait(0);
+});
+store.addEventListener("full", () => (
+  say("The browser's storage is full: save the text as a file, or forget other branches.", true)
+));
+store.addEventListener("fits", () => say(""));
+
+// -- start ------------------------------------------------------------------------------------
+
+part("keys").append(keyList());
+tree.restore(store.loadObject("tree"));
+editor.show(store.load("text") ?? "");
+editor.select(editor.text.length);
+dress();
+refresh();
+loadModels();
