@@ -30,6 +30,7 @@ from chargen.cli.repl import repl
 from chargen.cli.runs import runs
 from chargen.cli.sample import sample
 from chargen.cli.score import score
+from chargen.cli.serve import serve
 from chargen.cli.train import train
 from chargen.display.output import leave_closed_pipe, prepare_streams
 from chargen.errors import ClosedPipeError, OutputError
@@ -59,6 +60,7 @@ for command, example in (
     (compare, "chargen compare lstm gru --plot curves.png"),
     (cells, "chargen cells | less"),
     (doctor, "chargen doctor --json"),
+    (serve, "chargen serve -m english --port 8000"),
     (export, "chargen export --onnx model.onnx --int8"),
 ):
     app.command(example.split()[1], epilog=f"Example:  {example}")(common.reported(command))

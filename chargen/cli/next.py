@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +14,6 @@ from chargen.config import require_count
 
 if TYPE_CHECKING:
     from chargen.evaluation.surprisal import NextToken
-    from chargen.sampling.sampler import Sampler
 
 WIDTH = 40  # columns of a bar for a probability of 1
 EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -37,14 +35,17 @@ def next_characters(
     common.check_machine(device, threads)
     require_count("top", top)
 
-    from chargen.evaluation.surprisal import next_distribution
+    from chargen.evaluation.surprisal import next_distribution, next_facts
     from chargen.sampling.sampler import load
 
     sampler = load(model, device=device, threads=threads, int8=int8)
     prompt = prompt_text(sampler, prompt, file, encoding)
     found = next_distribution(sampler, read_prompt(sampler, prompt), top)
     if as_json:
-        print(json.dumps(_facts(sampler, prompt, found), indent=2))
+        from chargen.tokenizers.byte import replaced
+
+        facts = {"prompt": replaced(prompt), **next_facts(sampler.tokenizer, found)}
+        print(json.dumps(facts, indent=2))
         return
     write_lines(_table(found))
     common.warn(
@@ -52,31 +53,11 @@ def next_characters(
     )
 
 
-def _facts(sampler: Sampler, prompt: str, found: NextToken) -> dict[str, Any]:
-    from chargen.tokenizers.byte import replaced
-
-    rows = [
-        {
-            "text": guess.text,
-            "token": guess.token,
-            "bytes": list(sampler.tokenizer.pieces[guess.token]),
-            "probability": guess.probability,
-            "bits": _bits(guess.probability),
-        }
-        for guess in found.most_likely
-    ]
-    return {
-        "prompt": replaced(prompt),
-        "next": rows,
-        "others": {"count": found.others, "probability": found.others_probability},
-        "unknown_probability": found.unknown_probability,
-        "entropy": found.entropy,
-    }
-
-
 def _table(found: NextToken) -> Iterator[str]:
     """Yield a line per token, then one for the others and one for unknown characters."""
     from rich.cells import cell_len
+
+    from chargen.evaluation.surprisal import bits_of
 
     rows = [(_shown(guess.text), guess.probability) for guess in found.most_likely]
     if found.others:
@@ -88,15 +69,11 @@ def _table(found: NextToken) -> Iterator[str]:
     yield f"{'next':<{width}}  probability   bits"
     for name, prob in rows:
         padded = name + " " * (width - cell_len(name))
-        yield f"{padded}       {prob:6.4f} {_bits(prob):6.2f}  {_bar(prob)}".rstrip()
+        yield f"{padded}       {prob:6.4f} {bits_of(prob):6.2f}  {_bar(prob)}".rstrip()
 
 
 def _shown(text: str) -> str:
     return NAMES.get(text) or (text if text.startswith("\\x") else repr(text))
-
-
-def _bits(probability: float) -> float:
-    return -math.log2(max(probability, 5e-324))
 
 
 def _bar(probability: float) -> str:

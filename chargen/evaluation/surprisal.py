@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,7 +172,11 @@ def score_text(
 
 
 def score_tokens(
-    sampler: Sampler, text: str, before: DecodeState | None = None, guesses: int = 0
+    sampler: Sampler,
+    text: str,
+    before: DecodeState | None = None,
+    guesses: int = 0,
+    block: int = PROMPT_CHUNK,
 ) -> Iterator[ScoredToken]:
     """Yield the tokens of a text with their surprisal; their texts joined are the text.
 
@@ -184,13 +189,14 @@ def score_tokens(
         text: what to score, as it is.
         before: state before the text; None is the start of a text, after a newline.
         guesses: number of the most likely tokens that come with each token.
+        block: tokens read in one call of the engine at most.
 
     Raises:
         TokenizerError: the text holds a lone surrogate.
     """
-    tokenizer = sampler.tokenizer
+    tokenizer, before = sampler.tokenizer, before or sampler.read("")
     start, size, bits, first = 0, 0, 0.0, None  # bytes and bits of the tokens since a character
-    for token, own_bits, likely in _tokens(sampler, text, before or sampler.read(""), guesses):
+    for token, own_bits, likely in _tokens(sampler, text, before, guesses, block):
         first = likely if first is None else first
         bits += own_bits
         unknown = token == tokenizer.unknown_id
@@ -210,11 +216,11 @@ def _size(character: str) -> int:
 
 
 def _tokens(
-    sampler: Sampler, text: str, before: DecodeState, guesses: int
+    sampler: Sampler, text: str, before: DecodeState, guesses: int, block: int
 ) -> Iterator[tuple[int, float, tuple[Guess, ...]]]:
     """Yield the ids of a text, their surprisal in bits, and the most likely tokens there."""
     tokenizer, state, next_one = sampler.tokenizer, before.state, before.logits[None]  # (1, V)
-    for ids in _blocks(tokenizer, text):
+    for ids in _blocks(tokenizer, text, block):
         out, state = sampler.engine.run(ids[None], state)  # (1, T, V)
         logits, next_one = np.concatenate([next_one, out[0, :-1]]), out[0, -1:]  # (T, V)
         nll = token_nll(logits, ids)[0] + tokenizer.unknown_nll(ids)
@@ -226,9 +232,9 @@ def _tokens(
         yield from zip(ids.tolist(), (nll / math.log(2)).tolist(), likely, strict=True)
 
 
-def _blocks(tokenizer: Tokenizer, text: str) -> Iterator[NDArray[np.int64]]:
-    """Yield the ids of a text, so many at once that their logits fit in memory."""
-    size = max(1, min(PROMPT_CHUNK, MAX_LOGITS // tokenizer.vocab_size))
+def _blocks(tokenizer: Tokenizer, text: str, block: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the ids of a text, at most a block at once, and so many that their logits fit."""
+    size = max(1, min(block, MAX_LOGITS // tokenizer.vocab_size))
     for part in _parts(text):
         ids = tokenizer.encode(part).astype(np.int64)
         for start in range(0, len(ids), size):
@@ -280,6 +286,31 @@ def next_distribution(sampler: Sampler, prompt: str | DecodeState = "", top: int
         unknown,
         float(-(probs * logprobs[0]).sum() / math.log(2)),
     )
+
+
+def next_facts(tokenizer: Tokenizer, found: NextToken) -> dict[str, Any]:
+    """Return a distribution as plain data, with the bytes of each token and its surprisal."""
+    rows = [
+        {
+            "text": guess.text,
+            "token": guess.token,
+            "bytes": list(tokenizer.pieces[guess.token]),
+            "probability": guess.probability,
+            "bits": bits_of(guess.probability),
+        }
+        for guess in found.most_likely
+    ]
+    return {
+        "next": rows,
+        "others": {"count": found.others, "probability": found.others_probability},
+        "unknown_probability": found.unknown_probability,
+        "entropy": found.entropy,
+    }
+
+
+def bits_of(probability: float) -> float:
+    """Return the surprisal of a probability in bits, finite also of one that is 0."""
+    return -math.log2(max(probability, 5e-324))
 
 
 def best_guesses(tokenizer: Tokenizer, logprobs: Scores, count: int) -> list[tuple[Guess, ...]]:

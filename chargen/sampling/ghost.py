@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +80,14 @@ class Lookahead:
         Raises:
             TokenizerError: the line holds a lone surrogate.
         """
+        (ahead,) = deque(self.growing(text, width, seconds), maxlen=1)
+        return ahead
+
+    def growing(self, text: str, width: int, seconds: float) -> Iterator[str]:
+        """Yield ghost text token by token, and at the end what ``ghost`` returns.
+
+        The arguments are those of ``ghost``; its time begins with the first token.
+        """
         deadline = time.perf_counter() + seconds
         ids = self._sampler.tokenizer.encode(text).tolist()
         decoder, ahead, prob = self._sampler.tokenizer.decoder(), "", 1.0
@@ -89,16 +99,17 @@ class Lookahead:
                 prob /= float(np.exp(scores - scores.max()).sum())
                 piece = decoder.push(ids[-1])
                 if prob < SURE:
-                    return _whole_words(ahead, piece)
+                    yield _whole_words(ahead, piece)
+                    return
                 ahead += piece
                 if (end := self._end(text, ahead)) is not None:
-                    return ahead[:end]
+                    yield ahead[:end]
+                    return
+                yield ahead
                 state = self._read(ids)
-        return (
-            ahead
-            if len(ahead) < width
-            else _whole_words(ahead[:width], ahead[width:]) or ahead[:width]
-        )
+        if len(ahead) >= width:
+            ahead = _whole_words(ahead[:width], ahead[width:]) or ahead[:width]
+        yield ahead
 
     def _scores(self, state: DecodeState, ids: list[int]) -> Scores:
         """Return the scores of the next token (V,), with bias and penalties."""

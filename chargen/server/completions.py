@@ -1,0 +1,248 @@
+"""Routes of completions and chats, in the forms of OpenAI's API."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from chargen.evaluation.surprisal import ScoredToken
+from chargen.server.errors import RequestError
+from chargen.server.exchange import Exchange
+from chargen.server.forms import without_unsupported
+from chargen.server.generation import Generation, Text, settings_of
+from chargen.server.library import Library, Loaded
+from chargen.server.scheduler import TokenScore
+from chargen.server.scoring import DIGITS, scored_tokens, warning
+from chargen.tokenizers.base import to_utf8
+
+ASSISTANT = "assistant"
+SYSTEM = ("system", "developer")
+
+
+class Answer:
+    """The texts of a request in the legacy form of completions."""
+
+    prefix, objects = "cmpl", ("text_completion", "text_completion")
+
+    def __init__(self, model: str, seed: int | None) -> None:
+        self._head = {
+            "id": f"{self.prefix}-{secrets.token_hex(12)}",
+            "created": int(time.time()),
+            "model": model,
+            "seed": seed,
+        }
+        self._offsets: dict[int, int] = {}
+
+    def whole(self, texts: Iterable[Text], usage: dict[str, int]) -> dict[str, Any]:
+        """Return the answer."""
+        choices = [self._choice(text, whole=True) for text in texts]
+        return {**self._head, "object": self.objects[0], "choices": choices, "usage": usage}
+
+    def events(self, new: Text) -> list[dict[str, Any]]:
+        """Return the events of new text."""
+        return [{**self._head, "object": self.objects[1], "choices": [self._choice(new)]}]
+
+    def usage_event(self, usage: dict[str, int]) -> dict[str, Any]:
+        """Return the event with the number of tokens."""
+        return {**self._head, "object": self.objects[1], "choices": [], "usage": usage}
+
+    def _choice(self, text: Text, *, whole: bool = False) -> dict[str, Any]:
+        return {
+            "index": text.number,
+            "text": text.text,
+            "logprobs": self._scores(text),
+            "finish_reason": text.finish_reason,
+        }
+
+    def _scores(self, text: Text) -> dict[str, Any] | None:
+        """Return scores in four lists; offsets count from the beginning of the prompt."""
+        if text.scores is None:
+            return None
+        start = self._offsets.get(text.number, text.start)
+        offsets = []
+        for score in text.scores:
+            offsets.append(start)
+            start += len(score.text)
+        self._offsets[text.number] = start
+        return {
+            "tokens": [score.text for score in text.scores],
+            "token_logprobs": [score.logprob for score in text.scores],
+            "top_logprobs": [_best(score) for score in text.scores],
+            "text_offset": offsets,
+        }
+
+
+def _best(score: TokenScore) -> dict[str, float] | None:
+    """Return the likeliest tokens in the place of one, and itself."""
+    if score.logprob is None:
+        return None
+    return {**dict(score.best), score.text: score.logprob}
+
+
+class ChatAnswer(Answer):
+    """The texts of a request as messages."""
+
+    prefix, objects = "chatcmpl", ("chat.completion", "chat.completion.chunk")
+
+    def __init__(self, model: str, seed: int | None) -> None:
+        super().__init__(model, seed)
+        self._begun = set[int]()
+
+    def events(self, new: Text) -> list[dict[str, Any]]:
+        """Return the events of new text; the first of a message has its role."""
+        events = super().events(new)
+        if new.number not in self._begun:
+            self._begun.add(new.number)
+            delta = {"role": ASSISTANT, "content": ""}
+            first = {"index": new.number, "delta": delta, "logprobs": None, "finish_reason": None}
+            events.insert(0, {**events[0], "choices": [first]})
+        return events
+
+    def _choice(self, text: Text, *, whole: bool = False) -> dict[str, Any]:
+        content = {"content": text.text}
+        own = {"message": {"role": ASSISTANT, **content, "refusal": None}} if whole else {}
+        scores = text.scores and {"content": [_chat_score(score) for score in text.scores]}
+        return {
+            "index": text.number,
+            **(own or {"delta": content}),
+            "logprobs": scores,
+            "finish_reason": text.finish_reason,
+        }
+
+
+def _chat_score(score: TokenScore) -> dict[str, Any]:
+    own = _chat_token(score.text, score.logprob)
+    return {**own, "top_logprobs": [_chat_token(*pair) for pair in score.best]}
+
+
+def _chat_token(text: str, logprob: float | None) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob, "bytes": list(to_utf8(text, errors="replace"))}
+
+
+# -- routes -------------------------------------------------------------------------------
+
+
+async def complete(library: Library, exchange: Exchange, given: dict[str, Any]) -> None:
+    """Answer ``/v1/completions``."""
+    given = without_unsupported(given)
+    best_of = given.get("best_of", given.get("n", 1))
+    if best_of != given.get("n", 1):
+        raise RequestError(
+            400, f"best_of is {best_of}; allowed: n, because all are returned", param="best_of"
+        )
+    prompts = given.get("prompt", "")
+    prompts = [prompts] if isinstance(prompts, str) else prompts
+    async with library.use(given.get("model")) as loaded:
+        if given.get("echo") and "logprobs" in given and 0 in _limits(given):
+            await _score(exchange, loaded, prompts, given)
+        else:
+            await _generate(exchange, loaded, prompts, given, Answer)
+
+
+async def chat(library: Library, exchange: Exchange, given: dict[str, Any]) -> None:
+    """Answer ``/v1/chat/completions``."""
+    given = without_unsupported(given)
+    prompt, stops = chat_prompt(given["messages"])
+    own = given.get("stop", [])
+    given["stop"] = [*([own] if isinstance(own, str) else own), *stops]
+    if "max_completion_tokens" in given:
+        given.setdefault("max_tokens", given["max_completion_tokens"])
+    if given.pop("logprobs", False):
+        given["logprobs"] = given.get("top_logprobs", 0)
+    elif "top_logprobs" in given:
+        raise RequestError(
+            400, "top_logprobs needs logprobs; set logprobs to true", param="top_logprobs"
+        )
+    async with library.use(given.get("model")) as loaded:
+        await _generate(exchange, loaded, [prompt], given, ChatAnswer)
+
+
+def chat_prompt(messages: list[dict[str, Any]]) -> tuple[str, list[str]]:
+    """Return messages as the text of a chat, and the stop texts that end a message.
+
+    A system message is a paragraph, each other message a line ``name: content``, and the last one
+    is the one to write: ``assistant:``. That is the form in which chats are read for training.
+    """
+    lines, names = list[str](), [ASSISTANT]
+    for message in messages:
+        name = message.get("name") or message["role"]
+        content = _content(message.get("content"))
+        lines.append(content if message["role"] in SYSTEM else f"{name}: {content}")
+        names += [] if message["role"] in SYSTEM or name in names else [name]
+    if messages[-1]["role"] != ASSISTANT:
+        lines.append(f"{ASSISTANT}:")
+    return "\n".join(lines), [f"\n{name}:" for name in names]
+
+
+def _content(content: Any) -> str:
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content)
+    return content or ""
+
+
+def _limits(given: dict[str, Any]) -> list[int]:
+    return [given[name] for name in ("max_tokens", "max_chars") if name in given]
+
+
+async def _generate(
+    exchange: Exchange,
+    loaded: Loaded,
+    prompts: list[str],
+    given: dict[str, Any],
+    form: type[Answer],
+) -> None:
+    settings = settings_of(given, loaded.sampler.tokenizer)
+    generation = Generation(loaded, prompts, settings)
+    await generation.begin(loaded.scheduler)
+    answer = form(loaded.name, settings.config.seed)
+    try:
+        if given.get("stream"):
+            options = given.get("stream_options") or {}
+            await _stream(exchange, generation, answer, bool(options.get("include_usage")))
+        else:
+            texts = await generation.texts()
+            note = warning(loaded, "".join(generation.prompts))
+            await exchange.json(answer.whole(texts, generation.usage()) | note)
+    finally:
+        generation.cancel()
+
+
+async def _stream(exchange: Exchange, generation: Generation, answer: Answer, usage: bool) -> None:
+    """Send the texts as events; the answer begins with the first one, so errors before have a
+    status of their own.
+    """
+    begun = False
+    async for new in generation.pieces():
+        if not begun:
+            await exchange.begin_events()
+            begun = True
+        for event in answer.events(new):
+            await exchange.event(event)
+    if usage:
+        await exchange.event(answer.usage_event(generation.usage()))
+    await exchange.event("[DONE]")
+    await exchange.end_events()
+
+
+async def _score(
+    exchange: Exchange, loaded: Loaded, prompts: list[str], given: dict[str, Any]
+) -> None:
+    """Answer a request for the scores of its prompts alone, which are those of ``/v1/score``."""
+    texts, top, count = list[Text](), given["logprobs"], 0
+    for prompt in prompts:
+        scored = await scored_tokens(loaded, prompt, top, "prompt")
+        scores = list(map(_token_score, scored))
+        count += len(scores)
+        for _ in range(given.get("n", 1)):
+            whole = "".join(score.text for score in scores)
+            texts.append(Text(len(texts), 0, whole, scores, "length"))
+    usage = {"prompt_tokens": count, "completion_tokens": 0, "total_tokens": count}
+    await exchange.json(Answer(loaded.name, None).whole(texts, usage))
+
+
+def _token_score(token: ScoredToken) -> TokenScore:
+    best = [(guess.text, round(math.log(guess.probability), DIGITS)) for guess in token.guesses]
+    return TokenScore(token.text, -1, round(-token.nats, DIGITS), best)

@@ -1,0 +1,111 @@
+"""A connection of uvicorn with limits of its own: slow clients cannot hold it, or memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from chargen.server.errors import RequestError
+
+HEADER_SECONDS = 10.0  # from the first byte of a request to the end of its header
+READ_SECONDS = 30.0  # in which a client has to read what stands in the buffer
+MAX_CONNECTIONS = 1000
+
+
+class Connection(H11Protocol):
+    """HTTP/1.1 of uvicorn; errors are error objects, and clients that stand still are left."""
+
+    _header: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request; one connection too many is refused."""
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._refuse(RequestError(503, "too many connections", code="too_many_connections"))
+        self._await_header()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timers."""
+        self._stop_timers()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; the time for a header begins with its first byte."""
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        if self._between_requests():
+            self._await_header()
+        else:
+            self._cancel_header()
+
+    def pause_writing(self) -> None:
+        """Wait for the client, which has not read yet, but not for ever."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(READ_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: the client has read."""
+        if self._stalled:
+            self._stalled.cancel()
+        super().resume_writing()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request of the same connection."""
+        super().on_response_complete()
+        if not self.transport.is_closing() and self.conn.trailing_data[0]:
+            self._await_header()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP."""
+        self._refuse(RequestError(400, "the request is not HTTP/1.1, or its header is too long"))
+
+    def _between_requests(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _await_header(self) -> None:
+        if self._header is None:
+            self._header = self.loop.call_later(HEADER_SECONDS, self._late)
+
+    def _cancel_header(self) -> None:
+        if self._header:
+            self._header.cancel()
+        self._header = None
+
+    def _stop_timers(self) -> None:
+        self._cancel_header()
+        if self._stalled:
+            self._stalled.cancel()
+
+    def _late(self) -> None:
+        self._header = None
+        if self._between_requests():
+            self._refuse(RequestError(408, "no request came in time"))
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer with an error object, if nothing was answered yet, and close the connection."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.write(_whole(error.status, error.to_json()))
+        self.transport.close()
+
+
+def _whole(status: int, data: dict[str, Any]) -> bytes:
+    body = json.dumps(data).encode()
+    phrase = h11_phrase(status)
+    head = (
+        f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def h11_phrase(status: int) -> str:
+    """Return the words of a status."""
+    import http
+
+    return http.HTTPStatus(status).phrase

@@ -1,0 +1,132 @@
+"""Routes that read a text: its scores, its next token, its ghost text.
+
+All of them run the model in small pieces, so that the texts of others go on between.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from chargen.data.decoding import as_read
+from chargen.display.output import unknown_note
+from chargen.evaluation.surprisal import ScoredToken, next_distribution, next_facts, score_tokens
+from chargen.sampling.ghost import Lookahead
+from chargen.server.errors import RequestError
+from chargen.server.exchange import Exchange
+from chargen.server.generation import check_size
+from chargen.server.library import Library, Loaded
+from chargen.tokenizers.byte import bytes_of
+
+BLOCK = 128  # tokens of a text scored at once
+DIGITS = 6  # of a score, as `chargen score` has them
+GHOST_SECONDS = 0.03  # in which ghost text grows: half of what a typist does not notice
+
+
+async def scored_tokens(loaded: Loaded, text: str, top: int, name: str) -> list[ScoredToken]:
+    """Return the tokens of a text with their surprisal and the most likely ones in their places.
+
+    Raises:
+        RequestError: the text is empty, or the answer would be too large.
+        TokenizerError: it holds a lone surrogate.
+    """
+    text = as_read(text, loaded.sampler.reading, name)
+    if not text:
+        raise RequestError(400, f"{name} is empty; give at least one character", param=name)
+    check_size(len(text), top)
+    blocks = await loaded.scheduler.work(_blocks(loaded, text, top))
+    return list(itertools.chain.from_iterable(blocks))
+
+
+def _blocks(loaded: Loaded, text: str, top: int) -> Iterator[list[ScoredToken]]:
+    tokens = score_tokens(loaded.sampler, text, guesses=top, block=BLOCK)
+    while block := list(itertools.islice(tokens, BLOCK)):
+        yield block
+
+
+async def score(library: Library, exchange: Exchange, given: dict[str, Any]) -> None:
+    """Answer ``/v1/score``."""
+    async with library.use(given.get("model")) as loaded:
+        tokens = await scored_tokens(loaded, given["text"], 0, "text")
+        rows = [
+            {
+                "text": token.text,
+                "logprob": round(-token.nats, DIGITS),
+                "bits": round(token.bits, DIGITS),
+                "bytes": list(bytes_of(token.text)),
+            }
+            for token in tokens
+        ]
+        await exchange.json(_facts(loaded, tokens) | {"tokens": rows})
+
+
+async def surprisal(library: Library, exchange: Exchange, given: dict[str, Any]) -> None:
+    """Answer ``/v1/surprisal``."""
+    async with library.use(given.get("model")) as loaded:
+        tokens = await scored_tokens(loaded, given["text"], given.get("top", 5), "text")
+        rows = [
+            {
+                "text": token.text,
+                "bits": round(token.bits, DIGITS),
+                "guesses": [
+                    {"text": guess.text, "probability": round(guess.probability, DIGITS)}
+                    for guess in token.guesses
+                ],
+            }
+            for token in tokens
+        ]
+        await exchange.json(_facts(loaded, tokens) | {"tokens": rows})
+
+
+def _facts(loaded: Loaded, tokens: list[ScoredToken]) -> dict[str, Any]:
+    """Return what an answer says of a whole text."""
+    text = "".join(token.text for token in tokens)
+    bits = sum(token.bits for token in tokens)
+    facts = {
+        "model": loaded.name,
+        "characters": len(text),
+        "bits": round(bits, DIGITS),
+        "bits_per_char": round(bits / len(text), DIGITS),
+        "logprob": round(-sum(token.nats for token in tokens), DIGITS),
+    }
+    return facts | warning(loaded, text)
+
+
+def warning(loaded: Loaded, text: str) -> dict[str, str]:
+    """Return a note on the unknown characters of a text, if it has some."""
+    note = unknown_note(loaded.sampler.tokenizer, text)
+    return {"warning": note} if note else {}
+
+
+# -- what comes next ----------------------------------------------------------------------
+
+
+async def next_token(library: Library, exchange: Exchange, given: dict[str, Any]) -> None:
+    """Answer ``/v1/next``."""
+    async with library.use(given.get("model")) as loaded:
+        sampler = loaded.sampler
+        text = as_read(given.get("prompt", ""), sampler.reading, "prompt")
+
+        def steps() -> Iterator[Any]:
+            before, rest = yield from loaded.prefixes.read(text)
+            state = sampler.read(rest, before)
+            yield next_distribution(sampler, state, given.get("top", 10))
+
+        found = (await loaded.scheduler.work(steps()))[-1]
+        facts = next_facts(sampler.tokenizer, found)
+        await exchange.json({"model": loaded.name, "prompt": text} | facts | warning(loaded, text))
+
+
+async def ghost(library: Library, exchange: Exchange, given: dict[str, Any]) -> None:
+    """Answer ``/v1/ghost``."""
+    async with library.use(given.get("model")) as loaded:
+        text = as_read(given["text"], loaded.sampler.reading)
+
+        def steps() -> Iterator[Any]:
+            before, rest = yield from loaded.prefixes.read(text)
+            lookahead = Lookahead(loaded.sampler, before)
+            yield from lookahead.growing(rest, given.get("max_chars", 80), GHOST_SECONDS)
+
+        ahead = (await loaded.scheduler.work(steps()))[-1]
+        await exchange.json({"model": loaded.name, "text": ahead})
