@@ -126,6 +126,7 @@ async def ghost(library: Library, exchange: Exchange, given: dict[str, Any]) -> 
         def steps() -> Iterator[Any]:
             before, rest = yield from loaded.prefixes.read(text)
             lookahead = Lookahead(loaded.sampler, before)
+            lookahead.read(rest)  # before its time begins, which a busy machine needs as well
             yield from lookahead.growing(rest, given.get("max_chars", 80), GHOST_SECONDS)
 
         ahead = (await loaded.scheduler.work(steps()))[-1]
