@@ -1,6 +1,6 @@
 // Alternatives: the most likely next characters with their probabilities, each up to a word's end.
 
-import { isAbort, said } from "./api.js";
+import { isAbort } from "./api.js";
 import { named, percent, probabilityRow } from "./popup.js";
 import { clean, lastPart } from "./splice.js";
 
@@ -11,7 +11,7 @@ const LONGEST = 14; // characters that may end a word
 
 /** @typedef {{first: string, rest: string, probability: number}} Alternative */
 
-/** The list at the cursor. Event: `error` with a sentence. */
+/** The list at the cursor. Event: `error` with the error. */
 export class Alternatives extends EventTarget {
   /**
    * @param {import("./editor.js").Editor} editor
@@ -44,7 +44,7 @@ export class Alternatives extends EventTarget {
       await this.#firsts(lastPart(text, CONTEXT), signal);
       await this.#words(lastPart(text, SHORT), signal);
     } catch (error) {
-      if (!isAbort(error)) this.dispatchEvent(new CustomEvent("error", { detail: said(error) }));
+      if (!isAbort(error)) this.dispatchEvent(new CustomEvent("error", { detail: error }));
     }
   }
 

@@ -163,6 +163,11 @@ function say(sentence, stays = false) {
   if (sentence && !stays) noteTimer = setTimeout(() => say(""), NOTE);
 }
 
+/** @param {unknown} error of a request; what is said already about the server stays */
+function sayError(error) {
+  if (said(error)) say(said(error));
+}
+
 /** Show what depends on the text and on the branch. */
 function refresh() {
   const { place, count } = tree.rank(tree.current);
@@ -203,7 +208,7 @@ async function loadModels() {
     if (names.length) settings.set("model", names.includes(model()) ? model() : names[0]);
     else say("The server has no model yet: train one with “chargen train”.", true);
   } catch (error) {
-    say(said(error));
+    sayError(error);
   }
 }
 
@@ -240,7 +245,7 @@ part("file").addEventListener("change", async () => {
     const text = await readFile(part("file"));
     turn(() => doc.begin(text));
   } catch (error) {
-    say(said(error));
+    sayError(error);
   }
 });
 
@@ -258,8 +263,9 @@ settings.addEventListener("change", () => {
 });
 generator.addEventListener("start", () => (part("generate").textContent = "Stop"));
 generator.addEventListener("stop", () => (part("generate").textContent = "Generate"));
-generator.addEventListener("error", (event) => say(said(/** @type {CustomEvent} */ (event).detail)));
-alternatives.addEventListener("error", (event) => say(/** @type {CustomEvent} */ (event).detail));
+generator.addEventListener("error", (event) => sayError(/** @type {CustomEvent} */ (event).detail));
+alternatives.addEventListener("error", (event) => sayError(/** @type {CustomEvent} */ (event).detail));
+surprisal.addEventListener("error", (event) => sayError(/** @type {CustomEvent} */ (event).detail));
 surprisal.addEventListener("scored", (event) => {
   part("bits").textContent = `· ${/** @type {CustomEvent} */ (event).detail}`;
 });
@@ -277,6 +283,10 @@ store.addEventListener("full", () => (
   say("The browser's storage is full: save the text as a file, or forget other branches.", true)
 ));
 store.addEventListener("fits", () => say(""));
+
+store.addEventListener("elsewhere", () => (
+  say("The text was changed in another tab. Reload to go on here: this tab keeps nothing.", true)
+));
 
 // -- start ------------------------------------------------------------------------------------
 

@@ -55,7 +55,10 @@ export class Settings extends EventTarget {
     this.values = { ...USUAL, ...checked(stored) };
     first.append(...FIRST.map(control));
     more.append(...MORE.map(control));
-    form.addEventListener("input", (event) => this.#read(/** @type {any} */ (event.target)));
+    document.addEventListener("input", (event) => {
+      const field = /** @type {any} */ (event.target);
+      if (field.form === form) this.#read(field); // the choice of a model stands outside
+    });
     form.addEventListener("submit", (event) => event.preventDefault());
     this.#show();
   }

@@ -3,7 +3,11 @@
 const PREFIX = "chargen.";
 const PAUSE = 300; // milliseconds after a change; a page that is closed or hidden saves at once
 
-/** Values in localStorage, which is written before a page is closed. Events: `full`, `fits`. */
+/**
+ * Values in localStorage, which is written before a page is closed. Events: `full`, `fits`, and
+ * `elsewhere` when another tab has written: from then on this one does not, or each would
+ * overwrite what was typed in the other.
+ */
 export class Store extends EventTarget {
   constructor() {
     super();
@@ -11,6 +15,10 @@ export class Store extends EventTarget {
     this.waiting = new Map();
     this.timer = 0;
     this.full = false;
+    this.elsewhere = false;
+    addEventListener("storage", ({ key }) => {
+      if (key === `${PREFIX}text` && !this.elsewhere) this.#leave();
+    });
     addEventListener("pagehide", () => this.flush());
     addEventListener("visibilitychange", () => this.flush());
   }
@@ -56,7 +64,7 @@ export class Store extends EventTarget {
   flush() {
     clearTimeout(this.timer);
     const entries = [...this.waiting];
-    if (!entries.length) return;
+    if (!entries.length || this.elsewhere) return;
     this.waiting.clear();
     try {
       for (const [name, make] of entries) localStorage.setItem(PREFIX + name, make());
@@ -64,6 +72,11 @@ export class Store extends EventTarget {
     } catch {
       this.#tell(true);
     }
+  }
+
+  #leave() {
+    this.elsewhere = true;
+    this.dispatchEvent(new Event("elsewhere"));
   }
 
   /** @param {boolean} full */

@@ -1,6 +1,6 @@
 // Surprisal of the text as colour, with the most likely guesses at each place.
 
-import { isAbort, said } from "./api.js";
+import { isAbort } from "./api.js";
 import { named, probabilityRow } from "./popup.js";
 
 const LONGEST = 5000; // characters that are coloured: the paragraph of the cursor and those before
@@ -12,7 +12,7 @@ const STEPS = [2, 4, 6, 8]; // bits per character from which each colour counts
 /** @typedef {{text: string, probability: number}} Guess */
 /** @typedef {{start: number, text: string, bits: number, guesses: Guess[]}} Scored */
 
-/** Colours of an editor, turned on and off. Event: `scored` with a sentence. */
+/** Colours of an editor, turned on and off. Events: `scored` with a sentence, `error`. */
 export class Surprisal extends EventTarget {
   /**
    * @param {import("./editor.js").Editor} editor
@@ -78,7 +78,7 @@ export class Surprisal extends EventTarget {
       const answer = await this.api.json("/v1/surprisal", body, signal);
       if (!signal.aborted) this.#colour(placed(answer.tokens, text, from), start);
     } catch (error) {
-      if (!isAbort(error)) this.#say(said(error));
+      if (!isAbort(error)) this.#tell("error", error);
     }
   }
 
@@ -104,7 +104,7 @@ export class Surprisal extends EventTarget {
     for (let n = 0; n < this.tokens.length; ) n = this.#colourLine(n);
     const bits = this.tokens.reduce((sum, token) => sum + token.bits, 0);
     const characters = this.tokens.reduce((sum, token) => sum + [...token.text].length, 0);
-    this.#say(`${(bits / Math.max(1, characters)).toFixed(2)} bits per character`);
+    this.#tell("scored", `${(bits / Math.max(1, characters)).toFixed(2)} bits per character`);
   }
 
   /**
@@ -157,9 +157,12 @@ export class Surprisal extends EventTarget {
     this.popup.show(this.editor.lines.position(token.start), head, ...rows);
   }
 
-  /** @param {string} sentence */
-  #say(sentence) {
-    if (sentence) this.dispatchEvent(new CustomEvent("scored", { detail: sentence }));
+  /**
+   * @param {string} name
+   * @param {unknown} detail
+   */
+  #tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 }
 
