@@ -111,6 +111,12 @@ class Sample:
         self._pieces.append(piece)
         return piece
 
+    def end(self) -> str:
+        """End the text before it has its length; return what was held back."""
+        self.finish_reason = "length"
+        self._pieces.append(self._held)
+        return self._held
+
     def _cut_to_length(self, piece: str) -> str:
         """Return the end of a text that reaches its length, unless a stop text comes before."""
         if self.finish_reason and len(piece) <= self.remaining:

@@ -46,7 +46,7 @@ class Rows:
         """Drop all other rows."""
         self._state = tuple(part[:, rows] for part in self._state)
         self._logits = self._logits[rows]
-        self.last = None if self.last is None else self.last[rows]
+        self.last = self.last[rows] if rows and self.last is not None else None
 
     def unfinished(self, samples: list[Sample]) -> list[Sample]:
         """Return the texts that are not finished, and drop the rows of the others."""

@@ -62,7 +62,8 @@ class TokenScore(NamedTuple):
     best: list[tuple[str, float]]
 
 
-class Chunk(NamedTuple):
+@dataclass(frozen=True)
+class Chunk:
     """New text of one of the texts of a job.
 
     Attributes:
@@ -79,3 +80,9 @@ class Chunk(NamedTuple):
     tokens: int
     scores: list[TokenScore]
     finish_reason: str | None
+
+    def merged(self, later: Chunk) -> Chunk:
+        """Return this chunk with a later one of the same text."""
+        scores = [*self.scores, *later.scores]
+        tokens = self.tokens + later.tokens
+        return Chunk(self.index, self.text + later.text, tokens, scores, later.finish_reason)

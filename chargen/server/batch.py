@@ -1,0 +1,296 @@
+"""Batch of a server: prompts that are read and texts that are generated, step by step.
+
+A step reads a chunk of some prompts in one call of the engine, and one token of every text in
+another. Texts join and leave at any step, and none waits for the prompt of another. In float32 an
+LSTM or a GRU computes each row bit for bit as it does alone, whatever the sizes of the chunks are:
+a text with a seed does not depend on the others.
+
+Legend of shapes: B rows, T tokens of a chunk, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+
+from chargen.engine import Logits
+from chargen.sampling.decoding import Decoder, Sample
+from chargen.sampling.filters import Tokens
+from chargen.sampling.rows import Rows
+from chargen.sampling.sampler import PROMPT_CHUNK, Sampler
+from chargen.server.entries import Entry
+from chargen.server.jobs import Chunk, TokenScore
+from chargen.server.scores import first_score, token_scores
+
+READ_SECONDS = 0.008  # for which texts wait while prompts are read; a step of 64 takes about 2 ms
+READERS = 8  # prompts read in one call: eight take hardly longer than one
+FEWEST = 16  # tokens of a chunk, also before the pace is known
+SHORTEST = 1e-6  # seconds of a call, where the clock is coarse
+PAUSE = 0.04  # seconds between two chunks of a text: each costs the server as much as some tokens
+
+Event = tuple[Entry, Chunk | Exception]
+
+
+class Text:
+    """A text of a job while it is generated, with what was not handed over yet.
+
+    Attributes:
+        entry: the job.
+        sample: the text.
+        scores: of the tokens that were not handed over, where they are asked for.
+    """
+
+    def __init__(self, entry: Entry, sample: Sample) -> None:
+        self.entry, self.sample, self._most = entry, sample, entry.job.max_tokens
+        self._pieces: list[str] = []
+        self.scores: list[TokenScore] = []
+        self._tokens = 0
+        self._due = 0.0  # the first piece is handed over at once
+
+    def append(self, token: int) -> None:
+        """Append the next token; see ``Sample.append``."""
+        self._pieces.append(self.sample.append([token]))
+        self._tokens += token >= 0
+        if len(self.sample.tokens) == self._most and self.sample.finish_reason is None:
+            self._pieces.append(self.sample.end())
+
+    def chunk(self, now: float) -> Chunk | None:
+        """Return the new text if it is time to hand it over."""
+        reason = self.sample.finish_reason
+        if reason is None and now < self._due:
+            return None
+        text = "".join(self._pieces)
+        if reason is None and not text:
+            return None
+        chunk = Chunk(self.sample.number, text, self._tokens, self.scores, reason)
+        self._pieces, self.scores, self._tokens = [], [], 0
+        self._due = now + PAUSE
+        return chunk
+
+
+class Batch:
+    """The jobs of a model, in turns.
+
+    Args:
+        sampler: the model.
+        rows: prompts and texts in the engine at the same time.
+        clock: returns the time in seconds.
+
+    Attributes:
+        waiting: jobs of which a text waits for a row, the next one first.
+        reading: jobs with a prompt that is read.
+        texts: texts that are generated, one per row of the engine.
+    """
+
+    def __init__(
+        self, sampler: Sampler, rows: int, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._sampler, self._limit, self._clock = sampler, rows, clock
+        self.waiting: deque[Entry] = deque()
+        self.reading: deque[Entry] = deque()
+        self.texts: list[Text] = []
+        self._rows = Rows(sampler.engine)
+        self._groups: list[tuple[Decoder, list[int]]] = []
+        self._paces: dict[int, float] = {}  # seconds per token of a chunk, by the number of prompts
+        self._events: list[Event] = []
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left to do."""
+        return not (self.waiting or self.reading or self.texts)
+
+    @property
+    def used(self) -> int:
+        """Number of rows in use."""
+        return len(self.reading) + len(self.texts)
+
+    def entries(self) -> list[Entry]:
+        """Return all jobs that are not finished."""
+        found = [*self.waiting, *self.reading, *(text.entry for text in self.texts)]
+        return list(dict.fromkeys(found))
+
+    def add(self, entry: Entry) -> None:
+        """Add a job to those that wait."""
+        self.waiting.append(entry)
+
+    def drop(self, entry: Entry) -> None:
+        """Drop a job with all that it has in the batch."""
+        for queue in (self.waiting, self.reading):
+            if entry in queue:
+                queue.remove(entry)
+        self._keep(lambda text: text.entry is not entry)
+
+    def step(self) -> list[Event]:
+        """Do one step; return the new chunks, and the error of each job that failed and is out."""
+        self._events = []
+        try:
+            self._step()
+        except Exception as error:  # a bug of ours: the jobs end, but none of them hangs
+            for entry in self.entries():
+                self._fail(entry, error)
+                self.drop(entry)
+        return self._events
+
+    def _step(self) -> None:
+        started = self._admit()
+        if self.reading:
+            started += self._read()
+        if self.texts or started:
+            self._generate(started)
+
+    def _admit(self) -> list[Entry]:
+        """Give free rows to jobs that wait, in turns; return those that have read their prompt."""
+        started = []
+        for _ in range(min(self._limit - self.used, len(self.waiting))):
+            entry = self.waiting.popleft()
+            if entry.unread:
+                self.reading.append(entry)
+            else:
+                started.append(entry)
+        return started
+
+    # -- prompts ------------------------------------------------------------------------------
+
+    def _read(self) -> list[Entry]:
+        """Read a chunk of the next prompts; return the jobs with nothing left to read."""
+        entries = [self.reading.popleft() for _ in range(min(READERS, len(self.reading)))]
+        steps = min(self._chunk(len(entries)), *(entry.unread for entry in entries))
+        try:
+            self._read_chunk(entries, steps)
+        except Exception as error:
+            for entry in entries:
+                self._fail(entry, error)
+            return []
+        self.reading.extend(entry for entry in entries if entry.unread)
+        return [entry for entry in entries if not entry.unread]
+
+    def _chunk(self, count: int) -> int:
+        """Return how many tokens of so many prompts are read in the time for it."""
+        known = min(self._paces, key=lambda other: abs(other - count), default=None)
+        if known is None:
+            return FEWEST
+        pace = self._paces[known] * max(1.0, count / known)
+        return max(FEWEST, min(PROMPT_CHUNK, round(READ_SECONDS / pace)))
+
+    def _read_chunk(self, entries: list[Entry], steps: int) -> None:
+        ids = np.stack([entry.ids[entry.read : entry.read + steps] for entry in entries])  # (B, T)
+        parts = zip(*(entry.state for entry in entries), strict=True)
+        state = tuple(np.concatenate(part, axis=1) for part in parts)
+        began = self._clock()
+        out, state = self._sampler.engine.run(ids, state)  # (B, T, V)
+        self._paces[len(entries)] = max(SHORTEST, self._clock() - began) / steps
+        for row, entry in enumerate(entries):
+            if entry.job.echo and entry.job.logprobs is not None and entry.job.prompt:
+                self._echo(entry, out[row])
+            entry.read += steps
+            entry.state = tuple(part[:, row : row + 1] for part in state)
+            entry.logits = out[row, -1]
+
+    def _echo(self, entry: Entry, logits: Logits) -> None:
+        """Score the tokens that the logits (T, V) of a chunk of the prompt predict."""
+        tokenizer, count = self._sampler.tokenizer, entry.job.logprobs or 0
+        if not entry.read:
+            entry.prompt_scores.append(first_score(tokenizer, int(entry.ids[0])))
+        tokens = entry.ids[entry.read + 1 : entry.read + 1 + len(logits)].tolist()
+        entry.prompt_scores += token_scores(tokenizer, logits[: len(tokens)], tokens, count)
+
+    # -- texts --------------------------------------------------------------------------------
+
+    def _generate(self, started: list[Entry]) -> None:
+        """Generate a token of every text, those of the jobs that start included."""
+        self._run()
+        for entry in started:
+            self._start(entry)
+        if self.texts:
+            self._select()
+            self._keep(lambda text: text.sample.finish_reason is None and not text.entry.failed)
+
+    def _run(self) -> None:
+        """Run the engine on the last tokens; a failure is one of all texts."""
+        try:
+            self._rows.logits()
+        except Exception as error:
+            for text in self.texts:
+                self._fail(text.entry, error)
+            self._keep(lambda text: False)
+
+    def _start(self, entry: Entry) -> None:
+        """Start the next text of a job; its other ones wait for their turn."""
+        text = Text(entry, entry.samples.popleft())
+        if text.sample.finish_reason:  # it has no length
+            self._hand_over(text)
+        else:
+            self._rows.join(entry.state, entry.logits)
+            self.texts.append(text)
+            self._group()
+        if entry.samples:
+            self.waiting.append(entry)
+
+    def _group(self) -> None:
+        """Group the rows by their decoder."""
+        groups: dict[Decoder, list[int]] = {}
+        for row, text in enumerate(self.texts):
+            groups.setdefault(text.entry.decoder, []).append(row)
+        self._groups = list(groups.items())
+
+    def _select(self) -> None:
+        """Select the next token of every text."""
+        logits = self._rows.logits()
+        tokens = np.zeros(len(self.texts), np.int64)
+        for decoder, rows in self._groups:
+            try:
+                samples = [self.texts[row].sample for row in rows]
+                tokens[rows] = decoder.next_tokens(logits[rows], samples)
+            except Exception as error:
+                for row in rows:
+                    self._fail(self.texts[row].entry, error)
+        self._score(logits, tokens)
+        self._rows.last = tokens
+        for text, token in zip(self.texts, tokens.tolist(), strict=True):
+            self._append(text, token)
+
+    def _score(self, logits: Logits, tokens: Tokens) -> None:
+        """Score the tokens of the texts for which scores are asked."""
+        for row, text in enumerate(self.texts):
+            count = text.entry.job.logprobs
+            if count is not None and tokens[row] >= 0:
+                found = token_scores(
+                    self._sampler.tokenizer, logits[row : row + 1], [int(tokens[row])], count
+                )
+                text.scores += found
+
+    def _append(self, text: Text, token: int) -> None:
+        """Append a token to a text."""
+        if text.entry.failed:
+            return
+        try:
+            text.append(token)
+        except Exception as error:
+            self._fail(text.entry, error)
+        else:
+            self._hand_over(text)
+
+    def _hand_over(self, text: Text) -> None:
+        """Hand over the new text if it is time to."""
+        if chunk := text.chunk(self._clock()):
+            self._events.append((text.entry, chunk))
+            text.entry.left -= chunk.finish_reason is not None
+
+    def _fail(self, entry: Entry, error: Exception) -> None:
+        """End a job with an error; its rows are dropped at the end of the step."""
+        if not entry.failed:
+            entry.failed = True
+            self._events.append((entry, error))
+            if entry in self.waiting:
+                self.waiting.remove(entry)
+
+    def _keep(self, is_kept: Callable[[Text], bool]) -> None:
+        """Drop the rows of the other texts."""
+        rows = [row for row, text in enumerate(self.texts) if is_kept(text)]
+        if len(rows) < len(self.texts):
+            self._rows.keep(rows)
+            self.texts = [self.texts[row] for row in rows]
+            self._group()

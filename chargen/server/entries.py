@@ -1,0 +1,91 @@
+"""Entries of the batch: jobs with their prompt, their decoder and their texts."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import replace
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from chargen.config import SampleConfig
+from chargen.engine import Logits, State
+from chargen.sampling.decoding import Decoder
+from chargen.sampling.filters import Tokens
+from chargen.sampling.sampler import REMEMBERED, Sampler
+from chargen.server.jobs import TextJob, TokenScore
+
+OF_A_TEXT: dict[str, Any] = {"length": 0, "stop": (), "until": None, "seed": None}
+"""The parameters that say when a text ends, not which token comes next; at some values."""
+
+
+class Entry:
+    """A job in the batch.
+
+    Attributes:
+        job: what the client asked for.
+        ids: the prompt (T,).
+        decoder: selects the tokens of its texts.
+        samples: texts that have not begun.
+        left: number of texts that are not finished.
+        read: number of tokens of the prompt that were read.
+        state: after them, (1, 1, H) each part.
+        logits: of the next token (V,).
+        prompt_scores: of the tokens that were read, for a job with echo.
+        failed: whether it ended with an error.
+    """
+
+    def __init__(self, job: TextJob, ids: Tokens, decoder: Decoder, state: State) -> None:
+        self.job, self.ids, self.decoder, self.state = job, ids, decoder, state
+        config = replace(job.config, length=0) if job.max_tokens == 0 else job.config
+        self.samples = deque(decoder.begin(config, ids[-REMEMBERED:], job.count))
+        self.left = job.count
+        self.read = 0
+        self.logits: Logits = np.zeros(0, np.float32)
+        self.prompt_scores: list[TokenScore] = []
+        self.failed = False
+
+    @property
+    def unread(self) -> int:
+        """Number of tokens of the prompt that are left to read."""
+        return len(self.ids) - self.read
+
+
+class Entries:
+    """Makes entries of jobs; texts with the same parameters share a decoder.
+
+    Args:
+        sampler: the model.
+    """
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler, self._lock = sampler, threading.Lock()
+        self._decoders: WeakValueDictionary[SampleConfig, Decoder] = WeakValueDictionary()
+
+    def make(self, job: TextJob) -> Entry:
+        """Return the entry of a job.
+
+        Raises:
+            ConfigError: a setting is not possible with this model.
+            TokenizerError: the prompt holds a lone surrogate.
+        """
+        ids = self._sampler.tokenizer.encode(job.prompt or "\n").astype(np.int64)
+        return Entry(job, ids, self._decoder(job), self._sampler.engine.init_state(1))
+
+    def _decoder(self, job: TextJob) -> Decoder:
+        """Return the decoder of a job: its own if it looks at each text by itself.
+
+        What fails in such a decoder concerns no other job then.
+        """
+        tokenizer = self._sampler.tokenizer
+        constraint = self._sampler.constraint(job.config, job.regex, job.words, job.no_copy)
+        if constraint:
+            return Decoder(tokenizer, job.config, constraint)
+        config = replace(job.config, **OF_A_TEXT)
+        with self._lock:
+            known = self._decoders.get(config) or Decoder(tokenizer, config)
+            if not known.by_row:
+                self._decoders[config] = known
+        return known
