@@ -31,7 +31,7 @@ def serve(
     _need_extra()
     from chargen.sampling.sampler import load
     from chargen.server.app import App
-    from chargen.server.run import address, listen, run
+    from chargen.server.run import address, listen, server
 
     def read(path: Path) -> Sampler:
         return load(path, device=device, threads=threads, int8=int8)
@@ -45,7 +45,7 @@ def serve(
         common.warn(f"serving {library.default!r} at {url}; open it in a browser, or give clients")
         common.warn(f"the base URL {url}/v1; Ctrl-C stops it")
 
-    run(config, app, library, listening, started)
+    server(config, app, library, started).run([listening])
 
 
 def _need_extra() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,7 +17,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 BODY_SECONDS = 30.0  # within which a client has to send its request
-LINGER = 1.0  # seconds for which a body that is too long is read on, so that its client hears why
+LINGER = 1.0  # seconds for which the body of a refused request is read on
 SLICE, SLICES = 256, 16  # entries of a list written at once; parts between two turns of others
 PART = 1 << 16  # bytes of an answer handed to the transport at once
 SURROGATES = re.compile("[\ud800-\udfff]")  # in the text of a byte model: no UTF-8
@@ -57,6 +58,9 @@ class Exchange:
         self.extra: dict[str, str] = {}
         self.status, self.route = 0, "other"
         self._receive, self._send = receive, send
+        self._unread = "transfer-encoding" in self.headers or (
+            self.headers.get("content-length", "0") != "0"
+        )
         self._events = self._ended = False
 
     # -- the request ----------------------------------------------------------------------
@@ -82,31 +86,29 @@ class Exchange:
         return parse(body, schema)
 
     async def _body(self, most: int) -> bytes:
-        parts, size, more = list[bytes](), 0, True
-        while more and size <= most:
-            part, more = await self._part()
-            size += len(part)
-            parts.append(part)
-        if size <= most:
-            return b"".join(parts)
-        parts.clear()
-        await self._discard(more)
-        raise RequestError(413, f"the body is longer than {most:,} bytes")
+        parts, size = list[bytes](), 0
+        while self._unread or not parts:
+            parts.append(await self._part())
+            size += len(parts[-1])
+            if size > most:
+                raise RequestError(413, f"the body is longer than {most:,} bytes")
+        return b"".join(parts)
 
-    async def _discard(self, more: bool) -> None:
-        """Read on for a while: a connection closed at once would lose the answer."""
-        try:
-            async with asyncio.timeout(LINGER):
-                while more:
-                    _, more = await self._part()
-        except TimeoutError:
-            self.extra["Connection"] = "close"
-
-    async def _part(self) -> tuple[bytes, bool]:
+    async def _part(self) -> bytes:
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        return message.get("body", b""), message.get("more_body", False)
+        self._unread = message.get("more_body", False)
+        return bytes(message.get("body", b""))
+
+    async def _discard(self) -> None:
+        """Read what is left of a body for a while: closed at once, the answer would be lost."""
+        with contextlib.suppress(TimeoutError, ClientGone):
+            async with asyncio.timeout(LINGER):
+                while self._unread:
+                    await self._part()
+        if self._unread:
+            self.extra["Connection"] = "close"
 
     async def left(self) -> None:
         """Return when the client has closed the connection."""
@@ -153,6 +155,7 @@ class Exchange:
             await self.event(error.to_json())
             await self.end_events()
         elif not self.status:
+            await self._discard()
             self.extra |= error.headers
             await self.json(error.to_json(), error.status)
 

@@ -82,4 +82,4 @@ async def preflight(exchange: Exchange) -> None:
         "Access-Control-Max-Age": "600",
         "Allow": f"{METHODS}, OPTIONS",
     }
-    await exchange.data(b"", "text/plain", 204)
+    await exchange.data(b"", "text/plain")

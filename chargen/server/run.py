@@ -46,20 +46,15 @@ def address(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def run(
-    config: ServeConfig,
-    app: App,
-    library: Library,
-    listening: socket.socket,
-    started: Callable[[], None],
-) -> None:
-    """Serve until SIGTERM or SIGINT.
+def server(
+    config: ServeConfig, app: App, library: Library, started: Callable[[], None]
+) -> uvicorn.Server:
+    """Return the server; its ``run`` takes a list of sockets, and ends at SIGTERM or SIGINT.
 
     Args:
         config: settings of the server.
         app: answers the requests.
         library: the models, which are closed at the end.
-        listening: from ``listen``.
         started: is called when requests are answered.
     """
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
@@ -77,7 +72,7 @@ def run(
         timeout_graceful_shutdown=int(config.grace) + MARGIN,
         h11_max_incomplete_event_size=LARGEST_HEADER,
     )
-    _Server(settings, app, library, config.grace, started).run([listening])
+    return _Server(settings, app, library, config.grace, started)
 
 
 class _Server(uvicorn.Server):
