@@ -28,6 +28,7 @@ if not (CHROMIUM := shutil.which("chromium")):
     pytest.skip("no browser: chromium is not installed", allow_module_level=True)
 
 expect = sync_api.expect
+expect.set_options(timeout=10_000)
 
 OPTIONS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
@@ -215,6 +216,8 @@ def test_tab_takes_a_word_shift_tab_all_and_escape_hides(writer: Writer) -> None
     ghost = writer.page.locator("#ghost")
     expect(ghost).to_contain_text("es")
     before, grey = writer.text, ghost.inner_text()
+    beside = ghost.locator("span").bounding_box()["y"] - line_of(writer, len(before))
+    assert abs(beside) < 2  # on the line of the text
     assert writer.page.locator("#ghost-words").inner_text() == f"Tab adds: {grey.strip()}"
     writer.press("Tab")
     assert writer.text == before + "es" + "," * grey.startswith("es,")
@@ -229,6 +232,19 @@ def test_tab_takes_a_word_shift_tab_all_and_escape_hides(writer: Writer) -> None
     expect(ghost).to_be_hidden()
     writer.press("Tab")
     assert writer.focused() == "generate"  # the text area is no trap
+
+
+def line_of(writer: Writer, place: int) -> float:
+    """Return the top of the character before a place, as the copy of the text has it."""
+    return float(
+        writer.page.locator("#copy").evaluate(
+            """(copy, n) => { const range = document.createRange();
+              range.setStart(copy.firstChild.firstChild, n - 1);
+              range.setEnd(copy.firstChild.firstChild, n);
+              return range.getBoundingClientRect().top }""",
+            place,
+        )
+    )
 
 
 def test_an_input_method_is_left_alone(writer: Writer) -> None:
@@ -359,12 +375,14 @@ def test_alternatives_have_probabilities_and_are_taken_by_key(writer: Writer) ->
 
 
 def test_surprisal_is_a_colour_with_guesses(writer: Writer) -> None:
-    text = "And the LORD said unto Moses, xqj.\nThe second line."
+    text = "And the LORD said unto Moses, xqj.\n\nThe third line."
     writer.put(text)
+    height = writer.page.locator("#copy").evaluate("c => c.clientHeight")
     writer.press("Alt+s")
     hot = writer.page.locator("#copy i.heat4")
     expect(hot.first).to_be_attached()
     assert writer.page.locator("#copy").evaluate("c => c.textContent") == text.replace("\n", "")
+    assert writer.page.locator("#copy").evaluate("c => c.clientHeight") == height
     writer.see("#bits", "bits per character")
     place = writer.page.locator("#copy i", has_text="q").bounding_box()
     writer.page.mouse.move(place["x"] + 2, place["y"] + 5)

@@ -116,6 +116,7 @@ export class Document extends EventTarget {
     if (parent < 0) return;
     if (this.tree.path(this.tree.current).includes(id)) this.go(parent);
     this.tree.remove(id);
+    this.history.forget(id);
     this.dispatchEvent(new Event("change"));
   }
 

@@ -11,6 +11,7 @@ const REST = 150; // milliseconds after the cursor was moved
 const LONGEST = 48; // characters
 const ENOUGH = 12; // characters left, with which no more are asked for
 
+const RIGHT_TO_LEFT = /[\u0590-\u08ff]/;
 const CJK = "\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}";
 const WORD = new RegExp(`^\\s*(?:[${CJK}]|[^\\s${CJK}]+)`, "u");
 
@@ -131,7 +132,7 @@ export class Ghost {
   #show(text) {
     this.text = text;
     this.box.hidden = !text;
-    this.box.textContent = text;
+    this.box.firstElementChild?.replaceChildren(text);
     this.words.textContent = text && `Tab adds: ${text}`;
     if (text) this.#place();
   }
@@ -141,11 +142,21 @@ export class Ghost {
     const { text, cursor, lines } = this.editor;
     const { line, start } = lines.find(cursor);
     const end = start + lines.lengths[line];
-    const inside = /\S/.test(text.slice(cursor, end)) || /[\u0590-\u08ff]/.test(text.slice(start, end));
-    const { left, top, bottom } = lines.position(cursor);
-    this.box.className = inside ? "ghost below" : "ghost";
-    this.box.style.top = `${inside ? bottom : top}px`;
-    this.box.style.textIndent = inside ? "" : `${left}px`;
-    this.box.style.paddingLeft = inside ? `${left}px` : "";
+    const spot = lines.position(cursor);
+    this.#put(spot, false);
+    const wraps = this.box.offsetHeight > 1.5 * (spot.bottom - spot.top);
+    const covers = /\S/.test(text.slice(cursor, end)) || (wraps && end < text.length);
+    if (covers || RIGHT_TO_LEFT.test(text.slice(start, end))) this.#put(spot, true);
+  }
+
+  /**
+   * @param {import("./popup.js").Spot} spot
+   * @param {boolean} below
+   */
+  #put({ left, top, bottom }, below) {
+    this.box.className = below ? "ghost below" : "ghost";
+    this.box.style.top = `${below ? bottom : top}px`;
+    this.box.style.textIndent = below ? "" : `${left}px`;
+    this.box.style.paddingLeft = below ? `${left}px` : "";
   }
 }

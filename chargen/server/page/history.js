@@ -37,6 +37,16 @@ export class History {
   }
 
   /**
+   * Forget that a branch was shown, where this did not change the text.
+   * @param {number} branch
+   */
+  forget(branch) {
+    this.done = this.done.filter(({ from, to, removed, inserted }) => (
+      removed || inserted || (from !== branch && to !== branch)
+    ));
+  }
+
+  /**
    * Return what undoes the last change, and the branch before it.
    * @returns {{splice: Splice, branch: number} | null}
    */

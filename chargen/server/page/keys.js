@@ -58,6 +58,16 @@ function keyName({ key, code }, alt) {
 }
 
 /**
+ * Return how the first key of a command is shown.
+ * @param {string} command
+ * @returns {string}
+ */
+export function keyOf(command) {
+  const [, keys] = KEYS.find(([name]) => name === command) ?? ["", ""];
+  return shown(keys.split(" ")[0]);
+}
+
+/**
  * Return the list of keys.
  * @returns {HTMLElement}
  */

@@ -59,15 +59,17 @@ export class Lines {
   }
 
   /**
-   * Return where a place stands, relative to the copy.
+   * Return where a place stands, relative to the copy; a line has its whole height.
    * @param {number} place
    * @returns {{left: number, top: number, bottom: number}}
    */
   position(place) {
     const { line, start } = this.find(place);
-    const rect = this.#rect(this.box.children[line], place - start);
+    const { left, top, bottom } = this.#rect(this.box.children[line], place - start);
     const own = this.box.getBoundingClientRect();
-    return { left: rect.left - own.left, top: rect.top - own.top, bottom: rect.bottom - own.top };
+    const half = parseFloat(getComputedStyle(this.box).lineHeight) / 2;
+    const middle = (top + bottom) / 2 - own.top;
+    return { left: left - own.left, top: middle - half, bottom: middle + half };
   }
 
   /**
@@ -96,13 +98,15 @@ export class Lines {
    * @param {Part[]} parts their texts joined are the line, with its newline or without
    */
   colour(line, parts) {
-    this.box.children[line].replaceChildren(...parts.map(({ text, name, token }) => {
+    const made = parts.map(({ text, name, token }) => {
       const made = document.createElement("i");
       made.className = text === "\n" ? `${name} newline` : name;
       made.dataset.token = String(token);
       made.textContent = text === "\n" ? "" : text;
       return made;
-    }));
+    });
+    const rest = this.lengths[line] ? [] : [document.createElement("br")];
+    this.box.children[line].replaceChildren(...made, ...rest);
   }
 
   /**

@@ -7,7 +7,7 @@ import { Editor } from "./editor.js";
 import { readFile, saveFile } from "./files.js";
 import { Generator } from "./generate.js";
 import { Ghost } from "./ghost.js";
-import { commandOf, keyList } from "./keys.js";
+import { commandOf, keyList, keyOf } from "./keys.js";
 import { Popup } from "./popup.js";
 import { Settings } from "./settings.js";
 import { Store } from "./storage.js";
@@ -16,6 +16,7 @@ import { Tree } from "./tree.js";
 import { TreeView } from "./treeview.js";
 
 const NOTE = 6000; // milliseconds that a message stays
+const REST = 150; // milliseconds after a change until the words are counted
 
 /**
  * Return an element of the page.
@@ -142,6 +143,7 @@ function drawerOpen() {
 /** @returns {Promise<string>} the API key */
 function askKey() {
   const dialog = part("locked");
+  part("key").value = "";
   dialog.showModal();
   return new Promise((resolve) => {
     dialog.onclose = () => (part("key").value ? resolve(part("key").value) : dialog.showModal());
@@ -176,11 +178,15 @@ function refresh() {
   part("undo").disabled = !doc.history.done.length;
   part("redo").disabled = !doc.history.undone.length;
   part("again").hidden = !tree.get(tree.current).generated;
+}
+
+function count() {
   const words = editor.text.match(/\S+/g)?.length ?? 0;
   part("facts").textContent = words ? `${words.toLocaleString("en")} word${words > 1 ? "s" : ""}` : "";
 }
 
 let refreshing = 0;
+let counting = 0;
 
 /** Show and store a change, together with others of the same moment. */
 function changed() {
@@ -188,6 +194,8 @@ function changed() {
     refreshing = 0;
     refresh();
   });
+  clearTimeout(counting);
+  counting = setTimeout(count, REST);
   store.save("text", () => editor.text);
 }
 
@@ -237,6 +245,7 @@ document.addEventListener("click", (event) => {
 part("tools").addEventListener("pointerdown", (/** @type {Event} */ event) => {
   event.preventDefault(); // the cursor stays in the text
 });
+part("scroller").addEventListener("scroll", () => guesses.hide());
 part("scroller").addEventListener("click", (/** @type {Event} */ event) => {
   if (event.target === part("scroller")) editor.area.focus();
 });
@@ -291,6 +300,9 @@ store.addEventListener("elsewhere", () => (
 // -- start ------------------------------------------------------------------------------------
 
 part("keys").append(keyList());
+editor.area.placeholder = matchMedia("(pointer: coarse)").matches
+  ? "Begin to write. Grey words are the model’s: a tap takes one. Generate writes on."
+  : `Begin to write. Grey words are the model’s: Tab takes one. ${keyOf("generate")} writes on.`;
 tree.restore(store.loadObject("tree"));
 editor.show(store.load("text") ?? "");
 editor.select(editor.text.length);
