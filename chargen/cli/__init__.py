@@ -61,7 +61,7 @@ for command, example in (
     (cells, "chargen cells | less"),
     (doctor, "chargen doctor --json"),
     (serve, "chargen serve -m english --port 8000"),
-    (export, "chargen export --onnx model.onnx --int8"),
+    (export, "chargen export --html model.html"),
 ):
     app.command(example.split()[1], epilog=f"Example:  {example}")(common.reported(command))
 

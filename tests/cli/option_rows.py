@@ -75,6 +75,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "input_init": ("", "--input-init orthogonal"),
         "forget_bias": ("", "--forget-bias 3"),
         "name": ("", "--name b"),
+        "append": ("--base small", "--append more.txt"),
         "base": ("", "--base small.safetensors"),
         "preset": ("--preset tiny", "--preset small"),
         "config": ("", "--config my.toml"),
@@ -188,6 +189,7 @@ ROWS: dict[str, dict[str, Row]] = {
     "doctor": {"probe": ("--no-probe", ""), "as_json": after("--no-probe", *JSON)},
     "export": {
         "onnx": ("--onnx one.onnx", "--onnx two.onnx"),
+        "html": ("--html one.html", "--html two.html"),
         "model": after("--onnx one.onnx", *MODEL),
         "int8": after("--onnx one.onnx", *INT8),
         "force": after("--onnx words.txt", "--force"),
