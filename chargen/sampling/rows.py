@@ -25,15 +25,12 @@ class Rows:
         self._logits = np.zeros((0, 0), np.float32)  # (B, V)
         self.last: Tokens | None = None
 
-    def join(self, state: State, logits: Logits, count: int = 1) -> None:
-        """Append texts in the same state (1, 1, H), with logits (V,) of their next token."""
-        state = tuple(np.repeat(part, count, axis=1) for part in state)
-        new = np.repeat(logits[None], count, axis=0)
-        if len(self.logits()):
-            pairs = zip(self._state, state, strict=True)
-            state = tuple(np.concatenate(parts, axis=1) for parts in pairs)
-            new = np.concatenate([self._logits, new])
-        self._state, self._logits = state, new
+    def join(self, states: list[State], logits: list[Logits]) -> None:
+        """Append texts in states (1, 1, H), with the logits (V,) of their next tokens."""
+        before = [self._state] if len(self.logits()) else []
+        parts = zip(*before, *states, strict=True)
+        self._logits = np.stack([*(self._logits if before else ()), *logits])
+        self._state = tuple(np.concatenate(part, axis=1) for part in parts)
 
     def logits(self) -> Logits:
         """Read the last tokens and return the logits (B, V) of the next ones."""

@@ -240,7 +240,7 @@ class Sampler:
         decoder = Decoder(self.tokenizer, config, constraint)
         samples = decoder.begin(config, state.before, count)
         rows = Rows(self.engine)
-        rows.join(state.state, state.logits, count)
+        rows.join([state.state] * count, [state.logits] * count)
         return _decode(decoder, rows, samples, logprobs)
 
     def constraint(

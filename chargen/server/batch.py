@@ -13,10 +13,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 
-from chargen.engine import Logits
+from chargen.engine import Logits, State
 from chargen.sampling.decoding import Decoder, Sample
 from chargen.sampling.filters import Tokens
 from chargen.sampling.rows import Rows
@@ -80,6 +81,7 @@ class Batch:
         clock: returns the time in seconds.
 
     Attributes:
+        jobs: all that are not finished.
         waiting: jobs of which a text waits for a row, the next one first.
         reading: jobs with a prompt that is read.
         texts: texts that are generated, one per row of the engine.
@@ -89,11 +91,7 @@ class Batch:
         self, sampler: Sampler, rows: int, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self._sampler, self._limit, self._clock = sampler, rows, clock
-        self.waiting: deque[Entry] = deque()
-        self.reading: deque[Entry] = deque()
-        self.texts: list[Text] = []
-        self._rows = Rows(sampler.engine)
-        self._groups: list[tuple[Decoder, list[int]]] = []
+        self._clear()
         self._paces: dict[int, float] = {}  # seconds per token of a chunk, by the number of prompts
         self._events: list[Event] = []
 
@@ -107,17 +105,14 @@ class Batch:
         """Number of rows in use."""
         return len(self.reading) + len(self.texts)
 
-    def entries(self) -> list[Entry]:
-        """Return all jobs that are not finished."""
-        found = [*self.waiting, *self.reading, *(text.entry for text in self.texts)]
-        return list(dict.fromkeys(found))
-
     def add(self, entry: Entry) -> None:
         """Add a job to those that wait."""
+        self.jobs.add(entry)
         self.waiting.append(entry)
 
     def drop(self, entry: Entry) -> None:
         """Drop a job with all that it has in the batch."""
+        self.jobs.discard(entry)
         for queue in (self.waiting, self.reading):
             if entry in queue:
                 queue.remove(entry)
@@ -129,43 +124,55 @@ class Batch:
         try:
             self._step()
         except Exception as error:  # a bug of ours: the jobs end, but none of them hangs
-            for entry in self.entries():
+            for entry in list(self.jobs):
                 self._fail(entry, error)
-                self.drop(entry)
+            self._clear()
         return self._events
 
-    def _step(self) -> None:
-        started = self._admit()
-        if self.reading:
-            started += self._read()
-        if self.texts or started:
-            self._generate(started)
+    def _clear(self) -> None:
+        """Drop everything."""
+        self.jobs, self.waiting, self.reading = set[Entry](), deque[Entry](), deque[Entry]()
+        self.texts, self._groups = list[Text](), list[tuple[Decoder, list[int]]]()
+        self._rows = Rows(self._sampler.engine)
 
-    def _admit(self) -> list[Entry]:
-        """Give free rows to jobs that wait, in turns; return those that have read their prompt."""
-        started = []
-        for _ in range(min(self._limit - self.used, len(self.waiting))):
+    def _step(self) -> None:
+        self._run()
+        self._admit()
+        if self.reading:
+            self._read()
+            self._admit()
+        if self.texts:
+            self._select()
+            self._keep(lambda text: text.sample.finish_reason is None and not text.entry.failed)
+
+    def _admit(self) -> None:
+        """Give free rows to jobs that wait, in turns: to read the prompt, or for the next text."""
+        states, logits = list[State](), list[Logits]()
+        while self.waiting and self.used < self._limit:
             entry = self.waiting.popleft()
             if entry.unread:
                 self.reading.append(entry)
-            else:
-                started.append(entry)
-        return started
+            elif self._start(entry):
+                states.append(entry.state)
+                logits.append(entry.logits)
+        if states:
+            self._rows.join(states, logits)
+            self._group()
 
     # -- prompts ------------------------------------------------------------------------------
 
-    def _read(self) -> list[Entry]:
-        """Read a chunk of the next prompts; return the jobs with nothing left to read."""
-        entries = [self.reading.popleft() for _ in range(min(READERS, len(self.reading)))]
+    def _read(self) -> None:
+        """Read a chunk of the next prompts."""
+        entries = list(islice(self.reading, READERS))
         steps = min(self._chunk(len(entries)), *(entry.unread for entry in entries))
         try:
             self._read_chunk(entries, steps)
         except Exception as error:
             for entry in entries:
                 self._fail(entry, error)
-            return []
-        self.reading.extend(entry for entry in entries if entry.unread)
-        return [entry for entry in entries if not entry.unread]
+        self.reading.rotate(-len(entries))
+        self.waiting.extendleft(e for e in reversed(entries) if not (e.unread or e.failed))
+        self.reading = deque(e for e in self.reading if e.unread and not e.failed)
 
     def _chunk(self, count: int) -> int:
         """Return how many tokens of so many prompts are read in the time for it."""
@@ -187,7 +194,7 @@ class Batch:
                 self._echo(entry, out[row])
             entry.read += steps
             entry.state = tuple(part[:, row : row + 1] for part in state)
-            entry.logits = out[row, -1]
+            entry.logits = out[row, -1].copy()  # a view would keep all of them
 
     def _echo(self, entry: Entry, logits: Logits) -> None:
         """Score the tokens that the logits (T, V) of a chunk of the prompt predict."""
@@ -199,15 +206,6 @@ class Batch:
 
     # -- texts --------------------------------------------------------------------------------
 
-    def _generate(self, started: list[Entry]) -> None:
-        """Generate a token of every text, those of the jobs that start included."""
-        self._run()
-        for entry in started:
-            self._start(entry)
-        if self.texts:
-            self._select()
-            self._keep(lambda text: text.sample.finish_reason is None and not text.entry.failed)
-
     def _run(self) -> None:
         """Run the engine on the last tokens; a failure is one of all texts."""
         try:
@@ -217,17 +215,16 @@ class Batch:
                 self._fail(text.entry, error)
             self._keep(lambda text: False)
 
-    def _start(self, entry: Entry) -> None:
-        """Start the next text of a job; its other ones wait for their turn."""
+    def _start(self, entry: Entry) -> bool:
+        """Start the next text of a job; tell whether it needs a row. The others wait again."""
         text = Text(entry, entry.samples.popleft())
-        if text.sample.finish_reason:  # it has no length
-            self._hand_over(text)
-        else:
-            self._rows.join(entry.state, entry.logits)
-            self.texts.append(text)
-            self._group()
         if entry.samples:
             self.waiting.append(entry)
+        if text.sample.finish_reason:  # it has no length
+            self._hand_over(text)
+            return False
+        self.texts.append(text)
+        return True
 
     def _group(self) -> None:
         """Group the rows by their decoder."""
@@ -278,11 +275,14 @@ class Batch:
         if chunk := text.chunk(self._clock()):
             self._events.append((text.entry, chunk))
             text.entry.left -= chunk.finish_reason is not None
+            if not text.entry.left:
+                self.jobs.discard(text.entry)
 
     def _fail(self, entry: Entry, error: Exception) -> None:
         """End a job with an error; its rows are dropped at the end of the step."""
         if not entry.failed:
             entry.failed = True
+            self.jobs.discard(entry)
             self._events.append((entry, error))
             if entry in self.waiting:
                 self.waiting.remove(entry)

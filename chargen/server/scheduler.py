@@ -272,7 +272,7 @@ class Scheduler:
 
     def _end(self) -> None:
         """Cut what is left; the thread ends."""
-        for entry in self._batch.entries():
+        for entry in list(self._batch.jobs):
             self._batch.drop(entry)
         for work in self._works:
             self._tell(partial(work.settle, ChargenError(CUT)))
