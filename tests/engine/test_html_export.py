@@ -1,4 +1,4 @@
-"""A model as one HTML file: its engine is ours, it writes in a browser, and nothing gets out."""
+"""A model as one HTML file: its engine is ours, in each cell, and so is what it writes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import json
 import re
 import shutil
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from chargen.sampling.sampler import load
 from chargen.storage.checkpoint import Tensors
 from chargen.tokenizers import Tokenizer, build_tokenizer
 from tests.conftest import Run
+from tests.engine.parrot import parrot
 from tests.processes import finish
 
 STACKS = [*(f"{kind}:37" for kind in CELLS), "gru:12,lstm:40,rnn:9"]
@@ -36,11 +35,6 @@ HOSTILE = (
     "</script><script>alert(1)</script><!-- \0\x1b[31m\u202e & \" ' é\U0001f469 𝔘 \x7f\x85\ufffd"
 )
 NODE = shutil.which("node")
-CHROMIUM = shutil.which("chromium")
-QUIET = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-)
 
 # What the page does in its worker, asked from outside: the program of a page and its model.
 HARNESS = r"""
@@ -259,21 +253,23 @@ def test_texts_are_read_from_where_they_changed(node: None, with_model: Path, pr
 def test_seeds_and_the_most_likely_text(node: None, with_model: Path) -> None:
     exported(open_model("small"))
     settings = {"text": "The value", "length": 60, "temperature": 0.8, "seed": 7}
-    one, same, other, greedy, ghost = ask(
+    one, same, other, greedy = ask(
         ("write", settings),
         ("write", settings),
         ("write", {**settings, "seed": 8}),
         ("write", {**settings, "temperature": 0}),
-        ("ghost", "The value of the fu"),
     )
     assert one == same != other
     assert len(one) == 60
     sampler = load("small", threads=1)
     assert greedy == "".join(sampler.generate("The value", temperature=0, length=60))
-    ahead = "".join(sampler.generate("The value of the fu", temperature=0, length=60))
-    assert ghost
-    assert ahead.startswith(ghost)
-    assert "\n" not in ghost
+
+
+def test_ghost_text_is_what_the_model_is_sure_of(node: None) -> None:
+    exported(parrot("Twelve grey cats sat. Nine.\nOne more line\n"))
+    prompts = ("Twelve grey", "Twelve grey ca", "sat. ", "Nine", "Nine.\n", "grey cats sat")
+    found = ask(*(("ghost", prompt) for prompt in prompts))
+    assert found == [" cats sat.", "ts sat.", "Nine.", ".", "One more line", ". Nine."]
 
 
 def test_bytes_that_are_no_text_are_generated_whole(node: None) -> None:

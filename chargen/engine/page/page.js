@@ -45,12 +45,11 @@ const ON = {
   },
 
   reading({part}) {
-    say(`Reading the text: ${whole.format(100 * part)} %`);
+    say(part < 1 ? `Reading the text: ${whole.format(100 * part)} %` : "");
   },
 
   ghost({text}) {
     show(text, "ahead");
-    element("words").textContent = text && `Tab adds: ${text}`;
   },
 
   text(data) {
@@ -88,23 +87,30 @@ function show(text, how) {
   element("after").textContent = `${area.value.slice(at)}\n`;
   ghost.textContent = text;
   sheet.className = text || writing ? how : "";
+  element("words").textContent = text && !writing ? `Tab adds: ${text}` : "";
 }
 
-// Ask for ghost text, if there is a place for it: the cursor at the end of a line.
+// Ask for ghost text, if there is a place for it: the cursor at the end of a line. What is left of
+// the text that is shown stays until the answer comes.
 function look() {
   if (writing) return;
-  show("", "ahead");
-  element("words").textContent = "";
-  element("undo").disabled = area.value !== made?.text;
   const {value, selectionStart: at, selectionEnd: end} = area;
-  if (ready && at && at === end && /^[^\S\n]*(\n|$)/.test(value.slice(at))) ask("ghost");
-  else ask("stop");
+  const place = ready && at && at === end && /^[^\S\n]*(\n|$)/.test(value.slice(at));
+  show(place ? leftOf(value.slice(0, at)) : "", "ahead");
+  element("undo").disabled = value !== made?.text;
+  ask(place ? "ghost" : "stop");
+}
+
+// Return what is left of the ghost text after a text that goes on in the same way.
+function leftOf(text) {
+  const before = element("before").textContent, shown = before + ghost.textContent;
+  return text.startsWith(before) && shown.startsWith(text) ? shown.slice(text.length) : "";
 }
 
 // Insert a text for the characters from one place to another, so that the browser can undo it.
 function insert(text, from = area.selectionStart, to = area.selectionEnd) {
+  if (!text && from === to) return;
   const wanted = area.value.slice(0, from) + text + area.value.slice(to);
-  show("", "ahead");
   area.setSelectionRange(from, to);
   const done = document.activeElement === area &&
     document.execCommand(text ? "insertText" : "delete", false, text);

@@ -23,11 +23,14 @@ function speedOf(model) {
   return 1000 * TRIAL / (performance.now() - began);
 }
 
-// Read the text before the cursor; returns false if something newer is asked for.
+// Read the text before the cursor; returns false if something newer is asked for. How far a long one
+// is read is told, and its end.
 function readText(job, text) {
-  let part = 0;
-  return inSlices(reader.read(text), () => job === latest, read => { part = read; },
-    () => { if (part < 1) tell("reading", job, {part}); });
+  let part = 0, long = false;
+  return inSlices(reader.read(text), () => job === latest, read => { part = read; }, () => {
+    long ||= part > 0 && part < 1;
+    if (long) tell("reading", job, {part});
+  });
 }
 
 async function ghost(job, {text}) {
