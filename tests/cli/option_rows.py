@@ -258,6 +258,11 @@ ROWS: dict[str, dict[str, Row]] = {
         "threads": THREADS,
     },
 }
+SERVE = (
+    *("host", "port", "log_level", "api_key", "allowed_host", "cors_origin", "models_in_memory"),
+    *("rows", "queue", "max_prompt", "max_length", "timeout", "grace", "model", "device"),
+    *("threads", "int8"),
+)
 ELSEWHERE = {
     ("", "install_completion"): "typer's own; it writes into the home folder",
     ("", "show_completion"): "typer's own; test_the_shell_completes_runs_and_cells",
@@ -270,4 +275,5 @@ ELSEWHERE = {
     ("pull", "force"): "needs a name in use: sharing/test_pull.py",
     ("pull", "sha256"): "changes nothing or is refused: sharing/test_pull.py",
     ("corpus fetch", "name"): "needs a server: data/test_catalogue.py",
+    **{("serve", name): "it does not end: server/test_http_options.py" for name in SERVE},
 }

@@ -43,9 +43,12 @@ class Answer(NamedTuple):
 class Server:
     """A server, and requests to it."""
 
-    def __init__(self, port: int, process: subprocess.Popen[str] | None = None) -> None:
-        self.port, self._process = port, process
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(
+        self, port: int, process: subprocess.Popen[str] | None = None, host: str = "127.0.0.1"
+    ) -> None:
+        self.host, self.port, self._process = host, port, process
+        self.url = f"http://{host}:{port}"
+        self.headers: dict[str, str] = {}  # of every request
 
     @property
     def process(self) -> subprocess.Popen[str]:
@@ -56,8 +59,8 @@ class Server:
         self, method: str, path: str, body: bytes | str | None = None, **headers: str
     ) -> Answer:
         """Send a request; underscores of a header's name stand for hyphens."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
-        own = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=SECONDS)
+        own = {name.replace("_", "-"): value for name, value in (self.headers | headers).items()}
         try:
             connection.request(method, path, body, own)
             answer = connection.getresponse()
@@ -77,7 +80,7 @@ class Server:
 
     def open(self) -> socket.socket:
         """Return a connection on which nothing was sent."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS)
+        return socket.create_connection((self.host, self.port), timeout=SECONDS)
 
     def stream(self, **fields: Any) -> socket.socket:
         """Return a connection on which a text is streamed, when it has begun."""
@@ -104,6 +107,6 @@ def serving(checkpoints: Path, *options: str, **env: str) -> Iterator[Server]:
     with running(command, env={**os.environ, **own, **env}) as process:
         assert process.stderr
         line = process.stderr.readline()
-        found = re.search(r"http://\S+:(\d+)", line)
+        found = re.search(r"http://(\S+):(\d+)", line)
         assert found, f"{line}{process.stderr.read()}"
-        yield Server(int(found[1]), process)
+        yield Server(int(found[2]), process, found[1])
