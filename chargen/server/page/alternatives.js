@@ -6,7 +6,7 @@ import { clean, lastPart } from "./splice.js";
 
 const COUNT = 8;
 const CONTEXT = 2000; // characters before the cursor that the model reads
-const SHORT = 400; // of these for the ends of the words, which are read once per alternative
+const SHORT = 200; // of these for the ends of the words, which are read once per alternative
 const LONGEST = 14; // characters that may end a word
 
 /** @typedef {{first: string, rest: string, probability: number}} Alternative */

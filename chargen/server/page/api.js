@@ -5,18 +5,7 @@ const FIRST_WAIT = 500; // milliseconds until the server is tried again; each wa
 const LAST_WAIT = 4000;
 
 /** A refusal of the server, in its own words. */
-export class ServerError extends Error {
-  /**
-   * @param {number} status HTTP status
-   * @param {string} message
-   * @param {number} wait seconds after which to try again, if the server said so
-   */
-  constructor(status, message, wait) {
-    super(message);
-    this.status = status;
-    this.wait = wait;
-  }
-}
+export class ServerError extends Error {}
 
 /** The server cannot be reached. */
 export class Gone extends Error {}
@@ -148,7 +137,7 @@ export class Api extends EventTarget {
  * @returns {any}
  */
 function accepted(event) {
-  if (event.error) throw new ServerError(200, event.error.message, 0);
+  if (event.error) throw new ServerError(event.error.message);
   return event;
 }
 
@@ -159,8 +148,7 @@ function accepted(event) {
  */
 async function refusal(response) {
   const body = await response.json().catch(() => ({}));
-  const message = body.error?.message ?? `the server answered ${response.status}`;
-  return new ServerError(response.status, message, Number(response.headers.get("Retry-After")));
+  return new ServerError(body.error?.message ?? `the server answered ${response.status}`);
 }
 
 /**

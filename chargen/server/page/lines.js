@@ -13,7 +13,8 @@ export class Lines {
     this.box = box;
     /** @type {number[]} characters of each line, without its newline */
     this.lengths = [0];
-    box.replaceChildren(block(""));
+    this.blocks = [block("")];
+    box.replaceChildren(...this.blocks);
   }
 
   /**
@@ -40,22 +41,31 @@ export class Lines {
     const old = this.lengths.slice(line, line + count).reduce((sum, length) => sum + length + 1, 0);
     const end = start + old - 1 + inserted.length - removed.length;
     const fresh = text.slice(start, end).split("\n");
-    for (let n = count; n < fresh.length; n++) this.box.children[line].after(block(""));
-    for (let n = fresh.length; n < count; n++) this.box.children[line].remove();
-    this.#replaceLengths(line, count, fresh);
-    fresh.forEach((content, n) => fill(this.box.children[line + n], content));
+    const node = this.blocks[line].firstChild;
+    if (count === 1 && fresh.length === 1 && node instanceof Text && !node.nextSibling) {
+      node.replaceData(at - start, removed.length, inserted); // the browser keeps the rest as it is
+      this.lengths[line] = node.length;
+      if (!node.length) fill(this.blocks[line], "");
+    } else {
+      this.#replace(line, count, fresh);
+    }
   }
 
   /**
+   * Replace whole lines.
    * @param {number} line
    * @param {number} count
    * @param {string[]} fresh
    */
-  #replaceLengths(line, count, fresh) {
-    const after = this.lengths.slice(line + count);
-    this.lengths.length = line;
-    for (const content of fresh) this.lengths.push(content.length);
-    for (const length of after) this.lengths.push(length);
+  #replace(line, count, fresh) {
+    const blocks = fresh.map(block);
+    const made = document.createDocumentFragment();
+    for (const one of blocks) made.append(one);
+    this.blocks[line].before(made);
+    for (const one of this.blocks.slice(line, line + count)) one.remove();
+    this.blocks = [...this.blocks.slice(0, line), ...blocks, ...this.blocks.slice(line + count)];
+    const lengths = fresh.map((content) => content.length);
+    this.lengths = [...this.lengths.slice(0, line), ...lengths, ...this.lengths.slice(line + count)];
   }
 
   /**
@@ -65,7 +75,7 @@ export class Lines {
    */
   position(place) {
     const { line, start } = this.find(place);
-    const { left, top, bottom } = this.#rect(this.box.children[line], place - start);
+    const { left, top, bottom } = this.#rect(this.blocks[line], place - start);
     const own = this.box.getBoundingClientRect();
     const half = parseFloat(getComputedStyle(this.box).lineHeight) / 2;
     const middle = (top + bottom) / 2 - own.top;
@@ -106,7 +116,7 @@ export class Lines {
       return made;
     });
     const rest = this.lengths[line] ? [] : [document.createElement("br")];
-    this.box.children[line].replaceChildren(...made, ...rest);
+    this.blocks[line].replaceChildren(...made, ...rest);
   }
 
   /**
@@ -115,12 +125,11 @@ export class Lines {
    * @param {number} first
    */
   plain(text, first) {
-    const { children } = this.box;
     let start = this.lengths.slice(0, first).reduce((sum, length) => sum + length + 1, 0);
-    for (let line = first; line < children.length; line++) {
+    for (let line = first; line < this.blocks.length; line++) {
       const length = this.lengths[line];
-      if (children[line].querySelector("i")) {
-        fill(children[line], text.slice(start, start + length));
+      if (this.blocks[line].querySelector("i")) {
+        fill(this.blocks[line], text.slice(start, start + length));
       }
       start += length + 1;
     }

@@ -266,8 +266,12 @@ tree.addEventListener("change", () => {
 });
 view.addEventListener("choose", (event) => doc.go(/** @type {CustomEvent} */ (event).detail));
 view.addEventListener("remove", (event) => removeBranch(/** @type {CustomEvent} */ (event).detail));
+let scorer = model();
 settings.addEventListener("change", () => {
   dress();
+  ghost.wait(REST);
+  if (surprisal.on && model() !== scorer) surprisal.score();
+  scorer = model();
   store.save("settings", () => JSON.stringify(settings.values));
 });
 generator.addEventListener("start", () => (part("generate").textContent = "Stop"));
@@ -287,6 +291,7 @@ api.addEventListener("back", () => {
   say("The server is back.");
   loadModels();
   ghost.wait(0);
+  if (surprisal.on) surprisal.score();
 });
 store.addEventListener("full", () => (
   say("The browser's storage is full: save the text as a file, or forget other branches.", true)

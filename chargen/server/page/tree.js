@@ -165,7 +165,7 @@ export class Tree extends EventTarget {
 
   /** @returns {object} what the storage keeps */
   toJSON() {
-    return { nodes: [...this.nodes.values()], current: this.current, next: this.next };
+    return { nodes: [...this.nodes.values()], current: this.current };
   }
 
   /**

@@ -164,7 +164,7 @@ function preview(text) {
  */
 function scrollInto(box, element) {
   if (!element) return;
-  const above = element.offsetTop - box.offsetTop;
+  const above = element.offsetTop; // the box is positioned, so it counts from there
   const below = above + element.offsetHeight - box.clientHeight;
   box.scrollTop = Math.max(below, Math.min(box.scrollTop, above));
 }
