@@ -2,6 +2,8 @@
 //
 // Letters of sizes: I inputs, H hidden units, G blocks of H rows, V vocabulary, K tables of n-grams.
 
+const NGRAMS = "ngrams.table.weight"; // rows of it are looked up: it is in no product
+
 const sigma = a => 1 / (1 + Math.exp(-a));
 const tanh = a => 2 * sigma(2 * a) - 1;
 const softplus = a => Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a)));
@@ -109,8 +111,9 @@ function normed(a, gain, bias, size) {
 class Heap {
   constructor(tensors) {
     // Each matrix with whole blocks of rows, its inputs and its products.
-    const floats = ([rows, columns = 1]) => (rows + 2 * BLOCK) * (columns + 4);
-    const needed = tensors.reduce((sum, {shape}) => sum + floats(shape), 0);
+    const floats = ([rows, columns]) => (rows + 2 * BLOCK) * (columns + 4);
+    const matrices = tensors.filter(({name, shape}) => shape.length === 2 && name !== NGRAMS);
+    const needed = matrices.reduce((sum, {shape}) => sum + floats(shape), 0);
     this.memory = new WebAssembly.Memory({initial: Math.ceil(needed / 16384)}); // pages of 64 KiB
     this.kernel = openKernel(this.memory);
     this.end = 0;
@@ -251,10 +254,10 @@ class Model {
   constructor(about, arrays) {
     this.about = about;
     const {layers, ngrams, mixture} = about;
-    const heap = new Heap(about.tensors.filter(({name}) => name !== "ngrams.table.weight"));
+    const heap = new Heap(about.tensors);
     this.kernel = heap.kernel.by;
     this.embedding = tableOf(arrays, "embedding.weight");
-    this.ngrams = ngrams && new NGrams(ngrams, tableOf(arrays, "ngrams.table.weight"));
+    this.ngrams = ngrams && new NGrams(ngrams, tableOf(arrays, NGRAMS));
     this.counts = mixture && new Counts(arrays, about.vocabulary);
     this.x = heap.take(about.embedding);
     const width = layers.reduce((sum, {hidden}) => sum + hidden, 0);

@@ -3,7 +3,7 @@
 // The function below is WebAssembly text as its specification writes it, one instruction a line, and
 // `assemble` turns it into the bytes that a browser runs. Weights lie in blocks of 32 rows: column
 // after column, the 32 weights of a column side by side. So they are read from the first to the last,
-// and eight vectors hold the 32 sums. With typed arrays alone a product takes ten times as long.
+// and eight vectors hold the 32 sums. With typed arrays alone a product takes seven times as long.
 
 const BLOCK = 32; // rows
 const LANES = [0, 1, 2, 3, 4, 5, 6, 7]; // vectors of four rows
@@ -126,13 +126,22 @@ function openKernel(memory) {
   }
 }
 
-// The same product without WebAssembly.
+// The same product without WebAssembly, four rows at a time.
 function plainProduct(numbers) {
   return (w, x, xEnd, y, yEnd) => {
-    let weight = w / 4;
-    for (let block = y / 4; block < yEnd / 4; block += BLOCK)
-      for (let at = x / 4; at < xEnd / 4; at++)
-        for (let row = block; row < block + BLOCK; row++)
-          numbers[row] += numbers[weight++] * numbers[at];
+    const first = x / 4, columns = (xEnd - x) / 4;
+    for (let row = y / 4, block = w / 4; row < yEnd / 4; row += 4) {
+      let [a, b, c, d] = [numbers[row], numbers[row + 1], numbers[row + 2], numbers[row + 3]];
+      const lane = (row - y / 4) % BLOCK;
+      for (let n = 0, at = block + lane; n < columns; n++, at += BLOCK) {
+        const value = numbers[first + n];
+        a += numbers[at] * value;
+        b += numbers[at + 1] * value;
+        c += numbers[at + 2] * value;
+        d += numbers[at + 3] * value;
+      }
+      numbers.set([a, b, c, d], row);
+      if (lane === BLOCK - 4) block += BLOCK * columns;
+    }
   };
 }

@@ -5,7 +5,12 @@ const element = id => document.getElementById(id);
 const [sheet, area, ghost] = ["sheet", "text", "ghost"].map(element);
 const about = JSON.parse(element("about").textContent);
 const whole = new Intl.NumberFormat("en", {maximumFractionDigits: 0});
+const CONTEXT = 4000; // characters
 const PLACE = `chargen ${location.pathname}`; // of the text in the browser's storage
+
+// A word with the space before it; Chinese and Japanese characters are words of their own.
+const CJK = "\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}";
+const WORD = new RegExp(`^\\s*(?:[${CJK}]|[^\\s${CJK}]+|$)`, "u");
 
 let job = 0; // number of the last request; what older ones answer is not looked at
 let writing = null; // what is being generated: its seed and the text so far
@@ -26,9 +31,13 @@ function startWorker() {
   return started;
 }
 
+// The model reads the last 4,000 to 8,000 characters before the cursor: what lies further back says
+// next to nothing about the next ones, and a long text would take long. The begin moves only after
+// 4,000 characters, so that a key is one character to read.
 function ask(kind, more) {
   job += 1;
-  worker.postMessage({kind, job, text: area.value.slice(0, area.selectionStart), ...more});
+  const at = area.selectionStart, begin = CONTEXT * Math.max(0, Math.floor(at / CONTEXT) - 1);
+  worker.postMessage({kind, job, text: area.value.slice(begin, at), ...more});
 }
 
 // -- what the worker tells ------------------------------------------------------------------
@@ -122,7 +131,7 @@ function insert(text, from = area.selectionStart, to = area.selectionEnd) {
 function take(count) {
   const text = sheet.className === "ahead" ? ghost.textContent : "";
   if (!text) return false;
-  insert(count === "word" ? text.match(/^\s*\S+/u)[0] : text);
+  insert(count === "word" ? text.match(WORD)[0] : text);
   look();
   return true;
 }
@@ -154,6 +163,7 @@ function generate() {
   area.setSelectionRange(area.selectionEnd, area.selectionEnd);
   area.readOnly = true;
   element("generate").textContent = "Stop";
+  element("status").ariaBusy = "true"; // a reader of screens need not follow the speed
   show("", "writing");
   ask("write", {settings: {length, temperature: element("temperature").valueAsNumber, seed}});
 }
@@ -165,6 +175,7 @@ function finish() {
   writing = null;
   area.readOnly = false;
   element("generate").textContent = "Generate";
+  element("status").ariaBusy = "false";
   insert(text);
   made = {from, to: from + text.length, text: area.value};
   say(dotted(written(text), `seed ${seed}`));

@@ -4,7 +4,9 @@ const SURE = 0.2; // probability of ghost text as a whole: below it the next wor
 const GHOST = 60; // characters of ghost text at most
 const NO_TEXT = /[\n\r\ufffd\udc80-\udcff]/u; // before these it ends
 const SENTENCE = /\p{L}.*[.!?\u2026]["'\u2019\u201d\u00bb)]*\s$/u; // and behind these
-const IN_WORD = /^[\p{L}\p{N}'\u2019-]/u, LAST_WORD = /[\p{L}\p{N}'\u2019-]+$/u;
+// Characters of words; Chinese and Japanese ones are words of their own.
+const LETTER = "(?![\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}])[\\p{L}\\p{N}'\u2019-]";
+const IN_WORD = new RegExp(`^${LETTER}`, "u"), LAST_WORD = new RegExp(`(?:${LETTER})+$`, "u");
 
 // Random numbers in [0, 1), the same for the same seed: SplitMix (Steele, Lea, Flood 2014) in 32 bits.
 function randomNumbers(seed) {
