@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from typing import Any
 
 import h11
@@ -25,6 +26,9 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request; one connection too many is refused."""
         super().connection_made(transport)
+        # asyncio does it only for sockets that name their protocol, which ours does not: each
+        # answer on an open connection would wait 40 ms for the client's delayed ACK.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > MAX_CONNECTIONS:
             self._refuse(RequestError(503, "too many connections", code="too_many_connections"))
         self._await_header()
