@@ -1,9 +1,9 @@
 """Batch of a server: prompts that are read and texts that are generated, step by step.
 
-A step reads a chunk of some prompts in one call of the engine, and one token of every text in
-another. Texts join and leave at any step, and none waits for the prompt of another. In float32 an
-LSTM or a GRU computes each row bit for bit as it does alone, whatever the sizes of the chunks are:
-a text with a seed does not depend on the others.
+A step reads one token of every text in one call of the engine, and chunks of prompts for a few
+milliseconds. Texts join and leave at any step, and none waits for the prompt of another. In
+float32 an LSTM or a GRU computes each row bit for bit as it does alone, whatever the sizes of the
+chunks are: a text with a seed does not depend on the others.
 
 Legend of shapes: B rows, T tokens of a chunk, V vocabulary.
 """
@@ -26,7 +26,7 @@ from chargen.server.entries import Entry
 from chargen.server.jobs import Chunk, TokenScore
 from chargen.server.scores import first_score, token_scores
 
-READ_SECONDS = 0.008  # for which texts wait while prompts are read; a step of 64 takes about 2 ms
+READ_SECONDS = 0.008  # of a step in which prompts are read; 64 texts take about 2 ms
 READERS = 8  # prompts read in one call: eight take hardly longer than one
 FEWEST = 16  # tokens of a chunk, also before the pace is known
 SHORTEST = 1e-6  # seconds of a call, where the clock is coarse
@@ -138,9 +138,8 @@ class Batch:
     def _step(self) -> None:
         self._run()
         self._admit()
-        if self.reading:
-            self._read()
-            self._admit()
+        self._read_prompts()
+        self._admit()
         if self.texts:
             self._select()
             self._keep(lambda text: text.sample.finish_reason is None and not text.entry.failed)
@@ -161,34 +160,42 @@ class Batch:
 
     # -- prompts ------------------------------------------------------------------------------
 
-    def _read(self) -> None:
-        """Read a chunk of the next prompts."""
+    def _read_prompts(self) -> None:
+        """Read chunks of the next prompts in the time for it; short ones end together soon."""
+        left = READ_SECONDS
+        while self.reading and left > 0:
+            left -= self._read(left)
+
+    def _read(self, seconds: float) -> float:
+        """Read a chunk of the next prompts in about this time; return how long it took."""
         entries = list(islice(self.reading, READERS))
-        steps = min(self._chunk(len(entries)), *(entry.unread for entry in entries))
+        steps = min(self._chunk(len(entries), seconds), *(entry.unread for entry in entries))
+        began = self._clock()
         try:
             self._read_chunk(entries, steps)
         except Exception as error:
             for entry in entries:
                 self._fail(entry, error)
+        took = max(SHORTEST, self._clock() - began)
+        self._paces[len(entries)] = took / steps
         self.reading.rotate(-len(entries))
         self.waiting.extendleft(e for e in reversed(entries) if not (e.unread or e.failed))
         self.reading = deque(e for e in self.reading if e.unread and not e.failed)
+        return took
 
-    def _chunk(self, count: int) -> int:
-        """Return how many tokens of so many prompts are read in the time for it."""
+    def _chunk(self, count: int, seconds: float) -> int:
+        """Return how many tokens of so many prompts are read in a time."""
         known = min(self._paces, key=lambda other: abs(other - count), default=None)
         if known is None:
             return FEWEST
         pace = self._paces[known] * max(1.0, count / known)
-        return max(FEWEST, min(PROMPT_CHUNK, round(READ_SECONDS / pace)))
+        return max(FEWEST, min(PROMPT_CHUNK, round(seconds / pace)))
 
     def _read_chunk(self, entries: list[Entry], steps: int) -> None:
         ids = np.stack([entry.ids[entry.read : entry.read + steps] for entry in entries])  # (B, T)
         parts = zip(*(entry.state for entry in entries), strict=True)
         state = tuple(np.concatenate(part, axis=1) for part in parts)
-        began = self._clock()
-        out, state = self._sampler.engine.run(ids, state)  # (B, T, V)
-        self._paces[len(entries)] = max(SHORTEST, self._clock() - began) / steps
+        out, state = self._sampler.engine.run(ids.astype(np.int64), state)  # (B, T, V)
         for row, entry in enumerate(entries):
             if entry.job.echo and entry.job.logprobs is not None and entry.job.prompt:
                 self._echo(entry, out[row])

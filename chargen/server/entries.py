@@ -13,9 +13,9 @@ import numpy as np
 from chargen.config import SampleConfig
 from chargen.engine import Logits, State
 from chargen.sampling.decoding import Decoder
-from chargen.sampling.filters import Tokens
 from chargen.sampling.sampler import REMEMBERED, Sampler
 from chargen.server.jobs import TextJob, TokenScore
+from chargen.tokenizers.base import Ids
 
 OF_A_TEXT: dict[str, Any] = {"length": 0, "stop": (), "until": None, "seed": None}
 """The parameters that say when a text ends, not which token comes next; at some values."""
@@ -37,10 +37,10 @@ class Entry:
         failed: whether it ended with an error.
     """
 
-    def __init__(self, job: TextJob, ids: Tokens, decoder: Decoder, state: State) -> None:
+    def __init__(self, job: TextJob, ids: Ids, decoder: Decoder, state: State) -> None:
         self.job, self.ids, self.decoder, self.state = job, ids, decoder, state
         config = replace(job.config, length=0) if job.max_tokens == 0 else job.config
-        self.samples = deque(decoder.begin(config, ids[-REMEMBERED:], job.count))
+        self.samples = deque(decoder.begin(config, ids[-REMEMBERED:].astype(np.int64), job.count))
         self.left = job.count
         self.read = 0
         self.logits: Logits = np.zeros(0, np.float32)
@@ -71,7 +71,7 @@ class Entries:
             ConfigError: a setting is not possible with this model.
             TokenizerError: the prompt holds a lone surrogate.
         """
-        ids = self._sampler.tokenizer.encode(job.prompt or "\n").astype(np.int64)
+        ids = self._sampler.tokenizer.encode(job.prompt or "\n")
         return Entry(job, ids, self._decoder(job), self._sampler.engine.init_state(1))
 
     def _decoder(self, job: TextJob) -> Decoder:

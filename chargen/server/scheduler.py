@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 BUSY = "the server is busy; try again in a moment"
 CLOSED = "the server closes and takes no more requests; try again when it runs"
+WORK_SECONDS = 0.005  # between two steps; what a piece takes beyond it is not known before
 CUT = "the server closed before this was finished; try again when it runs"
 
 
@@ -157,7 +159,7 @@ class Scheduler:
         return stream
 
     async def work(self, pieces: Iterator[T]) -> list[T]:
-        """Return the items of an iterator that runs the model, one item between two steps.
+        """Return the items of an iterator that runs the model, a few items between two steps.
 
         Raises:
             Busy: too much work waits, or the server closes.
@@ -247,7 +249,8 @@ class Scheduler:
             self._do_what_was_asked()
             if events := self._batch.step():
                 self._tell(partial(self._deliver, events))
-            if self._works:
+            end = time.perf_counter() + WORK_SECONDS
+            while self._works and time.perf_counter() < end:
                 self._work(self._works.popleft())
 
     def _do_what_was_asked(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from chargen.engine import State
 from chargen.errors import ChargenError, ConfigError
 from chargen.sampling.sampler import Sampler
-from chargen.server.scheduler import Busy, Chunk, Scheduler, Stream
+from chargen.server.scheduler import WORK_SECONDS, Busy, Chunk, Scheduler, Stream
 from tests.server.small_model import alone, job, open_sampler
 
 NOTHING = {"rows": 0, "reading": 0, "waiting": 0, "streams": 0, "works": 0}
@@ -162,14 +163,14 @@ def test_a_job_is_cancelled_while_it_waits_or_its_prompt_is_read(sampler: Sample
 
     async def main() -> None:
         async with serving(Sampler(sampler.tokenizer, gate), rows=1, queue=1) as scheduler:
-            reading = scheduler.submit(job("a" * 50_000))
+            reading = scheduler.submit(job("a" * 200_000))
             await until(gate.entered.is_set)
             waiting = scheduler.submit(job())
             reading.cancel()
             waiting.cancel()
             gate.release()
             await until(lambda: scheduler.facts()["rows"] == 0)
-            assert gate.calls == 1
+            assert gate.calls < 100  # of about 200 for the whole prompt
 
     run(main())
 
@@ -282,6 +283,7 @@ def test_work_is_done_between_the_steps(sampler: Sampler) -> None:
     def pieces(count: int) -> Iterator[int]:
         for number in range(count):
             calls.append(gate.calls)
+            time.sleep(WORK_SECONDS)
             yield number
 
     async def main() -> None:
