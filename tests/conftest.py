@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import io
@@ -10,11 +11,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +25,7 @@ from chargen.config import ReadConfig
 from chargen.data.dataset import Text
 from chargen.data.sources import Source
 from tests import small_run
+from tests.forked import Forks
 from tests.processes import run, running, wait_for
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -87,16 +91,32 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return work
 
 
-def run_chargen(*args: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user does, warnings being errors; skip what needs a missing torch."""
-    command = [sys.executable, "-W", "error", "-m", "chargen", *map(str, args)]
-    settings: dict[str, object] = {"text": True}
-    if "input" not in options:
-        settings["stdin"] = subprocess.DEVNULL
-    done = run(command, **{**settings, **options})
+def run_chargen(*args: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command, warnings being errors; skip what needs a missing torch.
+
+    It is a fork, or a process that is started where more than its input is given.
+    """
+    if options.keys() <= {"input", "text", "timeout"}:
+        done = forks().run([str(argument) for argument in args], **options)
+    else:
+        command = [sys.executable, "-W", "error", "-m", "chargen", *map(str, args)]
+        given = {} if "input" in options else {"stdin": subprocess.DEVNULL}
+        done = run(command, **{"text": True, **given, **options})
     if not HAS_TORCH and NO_TORCH in str(done.stderr):
         pytest.skip(f"chargen {' '.join(map(str, args))} needs torch")
     return done
+
+
+@functools.cache
+def forks() -> Forks:
+    """Return the process whose forks run the command, started on first use."""
+    return Forks(Path(tempfile.mkdtemp(prefix="chargen-tests-")))
+
+
+def pytest_unconfigure() -> None:
+    """End that process with the session."""
+    if forks.cache_info().currsize:
+        forks().close()
 
 
 def write(name: str, data: bytes | str) -> Path:
