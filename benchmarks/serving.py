@@ -33,7 +33,7 @@ from chargen.model.spec import LayerConfig, ModelConfig
 from chargen.tokenizers import build_tokenizer
 
 ALPHABET = "\n" + "".join(chr(code) for code in range(32, 96))
-PROMPT = "IT WAS A COLD NIGHT IN THE HOUSE OF THE BAKER, AND NOBODY WAS ABOUT. THE LAMP WAS OUT, TOO, SO IT IS"
+PROMPT = ("IT WAS A COLD NIGHT IN THE HOUSE OF THE BAKER. " * 3)[:100]
 LONG = 100_000  # characters of the long prompt
 ENDLESS = 65_536  # characters, as many as a request may have
 EVENT = re.compile(rb'"text": ?"((?:[^"\\]|\\.)*)"')
