@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from chargen.machine import bound_spinning
+from chargen.machine import bound_spinning, forbid_telemetry
 from chargen.machine.torch import need_torch
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Model", "Training", "__version__", "load", "train"]
 
-bound_spinning()  # must come before torch is imported
+bound_spinning()  # both must come before what they are about is imported
+forbid_telemetry()
 
 # Imports stand inside of the functions, so that ``chargen --help`` stays instant.
 

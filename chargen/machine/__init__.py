@@ -81,6 +81,16 @@ def bound_spinning(environment: MutableMapping[str, str] = os.environ) -> None:
     environment["KMP_BLOCKTIME"] = "1"  # milliseconds; LLVM and Intel: macOS, conda
 
 
+def forbid_telemetry(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let no library report to its maker what runs here; call it before they are imported.
+
+    ONNX Runtime, from 1.29 on, sends the structure and checksums of each model it opens, and keeps
+    a database for it in the user's cache. What the user has set himself stays.
+    """
+    environment.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    environment.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
 def spinning_set_by(environment: Mapping[str, str] = os.environ) -> str:
     """Return who set how long threads spin: ``chargen`` or the ``user``."""
     ours: dict[str, str] = {}

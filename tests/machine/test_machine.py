@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,13 @@ import torch
 from chargen import machine
 from chargen.config import TrainConfig
 from chargen.data.dataset import tokenize
-from chargen.machine import OtherLoad, bound_spinning, count_cores, thread_options
+from chargen.machine import (
+    OtherLoad,
+    bound_spinning,
+    count_cores,
+    forbid_telemetry,
+    thread_options,
+)
 from chargen.machine import torch as torch_side
 from chargen.model.spec import ModelConfig, parse_stack
 from chargen.training.events import Ended
@@ -22,6 +31,7 @@ from chargen.training.facts import facts
 from chargen.training.plan import measure
 from chargen.training.resume import resumed_run
 from tests.conftest import text_of
+from tests.processes import finish
 from tests.training.session import CPU, PLAN, begin, sit
 
 
@@ -74,6 +84,19 @@ def test_threads_wait_with_bounded_spinning_unless_the_user_decides() -> None:
         environment = {name: "mine"}
         bound_spinning(environment)
         assert environment == {name: "mine"}
+
+
+def test_no_library_reports_what_runs_here(with_model: Path, tmp_path: Path) -> None:
+    """ONNX Runtime keeps a database of what it is going to report in the user's cache."""
+    home = tmp_path / "home"
+    home.mkdir()
+    own = {name: os.environ[name] for name in ("PATH", "CHARGEN_CACHE", "CHARGEN_CHECKPOINTS")}
+    line = [sys.executable, "-m", "chargen", "sample", "-n", "20"]
+    finish(line, env={**own, "HOME": str(home)}, stdin=subprocess.DEVNULL)
+    assert not list(home.rglob("*"))
+    environment = {"ORT_DISABLE_TELEMETRY": "0"}
+    forbid_telemetry(environment)
+    assert environment == {"ORT_DISABLE_TELEMETRY": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 def test_what_others_compute_is_not_what_we_compute() -> None:
