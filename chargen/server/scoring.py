@@ -21,6 +21,7 @@ from chargen.tokenizers.byte import bytes_of
 
 BLOCK = 128  # tokens of a text scored at once
 DIGITS = 6  # of a score, as `chargen score` has them
+LAST_WORDS = 8  # characters before the cursor by which ghost text is cut: "Mr" ends no sentence
 GHOST_SECONDS = 0.03  # in which ghost text grows: half of what a typist does not notice
 
 
@@ -125,9 +126,12 @@ async def ghost(library: Library, exchange: Exchange, given: dict[str, Any]) -> 
 
         def steps() -> Iterator[Any]:
             before, rest = yield from loaded.prefixes.read(text)
+            cut = max(0, rest.rfind(" ", 0, -LAST_WORDS))
+            if cut:  # in one call: a lookahead keeps the state after each of the last tokens
+                before = loaded.sampler.read(rest[:cut], before)
             lookahead = Lookahead(loaded.sampler, before)
-            lookahead.read(rest)  # before its time begins, which a busy machine needs as well
-            yield from lookahead.growing(rest, given.get("max_chars", 80), GHOST_SECONDS)
+            lookahead.read(rest[cut:])  # before its time begins, which a busy machine needs too
+            yield from lookahead.growing(rest[cut:], given.get("max_chars", 80), GHOST_SECONDS)
 
         ahead = (await loaded.scheduler.work(steps()))[-1]
         await exchange.json({"model": loaded.name, "text": ahead})
