@@ -62,7 +62,7 @@ export class Alternatives extends EventTarget {
   async #firsts(prompt, signal) {
     const body = { model: this.model(), prompt, top: COUNT };
     const { next } = await this.api.json("/v1/next", body, signal);
-    this.shown = next.map((/** @type {any} */ { text, probability }) => (
+    this.shown = next.filter(isText).map((/** @type {any} */ { text, probability }) => (
       { first: clean(text), rest: "", probability }
     ));
     this.chosen = 0;
@@ -139,6 +139,15 @@ export class Alternatives extends EventTarget {
     this.close();
     this.editor.area.focus({ preventScroll: true });
   }
+}
+
+/**
+ * Tell whether a token is text by itself: of a byte model it may be a part of a character.
+ * @param {{text: string, bytes?: number[]}} token
+ * @returns {boolean}
+ */
+function isText({ text, bytes }) {
+  return !bytes || new TextEncoder().encode(text).join() === bytes.join();
 }
 
 /**

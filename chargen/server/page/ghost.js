@@ -6,7 +6,7 @@ import { clean, lastPart } from "./splice.js";
 // The last 1,000 to 2,000 characters are sent, not the whole text: of 100 KB at each key, most of
 // the time would be spent on reading what changes nothing in the next words.
 const CONTEXT = 2000;
-const PAUSE = 5; // milliseconds after a key; keys of a paste or of a held key come closer
+const PAUSE = 2; // milliseconds after a key; the keys of a held one come closer
 const REST = 150; // milliseconds after the cursor was moved
 const LONGEST = 48; // characters
 const ENOUGH = 12; // characters left, with which no more are asked for

@@ -110,9 +110,9 @@ export class Lines {
   colour(line, parts) {
     const made = parts.map(({ text, name, token }) => {
       const made = document.createElement("i");
-      made.className = text === "\n" ? `${name} newline` : name;
+      made.className = /^\n+$/.test(text) ? `${name} newline` : name;
       made.dataset.token = String(token);
-      made.textContent = text === "\n" ? "" : text;
+      made.textContent = text.replaceAll("\n", ""); // the block of the line ends it
       return made;
     });
     const rest = this.lengths[line] ? [] : [document.createElement("br")];

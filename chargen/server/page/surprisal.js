@@ -52,8 +52,11 @@ export class Surprisal extends EventTarget {
     else this.#forget(0);
   }
 
-  /** Forget the colours from a place on; they depend on the text before them. */
-  #forget(/** @type {number} */ place) {
+  /**
+   * Forget the colours from a place on; they depend on the text before them.
+   * @param {number} place
+   */
+  #forget(place) {
     const { lines, text } = this.editor;
     this.popup.hide();
     this.request.abort();
@@ -70,6 +73,7 @@ export class Surprisal extends EventTarget {
     const { start, end } = this.#range();
     if (start === end) return;
     const from = Math.max(0, start - CONTEXT);
+    this.request.abort();
     this.request = new AbortController();
     const { signal } = this.request;
     const text = this.editor.text.slice(from, end).toWellFormed();
