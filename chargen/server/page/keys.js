@@ -94,5 +94,5 @@ function shown(key) {
     : { Mod: "Ctrl", Alt: "Alt", Shift: "Shift", Ctrl: "Ctrl" };
   const arrows = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc" };
   const known = /** @type {Record<string, string>} */ ({ ...names, ...arrows });
-  return key.split("+").map((part) => known[part] ?? part).join(" ");
+  return key.split("+").map((part) => known[part] ?? part).join(MAC ? "" : "+");
 }
