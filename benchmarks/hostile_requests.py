@@ -27,7 +27,7 @@ from typing import Any
 
 SECONDS = 20.0  # for an answer
 OPTIONS = ("--max-length", "300", "--max-prompt", "20000", "--rows", "8", "--timeout", "5")
-THREADS = 16
+THREADS, PARTS = 16, 5
 ROUTES: dict[str, dict[str, Any]] = {
     "completions": {"prompt": "The", "max_tokens": 9},
     "chat/completions": {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 9},
@@ -346,11 +346,12 @@ def main() -> None:
         report(target, "after 500 to warm up")
         target.answers.clear()
         began, described = time.perf_counter(), int(args.count * args.schemathesis)
-        by_schema(target, described, args.seed)
+        if described:
+            by_schema(target, described, args.seed)
         report(target, f"after {target.answers.total():,} of schemathesis")
         rest = args.count - target.answers.total()
-        for part in range(4):
-            fuzz(target, rest // 4, 10 * args.seed + part)
+        for part in range(PARTS):
+            fuzz(target, rest // PARTS, PARTS * args.seed + part)
             settle(target)
             report(target, f"after {target.answers.total():,}")
         seconds = time.perf_counter() - began

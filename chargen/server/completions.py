@@ -164,7 +164,7 @@ def chat_prompt(messages: list[dict[str, Any]]) -> tuple[str, list[str]]:
     """Return messages as the text of a chat, and the stop texts that end a message.
 
     A system message is a paragraph, each other message a line ``name: content``, and the last one
-    is the one to write: ``assistant:``. That is the form in which chats are read for training.
+    is the one to write: ``assistant: ``. That is the form in which chats are read for training.
     """
     lines, names = list[str](), [ASSISTANT]
     for message in messages:
@@ -173,7 +173,7 @@ def chat_prompt(messages: list[dict[str, Any]]) -> tuple[str, list[str]]:
         lines.append(content if message["role"] in SYSTEM else f"{name}: {content}")
         names += [] if message["role"] in SYSTEM or name in names else [name]
     if messages[-1]["role"] != ASSISTANT:
-        lines.append(f"{ASSISTANT}:")
+        lines.append(f"{ASSISTANT}: ")
     return "\n".join(lines), [f"\n{name}:" for name in names]
 
 

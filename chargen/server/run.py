@@ -58,6 +58,7 @@ def server(
         started: is called when requests are answered.
     """
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of clients that leave
     settings = uvicorn.Config(
         app,
         http=Connection,

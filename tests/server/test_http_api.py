@@ -107,9 +107,14 @@ def test_a_client_chats(client: Any) -> None:
     settings = {"model": "small", "messages": messages, "seed": 2}
     done = client.chat.completions.create(**settings, max_completion_tokens=30)
     message = done.choices[0].message
-    prompt = "A talk.\nuser: Hello\nassistant:"
+    prompt = "A talk.\nuser: Hello\nassistant: "
     plain = client.completions.create(model="small", prompt=prompt, max_tokens=30, seed=2)
     assert (message.role, message.content) == ("assistant", plain.choices[0].text)
+    begun = [*messages, {"role": "assistant", "content": message.content[:10]}]
+    rest = client.chat.completions.create(
+        model="small", messages=begun, temperature=0, max_tokens=5
+    ).choices[0]
+    assert len(rest.message.content) == 5  # of the same message, which is not begun anew
     events = list(client.chat.completions.create(**settings, max_tokens=30, stream=True))
     assert events[0].choices[0].delta.role == "assistant"
     assert "".join(e.choices[0].delta.content for e in events) == message.content
