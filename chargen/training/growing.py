@@ -58,7 +58,8 @@ def how_it_grew(run: SavedModel, text: Text) -> str:
         )
     before = int(source["characters"])
     if text.begins_with(before, source["sha256"]):
-        return f"{text.length - before:,} characters behind those of run {run.name!r}"
+        unit = "bytes" if text.config.tokenizer == "byte" else "characters"
+        return f"{text.length - before:,} {unit} behind those of run {run.name!r}"
     return (
         f"the text of run {run.name!r} has changed before its end: parts that the run has learned "
         "may be held out now, and their loss says too little"
