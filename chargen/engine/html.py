@@ -65,31 +65,25 @@ def to_html(saved: SavedModel, *, int8: bool = False) -> Exported:
         CheckpointError: the file is missing or damaged.
         ConfigError: the page has no tokenizer for the model.
     """
-    if saved.tokenizer.kind not in TOKENIZERS:
+    if (kind := saved.tokenizer.kind) not in TOKENIZERS:
         raise ConfigError(
-            f"an HTML page knows the tokenizers {' and '.join(TOKENIZERS)}; this model has "
-            f"{saved.tokenizer.kind}; export it with --onnx"
+            f"an HTML page knows the tokenizers {' and '.join(TOKENIZERS)}; this model has {kind}; "
+            "export it with --onnx"
         )
     stored, _ = read_tensors(saved.path, KIND)
     weights = sum(array.size for name, array in stored.items() if not name.endswith(SCALE))
     program = _program()
-    room = int(LIMIT * weights) - min(len(program.template), int(LIMIT * weights / 10))
-    arrays, bits = rounded(stored, 0 if int8 else room)
-    data = zlib.compress(b"".join(map(_planes, arrays.values())), 6)
-    about = {**_about(saved), "weights": weights, "size": len(data), "tensors": _tensors(arrays)}
-    page = program.substitute(
-        title=html.escape(saved.name), about=_json(about), weights=digits_of(data)
-    )
-    return Exported(
-        page.encode("ascii", "xmlcharrefreplace"), weights, bits, saved.mixture is not None
-    )
+    most = int(LIMIT * weights)
+    room = 0 if int8 else most - min(len(str(program)), most // 10)
+    arrays, bits = rounded(stored, room)
+    page = _assembled(program, saved.name, {**_about(saved), "weights": weights}, arrays)
+    return Exported(page, weights, bits, saved.mixture is not None)
 
 
 def _about(saved: SavedModel) -> dict[str, object]:
     """Return what the engine needs to know beside the arrays."""
     config, mixture = saved.config, saved.mixture
     return {
-        "name": saved.name,
         "tokenizer": saved.tokenizer.to_json(),
         "vocabulary": config.vocab_size,
         "embedding": config.embedding,
@@ -190,17 +184,24 @@ def digits_of(data: bytes) -> str:
 # -- page ---------------------------------------------------------------------------------
 
 
-def _program() -> Template:
-    """Return the page without a model: what runs in its worker is data in it, too."""
+def _program() -> dict[str, str]:
+    """Return the parts of the page that are the same for all models, by their names in it."""
     style, program = _file("style.css"), _file("page.js")
     worker = "\n".join(_file(f"{name}.js") for name in WORKER)
     assert "</" not in worker + program + style  # nothing of ours can end its element
-    parts = {"style": style, "program": program, "worker": worker}
     hashes = {"style_hash": _hash(style), "program_hash": _hash(program)}
-    page = Template(_file("index.html")).safe_substitute(hashes)
-    for name, text in parts.items():
-        page = page.replace(f"${name}", text.replace("$", "$$"))
-    return Template(page)
+    return {"style": style, "program": program, "worker": worker, **hashes}
+
+
+def _assembled(
+    program: dict[str, str], title: str, about: dict[str, object], arrays: Tensors
+) -> bytes:
+    """Return the page of a model; what is not ASCII in its title is a reference."""
+    data = zlib.compress(b"".join(map(_planes, arrays.values())), 6)
+    about = {**about, "size": len(data), "tensors": _tensors(arrays)}
+    own = {"title": html.escape(title), "about": _json(about), "weights": digits_of(data)}
+    page = Template(_file("index.html")).substitute(program, **own)
+    return page.encode("ascii", "xmlcharrefreplace")
 
 
 def _json(data: object) -> str:

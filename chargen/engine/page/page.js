@@ -15,7 +15,7 @@ const WORD = new RegExp(`^\\s*(?:[${CJK}]|[^\\s${CJK}]+|$)`, "u");
 let job = 0; // number of the last request; what older ones answer is not looked at
 let writing = null; // what is being generated: its seed and the text so far
 let made = null; // what was generated last: where it begins, and the text with it
-let ready = false, rate = 0;
+let ready = false, rate = 0, said = "";
 
 const worker = startWorker();
 
@@ -54,7 +54,8 @@ const ON = {
   },
 
   reading({part}) {
-    say(part < 1 ? `Reading the text: ${whole.format(100 * part)} %` : "");
+    const reading = `Reading the text: ${whole.format(100 * part)} %`;
+    element("status").textContent = part < 1 ? reading : said;
   },
 
   ghost({text}) {
@@ -84,6 +85,7 @@ const written = text => dotted(`${whole.format(text.length)} characters`,
   `${whole.format(rate)} characters/s`);
 
 function say(text) {
+  said = text;
   element("status").textContent = text;
 }
 

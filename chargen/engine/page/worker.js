@@ -3,6 +3,7 @@
 
 let reader = null, latest = 0;
 
+const LONG = 100; // milliseconds of reading
 const TRIAL = 200; // tokens read to measure the speed
 const tell = (kind, job, more) => self.postMessage({kind, job, ...more});
 
@@ -26,10 +27,10 @@ function speedOf(model) {
 // Read the text before the cursor; returns false if something newer is asked for. How far a long one
 // is read is told, and its end.
 function readText(job, text) {
-  let part = 0, long = false;
+  const began = performance.now();
+  let part = 1;
   return inSlices(reader.read(text), () => job === latest, read => { part = read; }, () => {
-    long ||= part > 0 && part < 1;
-    if (long) tell("reading", job, {part});
+    if (performance.now() - began > LONG) tell("reading", job, {part});
   });
 }
 
