@@ -1,4 +1,4 @@
-"""HTML export: a model, an engine in JavaScript and a page to write with it, in one file.
+"""HTML export: a model, an engine in JavaScript and a page for a writer, in one file.
 
 The file opens from disk and never uses the network. Matrices are whole numbers with one factor for
 each row, as in ``model.int8``: in int8 where the model file has them so, which changes nothing, and
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from chargen.errors import ConfigError
 from chargen.model.int8 import SCALE
 from chargen.model.saved import KIND, SavedModel
+from chargen.model.spec import count_parameters
 from chargen.storage.checkpoint import Tensors, read_tensors
 
 PAGE = Path(__file__).with_name("page")
@@ -33,6 +34,7 @@ WORKER = ("kernel", "arrays", "tokenizer", "counts", "engine", "sampling", "read
 TOKENIZERS = ("char", "byte")
 LIMIT = 1.5  # bytes of the file for each weight; the page of a small model comes on top
 BITS = range(8, 17)  # of a number: int8 to int16
+MOST_WEIGHTS = 300_000_000  # a browser reads a text of about 500 MB at most
 DIGITS = bytes(code for code in range(33, 127) if chr(code) not in "<&\\")  # 91, none of HTML's
 PAIR = 13  # bits in two digits: 91 x 91 > 2^13
 COLUMNS = 4096  # characters of a line
@@ -63,13 +65,9 @@ def to_html(saved: SavedModel, *, int8: bool = False) -> Exported:
 
     Raises:
         CheckpointError: the file is missing or damaged.
-        ConfigError: the page has no tokenizer for the model.
+        ConfigError: a page cannot hold the model.
     """
-    if (kind := saved.tokenizer.kind) not in TOKENIZERS:
-        raise ConfigError(
-            f"an HTML page knows the tokenizers {' and '.join(TOKENIZERS)}; this model has {kind}; "
-            "export it with --onnx"
-        )
+    _check(saved)
     stored, _ = read_tensors(saved.path, KIND)
     weights = sum(array.size for name, array in stored.items() if not name.endswith(SCALE))
     program = _program()
@@ -78,6 +76,21 @@ def to_html(saved: SavedModel, *, int8: bool = False) -> Exported:
     arrays, bits = rounded(stored, room)
     page = _assembled(program, saved.name, {**_about(saved), "weights": weights}, arrays)
     return Exported(page, weights, bits, saved.mixture is not None)
+
+
+def _check(saved: SavedModel) -> None:
+    """Refuse a model that a page has no tokenizer for, or no room."""
+    kind, weights = saved.tokenizer.kind, count_parameters(saved.config)
+    if kind not in TOKENIZERS:
+        raise ConfigError(
+            f"an HTML page knows the tokenizers {' and '.join(TOKENIZERS)}; this model has {kind}; "
+            "export it with --onnx"
+        )
+    if weights > MOST_WEIGHTS:
+        raise ConfigError(
+            f"an HTML page holds {MOST_WEIGHTS:,} weights at most; this model has {weights:,}; "
+            "export it with --onnx"
+        )
 
 
 def _about(saved: SavedModel) -> dict[str, object]:

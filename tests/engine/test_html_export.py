@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chargen.engine import make_engine, open_engine
+from chargen.engine import html, make_engine, open_engine
 from chargen.engine.html import DIGITS, LIMIT, PAGE, Exported, to_html
 from chargen.errors import ConfigError
 from chargen.model.int8 import SCALE
@@ -321,7 +321,10 @@ def test_the_command_says_what_the_page_holds(chargen: Run, with_model: Path) ->
     assert again.stderr == "chargen: 'small.html' exists; name another file, or add --force\n"
 
 
-def test_a_tokenizer_that_the_page_lacks_is_refused(prose: str) -> None:
+def test_what_a_page_cannot_hold_is_refused(prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = saved("rnn:3", build_tokenizer("bpe", prose[:5000], 300))
     with pytest.raises(ConfigError, match=r"this model has bpe; export it with --onnx"):
         to_html(model)
+    monkeypatch.setattr(html, "MOST_WEIGHTS", 100)
+    with pytest.raises(ConfigError, match=r"100 weights at most; this model has \d+; export"):
+        to_html(saved("rnn:3"))

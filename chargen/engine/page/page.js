@@ -17,6 +17,7 @@ let writing = null; // what is being generated: its seed and the text so far
 let made = null; // what was generated last: where it begins, and the text with it
 let ready = false, rate = 0, said = "";
 
+addEventListener("error", ({message}) => say(`This did not work: ${message}`));
 const worker = startWorker();
 
 function startWorker() {
@@ -25,7 +26,7 @@ function startWorker() {
   started.onmessage = ({data}) => {
     if (data.job === job || ["ready", "failed"].includes(data.kind)) ON[data.kind](data);
   };
-  started.onerror = event => say(`The program of this page failed: ${event.message}`);
+  started.onerror = ({message}) => say(`This did not work: ${message}`);
   started.postMessage({kind: "open", job, about, weights: element("weights").textContent});
   element("weights").remove(); // the worker has it
   return started;
