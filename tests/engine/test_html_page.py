@@ -155,6 +155,15 @@ def test_a_seed_gives_the_same_text_and_stop_stops(writer: Writer, with_model: P
         assert writer.text.endswith("a")
 
 
+def test_half_a_file_says_so(writer: Writer) -> None:
+    page = to_html(parrot(TALE)).page
+    Path("half.html").write_bytes(page[: page.rindex(b"weights") + 100])
+    writer.page.goto(Path("half.html").resolve().as_uri())
+    expect(writer.page.locator("#status")).to_contain_text("is not whole; get the file again")
+    writer.page.keyboard.type("Written all the same")
+    assert writer.text == "Written all the same"
+
+
 def test_hostile_text_does_no_harm(writer: Writer) -> None:
     writer.open(parrot(HOSTILE))
     count: Callable[[], Any] = lambda: writer.page.locator("script, img").count()  # noqa: E731

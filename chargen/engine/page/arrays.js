@@ -41,7 +41,9 @@ async function inflated(bytes) {
 
 // Return the arrays by name: {values, shape}.
 async function openArrays(text, {size, tensors}) {
-  const bytes = await inflated(bytesOf(text, size));
+  const bytes = await inflated(bytesOf(text, size)).catch(() => {
+    throw new Error("the model in this file is not whole; get the file again");
+  });
   const arrays = {};
   let begin = 0;
   for (const {name, type, shape} of tensors) {

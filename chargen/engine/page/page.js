@@ -27,8 +27,11 @@ function startWorker() {
     if (data.job === job || ["ready", "failed"].includes(data.kind)) ON[data.kind](data);
   };
   started.onerror = ({message}) => say(`This did not work: ${message}`);
-  started.postMessage({kind: "open", job, about, weights: element("weights").textContent});
-  element("weights").remove(); // the worker has it
+  // One can write while the browser still reads the weights, which stand at the end of the file.
+  addEventListener("DOMContentLoaded", () => {
+    started.postMessage({kind: "open", job, about, weights: element("weights").textContent});
+    element("weights").remove(); // the worker has it
+  });
   return started;
 }
 

@@ -56,5 +56,5 @@ const ANSWERS = {open: (_, request) => open(request), ghost, write, stop: () => 
 self.onmessage = ({data}) => {
   latest = data.job;
   Promise.resolve(ANSWERS[data.kind](data.job, data))
-    .catch(error => tell("failed", data.job, {message: String(error)}));
+    .catch(error => tell("failed", data.job, {message: error.message}));
 };
