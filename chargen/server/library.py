@@ -193,9 +193,10 @@ async def _close_idle(model: Loaded) -> None:
 
 
 def known_models(given: dict[str, Path], default: str) -> dict[str, Known]:
-    """Return the models on disk by name: those given, all runs, and the base models."""
+    """Return the models on disk by name: the default, all runs from the newest on, base models."""
     runs = {run.name: run / MODEL for run in list_runs()}
-    paths = {**base_models(), **runs, **given}
+    paths = {**runs, **{name: path for name, path in base_models().items() if name not in runs}}
+    paths |= given
     found = dict[str, Known]()
     for name in sorted(paths, key=lambda name: name != default):
         with contextlib.suppress(OSError):  # a run without a model yet, or one that was removed

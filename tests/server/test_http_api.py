@@ -129,7 +129,9 @@ def test_a_model_that_is_not_there_is_named_with_those_that_are(client: Any) -> 
     with pytest.raises(openai.NotFoundError) as refused:
         client.completions.create(model="gpt-3.5-turbo-instruct", prompt="The")
     assert refused.value.code == "model_not_found"
-    assert "known: 'small', 'english', 'python', 'other', 'third'" in refused.value.message
+    known = refused.value.message.partition("known: ")[2]
+    assert known.startswith("'small', ")
+    assert known.endswith(", 'english', 'python'")
     for path in ("../small", "/etc/passwd", "small/model.safetensors", ".", "small/"):
         with pytest.raises(openai.NotFoundError):
             client.completions.create(model=path, prompt="The")
