@@ -92,6 +92,7 @@ function turn(change) {
 function escape() {
   const wanted = ghost.text || guesses.open || generator.running || drawerOpen();
   generator.stop();
+  alternatives.close(); // also those that were asked for and are not there yet
   ghost.hide();
   guesses.hide();
   closeDrawer();

@@ -42,6 +42,7 @@ export class Popup {
   /** Hide the box. */
   hide() {
     this.box.hidden = true;
+    this.box.replaceChildren();
   }
 }
 
