@@ -69,12 +69,4 @@ def _library(config: ServeConfig, model: str | None, load: Load) -> Library:
         if model is not None:
             raise
         path = find_model(BASE)
-    return Library(
-        load,
-        model_name(path),
-        {model_name(path): path},
-        size=config.models_in_memory,
-        rows=config.rows,
-        queue=config.queue,
-        log=common.warn,
-    )
+    return Library(load, model_name(path), {model_name(path): path}, config, common.warn)

@@ -12,7 +12,7 @@ from chargen.evaluation.surprisal import ScoredToken
 from chargen.server.errors import RequestError
 from chargen.server.exchange import Exchange
 from chargen.server.forms import without_unsupported
-from chargen.server.generation import Generation, Text, settings_of
+from chargen.server.generation import Generation, Settings, Text, settings_of
 from chargen.server.library import Library, Loaded
 from chargen.server.scheduler import TokenScore
 from chargen.server.scoring import DIGITS, scored_tokens, warning
@@ -139,7 +139,8 @@ async def complete(library: Library, exchange: Exchange, given: dict[str, Any]) 
         if given.get("echo") and "logprobs" in given and 0 in _limits(given):
             await _score(exchange, loaded, prompts, given)
         else:
-            await _generate(exchange, loaded, prompts, given, Answer)
+            settings = settings_of(given, loaded.sampler.tokenizer, library.config.max_length)
+            await _generate(exchange, loaded, prompts, given, settings, Answer)
 
 
 async def chat(library: Library, exchange: Exchange, given: dict[str, Any]) -> None:
@@ -157,7 +158,8 @@ async def chat(library: Library, exchange: Exchange, given: dict[str, Any]) -> N
             400, "top_logprobs needs logprobs; set logprobs to true", param="top_logprobs"
         )
     async with library.use(given.get("model")) as loaded:
-        await _generate(exchange, loaded, [prompt], given, ChatAnswer)
+        settings = settings_of(given, loaded.sampler.tokenizer, library.config.max_length)
+        await _generate(exchange, loaded, [prompt], given, settings, ChatAnswer)
 
 
 def chat_prompt(messages: list[dict[str, Any]]) -> tuple[str, list[str]]:
@@ -192,9 +194,9 @@ async def _generate(
     loaded: Loaded,
     prompts: list[str],
     given: dict[str, Any],
+    settings: Settings,
     form: type[Answer],
 ) -> None:
-    settings = settings_of(given, loaded.sampler.tokenizer)
     generation = Generation(loaded, prompts, settings)
     await generation.begin(loaded.scheduler)
     answer = form(loaded.name, settings.config.seed)

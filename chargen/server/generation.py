@@ -61,15 +61,20 @@ class Text:
     finish_reason: str | None = None
 
 
-def settings_of(given: dict[str, Any], tokenizer: Tokenizer) -> Settings:
+def settings_of(given: dict[str, Any], tokenizer: Tokenizer, most: int) -> Settings:
     """Return the settings of a request.
+
+    Args:
+        given: its fields.
+        tokenizer: of the model.
+        most: characters of a text for which nothing is given, if that is less than usual.
 
     Raises:
         ConfigError: a sampling parameter is out of its range.
         RequestError: a bias is not one of a token.
     """
     limits = [given[name] for name in ("max_tokens", "max_chars") if name in given]
-    longest = min(limits, default=SampleConfig.length)
+    longest = min(limits, default=min(SampleConfig.length, most))
     max_tokens = None
     if tokenizer.kind != "char" and "max_tokens" in given:
         max_tokens = given["max_tokens"]

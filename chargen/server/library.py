@@ -18,6 +18,7 @@ from chargen.sampling.sampler import Sampler
 from chargen.server.errors import RequestError, refusal
 from chargen.server.prefixes import Prefixes
 from chargen.server.scheduler import Scheduler
+from chargen.server.settings import ServeConfig
 from chargen.storage.bases import base_models
 from chargen.storage.checkpoint import MODEL
 from chargen.storage.runs import list_runs
@@ -72,25 +73,19 @@ class Library:
         load: reads a model; it is called in a thread.
         default: name of the model of a request that names none.
         given: further model files by name.
-        size: models in memory at most.
-        rows: texts generated at the same time, per model.
-        queue: requests that wait, per model.
+        config: limits: models in memory, texts and requests of each.
         log: takes words for whoever runs the server.
+
+    Attributes:
+        default: name of the model of a request that names none.
+        config: the limits.
     """
 
     def __init__(
-        self,
-        load: Load,
-        default: str,
-        given: dict[str, Path],
-        *,
-        size: int,
-        rows: int,
-        queue: int,
-        log: Log,
+        self, load: Load, default: str, given: dict[str, Path], config: ServeConfig, log: Log
     ) -> None:
-        self._load, self.default, self._given, self._size = load, default, given, size
-        self._rows, self._queue, self._log = rows, queue, log
+        self._load, self.default, self._given = load, default, given
+        self.config, self._log = config, log
         self._loaded = OrderedDict[str, Loaded]()  # the one used last at the end
         self._closing = set[asyncio.Task[None]]()
         self._loading: dict[str, asyncio.Task[Loaded]] = {}
@@ -140,7 +135,7 @@ class Library:
     def _begin(self, known: Known) -> asyncio.Task[Loaded]:
         """Begin to load a model, in the place of another one if there are too many."""
         old = self._loaded.get(known.name)
-        if old is None and len(self._loaded) + len(self._loading) >= self._size:
+        if old is None and len(self._loaded) + len(self._loading) >= self.config.models_in_memory:
             old = next((model for model in self.loaded if not model.users), None)
             if old is None:
                 raise RequestError(
@@ -177,7 +172,7 @@ class Library:
 
     async def _open(self, known: Known) -> Loaded:
         sampler = await asyncio.to_thread(self._load, known.path)
-        scheduler = Scheduler(sampler, rows=self._rows, queue=self._queue)
+        scheduler = Scheduler(sampler, rows=self.config.rows, queue=self.config.queue)
         loaded = self._loaded[known.name] = Loaded(known, sampler, scheduler)
         return loaded
 

@@ -42,6 +42,7 @@ def test_each_option_has_its_effect(trained: Path, tmp_path: Path) -> None:
         assert allowed["access-control-allow-origin"] == "https://a.example"
         assert "allowed: up to 50" in server.complete("x" * 51).error["message"]
         assert "allowed: 0 to 40" in server.complete(max_tokens=41).error["message"]
+        assert server.complete().data["usage"]["completion_tokens"] == 40  # less than usual
         assert "allowed: 1 to 2" in server.complete(n=3).error["message"]
         assert server.complete(max_tokens=2, model="small").status == 200
         assert server.metric("chargen_models_in_memory") == 1

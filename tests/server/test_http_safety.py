@@ -36,8 +36,7 @@ def in_thread(
     """Serve the small run in a thread of this process; what it logs is an error."""
     monkeypatch.setenv("CHARGEN_CHECKPOINTS", str(folder))
     said = list[str]()
-    limits = {"size": config.models_in_memory, "rows": config.rows, "queue": config.queue}
-    library = Library(load, "small", {}, log=said.append, **limits)
+    library = Library(load, "small", {}, config, said.append)
     app, listening = App(config, library, said.append), run.listen(config)
     port, begun = listening.getsockname()[1], threading.Event()
     server = run.server(config, app, library, begun.set)
