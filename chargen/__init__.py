@@ -20,7 +20,7 @@ import os
 import signal
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from chargen.evaluation.lines import ScoredLine
     from chargen.evaluation.surprisal import Guess, ScoredText
     from chargen.sampling.sampler import Generated, Sampler
     from chargen.tokenizers import Tokenizer
@@ -106,6 +107,21 @@ class Model:
         from chargen.evaluation.surprisal import score_text
 
         return score_text(self.sampler, text)
+
+    def score_lines(self, lines: Iterable[str]) -> Iterator[ScoredLine]:
+        """Score lines, or other short texts, each as a text of its own: many side by side.
+
+        Args:
+            lines: with their newlines, as a file yields them, or without.
+
+        Raises:
+            TokenizerError: a line holds a lone surrogate.
+        """
+        from chargen.data.decoding import as_read
+        from chargen.evaluation.lines import LineScorer
+
+        reading = self.sampler.reading
+        return LineScorer(self.sampler).score(as_read(line, reading, "line") for line in lines)
 
     def next(self, prompt: str = "", top: int = 10) -> tuple[Guess, ...]:
         """Return the most likely next tokens after a prompt, with their probabilities."""

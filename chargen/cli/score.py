@@ -17,7 +17,8 @@ from chargen.display.output import quoted
 from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
-    from chargen.evaluation.surprisal import Line, ScoredToken
+    from chargen.evaluation.lines import Line
+    from chargen.evaluation.surprisal import ScoredToken
 
 DIGITS = 6  # of a fraction
 
@@ -71,7 +72,7 @@ def _in_json(row: dict[str, Any]) -> dict[str, Any]:
 
 def _line_rows(tokens: Iterable[ScoredToken]) -> list[dict[str, Any]]:
     """Return the lines of a text, the highest z-score first."""
-    from chargen.evaluation.surprisal import by_line
+    from chargen.evaluation.lines import by_line
 
     return [_line_row(line) for line in sorted(by_line(tokens), key=lambda line: -line.z_score)]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import sys
 from collections.abc import Iterable, Iterator
 
 from chargen.config import ReadConfig, require
@@ -16,6 +17,8 @@ from chargen.data.sources import BYTE_ORDER_MARKS, Source, looks_binary
 from chargen.errors import CorpusError
 from chargen.tokenizers.base import to_utf8
 from chargen.tokenizers.byte import ESCAPE, bytes_of, replaced, text_of
+
+STREAM_BLOCK = 1 << 16  # bytes of a stream read at once, at most
 
 
 def _say_nothing(note: str) -> None:
@@ -102,24 +105,65 @@ def as_read(text: str, own: ReadConfig, name: str = "text") -> str:
 
 
 def stream_lines(stream: io.BufferedReader, own: ReadConfig) -> Iterator[str]:
+    """Yield the lines of a stream as they come, without their line ends; see ``stream_blocks``."""
+    for lines in stream_blocks(stream, own):
+        yield from (line.removesuffix("\n") for line in lines)
+
+
+def stream_blocks(
+    stream: io.BufferedReader,
+    own: ReadConfig,
+    encoding: str | None = None,
+    longest: int = sys.maxsize,
+) -> Iterator[list[str]]:
     """Yield the lines of a stream as they come, read as ``read_like`` reads a file.
 
-    A byte that cannot be decoded is a lone surrogate, so that it is an error of its line only.
+    Lines that came together are in one list, each with its newline. A byte that cannot be decoded
+    is a lone surrogate, so that it is an error of its line only.
 
     Args:
         stream: what is read.
         own: how the corpus of the model was read.
+        encoding: of the stream, where the user named it.
+        longest: characters after which a line is cut; memory does not grow with the stream.
     """
-    by_bytes = own.tokenizer == "byte" and own.encoding is None
-    codec = "utf-8" if by_bytes else _codec_of(stream.peek(4), None)
+    by_bytes = own.tokenizer == "byte" and own.encoding is encoding is None
+    codec = "utf-8" if by_bytes else _codec_of(stream.peek(4), encoding)
     errors = ESCAPE if codec.startswith("utf-8") else "replace"
-    for line in io.TextIOWrapper(stream, codec, errors, newline="\n"):
-        text = line.removesuffix("\n")
-        if line.endswith("\r\n") and own.newlines == "fold" and own.tokenizer != "byte":
-            text = text.removesuffix("\r")
-        if own.encoding and not text.isascii() and replaced(text).encode() != bytes_of(text):
-            text = bytes_of(text).decode(own.encoding, "replace")
-        yield text
+    data = iter(lambda: stream.read1(STREAM_BLOCK), b"")
+    for lines in line_blocks(codecs.iterdecode(data, codec, errors), longest):
+        yield [_as_line(line, own) for line in lines]
+
+
+def line_blocks(pieces: Iterable[str], longest: int = sys.maxsize) -> Iterator[list[str]]:
+    """Yield the lines that each piece of a text completes, with their newlines.
+
+    Args:
+        pieces: of the text.
+        longest: characters after which a line is cut.
+    """
+    held = list[str]()  # parts of a line that has not ended
+    for piece in pieces:
+        *ends, rest = piece.split("\n")
+        lines = [f"{line}\n" for line in ends]
+        if lines:
+            lines[0], held = "".join([*held, lines[0]]), []
+        held.append(rest)
+        if sum(map(len, held)) >= longest:
+            lines, held = [*lines, "".join(held)], []
+        if lines:
+            yield lines
+    if any(held):
+        yield ["".join(held)]
+
+
+def _as_line(line: str, own: ReadConfig) -> str:
+    """Return a line of a stream with its line end folded, if it was so in the corpus."""
+    if line.endswith("\r\n") and own.newlines == "fold" and own.tokenizer != "byte":
+        line = f"{line[:-2]}\n"
+    if own.encoding and not line.isascii() and replaced(line).encode() != bytes_of(line):
+        line = bytes_of(line).decode(own.encoding, "replace")
+    return line
 
 
 def unicode_codec(sources: list[Source]) -> str | None:

@@ -23,7 +23,7 @@ SPIN_MICROSECONDS = 200  # for which the threads of ONNX Runtime spin before the
 class OnnxEngine:
     """Runs a graph made by ``engine.graph.build_graph``.
 
-    Each batch size runs with its fastest number of threads, found by timing the calls
+    Batches of about one size run with their fastest number of threads, found by timing the calls
     (``machine.pace``). The number of threads of an ONNX Runtime session is fixed, so there is one
     session for each number in use. All of them give bit-identical results.
     """
@@ -68,17 +68,13 @@ class OnnxEngine:
         feeds = dict(zip(self._names, state, strict=True))
         feeds["ids"] = ids
         batch, steps = ids.shape
-        pace = self._paces.get((batch, steps > 1)) or self._new_pace(batch, steps)
+        size = batch.bit_length(), steps > 1  # a doubling; single steps have their own
+        pace = self._paces.get(size) or self._paces.setdefault(size, Pace(self._options))
         session = self._session(pace.threads)
         began = time.perf_counter()
         logits, *last = session.run(self._outputs, feeds)
-        pace.took(time.perf_counter() - began, steps)
+        pace.took(time.perf_counter() - began, steps * batch)
         return logits, tuple(last)
-
-    def _new_pace(self, batch: int, steps: int) -> Pace:
-        """Return the pace for this batch size; single steps and long inputs have their own."""
-        pace = self._paces[batch, steps > 1] = Pace(self._options)
-        return pace
 
 
 @functools.cache

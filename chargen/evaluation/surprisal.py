@@ -1,4 +1,4 @@
-"""Surprisal of the tokens, words and lines of a text, and probabilities of the next token.
+"""Surprisal of the tokens and words of a text, and probabilities of the next token.
 
 Surprisal is -log2 of the probability that the model gives a token after all text before it.
 Legend of shapes: T tokens read at once, V vocabulary.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,30 +127,6 @@ class NextToken:
     others_probability: float
     unknown_probability: float | None
     entropy: float
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of a text and its surprisal.
-
-    Attributes:
-        number: counted from 1.
-        text: without its newline.
-        characters: number, its newline included.
-        bits: surprisal in bits, that of its newline included.
-        z_score: standard errors between its mean surprisal and that of the text.
-    """
-
-    number: int
-    text: str
-    characters: int
-    bits: float
-    z_score: float
-
-    @property
-    def bits_per_char(self) -> float:
-        """Mean surprisal of its characters, in bits."""
-        return self.bits / self.characters
 
 
 # -- scoring ------------------------------------------------------------------------------
@@ -336,7 +312,7 @@ def _name(tokenizer: Tokenizer, id: int) -> str:
     return tokenizer.pieces[id].decode("utf-8", "backslashreplace")
 
 
-# -- words and lines ----------------------------------------------------------------------
+# -- words --------------------------------------------------------------------------------
 
 
 def by_word(tokens: list[ScoredToken]) -> list[ScoredToken]:
@@ -346,43 +322,4 @@ def by_word(tokens: list[ScoredToken]) -> list[ScoredToken]:
     return [
         ScoredToken(word[0], sum(bits[word.start() : word.end()]))
         for word in re.finditer(r"\s*\S+|\s+$", text)
-    ]
-
-
-def by_line(tokens: Iterable[ScoredToken]) -> list[Line]:
-    """Join tokens to lines, in their order.
-
-    In a short line, one rare character dominates the mean surprisal. The z-score accounts for
-    the length: (bits - n m) / (s sqrt(n)) for a line of n characters, with the mean surprisal m
-    of a character in the whole text and its standard deviation s.
-    """
-    lines, texts, bits = list[tuple[str, float]](), list[str](), 0.0
-    sums = np.zeros(3)  # of bits * bits, bits * length, length * length over all tokens
-    for token in tokens:
-        length = len(token.text)
-        sums += token.bits * token.bits, token.bits * length, length * length
-        texts.append(token.text)
-        bits += token.bits
-        if token.text.endswith("\n"):
-            lines.append(("".join(texts), bits))
-            texts, bits = [], 0.0
-    if texts:
-        lines.append(("".join(texts), bits))
-    return _with_z_scores(lines, sums)
-
-
-def _with_z_scores(lines: list[tuple[str, float]], sums: NDArray[np.float64]) -> list[Line]:
-    count = sum(len(text) for text, _ in lines)
-    mean = sum(bits for _, bits in lines) / max(1, count)
-    squares = float(sums @ (1.0, -2 * mean, mean * mean))  # of bits - length * mean
-    deviation = math.sqrt(max(squares, 1e-12) / max(1, count))
-    return [
-        Line(
-            number,
-            text.removesuffix("\n"),
-            len(text),
-            bits,
-            (bits - len(text) * mean) / (deviation * math.sqrt(len(text))),
-        )
-        for number, (text, bits) in enumerate(lines, 1)
     ]

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from chargen.evaluation.surprisal import by_line, score_tokens
+from chargen.evaluation.lines import by_line
+from chargen.evaluation.surprisal import score_tokens
 from chargen.sampling.sampler import load
 from tests.conftest import Run, write
 from tests.processes import finish

@@ -16,11 +16,11 @@ from chargen.display.heat import level
 from chargen.engine import State
 from chargen.errors import ConfigError, TokenizerError
 from chargen.evaluation import surprisal
+from chargen.evaluation.lines import by_line
 from chargen.evaluation.protocols import score, stateful
 from chargen.evaluation.surprisal import (
     ScoredToken,
     best_guesses,
-    by_line,
     by_word,
     next_distribution,
     next_tokens,
