@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chargen.errors import ChargenError
 from chargen.server import completions, forms, openapi, scoring
@@ -19,6 +19,9 @@ from chargen.server.openapi import Described
 from chargen.server.page_files import INDEX, page_file
 from chargen.server.schema import Schema
 from chargen.server.settings import ServeConfig
+
+if TYPE_CHECKING:
+    from chargen.server.metrics import Metrics
 
 Handler = Callable[[Library, Exchange, dict[str, Any]], Awaitable[None]]
 Get = Callable[[Exchange, str], Awaitable[None]]
@@ -71,7 +74,7 @@ class App:
             "/v1/models/{id}": (self._model, "One model.", "application/json"),
             "/page/{name}": (page_file, "A file of the page.", "text/plain"),
         }
-        self._counts: Any = None
+        self._counts: Metrics | None = None
 
     def cut(self) -> None:
         """End all requests now, with an error."""
@@ -108,7 +111,7 @@ class App:
             words = f"{exchange.method} {exchange.path[:200]!r} {exchange.status or 'client left'}"
             self._log(f"{words} {seconds * 1000:.0f} ms")
 
-    def _metrics_of(self) -> Any:
+    def _metrics_of(self) -> Metrics:
         """Return the metrics; their library is imported with the first request."""
         if self._counts is None:
             from chargen.server.metrics import Metrics

@@ -20,6 +20,7 @@ from chargen.tokenizers.base import to_utf8
 
 ASSISTANT = "assistant"
 SYSTEM = ("system", "developer")
+MAX_NAMES = 16  # of those who write, whose next line ends an answer
 
 
 class Answer:
@@ -176,7 +177,7 @@ def chat_prompt(messages: list[dict[str, Any]]) -> tuple[str, list[str]]:
         names += [] if message["role"] in SYSTEM or name in names else [name]
     if messages[-1]["role"] != ASSISTANT:
         lines.append(f"{ASSISTANT}: ")
-    return "\n".join(lines), [f"\n{name}:" for name in names]
+    return "\n".join(lines), [f"\n{name}:" for name in names[:MAX_NAMES]]
 
 
 def _content(content: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -99,17 +100,10 @@ class Connection(H11Protocol):
 
 
 def _whole(status: int, data: dict[str, Any]) -> bytes:
+    """Return an answer as it is sent."""
     body = json.dumps(data).encode()
-    phrase = h11_phrase(status)
     head = (
-        f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\n"
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
         f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
     )
     return head.encode() + body
-
-
-def h11_phrase(status: int) -> str:
-    """Return the words of a status."""
-    import http
-
-    return http.HTTPStatus(status).phrase

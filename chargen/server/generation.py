@@ -112,14 +112,14 @@ def _no_token(key: str, allowed: str) -> RequestError:
     return RequestError(400, words, param="logit_bias")
 
 
-def check_size(characters: int, top: int) -> None:
+def check_size(tokens: int, top: int) -> None:
     """Refuse an answer with more scores than memory is for.
 
     Raises:
         RequestError: there are too many.
     """
-    if characters * (top + 1) > MAX_SCORES:
-        words = f"{characters:,} characters with {top} likeliest tokens each are too many scores"
+    if tokens * (top + 1) > MAX_SCORES:
+        words = f"{tokens:,} tokens with {top} likeliest ones each are too many scores"
         raise RequestError(400, f"{words}; allowed: {MAX_SCORES:,} together", param="logprobs")
 
 
@@ -149,8 +149,8 @@ class Generation:
         self.prompts = [as_read(prompt, reading, "prompt") for prompt in prompts]
         if settings.logprobs is not None:
             echoed = sum(map(len, self.prompts)) if settings.echo else 0
-            new = settings.config.length * settings.count * len(prompts)
-            check_size(echoed + new, settings.logprobs)
+            most = settings.max_tokens or settings.config.length
+            check_size(echoed + most * settings.count * len(prompts), settings.logprobs)
         self.tokens, self._streams = 0, list[Stream]()
 
     async def begin(self, scheduler: Scheduler) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -49,40 +49,52 @@ class Metrics:
         return generate_latest(self._registry)
 
 
+FACTS: dict[str, str] = {
+    "rows": "Prompts and texts in the engine now.",
+    "reading": "Prompts that are read now.",
+    "waiting": "Jobs that wait for a row.",
+    "streams": "Jobs that are not finished.",
+    "works": "Texts that are scored, and the like.",
+}
+TOTALS: dict[str, str] = {
+    "tokens": "Tokens generated.",
+    "prompt_tokens": "Tokens of prompts read.",
+    "finished": "Jobs finished.",
+    "cancelled": "Jobs dropped, mostly because the client left.",
+    "failed": "Jobs that failed.",
+}
+
+
 class _Models:
-    """Collector of the facts of the models in memory."""
+    """Collector of the facts of the models in memory.
+
+    Args:
+        library: the models.
+    """
 
     def __init__(self, library: Library) -> None:
         self._library = library
 
     def collect(self) -> Iterator[Metric]:
-        """Yield a gauge per fact, or a counter if it only grows."""
+        """Yield a metric for each fact, with a value for each model."""
         loaded = self._library.loaded
-        gauge = GaugeMetricFamily("chargen_models_in_memory", "Models in memory.")
-        gauge.add_metric([], len(loaded))
-        yield gauge
-        users = GaugeMetricFamily(
-            "chargen_requests_running", "Requests that use a model.", None, ["model"]
-        )
-        families = dict[str, Metric]()
-        for model in loaded:
-            users.add_metric([model.name], model.users)
-            for fact, value in model.scheduler.facts().items():
-                family = families.setdefault(fact, _family(fact))
-                family.add_sample(
-                    family.name + "_total" * (family.type == "counter"),
-                    {"model": model.name},
-                    value,
-                )
-        yield users
-        yield from families.values()
+        yield _gauge("models_in_memory", "Models in memory.", [], {(): len(loaded)})
+        users = {(model.name,): model.users for model in loaded}
+        yield _gauge("requests_running", "Requests that use a model.", ["model"], users)
+        facts = {(model.name,): model.scheduler.facts() for model in loaded}
+        for name, help in FACTS.items():
+            yield _gauge(name, help, ["model"], {key: own[name] for key, own in facts.items()})
+        for name, help in TOTALS.items():
+            counter = CounterMetricFamily(f"chargen_{name}", help, labels=["model"])
+            for key, own in facts.items():
+                counter.add_metric(key, own[name])
+            yield counter
 
 
-GROWING = "tokens"  # in the names of facts that only grow
-
-
-def _family(fact: str) -> Metric:
-    kind = CounterMetricFamily if GROWING in fact else GaugeMetricFamily
-    return kind(
-        f"chargen_{fact}", f"{fact.replace('_', ' ').capitalize()}, by model.", labels=["model"]
-    )
+def _gauge(
+    name: str, help: str, labels: list[str], values: Mapping[tuple[str, ...], int]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"chargen_{name}", help, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family
