@@ -13,7 +13,7 @@ from tests.processes import run
 
 HIDDEN = "import sys; sys.modules['torch'] = None; "  # as if it were not installed
 INSTALL = "pip install 'torch>=2.6,<2.14'"
-DEVICE_COMMANDS = ["sample", "repl", "eval", "score", "next", "heat", "inspect memory"]
+DEVICE_COMMANDS = ["sample", "repl", "serve", "eval", "score", "next", "heat", "inspect memory"]
 
 
 def without_torch(program: str, *args: str) -> subprocess.CompletedProcess[str]:

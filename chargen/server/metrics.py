@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -91,9 +92,8 @@ class _Models:
             yield counter
 
 
-def _gauge(
-    name: str, help: str, labels: list[str], values: Mapping[tuple[str, ...], int]
-) -> GaugeMetricFamily:
+def _gauge(name: str, help: str, labels: list[str], values: Mapping[Any, int]) -> GaugeMetricFamily:
+    """Return a gauge with a value for each tuple of the values of its labels."""
     family = GaugeMetricFamily(f"chargen_{name}", help, labels=labels)
     for key, value in values.items():
         family.add_metric(key, value)
