@@ -44,10 +44,10 @@ class Writer:
         file = Path("page.html").resolve()
         file.write_bytes(to_html(model).page)
         self.page.goto(file.as_uri())
-        self.wait()
+        self.until_idle()
         return self
 
-    def wait(self) -> None:
+    def until_idle(self) -> None:
         """Wait until the model is open and nothing is generated."""
         expect(self.page.locator("#generate")).to_be_enabled()
         expect(self.page.locator("#generate")).to_have_text("Generate")
@@ -61,7 +61,7 @@ class Writer:
         before = self.text
         self.set(length=length, **settings)
         self.press("Control+Enter")
-        self.wait()
+        self.until_idle()
         return self.text.removeprefix(before)
 
     def set(self, **settings: float) -> None:
@@ -116,7 +116,7 @@ def test_it_writes_from_disk(writer: Writer) -> None:
     writer.press("Control+z")  # the browser's own: one step back
     assert writer.text == "The old man went home to bed"
     writer.page.reload()
-    writer.wait()
+    writer.until_idle()
     assert writer.text == "The old man went home to bed"
 
 
@@ -149,7 +149,7 @@ def test_a_seed_gives_the_same_text_and_stop_stops(writer: Writer, with_model: P
         expect(writer.page.locator("#ghost")).not_to_be_empty()
         assert writer.page.inner_text("#generate") == "Stop"
         stop()
-        writer.wait()
+        writer.until_idle()
         assert before < len(writer.text) < 100_000
         writer.page.keyboard.type("a")
         assert writer.text.endswith("a")
