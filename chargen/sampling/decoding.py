@@ -213,7 +213,7 @@ class Decoder:
 
         With several texts, decoding them to text at every step takes as long as sampling.
         """
-        if len(samples) <= 1 or self.by_row or not all(sample.is_plain for sample in samples):
+        if self.by_row or not all(sample.is_plain for sample in samples):
             return 1
         return max(1, min(BLOCK, min(sample.remaining for sample in samples) // self._longest))
 

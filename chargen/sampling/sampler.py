@@ -271,7 +271,7 @@ def _decode(
     yield [(sample, "") for sample in samples]
     while samples := rows.unfinished(samples):
         block = []  # of tokens (B,), one per step
-        for _ in range(decoder.steps_at_once(samples)):
+        for _ in range(decoder.steps_at_once(samples) if len(samples) > 1 else 1):
             block.append(decoder.next_tokens(rows.logits(), samples))
             if logprobs:
                 _record_logprobs(samples, rows.logits(), block[-1])

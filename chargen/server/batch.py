@@ -45,29 +45,43 @@ class Text:
     """
 
     def __init__(self, entry: Entry, sample: Sample) -> None:
-        self.entry, self.sample, self._most = entry, sample, entry.job.max_tokens
-        self._pieces: list[str] = []
+        self.entry, self.sample = entry, sample
         self.scores: list[TokenScore] = []
-        self._tokens = 0
+        self._tokens: list[int] = []  # not decoded yet
+        self._pieces: list[str] = []
+        self._count = 0  # of the tokens that were not handed over, as far as they are decoded
         self._due = 0.0  # the first piece is handed over at once
+        self._steps = self._steps_at_once()
 
-    def append(self, token: int) -> None:
-        """Append the next token; see ``Sample.append``."""
-        self._pieces.append(self.sample.append([token]))
-        self._tokens += token >= 0
-        if len(self.sample.tokens) == self._most and self.sample.finish_reason is None:
+    def _steps_at_once(self) -> int:
+        """Return how many tokens may be decoded together: decoding takes as long as sampling."""
+        steps, most = self.entry.decoder.steps_at_once([self.sample]), self.entry.job.max_tokens
+        return steps if most is None else max(1, min(steps, most - len(self.sample.tokens)))
+
+    def append(self, token: int, now: float) -> Chunk | None:
+        """Append the next token; return the new text if it is time to hand it over."""
+        self._tokens.append(token)
+        if len(self._tokens) < self._steps and now < self._due:
+            return None
+        self._decode()
+        return self.chunk(now)
+
+    def _decode(self) -> None:
+        self._pieces.append(self.sample.append(self._tokens))
+        self._count += sum(token >= 0 for token in self._tokens)
+        self._tokens = []
+        full = len(self.sample.tokens) == self.entry.job.max_tokens
+        if full and self.sample.finish_reason is None:
             self._pieces.append(self.sample.end())
+        self._steps = self._steps_at_once()
 
     def chunk(self, now: float) -> Chunk | None:
-        """Return the new text if it is time to hand it over."""
-        reason = self.sample.finish_reason
-        if reason is None and now < self._due:
+        """Return the new text if it is time to hand it over, and there is any, or it is the end."""
+        reason, text = self.sample.finish_reason, "".join(self._pieces)
+        if reason is None and (now < self._due or not text):
             return None
-        text = "".join(self._pieces)
-        if reason is None and not text:
-            return None
-        chunk = Chunk(self.sample.number, text, self._tokens, self.scores, reason)
-        self._pieces, self.scores, self._tokens = [], [], 0
+        chunk = Chunk(self.sample.number, text, self._count, self.scores, reason)
+        self._pieces, self.scores, self._count = [], [], 0
         self._due = now + PAUSE
         return chunk
 
@@ -228,7 +242,7 @@ class Batch:
         if entry.samples:
             self.waiting.append(entry)
         if text.sample.finish_reason:  # it has no length
-            self._hand_over(text)
+            self._hand_over(text, text.chunk(self._clock()))
             return False
         self.texts.append(text)
         return True
@@ -253,8 +267,10 @@ class Batch:
                     self._fail(self.texts[row].entry, error)
         self._score(logits, tokens)
         self._rows.last = tokens
+        now = self._clock()
         for text, token in zip(self.texts, tokens.tolist(), strict=True):
-            self._append(text, token)
+            if not text.entry.failed:
+                self._append(text, token, now)
 
     def _score(self, logits: Logits, tokens: Tokens) -> None:
         """Score the tokens of the texts for which scores are asked."""
@@ -266,20 +282,18 @@ class Batch:
                 )
                 text.scores += found
 
-    def _append(self, text: Text, token: int) -> None:
+    def _append(self, text: Text, token: int, now: float) -> None:
         """Append a token to a text."""
-        if text.entry.failed:
-            return
         try:
-            text.append(token)
+            chunk = text.append(token, now)
         except Exception as error:
             self._fail(text.entry, error)
         else:
-            self._hand_over(text)
+            self._hand_over(text, chunk)
 
-    def _hand_over(self, text: Text) -> None:
-        """Hand over the new text if it is time to."""
-        if chunk := text.chunk(self._clock()):
+    def _hand_over(self, text: Text, chunk: Chunk | None) -> None:
+        """Hand over the new text, if there is any."""
+        if chunk:
             self._events.append((text.entry, chunk))
             text.entry.left -= chunk.finish_reason is not None
             if not text.entry.left:
