@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import secrets
 import time
 from collections.abc import Iterable
@@ -16,26 +17,52 @@ from chargen.server.generation import Generation, Settings, Text, settings_of
 from chargen.server.library import Library, Loaded
 from chargen.server.scheduler import TokenScore
 from chargen.server.scoring import DIGITS, scored_tokens, warning
-from chargen.tokenizers.base import to_utf8
+from chargen.tokenizers.base import StreamDecoder, to_utf8
 
 ASSISTANT = "assistant"
 SYSTEM = ("system", "developer")
+PART = re.compile(r"(\\x[0-9a-f]{2})+")  # of a character, as a token is named
 MAX_NAMES = 16  # of those who write, whose next line ends an answer
 
 
+class _Place:
+    """A place in a text, which moves token by token.
+
+    Args:
+        start: characters before it.
+        decoder: knows when the bytes of tokens are whole characters.
+    """
+
+    def __init__(self, start: int, decoder: StreamDecoder) -> None:
+        self._offset, self._decoder = start, decoder
+
+    def pass_by(self, score: TokenScore) -> int:
+        """Return the offset of a token in characters, and go on to the next one."""
+        offset = self._offset
+        new = score.text if score.token < 0 else self._decoder.push(score.token)
+        self._offset += len(new)
+        return offset
+
+
 class Answer:
-    """The texts of a request in the legacy form of completions."""
+    """The texts of a request in the legacy form of completions.
+
+    Args:
+        loaded: the model.
+        seed: random seed of the texts, if they have one.
+    """
 
     prefix, objects = "cmpl", ("text_completion", "text_completion")
 
-    def __init__(self, model: str, seed: int | None) -> None:
+    def __init__(self, loaded: Loaded, seed: int | None) -> None:
+        self._tokenizer = loaded.sampler.tokenizer
         self._head = {
             "id": f"{self.prefix}-{secrets.token_hex(12)}",
             "created": int(time.time()),
-            "model": model,
+            "model": loaded.name,
             "seed": seed,
         }
-        self._offsets: dict[int, int] = {}
+        self._places: dict[int, _Place] = {}
 
     def whole(self, texts: Iterable[Text], usage: dict[str, int]) -> dict[str, Any]:
         """Return the answer."""
@@ -62,17 +89,13 @@ class Answer:
         """Return scores in four lists; offsets count from the beginning of the prompt."""
         if text.scores is None:
             return None
-        start = self._offsets.get(text.number, text.start)
-        offsets = []
-        for score in text.scores:
-            offsets.append(start)
-            start += len(score.text)
-        self._offsets[text.number] = start
+        new = _Place(text.start, self._tokenizer.decoder())
+        place = self._places.setdefault(text.number, new)
         return {
             "tokens": [score.text for score in text.scores],
             "token_logprobs": [score.logprob for score in text.scores],
             "top_logprobs": [_best(score) for score in text.scores],
-            "text_offset": offsets,
+            "text_offset": list(map(place.pass_by, text.scores)),
         }
 
 
@@ -88,8 +111,8 @@ class ChatAnswer(Answer):
 
     prefix, objects = "chatcmpl", ("chat.completion", "chat.completion.chunk")
 
-    def __init__(self, model: str, seed: int | None) -> None:
-        super().__init__(model, seed)
+    def __init__(self, loaded: Loaded, seed: int | None) -> None:
+        super().__init__(loaded, seed)
         self._begun = set[int]()
 
     def events(self, new: Text) -> list[dict[str, Any]]:
@@ -120,7 +143,9 @@ def _chat_score(score: TokenScore) -> dict[str, Any]:
 
 
 def _chat_token(text: str, logprob: float | None) -> dict[str, Any]:
-    return {"token": text, "logprob": logprob, "bytes": list(to_utf8(text, errors="replace"))}
+    part = PART.fullmatch(text)
+    data = bytes.fromhex(text.replace("\\x", "")) if part else to_utf8(text, errors="replace")
+    return {"token": text, "logprob": logprob, "bytes": list(data)}
 
 
 # -- routes -------------------------------------------------------------------------------
@@ -200,7 +225,7 @@ async def _generate(
 ) -> None:
     generation = Generation(loaded, prompts, settings)
     await generation.begin(loaded.scheduler)
-    answer = form(loaded.name, settings.config.seed)
+    answer = form(loaded, settings.config.seed)
     try:
         if given.get("stream"):
             options = given.get("stream_options") or {}
@@ -243,7 +268,7 @@ async def _score(
             whole = "".join(score.text for score in scores)
             texts.append(Text(len(texts), 0, whole, scores, "length"))
     usage = {"prompt_tokens": count, "completion_tokens": 0, "total_tokens": count}
-    await exchange.json(Answer(loaded.name, None).whole(texts, usage))
+    await exchange.json(Answer(loaded, None).whole(texts, usage))
 
 
 def _token_score(token: ScoredToken) -> TokenScore:

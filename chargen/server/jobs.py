@@ -47,11 +47,11 @@ class TextJob:
 
 
 class TokenScore(NamedTuple):
-    """A token with its log probability under the model, before any filter, in nats.
+    r"""A token with its log probability under the model, before any filter, in nats.
 
     Attributes:
-        text: of the token.
-        token: its id.
+        text: of the token; bytes that are a part of a character as ``\xc3``.
+        token: its id; -1 for several that are one character together.
         logprob: None for the first token of a prompt, before which nothing was read.
         best: the most likely tokens in its place, best first: text and log probability.
     """

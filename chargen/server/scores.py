@@ -30,10 +30,10 @@ def token_scores(
     best = np.argsort(-rows, axis=-1, kind="stable")[:, :count].tolist()  # (T, count)
     return [
         TokenScore(
-            tokenizer.decode([token]),
+            name_of(tokenizer, token),
             token,
             float(row[token]),
-            [(tokenizer.decode([other]), float(row[other])) for other in others],
+            [(name_of(tokenizer, other), float(row[other])) for other in others],
         )
         for token, row, others in zip(tokens, rows, best, strict=True)
     ]
@@ -41,4 +41,9 @@ def token_scores(
 
 def first_score(tokenizer: Tokenizer, token: int) -> TokenScore:
     """Return the score of a token before which nothing was read."""
-    return TokenScore(tokenizer.decode([token]), token, None, [])
+    return TokenScore(name_of(tokenizer, token), token, None, [])
+
+
+def name_of(tokenizer: Tokenizer, token: int) -> str:
+    r"""Return the text of a token; bytes that are a part of a character as ``\xc3``."""
+    return tokenizer.pieces[token].decode("utf-8", "backslashreplace")

@@ -13,9 +13,14 @@ import pytest
 from chargen.evaluation.surprisal import score_text
 from chargen.sampling.ghost import Lookahead
 from chargen.sampling.sampler import Sampler, load
+from chargen.server.settings import ServeConfig
+from chargen.tokenizers import build_tokenizer
+from chargen.tokenizers.byte import replaced
 from tests.conftest import Run, write
+from tests.hashing import hashing
 from tests.processes import finish
 from tests.server.serving import Server, serving
+from tests.server.test_http_safety import in_thread
 
 openai = pytest.importorskip("openai")
 pytest.importorskip("uvicorn")
@@ -254,6 +259,26 @@ def test_a_stop_text_and_biases(server: Server) -> None:
     digits = server.complete(regex="[0-9]{4}").data["choices"][0]
     assert digits["text"].isdigit()
     assert digits["finish_reason"] in ("stop", "length")
+
+
+def test_tokens_that_are_bytes(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = hashing(build_tokenizer("byte", "", 0))
+    with in_thread(trained, monkeypatch, ServeConfig(port=0), lambda _: sampler) as server:
+        fields = {"echo": True, "logprobs": 2, "seed": 1}
+        choice = server.complete("\u00e9t\u00e9", max_tokens=0, **fields).data["choices"][0]
+        assert choice["logprobs"]["tokens"] == ["\u00e9", "t", "\u00e9"]
+        answer = server.complete("\u00e9t\u00e9", max_tokens=6, **fields).data
+        scores = answer["choices"][0]["logprobs"]
+        assert answer["usage"]["completion_tokens"] == 6
+        assert scores["tokens"][:5] == ["\\xc3", "\\xa9", "t", "\\xc3", "\\xa9"]
+        assert scores["text_offset"][:6] == [0, 0, 1, 2, 2, 3]
+        assert all(len(best) >= 2 for best in scores["top_logprobs"][1:])
+        expected = sampler.generate_batch("\u00e9t\u00e9", length=6, seed=1)[0].text
+        assert answer["choices"][0]["text"][3:] == replaced(
+            expected[: len(answer["choices"][0]["text"]) - 3]
+        )
+        chars = server.complete("a", max_chars=6, seed=1).data["choices"][0]["text"]
+        assert len(chars) == 6
 
 
 def test_unknown_characters_are_told(server: Server) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,14 +16,14 @@ from typing import Any
 import pytest
 
 from chargen.errors import ConfigError
-from chargen.sampling.sampler import load
+from chargen.sampling.sampler import Sampler, load
 from tests.server.serving import JSON, Server
 
 pytest.importorskip("uvicorn")
 
 from chargen.server import connection, exchange, run
 from chargen.server.app import App
-from chargen.server.library import Library
+from chargen.server.library import Library, Load
 from chargen.server.settings import ServeConfig
 
 KEY = "a-key-of-tests"
@@ -31,7 +33,7 @@ PATIENCE = 20.0
 
 @contextmanager
 def in_thread(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, config: ServeConfig
+    folder: Path, monkeypatch: pytest.MonkeyPatch, config: ServeConfig, load: Load = load
 ) -> Iterator[Server]:
     """Serve the small run in a thread of this process; what it logs is an error."""
     monkeypatch.setenv("CHARGEN_CHECKPOINTS", str(folder))
@@ -219,6 +221,34 @@ def test_a_full_queue_says_when_to_come_back(serve: Callable[..., Any]) -> None:
             client.close()
         until(lambda: server.metric("chargen_rows") == 0)
         assert server.complete(max_tokens=1).status == 200
+
+
+def test_a_model_that_is_trained_anew_is_loaded_anew(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("small", "other"):
+        shutil.copytree(trained / "small", tmp_path / name)
+    loads = list[str]()
+
+    def counted(path: Path) -> Sampler:
+        loads.append(path.parent.name)
+        return load(path)
+
+    limits = replace(LOCAL, models_in_memory=1)
+    with in_thread(tmp_path, monkeypatch, limits, counted) as server:
+        assert [server.complete(max_tokens=1).status for _ in range(2)] == [200, 200]
+        assert loads == ["small"]
+        stream = server.stream(max_tokens=60_000)
+        busy = server.complete(model="other", max_tokens=1)
+        assert (busy.status, busy.error["code"]) == (429, "models_busy")
+        os.utime(tmp_path / "small/model.safetensors")
+        until(lambda: server.complete(max_tokens=1).status == 200 and loads[1:])
+        assert loads == ["small", "small"]
+        stream.settimeout(PATIENCE)
+        assert stream.recv(1000)  # the old one goes on for those that use it
+        stream.close()
+        until(lambda: server.complete(model="other", max_tokens=1).status == 200)
+        assert loads == ["small", "small", "other"]
 
 
 def test_a_reader_that_stands_still_is_left(
