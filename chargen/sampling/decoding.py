@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -183,11 +184,13 @@ class Decoder:
         samples = [Sample(n, self._tokenizer, config, seed) for n in range(count)]
         text = self._tokenizer.decode(before.tolist())
         start = self._constraint.start(text) if self._constraint else None
+        dry = None
+        if self._dry:
+            breakers = containing(self._tokenizer, config.dry_sequence_breakers)
+            dry = DryPenalty(before, config.dry_penalty_last_n, breakers)
         for sample in samples:
-            sample.before, sample.state, sample.unit = before, start, UNITS[config.until](text)
-            if self._dry:
-                breakers = containing(self._tokenizer, config.dry_sequence_breakers)
-                sample.dry = DryPenalty(before, config.dry_penalty_last_n, breakers)
+            sample.before, sample.state, sample.dry = before, start, copy(dry)
+            sample.unit = UNITS[config.until](text)
         return samples
 
     def next_tokens(self, logits: NDArray[np.float32], samples: list[Sample]) -> Tokens:

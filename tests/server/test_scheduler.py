@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -188,6 +189,29 @@ def test_a_slow_reader_gets_one_chunk_of_each_text(sampler: Sampler) -> None:
             for chunk in chunks:
                 assert (chunk.text, chunk.finish_reason) == expected[chunk.index]
                 assert chunk.tokens == len(chunk.scores) == 500
+
+    run(main())
+
+
+def test_no_row_is_lost_whoever_leaves_when(sampler: Sampler) -> None:
+    rng = random.Random(1)
+
+    async def client(scheduler: Scheduler, seed: int) -> None:
+        await asyncio.sleep(rng.random() / 5)
+        wanted = job("The value"[: rng.randrange(9)], rng.randrange(1, 4), seed=seed, length=300)
+        stream, patience = scheduler.submit(wanted), rng.randrange(6)
+        async for chunk in stream:
+            patience -= 1
+            if patience < 0 or chunk.finish_reason:
+                break
+        stream.cancel()
+
+    async def main() -> None:
+        async with serving(sampler, rows=7, queue=1000) as scheduler:
+            await asyncio.gather(*(client(scheduler, seed) for seed in range(60)))
+            facts = scheduler.facts()
+            assert facts["finished"] + facts["cancelled"] == 60
+            assert facts["cancelled"] > 10
 
     run(main())
 
