@@ -84,12 +84,14 @@ def read_prompt(sampler: Sampler, prompt: str) -> DecodeState:
         return sampler.read(prompt, progress=progress)
 
 
-def warn_of_unknown(sampler: Sampler, text: str) -> None:
-    """Warn of the unknown characters of a text."""
+def warn_of_unknown(sampler: Sampler, text: str) -> bool:
+    """Warn of the unknown characters of a text, and tell whether there are any."""
     from chargen.display.output import unknown_note
 
-    if note := unknown_note(sampler.tokenizer, text):
+    note = unknown_note(sampler.tokenizer, text)
+    if note:
         common.warn(note)
+    return note is not None
 
 
 # -- scoring ------------------------------------------------------------------------------
@@ -102,9 +104,18 @@ def given_text(sampler: Sampler, file: str | None, encoding: str | None) -> str:
         ConfigError: no file is named and standard input is a terminal.
         CorpusError: the text cannot be read, or is empty.
     """
+    need_text(file)
+    return _contents(sampler, "-" if file is None else file, encoding)
+
+
+def need_text(file: str | None) -> None:
+    """Refuse a command that would wait at a terminal for a text.
+
+    Raises:
+        ConfigError: no file is named and standard input is a terminal.
+    """
     if file is None and sys.stdin.isatty():
         raise ConfigError("no text given; name its file, or pipe it in: ... | chargen COMMAND")
-    return _contents(sampler, "-" if file is None else file, encoding)
 
 
 class Scoring:

@@ -1,4 +1,4 @@
-"""Command ``chargen score``: log probability of a text, per token or per line."""
+"""Command ``chargen score``: log probability of a text per token, or surprisal of its lines."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chargen.cli import common
+from chargen.cli.lines import DIGITS, Watch, blocks_of, in_json, line_table, unusual_rows
 from chargen.cli.reading import File, Scoring, given_text, write_lines
-from chargen.display.output import quoted
+from chargen.config import require
+from chargen.display.output import Output, quoted
 from chargen.errors import ConfigError
 
 if TYPE_CHECKING:
-    from chargen.evaluation.lines import Line
     from chargen.evaluation.surprisal import ScoredToken
 
-DIGITS = 6  # of a fraction
+FOUND = 3  # exit code, if a line reached the threshold
+STREAM = "Lines as they come"
 
 
 def score(
@@ -29,6 +31,37 @@ def score(
     per_line: Annotated[
         bool, typer.Option("--per-line", help="Score lines, the highest z-score first.")
     ] = False,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Score each line as it comes, as a text of its own.",
+            rich_help_panel=STREAM,
+        ),
+    ] = False,
+    stateful: Annotated[
+        bool,
+        typer.Option(
+            "--stateful",
+            help="With --stream: read each line after those before it.",
+            rich_help_panel=STREAM,
+        ),
+    ] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="With --stream: show lines from X bits per character on; exit code 3 if any.",
+            rich_help_panel=STREAM,
+        ),
+    ] = None,
+    alert: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="With --threshold: run this for each such line, with its JSON on stdin.",
+            rich_help_panel=STREAM,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object per row.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV with a header.")] = False,
     encoding: common.Encoding = None,
@@ -38,21 +71,63 @@ def score(
 ) -> None:
     """Show the log probability of each character of a text, or find its unusual lines."""
     common.check_machine(device, threads)
+    _check(per_line, stream, stateful, threshold, alert)
     if as_json and as_csv:
         raise ConfigError("--json and --csv cannot be combined; leave one out")
     from chargen.sampling.sampler import load
 
     sampler = load(model, device=device, threads=threads, int8=int8)
+    form = "json" if as_json else "csv" if as_csv else "table"
+    if stream:
+        watch = Watch(sampler, stateful=stateful, threshold=threshold, alert=alert)
+        _write_each(_line_forms(watch.rows(blocks_of(sampler, file, encoding)), form, False))
+        common.warn(watch.summary())
+        raise typer.Exit(FOUND if watch.found else 0)
     text = given_text(sampler, file, encoding)
     scoring = Scoring(sampler, text, quiet=sys.stdout.isatty() and not per_line)
-    rows = _line_rows(scoring) if per_line else map(_token_row, scoring)
-    if as_json:
-        write_lines(json.dumps(_in_json(row)) for row in rows)
-    elif as_csv:
-        write_lines(_csv(rows))
+    if per_line:
+        write_lines(_line_forms(unusual_rows(scoring), form, True))
     else:
-        write_lines(_line_table(rows) if per_line else _token_table(rows))
+        write_lines(_token_forms(scoring, form))
     common.warn(scoring.summary())
+
+
+def _check(
+    per_line: bool, stream: bool, stateful: bool, threshold: float | None, alert: str | None
+) -> None:
+    """Refuse options without effect."""
+    if stream and per_line:
+        raise ConfigError("--per-line sorts a whole text, --stream scores as it comes; choose one")
+    of_streams = {"--stateful": stateful, "--threshold": threshold is not None, "--alert": alert}
+    for name, given in of_streams.items():
+        if given and not stream:
+            raise ConfigError(f"{name} applies to --stream; leave it out, or add --stream")
+    if alert is not None and threshold is None:
+        raise ConfigError("--alert applies to the lines of --threshold; leave it out, or add that")
+    require(threshold is None or 0 <= threshold < 1e9, "threshold", threshold, "0 or more bits")
+
+
+def _write_each(lines: Iterable[str]) -> None:
+    """Write each line to stdout at once."""
+    output = Output(sys.stdout)
+    for line in lines:
+        output.write(f"{line}\n")
+
+
+# -- three forms --------------------------------------------------------------------------
+
+
+def _line_forms(rows: Iterable[dict[str, Any]], form: str, z_scores: bool) -> Iterator[str]:
+    return line_table(rows, z_scores) if form == "table" else _data(rows, form)
+
+
+def _token_forms(tokens: Iterable[ScoredToken], form: str) -> Iterator[str]:
+    rows = map(_token_row, tokens)
+    return _token_table(rows) if form == "table" else _data(rows, form)
+
+
+def _data(rows: Iterable[dict[str, Any]], form: str) -> Iterator[str]:
+    return (json.dumps(in_json(row)) for row in rows) if form == "json" else _csv(rows)
 
 
 def _token_row(token: ScoredToken) -> dict[str, Any]:
@@ -60,31 +135,6 @@ def _token_row(token: ScoredToken) -> dict[str, Any]:
         "text": token.text,
         "logprob": round(-token.nats, DIGITS),
         "bits": round(token.bits, DIGITS),
-    }
-
-
-def _in_json(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with its text in Unicode and in bytes, which may not be UTF-8."""
-    from chargen.tokenizers.byte import bytes_of, replaced
-
-    return row | {"text": replaced(row["text"]), "bytes": list(bytes_of(row["text"]))}
-
-
-def _line_rows(tokens: Iterable[ScoredToken]) -> list[dict[str, Any]]:
-    """Return the lines of a text, the highest z-score first."""
-    from chargen.evaluation.lines import by_line
-
-    return [_line_row(line) for line in sorted(by_line(tokens), key=lambda line: -line.z_score)]
-
-
-def _line_row(line: Line) -> dict[str, Any]:
-    return {
-        "line": line.number,
-        "z_score": round(line.z_score, DIGITS),
-        "bits_per_char": round(line.bits_per_char, DIGITS),
-        "bits": round(line.bits, DIGITS),
-        "characters": line.characters,
-        "text": line.text,
     }
 
 
@@ -104,21 +154,3 @@ def _token_table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     yield "  logprob     bits  text"
     for row in rows:
         yield f"{row['logprob']:9.4f} {row['bits']:8.4f}  {quoted(row['text'])}"
-
-
-def _line_table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Yield a row per line of the text, cut at the width of a terminal."""
-    from rich.text import Text
-
-    from chargen.cli.console import stdout
-    from chargen.display.output import visible
-
-    console = stdout()
-    yield "z-score  bits/char    line  text"
-    for row in rows:
-        numbers = f"{row['z_score']:7.2f} {row['bits_per_char']:10.4f} {row['line']:7}  "
-        words = Text(numbers + row["text"])
-        if console.is_terminal:
-            words = Text(visible(words.plain).expandtabs())
-            words.truncate(console.width, overflow="ellipsis")
-        yield words.plain
