@@ -14,6 +14,7 @@ from chargen.server.errors import RequestError
 from chargen.server.forms import MAX_SCORES, SPECIAL
 from chargen.server.library import Loaded
 from chargen.server.scheduler import Chunk, Scheduler, Stream, TextJob, TokenScore
+from chargen.storage.checkpoint import COPIES
 from chargen.tokenizers import Tokenizer
 
 OWN = [field.name for field in fields(SampleConfig) if field.name not in SPECIAL]
@@ -139,7 +140,7 @@ class Generation:
         tokens: generated so far, of all texts together.
 
     Raises:
-        RequestError: there would be too many scores.
+        RequestError: there would be too many scores, or the model has no index of its text.
         TokenizerError: a prompt holds a lone surrogate.
     """
 
@@ -151,6 +152,8 @@ class Generation:
             echoed = sum(map(len, self.prompts)) if settings.echo else 0
             most = settings.max_tokens or settings.config.length
             check_size(echoed + most * settings.count * len(prompts), settings.logprobs)
+        if "no_copy" in settings.rules:
+            _check_index(loaded)
         self.tokens, self._streams = 0, list[Stream]()
 
     async def begin(self, scheduler: Scheduler) -> None:
@@ -223,6 +226,14 @@ class Generation:
             piece.text = prompt + piece.text
             piece.scores = [*self._streams[job].prompt_scores, *chunk.scores] if scored else None
         return piece
+
+
+def _check_index(loaded: Loaded) -> None:
+    """Refuse a rule against copies where there is nothing to compare with, naming no folder."""
+    run = loaded.sampler.run
+    if run is None or not (run / COPIES).is_file():
+        words = f"no_copy needs the index of the training text, which {loaded.name!r} does not have"
+        raise RequestError(400, f"{words}; train with --copy-index", param="no_copy")
 
 
 async def merged(streams: list[Stream]) -> AsyncIterator[tuple[int, Chunk]]:

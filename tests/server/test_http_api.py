@@ -307,6 +307,7 @@ WRONG: list[tuple[dict[str, Any], str | None, str]] = [
     ({"logit_bias": {"99999": 1}}, "logit_bias", "logit_bias has the key '99999'"),
     ({"until": "page"}, "until", 'until is \'page\'; allowed: "sentence", "line", "paragraph"'),
     ({"regex": "("}, "regex", "regex"),
+    ({"no_copy": 20}, "no_copy", "no_copy needs the index of the training text, which 'small'"),
     ({"logprobs": 5, "n": 64, "max_tokens": 60000}, "logprobs", "too many scores"),
     ({"stream_options": {"usage": True}}, None, "'stream_options.usage' is not a field"),
     ({"prompt": "x" * 262_145}, "prompt", "prompt has 262,145 characters; allowed: up to"),
@@ -315,11 +316,12 @@ WRONG: list[tuple[dict[str, Any], str | None, str]] = [
 
 @pytest.mark.parametrize(("fields", "param", "words"), WRONG, ids=[str(w[2])[:40] for w in WRONG])
 def test_what_is_wrong_is_named(
-    server: Server, fields: dict[str, Any], param: str | None, words: str
+    server: Server, trained: Path, fields: dict[str, Any], param: str | None, words: str
 ) -> None:
     answer = server.post("/v1/completions", **fields)
     assert answer.status == 400
     assert words in answer.error["message"]
+    assert str(trained.parent.parent) not in answer.error["message"]
     assert (answer.error["type"], answer.error["param"]) == ("invalid_request_error", param)
 
 
