@@ -68,7 +68,10 @@ def sampling_fields(config: ServeConfig) -> dict[str, Schema]:
         "words": several(text(most=100), 10_000, "The only words that the text may have."),
         "no_copy": whole("Never copy so many characters of the training text.", 1, 10_000),
         "stream": switch("Send the text as it is generated, as server-sent events."),
-        "stream_options": fields({"include_usage": switch("Send usage at the end.")}),
+        "stream_options": {
+            **fields({"include_usage": switch("Send usage at the end.")}),
+            "description": "Settings of a stream.",
+        },
     }
 
 

@@ -89,6 +89,7 @@ class _Server(uvicorn.Server):
     ) -> None:
         super().__init__(settings)
         self._app, self._library, self._grace, self._told = app, library, grace, started
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Load the default model, begin to listen, and say so."""
@@ -101,7 +102,8 @@ class _Server(uvicorn.Server):
         """Stop at the first signal, with time for what runs; at the second one at once."""
         grace = 0.0 if self.should_exit else self._grace
         self.should_exit = True
-        self._loop.call_soon_threadsafe(self._loop.call_later, grace, self._app.cut)
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._loop.call_later, grace, self._app.cut)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what runs, and put the models away."""

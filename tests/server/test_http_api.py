@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from chargen.config import SampleConfig
 from chargen.evaluation.surprisal import score_text
 from chargen.sampling.ghost import Lookahead
 from chargen.sampling.sampler import Sampler, load
@@ -323,6 +325,20 @@ def test_what_is_wrong_is_named(
     assert words in answer.error["message"]
     assert str(trained.parent.parent) not in answer.error["message"]
     assert (answer.error["type"], answer.error["param"]) == ("invalid_request_error", param)
+
+
+def test_the_description_has_every_field(server: Server) -> None:
+    described = server.get("/openapi.json").data
+    assert described["openapi"].startswith("3.1")
+    assert {"/v1/completions", "/v1/models/{id}", "/health", "/metrics"} <= described[
+        "paths"
+    ].keys()
+    operation = described["paths"]["/v1/completions"]["post"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    own = {field.name for field in dataclasses.fields(SampleConfig)} - {"length"}
+    assert own | {"max_tokens", "echo", "logprobs", "regex"} <= schema["properties"].keys()
+    assert schema["additionalProperties"] is False
+    assert all(field["anyOf"][0].get("description") for field in schema["properties"].values())
 
 
 def test_null_is_a_field_that_is_not_given(server: Server) -> None:
