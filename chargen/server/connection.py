@@ -15,12 +15,13 @@ from chargen.server.errors import RequestError
 
 HEADER_SECONDS = 10.0  # from the first byte of a request to the end of its header
 READ_SECONDS = 30.0  # in which a client has to read what stands in the buffer
-MAX_CONNECTIONS = 1000
+MAX_CONNECTIONS = 900  # a process may have 1,024 files on many systems
 
 
 class Connection(H11Protocol):
     """HTTP/1.1 of uvicorn; errors are error objects, and clients that stand still are left."""
 
+    _heard = False  # whether a part of the next request has come
     _header: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
 
@@ -43,6 +44,7 @@ class Connection(H11Protocol):
         """Read on; the time for a header begins with its first byte."""
         if self.transport.is_closing():
             return
+        self._heard = True
         super().data_received(data)
         if self._between_requests():
             self._await_header()
@@ -63,7 +65,8 @@ class Connection(H11Protocol):
     def on_response_complete(self) -> None:
         """Wait for the next request of the same connection."""
         super().on_response_complete()
-        if not self.transport.is_closing() and self.conn.trailing_data[0]:
+        self._heard = bool(self.conn.trailing_data[0])
+        if not self.transport.is_closing() and self._heard:
             self._await_header()
 
     def send_400_response(self, msg: str) -> None:
@@ -89,8 +92,10 @@ class Connection(H11Protocol):
 
     def _late(self) -> None:
         self._header = None
-        if self._between_requests():
-            self._refuse(RequestError(408, "no request came in time"))
+        if self._between_requests() and self._heard:
+            self._refuse(RequestError(408, "the request did not come whole in time"))
+        elif self._between_requests():  # browsers open connections ahead, and want no answer
+            self.transport.close()
 
     def _refuse(self, error: RequestError) -> None:
         """Answer with an error object, if nothing was answered yet, and close the connection."""

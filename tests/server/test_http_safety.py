@@ -171,10 +171,11 @@ def test_slow_headers_and_what_is_no_http(
 ) -> None:
     monkeypatch.setattr(connection, "HEADER_SECONDS", 0.3)
     with serve() as server:
-        for sent in (b"", b"GET /health HTTP/1.1\r\nhost: loc"):
-            with server.open() as slow:
-                slow.sendall(sent)
-                assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
+        with server.open() as silent:
+            assert silent.recv(100) == b""
+        with server.open() as slow:
+            slow.sendall(b"GET /health HTTP/1.1\r\nhost: loc")
+            assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
         with server.open() as second:  # of a connection that is kept
             whole = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
             second.sendall(whole + whole[:10])
@@ -190,6 +191,18 @@ def test_slow_headers_and_what_is_no_http(
                 got = odd.recv(2000)
                 assert got.startswith(b"HTTP/1.1 400 ")
                 assert json.loads(got.partition(b"\r\n\r\n")[2])["error"]["message"]
+
+
+def test_connections_have_a_limit(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "MAX_CONNECTIONS", 2)
+    with serve() as server, server.open() as first, server.open() as second:
+        for open_one in (first, second):
+            open_one.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert open_one.recv(1000).startswith(b"HTTP/1.1 200 ")
+        with server.open() as third:
+            assert b'"code": "too_many_connections"' in third.recv(1000)
 
 
 def test_a_client_that_leaves_frees_its_row(serve: Callable[..., Any]) -> None:
