@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from chargen.evaluation.surprisal import ScoredToken
+from chargen.evaluation.surprisal import ScoredToken, bits_of
 from chargen.server.errors import RequestError
 from chargen.server.exchange import Exchange
 from chargen.server.forms import without_unsupported
@@ -17,6 +17,7 @@ from chargen.server.generation import Generation, Settings, Text, settings_of
 from chargen.server.library import Library, Loaded
 from chargen.server.scheduler import TokenScore
 from chargen.server.scoring import DIGITS, scored_tokens, warning
+from chargen.server.settings import ServeConfig
 from chargen.tokenizers.base import StreamDecoder, to_utf8
 
 ASSISTANT = "assistant"
@@ -161,6 +162,7 @@ async def complete(library: Library, exchange: Exchange, given: dict[str, Any]) 
         )
     prompts = given.get("prompt", "")
     prompts = [prompts] if isinstance(prompts, str) else prompts
+    _check_length(sum(map(len, prompts)), "prompt", library.config)
     async with library.use(given.get("model")) as loaded:
         if given.get("echo") and "logprobs" in given and 0 in _limits(given):
             await _score(exchange, loaded, prompts, given)
@@ -173,6 +175,7 @@ async def chat(library: Library, exchange: Exchange, given: dict[str, Any]) -> N
     """Answer ``/v1/chat/completions``."""
     given = without_unsupported(given)
     prompt, stops = chat_prompt(given["messages"])
+    _check_length(len(prompt), "messages", library.config)
     own = given.get("stop", [])
     given["stop"] = [*([own] if isinstance(own, str) else own), *stops]
     if "max_completion_tokens" in given:
@@ -205,6 +208,13 @@ def chat_prompt(messages: list[dict[str, Any]]) -> tuple[str, list[str]]:
     return "\n".join(lines), [f"\n{name}:" for name in names[:MAX_NAMES]]
 
 
+def _check_length(characters: int, name: str, config: ServeConfig) -> None:
+    """Refuse prompts that are too long together."""
+    if characters > config.max_prompt:
+        words = f"{name} has {characters:,} characters together; allowed: up to"
+        raise RequestError(400, f"{words} {config.max_prompt:,}", param=name)
+
+
 def _content(content: Any) -> str:
     if isinstance(content, list):
         return "".join(part["text"] for part in content)
@@ -224,9 +234,9 @@ async def _generate(
     form: type[Answer],
 ) -> None:
     generation = Generation(loaded, prompts, settings)
-    await generation.begin(loaded.scheduler)
     answer = form(loaded, settings.config.seed)
     try:
+        await generation.begin(loaded.scheduler)
         if given.get("stream"):
             options = given.get("stream_options") or {}
             await _stream(exchange, generation, answer, bool(options.get("include_usage")))
@@ -239,10 +249,8 @@ async def _generate(
 
 
 async def _stream(exchange: Exchange, generation: Generation, answer: Answer, usage: bool) -> None:
-    """Send the texts as events; the answer begins with the first one, so errors before have a
-    status of their own.
-    """
-    begun = False
+    """Send the texts as events."""
+    begun = False  # with the first one, so that an error before it has a status of its own
     async for new in generation.pieces():
         if not begun:
             await exchange.begin_events()
@@ -272,5 +280,9 @@ async def _score(
 
 
 def _token_score(token: ScoredToken) -> TokenScore:
-    best = [(guess.text, round(math.log(guess.probability), DIGITS)) for guess in token.guesses]
+    nats = [-bits_of(guess.probability) * math.log(2) for guess in token.guesses]
+    best = [
+        (guess.text, round(logprob, DIGITS))
+        for guess, logprob in zip(token.guesses, nats, strict=True)
+    ]
     return TokenScore(token.text, -1, round(-token.nats, DIGITS), best)

@@ -9,7 +9,6 @@ from typing import Any
 
 from chargen.config import SampleConfig, fresh_seed
 from chargen.data.decoding import as_read
-from chargen.errors import ChargenError
 from chargen.server.errors import RequestError
 from chargen.server.forms import MAX_SCORES, SPECIAL
 from chargen.server.library import Loaded
@@ -160,15 +159,11 @@ class Generation:
         """Hand in the jobs.
 
         Raises:
-            ChargenError: one is refused; none is handed in then.
+            ChargenError: one is refused; those before it have to be cancelled.
         """
-        try:
-            for prompt in self.prompts:  # in a thread: a constraint may take half a second
-                entry = await asyncio.to_thread(scheduler.prepare, self._job(prompt))
-                self._streams.append(scheduler.submit(entry))
-        except ChargenError:
-            self.cancel()
-            raise
+        for prompt in self.prompts:  # in a thread: a constraint may take half a second
+            entry = await asyncio.to_thread(scheduler.prepare, self._job(prompt))
+            self._streams.append(scheduler.submit(entry))
 
     def _job(self, prompt: str) -> TextJob:
         own = self.settings

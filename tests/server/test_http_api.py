@@ -312,6 +312,7 @@ WRONG: list[tuple[dict[str, Any], str | None, str]] = [
     ({"no_copy": 20}, "no_copy", "no_copy needs the index of the training text, which 'small'"),
     ({"logprobs": 5, "n": 64, "max_tokens": 60000}, "logprobs", "too many scores"),
     ({"stream_options": {"usage": True}}, None, "'stream_options.usage' is not a field"),
+    ({"prompt": ["x" * 140_000] * 2}, "prompt", "prompt has 280,000 characters together; allowed"),
     ({"prompt": "x" * 262_145}, "prompt", "prompt has 262,145 characters; allowed: up to"),
 ]
 
