@@ -16,7 +16,7 @@ from chargen.server.forms import without_unsupported
 from chargen.server.generation import Generation, Settings, Text, settings_of
 from chargen.server.library import Library, Loaded
 from chargen.server.scheduler import TokenScore
-from chargen.server.scoring import DIGITS, scored_tokens, warning
+from chargen.server.scoring import DIGITS, scored, warning
 from chargen.server.settings import ServeConfig
 from chargen.tokenizers.base import StreamDecoder, to_utf8
 
@@ -269,12 +269,10 @@ async def _score(
     """Answer a request for the scores of its prompts alone, which are those of ``/v1/score``."""
     texts, top, count = list[Text](), given["logprobs"], 0
     for prompt in prompts:
-        scored = await scored_tokens(loaded, prompt, top, "prompt")
-        scores = list(map(_token_score, scored))
-        count += len(scores)
+        found = await scored(loaded, "prompt", prompt, top, _token_score)
+        count += len(found.rows)
         for _ in range(given.get("n", 1)):
-            whole = "".join(score.text for score in scores)
-            texts.append(Text(len(texts), 0, whole, scores, "length"))
+            texts.append(Text(len(texts), 0, found.text, found.rows, "length"))
     usage = {"prompt_tokens": count, "completion_tokens": 0, "total_tokens": count}
     await exchange.json(Answer(loaded, None).whole(texts, usage))
 

@@ -18,7 +18,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 BODY_SECONDS = 30.0  # within which a client has to send its request
 LINGER = 1.0  # seconds for which the body of a refused request is read on
-SLICE, SLICES = 256, 16  # entries of a list written at once; parts between two turns of others
+SLICE, SLICES = 256, 4  # entries of a list written at once; parts between two turns of others
 PART = 1 << 16  # bytes of an answer handed to the transport at once
 SURROGATES = re.compile("[\ud800-\udfff]")  # in the text of a byte model: no UTF-8
 SAFETY = {

@@ -112,7 +112,7 @@ def _no_token(key: str, allowed: str) -> RequestError:
     return RequestError(400, words, param="logit_bias")
 
 
-def check_size(tokens: int, top: int) -> None:
+def check_size(tokens: int, top: int, param: str) -> None:
     """Refuse an answer with more scores than memory is for.
 
     Raises:
@@ -120,7 +120,7 @@ def check_size(tokens: int, top: int) -> None:
     """
     if tokens * (top + 1) > MAX_SCORES:
         words = f"{tokens:,} tokens with {top} likeliest ones each are too many scores"
-        raise RequestError(400, f"{words}; allowed: {MAX_SCORES:,} together", param="logprobs")
+        raise RequestError(400, f"{words}; allowed: {MAX_SCORES:,} together", param=param)
 
 
 class Generation:
@@ -150,7 +150,7 @@ class Generation:
         if settings.logprobs is not None:
             echoed = sum(map(len, self.prompts)) if settings.echo else 0
             most = settings.max_tokens or settings.config.length
-            check_size(echoed + most * settings.count * len(prompts), settings.logprobs)
+            check_size(echoed + most * settings.count * len(prompts), settings.logprobs, "logprobs")
         if "no_copy" in settings.rules:
             _check_index(loaded)
         self.tokens, self._streams = 0, list[Stream]()

@@ -6,8 +6,10 @@ All of them run the model in small pieces, so that the texts of others go on bet
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from typing import Any
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from chargen.data.decoding import as_read
 from chargen.display.output import unknown_note
@@ -19,14 +21,40 @@ from chargen.server.generation import check_size
 from chargen.server.library import Library, Loaded
 from chargen.tokenizers.byte import bytes_of
 
+Row = TypeVar("Row")
+
 BLOCK = 128  # tokens of a text scored at once
 DIGITS = 6  # of a score, as `chargen score` has them
 LAST_WORDS = 8  # characters before the cursor by which ghost text is cut: "Mr" ends no sentence
 GHOST_SECONDS = 0.03  # in which ghost text grows: half of what a typist does not notice
 
 
-async def scored_tokens(loaded: Loaded, text: str, top: int, name: str) -> list[ScoredToken]:
-    """Return the tokens of a text with their surprisal and the most likely ones in their places.
+@dataclass(frozen=True)
+class Scored(Generic[Row]):
+    """A text that was scored.
+
+    Attributes:
+        text: as the model reads it.
+        rows: what is answered of each token.
+        bits: surprisal of the whole text.
+    """
+
+    text: str
+    rows: list[Row]
+    bits: float
+
+
+async def scored(
+    loaded: Loaded, name: str, text: str, top: int, row: Callable[[ScoredToken], Row]
+) -> Scored[Row]:
+    """Score a text, in parts between which others have their turn.
+
+    Args:
+        loaded: the model.
+        name: of the field with the text, for an error.
+        text: as it was given.
+        top: number of the most likely tokens that come with each token.
+        row: makes of a token what is answered.
 
     Raises:
         RequestError: the text is empty, or the answer would be too large.
@@ -35,63 +63,60 @@ async def scored_tokens(loaded: Loaded, text: str, top: int, name: str) -> list[
     text = as_read(text, loaded.sampler.reading, name)
     if not text:
         raise RequestError(400, f"{name} is empty; give at least one character", param=name)
-    check_size(len(text), top)
-    blocks = await loaded.scheduler.work(_blocks(loaded, text, top))
-    return list(itertools.chain.from_iterable(blocks))
+    check_size(len(text), top, "top" if name == "text" else "logprobs")
 
+    def blocks() -> Iterator[tuple[list[Row], float]]:
+        tokens = score_tokens(loaded.sampler, text, guesses=top, block=BLOCK)
+        while block := list(itertools.islice(tokens, BLOCK)):
+            yield list(map(row, block)), sum(token.bits for token in block)
 
-def _blocks(loaded: Loaded, text: str, top: int) -> Iterator[list[ScoredToken]]:
-    tokens = score_tokens(loaded.sampler, text, guesses=top, block=BLOCK)
-    while block := list(itertools.islice(tokens, BLOCK)):
-        yield block
+    found = await loaded.scheduler.work(blocks())
+    rows = itertools.chain.from_iterable(rows for rows, _ in found)
+    return Scored(text, list(rows), sum(bits for _, bits in found))
 
 
 async def score(library: Library, exchange: Exchange, given: dict[str, Any]) -> None:
     """Answer ``/v1/score``."""
     async with library.use(given.get("model")) as loaded:
-        tokens = await scored_tokens(loaded, given["text"], 0, "text")
-        rows = [
-            {
-                "text": token.text,
-                "logprob": round(-token.nats, DIGITS),
-                "bits": round(token.bits, DIGITS),
-                "bytes": list(bytes_of(token.text)),
-            }
-            for token in tokens
-        ]
-        await exchange.json(_facts(loaded, tokens) | {"tokens": rows})
+        found = await scored(loaded, "text", given["text"], 0, _score_row)
+        await exchange.json(_facts(loaded, found))
+
+
+def _score_row(token: ScoredToken) -> dict[str, Any]:
+    return {
+        "text": token.text,
+        "logprob": round(-token.nats, DIGITS),
+        "bits": round(token.bits, DIGITS),
+        "bytes": list(bytes_of(token.text)),
+    }
 
 
 async def surprisal(library: Library, exchange: Exchange, given: dict[str, Any]) -> None:
     """Answer ``/v1/surprisal``."""
     async with library.use(given.get("model")) as loaded:
-        tokens = await scored_tokens(loaded, given["text"], given.get("top", 5), "text")
-        rows = [
-            {
-                "text": token.text,
-                "bits": round(token.bits, DIGITS),
-                "guesses": [
-                    {"text": guess.text, "probability": round(guess.probability, DIGITS)}
-                    for guess in token.guesses
-                ],
-            }
-            for token in tokens
-        ]
-        await exchange.json(_facts(loaded, tokens) | {"tokens": rows})
+        found = await scored(loaded, "text", given["text"], given.get("top", 5), _surprisal_row)
+        await exchange.json(_facts(loaded, found))
 
 
-def _facts(loaded: Loaded, tokens: list[ScoredToken]) -> dict[str, Any]:
-    """Return what an answer says of a whole text."""
-    text = "".join(token.text for token in tokens)
-    bits = sum(token.bits for token in tokens)
+def _surprisal_row(token: ScoredToken) -> dict[str, Any]:
+    guesses = [
+        {"text": guess.text, "probability": round(guess.probability, DIGITS)}
+        for guess in token.guesses
+    ]
+    return {"text": token.text, "bits": round(token.bits, DIGITS), "guesses": guesses}
+
+
+def _facts(loaded: Loaded, found: Scored[dict[str, Any]]) -> dict[str, Any]:
+    """Return what is answered of a text."""
+    count = len(found.text)
     facts = {
         "model": loaded.name,
-        "characters": len(text),
-        "bits": round(bits, DIGITS),
-        "bits_per_char": round(bits / len(text), DIGITS),
-        "logprob": round(-sum(token.nats for token in tokens), DIGITS),
+        "characters": count,
+        "bits": round(found.bits, DIGITS),
+        "bits_per_char": round(found.bits / count, DIGITS),
+        "logprob": round(-found.bits * math.log(2), DIGITS),
     }
-    return facts | warning(loaded, text)
+    return facts | warning(loaded, found.text) | {"tokens": found.rows}
 
 
 def warning(loaded: Loaded, text: str) -> dict[str, str]:
