@@ -18,7 +18,10 @@ from chargen.model.spec import PRESETS, preset_settings
 FLAGS = {field.name for field in fields(TrainConfig) if field.type == "bool"}
 WRITTEN = {meant: f"\\{letter}" for letter, meant in ESCAPES.items()}
 
-APART = ("corpus", "name", "resume", "force", "config", "quiet", "as_json", "tensorboard")
+APART = (
+    *("corpus", "name", "resume", "append", "force", "config"),
+    *("quiet", "as_json", "tensorboard"),
+)
 """Options of a call, not of a run: they have no place in a file."""
 
 

@@ -363,8 +363,8 @@ def test_a_run_from_a_document_can_resume(chargen: Run) -> None:
     refused = chargen("train", "--resume", "--name", "a", "--steps", "2")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert "a.docx) has changed" in refused.stderr
-    assert refused.stderr.endswith("from its model: chargen train TEXT --base a\n")
-    grown = chargen("train", "a.docx", "--base", "a", "--name", "b", "--steps", "2")
+    assert "chargen train --append --base a" in refused.stderr
+    grown = chargen("train", "--append", "--base", "a", "--name", "b", "--steps", "2")
     assert grown.returncode == 0, grown.stderr
 
 
