@@ -149,7 +149,9 @@ def _become(job: dict[str, Any], places: Sequence[str]) -> None:
     os.chdir(job["folder"])
     os.environ.clear()
     os.environ.update(job["environment"])
-    sys.argv = ["chargen", *job["arguments"]]
+    main = Path(find_spec("chargen.__main__").origin)  # type: ignore[union-attr, arg-type]
+    sys.argv = [str(main), *job["arguments"]]
+    sys.modules["__main__"].__package__ = "chargen"  # its name in a usage
     from chargen.cli import common
     from chargen.cli import main as command
 
