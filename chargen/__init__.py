@@ -131,28 +131,32 @@ class Model:
 
 
 def load(
-    model: str | Path | None = None,
+    model: str | Path | Sequence[str | Path] | None = None,
     *,
+    mix: Sequence[float] | None = None,
     device: str = "auto",
     threads: int | None = None,
     int8: bool = False,
 ) -> Model:
-    """Open a trained model.
+    """Open a trained model, or several as one.
 
     Args:
-        model: a run's name, its folder or a ``.safetensors`` file; None takes the newest run.
+        model: a run's name, its folder or a ``.safetensors`` file; None takes the newest run. Of
+            several, the probabilities are mixed at each step (``sampling.mixing``).
+        mix: the weights of several models, divided by their sum; None gives all the same.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         threads: CPU threads; None finds the fastest number.
         int8: weight matrices as int8: a quarter of the size, and faster when large.
 
     Raises:
-        ConfigError: int8 was asked for on a GPU.
+        ConfigError: int8 was asked for on a GPU, or the models or their weights do not fit.
         CheckpointError: there is no such model, or its file is damaged.
         DeviceError: there is no such device.
     """
-    from chargen.sampling.sampler import load as load_sampler
+    from chargen.sampling.mixing import load_mixed
 
-    return Model(load_sampler(model, device=device, threads=threads, int8=int8))
+    models = [model] if isinstance(model, str | os.PathLike) else model
+    return Model(load_mixed(models, mix, device=device, threads=threads, int8=int8))
 
 
 class Training:

@@ -32,6 +32,19 @@ Model = Annotated[
         "-m", "--model", metavar="MODEL", help="Run, its folder or a model file; default: newest."
     ),
 ]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="MODEL",
+        help="Run, its folder or a model file; several are mixed; default: newest.",
+    ),
+]
+Mix = Annotated[
+    str | None,
+    typer.Option(metavar="X,X", help="Weights of several models; default: all the same."),
+]
 Encoding = Annotated[
     str | None,
     typer.Option(help="Encoding of the text; default: UTF-8, or by the byte-order mark."),
@@ -45,7 +58,7 @@ Threads = Annotated[int | None, typer.Option(help="CPU threads; default: the fas
 
 def reported(function: Callable[..., None]) -> Callable[..., None]:
     """Make a command of a function: its options, and a user's error as one line on stderr."""
-    command = _completed(expanded(function))
+    command = _completed(_of_one_model(expanded(function)))
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> None:
@@ -98,6 +111,31 @@ def environmental(error: Exception) -> str:
 
         return f"the name {shortened(str(error.filename))} is too long; give a shorter one"
     return ""
+
+
+def _of_one_model(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command that reads one model refuse several: typer would take the last in silence."""
+    parameters = dict(inspect.signature(command).parameters)
+    found = parameters.get("model")
+    if found is None or get_args(found.annotation)[0] != str | None:
+        return command
+    several = Annotated[list[str] | None, *get_args(found.annotation)[1:]]
+    parameters["model"] = found.replace(annotation=several)
+
+    @functools.wraps(command)
+    def wrapper(*, model: list[str] | None, **given: Any) -> None:
+        if model and len(model) > 1:
+            raise ConfigError(
+                f"this command reads one model, and {' and '.join(map(repr, model))} are given; "
+                "leave out all but one (sample, repl, score, next and heat mix several)"
+            )
+        command(model=model[0] if model else None, **given)
+
+    signature = inspect.Signature(list(parameters.values()))
+    wrapper.__signature__ = signature  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {name: p.annotation for name, p in parameters.items()}
+    del wrapper.__wrapped__  # inspect would take its signature
+    return wrapper
 
 
 # -- completion ---------------------------------------------------------------------------

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chargen.cli import common
-from chargen.cli.reading import Prompt, PromptFile, prompt_text, read_prompt, write_lines
+from chargen.cli.reading import (
+    Prompt,
+    PromptFile,
+    open_sampler,
+    prompt_text,
+    read_prompt,
+    write_lines,
+)
 from chargen.config import require_count
 
 if TYPE_CHECKING:
@@ -21,7 +28,8 @@ NAMES = {" ": "space", "\n": "newline", "\t": "tab"}
 
 
 def next_characters(
-    model: common.Model = None,
+    model: common.Models = None,
+    mix: common.Mix = None,
     prompt: Prompt = "",
     file: PromptFile = None,
     top: Annotated[int, typer.Option("-n", "--top", help="Tokens to show.")] = 10,
@@ -36,9 +44,8 @@ def next_characters(
     require_count("top", top)
 
     from chargen.evaluation.surprisal import next_distribution, next_facts
-    from chargen.sampling.sampler import load
 
-    sampler = load(model, device=device, threads=threads, int8=int8)
+    sampler = open_sampler(model, mix, device, threads, int8)
     prompt = prompt_text(sampler, prompt, file, encoding)
     found = next_distribution(sampler, read_prompt(sampler, prompt), top)
     if as_json:

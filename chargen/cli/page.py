@@ -8,42 +8,47 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
-from chargen.display.heat import legend, level
+from chargen.display.heat import legend, level, writer, writers
 from chargen.display.output import visible
 from chargen.evaluation.surprisal import Guess, ScoredText, ScoredToken
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 
 
-def make_page(text: ScoredText, title: str) -> str:
+def make_page(text: ScoredText, title: str, models: Sequence[str] = ()) -> str:
     """Return the page of a text.
 
     Args:
         text: its tokens come with their guesses.
         title: in one line.
+        models: names of those that the text is coloured by; its tokens come with their shares.
     """
     names, numbers = _numbers(text.tokens)
+    shares = [round(1000 * share) for token in text.tokens for share in token.shares if models]
+    data = {"names": names, "tokens": numbers, "models": list(models), "shares": shares}
+    cells = "".join(_marked_up(token, bool(models)) for token in text.tokens)
     return Template(TEMPLATE.read_text("utf-8")).substitute(
         title=html.escape(visible(title)),
         bits=f"{text.bits_per_char:.2f}",
-        legend=_legend(),
-        text=f"<div>{''.join(map(_marked_up, text.tokens))}</div>",
-        data=_json({"names": names, "tokens": numbers}),
+        legend=_legend(models),
+        text=f"<div>{cells}</div>",
+        data=_json(data),
     )
 
 
-def _legend() -> str:
-    *steps, (_, end) = legend()
-    parts = [f'<i class="h{step}">{label.strip()}</i>' for step, label in steps]
+def _legend(models: Sequence[str]) -> str:
+    kind, (*steps, (_, end)) = ("w", writers(models)) if models else ("h", legend())
+    parts = [f'<i class="{kind}{step}">{html.escape(label.strip())}</i>' for step, label in steps]
     return " ".join([*parts, end.strip()])
 
 
-def _marked_up(token: ScoredToken) -> str:
-    step = level(token.bits_per_char)
-    classes = [f"h{step}"] * bool(step) + ["n"] * (token.text == "\n")
+def _marked_up(token: ScoredToken, by_model: bool) -> str:
+    kind, step = ("w", writer(token.shares)) if by_model else ("h", level(token.bits_per_char))
+    classes = [f"{kind}{step}"] * bool(step) + ["n"] * (token.text == "\n")
     attribute = f' class="{" ".join(classes)}"' if classes else ""
     # HTML reads a carriage return as a newline and drops U+0000: symbols replace both.
     cell = f"<i{attribute}>{html.escape(visible(token.text), quote=False)}</i>"

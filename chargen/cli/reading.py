@@ -36,6 +36,31 @@ PromptFile = Annotated[
 ]
 
 
+# -- models -------------------------------------------------------------------------------
+
+
+def open_sampler(
+    models: list[str] | None, mix: str | None, device: str, threads: int | None, int8: bool
+) -> Sampler:
+    """Load a model, or several as one.
+
+    Raises:
+        ConfigError: the weights are no numbers; see ``load_mixed`` for other errors.
+    """
+    from chargen.sampling.mixing import load_mixed
+
+    weights = None if mix is None else _weights(mix)
+    return load_mixed(models, weights, device=device, threads=threads, int8=int8)
+
+
+def _weights(mix: str) -> list[float]:
+    try:
+        return [float(weight) for weight in mix.split(",")]
+    except ValueError:
+        allowed = "numbers with commas between, such as 0.7,0.3"
+        raise ConfigError(f"mix is {mix!r}; allowed: {allowed}") from None
+
+
 # -- prompts ------------------------------------------------------------------------------
 
 
@@ -125,6 +150,7 @@ class Scoring:
         sampler: the model.
         text: not empty.
         guesses: number of the most likely tokens that come with each token.
+        shares: add which model of a mixture wrote each token; see ``with_shares``.
         quiet: show no bar, because the same terminal shows the tokens as they come.
 
     Attributes:
@@ -132,17 +158,25 @@ class Scoring:
     """
 
     def __init__(
-        self, sampler: Sampler, text: str, *, guesses: int = 0, quiet: bool = False
+        self,
+        sampler: Sampler,
+        text: str,
+        *,
+        guesses: int = 0,
+        shares: bool = False,
+        quiet: bool = False,
     ) -> None:
         warn_of_unknown(sampler, text)
-        self._sampler, self._text, self._guesses = sampler, text, guesses
+        self._sampler, self._text, self._guesses, self._shares = sampler, text, guesses, shares
         self._bar = not quiet and len(text) >= LONG_TEXT
         self.bits = 0.0
 
     def __iter__(self) -> Iterator[ScoredToken]:
-        from chargen.evaluation.surprisal import score_tokens
+        from chargen.evaluation.surprisal import score_tokens, with_shares
 
         tokens = score_tokens(self._sampler, self._text, guesses=self._guesses)
+        if self._shares:
+            tokens = with_shares(self._sampler, self._text, tokens)
         for token in self._with_bar(tokens):
             self.bits += token.bits
             yield token

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chargen.cli import common
+from chargen.cli.reading import open_sampler
 from chargen.config import ReadConfig, SampleConfig
 from chargen.errors import ConfigError
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 def repl(
     config: Annotated[SampleConfig, ("temperature", "seed")],
-    model: common.Model = None,
+    model: common.Models = None,
+    mix: common.Mix = None,
     length: Annotated[
         int, typer.Option("-n", "--length", help="Characters to generate per turn.")
     ] = 200,
@@ -38,11 +40,10 @@ def repl(
     """
     from chargen.display.output import Output
     from chargen.repl import Session
-    from chargen.sampling.sampler import load
 
     common.check_machine(device, threads)
     config = replace(config, length=length)
-    session = Session(load(model, device=device, threads=threads, int8=int8), config)
+    session = Session(open_sampler(model, mix, device, threads, int8), config)
     if _is_terminal():
         from chargen.repl.conversation import Conversation
 

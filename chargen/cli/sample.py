@@ -13,7 +13,7 @@ import typer
 
 from chargen.cli import common
 from chargen.cli.options import as_text
-from chargen.cli.reading import Prompt, PromptFile, prompt_text, read_prompt
+from chargen.cli.reading import Prompt, PromptFile, open_sampler, prompt_text, read_prompt
 from chargen.config import SampleConfig, fresh_seed, require_count
 from chargen.errors import ChargenError, ConfigError
 
@@ -26,7 +26,8 @@ RULES, OUTPUT = "Constraints", "Output"
 
 def sample(
     config: SampleConfig,
-    model: common.Model = None,
+    model: common.Models = None,
+    mix: common.Mix = None,
     prompt: Prompt = "",
     file: PromptFile = None,
     num_samples: Annotated[int, typer.Option(help="Texts to generate, in one batch.")] = 1,
@@ -75,9 +76,7 @@ def sample(
     if logprobs and not as_json:
         raise ConfigError("logprobs are written with --json only; add it")
 
-    from chargen.sampling.sampler import load
-
-    sampler = load(model, device=device, threads=threads, int8=int8)
+    sampler = open_sampler(model, mix, device, threads, int8)
     prompt = prompt_text(sampler, prompt, file, encoding)
     seedless = config.seed is None and beam is None
     if seedless:

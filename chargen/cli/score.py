@@ -13,7 +13,7 @@ import typer
 
 from chargen.cli import common
 from chargen.cli.lines import DIGITS, Watch, blocks_of, in_json, line_table, unusual_rows
-from chargen.cli.reading import File, Scoring, given_text, write_lines
+from chargen.cli.reading import File, Scoring, given_text, open_sampler, write_lines
 from chargen.config import require
 from chargen.display.output import Output, quoted
 from chargen.errors import ConfigError
@@ -27,7 +27,8 @@ STREAM = "Lines as they come"
 
 def score(
     file: File = None,
-    model: common.Model = None,
+    model: common.Models = None,
+    mix: common.Mix = None,
     per_line: Annotated[
         bool, typer.Option("--per-line", help="Score lines, the highest z-score first.")
     ] = False,
@@ -74,9 +75,7 @@ def score(
     _check(per_line, stream, stateful, threshold, alert)
     if as_json and as_csv:
         raise ConfigError("--json and --csv cannot be combined; leave one out")
-    from chargen.sampling.sampler import load
-
-    sampler = load(model, device=device, threads=threads, int8=int8)
+    sampler = open_sampler(model, mix, device, threads, int8)
     form = "json" if as_json else "csv" if as_csv else "table"
     if stream:
         watch = Watch(sampler, stateful=stateful, threshold=threshold, alert=alert)
@@ -84,7 +83,8 @@ def score(
         common.warn(watch.summary())
         raise typer.Exit(FOUND if watch.found else 0)
     text = given_text(sampler, file, encoding)
-    scoring = Scoring(sampler, text, quiet=sys.stdout.isatty() and not per_line)
+    quiet, shares = sys.stdout.isatty() and not per_line, not per_line and form != "table"
+    scoring = Scoring(sampler, text, shares=shares, quiet=quiet)
     if per_line:
         write_lines(_line_forms(unusual_rows(scoring), form, True))
     else:
@@ -131,11 +131,13 @@ def _data(rows: Iterable[dict[str, Any]], form: str) -> Iterator[str]:
 
 
 def _token_row(token: ScoredToken) -> dict[str, Any]:
-    return {
+    """Return the row of a token; one of a mixture says which model wrote it."""
+    row = {
         "text": token.text,
         "logprob": round(-token.nats, DIGITS),
         "bits": round(token.bits, DIGITS),
     }
+    return row | {f"share_{n}": round(share, DIGITS) for n, share in enumerate(token.shares, 1)}
 
 
 def _csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:

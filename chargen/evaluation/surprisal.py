@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from chargen.data.decoding import as_read
 from chargen.errors import ConfigError
 from chargen.evaluation.nll import token_nll
 from chargen.sampling.filters import Scores, log_probabilities
+from chargen.sampling.mixing import MixedSampler
 from chargen.sampling.sampler import PROMPT_CHUNK, DecodeState, Sampler
 from chargen.tokenizers import Tokenizer
 from chargen.tokenizers.byte import bytes_of
@@ -52,11 +53,14 @@ class ScoredToken:
         text: one character or several.
         bits: surprisal in bits.
         guesses: the most likely tokens at this point, if asked for.
+        shares: of a mixture of models, the probability that each of them wrote it; see
+            ``with_shares``.
     """
 
     text: str
     bits: float
     guesses: tuple[Guess, ...] = ()
+    shares: tuple[float, ...] = ()
 
     @property
     def nats(self) -> float:
@@ -144,7 +148,25 @@ def score_text(
     text = as_read(text, sampler.reading)
     if not text:
         raise ConfigError("the text is empty; give at least one character")
-    return ScoredText(tuple(score_tokens(sampler, text, before, guesses)))
+    tokens = score_tokens(sampler, text, before, guesses)
+    return ScoredText(tuple(tokens if before else with_shares(sampler, text, tokens)))
+
+
+def with_shares(
+    sampler: Sampler, text: str, tokens: Iterable[ScoredToken]
+) -> Iterator[ScoredToken]:
+    """Add to the tokens of a whole text who wrote them, if the sampler is a mixture of models.
+
+    That is the posterior probability of each model, w_i P_i / P: its weight times the probability
+    that it gave the token, divided by that of the mixture. Each model reads the text once more,
+    by itself.
+    """
+    if not isinstance(sampler, MixedSampler):
+        yield from tokens
+        return
+    parts = [score_tokens(part, text) for part in sampler.parts]
+    for token, *own in zip(tokens, *parts, strict=True):
+        yield replace(token, shares=sampler.shares([scored.bits for scored in own]))
 
 
 def score_tokens(

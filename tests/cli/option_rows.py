@@ -28,6 +28,9 @@ def after(words: str, *row: str) -> Row:
     return f"{words} {before}", f"{words} {changed}"
 
 
+TWO = "-m small -m other.safetensors"
+MIX = (TWO, f"{TWO} --mix 0.9,0.1")
+
 MACHINE = {"device": DEVICE, "threads": THREADS, "int8": INT8}
 
 ROWS: dict[str, dict[str, Row]] = {
@@ -110,6 +113,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "until": after(SAMPLE, "--until line"),
         "seed": after(SAMPLE, "--seed 2"),
         "model": after(SAMPLE, *MODEL),
+        "mix": after(SAMPLE, *MIX),
         "prompt": after(SAMPLE, "-p 'Another'"),
         "file": ("-n 9 --seed 1 -f text.txt", "-n 9 --seed 1 -f old.txt"),
         "encoding": ("-n 9 --seed 1 -f text.txt", "-n 9 --seed 1 -f text.txt --encoding latin-1"),
@@ -125,6 +129,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "temperature": after("--seed 1", "--temp 2"),
         "seed": ("--seed 1", "--seed 2"),
         "model": after("--seed 1", *MODEL),
+        "mix": after("--seed 1", *MIX),
         "length": after("--seed 1", "-n 20"),
         **{option: after("--seed 1", *row) for option, row in MACHINE.items()},
     },
@@ -143,6 +148,7 @@ ROWS: dict[str, dict[str, Row]] = {
     "score": {
         "file": ("text.txt", "old.txt"),
         "model": after("text.txt", *MODEL),
+        "mix": after("text.txt", *MIX),
         "per_line": after("text.txt", "--per-line"),
         "stream": after("text.txt", "--stream"),
         "stateful": after("text.txt --stream", "--stateful"),
@@ -154,6 +160,7 @@ ROWS: dict[str, dict[str, Row]] = {
     },
     "next": {
         "model": MODEL,
+        "mix": MIX,
         "prompt": ("", "-p q"),
         "file": ("", "-f text.txt"),
         "encoding": ("--json -f text.txt", "--json -f text.txt --encoding latin-1"),
@@ -164,7 +171,9 @@ ROWS: dict[str, dict[str, Row]] = {
     "heat": {
         "file": ("text.txt", "old.txt"),
         "model": after("text.txt", *MODEL),
+        "mix": after("text.txt", *MIX),
         "html": after("text.txt", "--html heat.html"),
+        "shares": after(f"text.txt {TWO}", "--shares"),
         "force": after("text.txt --html words.txt", "--force"),
         "encoding": LIKE_LATIN,
         **{option: after("text.txt", *row) for option, row in MACHINE.items()},
