@@ -34,7 +34,7 @@ class ServeConfig:
         (), "Origin of web pages that may use the server, as https://example.org.", ACCESS
     )
     models_in_memory: int = documented(2, "Models kept in memory at the same time.", LIMITS)
-    rows: int = documented(64, "Texts generated at the same time, per model.", LIMITS)
+    rows: int = documented(128, "Texts generated at the same time, per model.", LIMITS)
     queue: int = documented(64, "Requests that wait for a row, per model.", LIMITS)
     max_prompt: int = documented(262_144, "Characters of the prompt or text of a request.", LIMITS)
     max_length: int = documented(65_536, "Characters that a request may generate.", LIMITS)
