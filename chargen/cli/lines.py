@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -123,6 +122,8 @@ class Watch:
 
 def _run(alert: str, row: dict[str, Any]) -> None:
     """Run a command with a row as JSON on its stdin; what it writes goes to stderr."""
+    import subprocess
+
     line = json.dumps(in_json(row)) + "\n"
     done = subprocess.run(alert, shell=True, input=line.encode(), stdout=STDERR, check=False)
     if done.returncode:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chargen.evaluation.ngram import KneserNey
 from chargen.model.counts import NGramCounts
-from chargen.model.match import WIDTH, LongestMatch
+from chargen.model.match import WIDE, WIDTH, LongestMatch
 
 V, ORDER = 4, 3
 TEXT = np.random.default_rng(5).integers(V - 1, size=60)
@@ -69,3 +69,14 @@ def test_at_the_end_of_the_text_nothing_is_expected() -> None:
 def test_counts_of_single_tokens_have_no_match() -> None:
     model = KneserNey(TEXT, V, 1).counts(1)
     assert matched(model, TEXT[:20].tolist()).sum() == 0
+
+
+@given(st.integers(1, 30), st.integers(0, 1000))
+def test_many_texts_at_once_are_as_each_alone(steps: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    ids = draw.integers(V - 1, size=(WIDE + 4, steps))
+    ids[:8] = [np.resize(TEXT[start:], steps) for start in range(40, 56, 2)]
+    before = COUNTS.advance(COUNTS.start(len(ids)), draw.integers(V, size=(len(ids), 2)))[:, -1]
+    together = COUNTS.advance(before, ids)
+    for row, own, state in zip(together, ids, before, strict=True):
+        assert np.array_equal(COUNTS.advance(state[None], own[None])[0], row)
