@@ -4,9 +4,9 @@ A recurrent layer is one step, applied at every t with the same weights (``step`
 
     s_t = step(x_t, s_{t-1}),    in the simple layer h_t = tanh(W_I x_t + W_R h_{t-1} + b)
 
-- Static unrolling: a graph with T copies of the step, made once; it takes exactly T steps.
+- Static unrolling: a graph with T copies of the step, made once, for exactly T steps.
 - Dynamic loop: one step, repeated as long as there are inputs.
-- Fast form: ``run``, the input products of all steps in one and the rest in a compiled loop.
+- Fast form: ``run``, the layer of torch.nn or, for other cells, derivatives written by hand.
 
 Unrolled, the loss at step T reaches the weights through every earlier state (Werbos 1990)::
 
@@ -16,7 +16,7 @@ Truncated back-propagation (Williams and Peng 1990) cuts the sum at the beginnin
 ``bptt`` steps; the state itself goes on into the next window. Each row below learns from as many
 characters in as many steps: a window of 8 has 256 streams side by side, one of 256 has 8.
 
-    python examples/unrolling.py [TEXT] [--steps 1000] [--plot unrolling.svg]
+    python examples/unrolling.py [TEXT] [--steps 2000] [--plot unrolling.svg]
 
 Legend of shapes: B batch size, T steps, I inputs, H hidden units.
 """
@@ -42,7 +42,7 @@ from chargen.model.spec import CELLS, LayerConfig, ModelConfig
 from chargen.training.learner import Learner
 
 WINDOWS, CHARACTERS = (8, 64, 256), 2048  # of truncated BPTT, and of a batch
-BACK = 256  # steps over which the gradient is followed
+UNROLLED, BACK = 64, 256  # steps that are unrolled, and over which the gradient is followed
 
 
 class Unrolled(nn.Module):
@@ -107,25 +107,27 @@ def learn(dataset: Dataset, bptt: int, steps: int) -> LanguageModel:
 
 
 def compare_windows(dataset: Dataset, steps: int) -> Chart:
-    """Print loss and reach of the gradient for each window; return the norms of the gradients."""
-    table, series = Table("bptt", "streams", "loss, nats", "reach of h", "of c", box=None), []
+    """Print loss and reach of the gradient (decay to 1 %) for each window; return its norms."""
+    names = ("bptt", "streams", "loss, nats", "reach of h", "of c", f"norm of c at k = {BACK}")
+    table, series = Table(*names, box=None), []
     for bptt in WINDOWS:
         model = learn(dataset, bptt, steps)
         loss = score_streams(model, dataset.validation, 1 << 15).nats_per_token
         curves = follow_back(model, dataset.validation.first(1 << 14), BACK)
         reach = (f"{c.reach:.0f}" if c.reach else f"beyond {BACK}" for c in curves)
-        table.add_row(str(bptt), str(CHARACTERS // bptt), f"{loss:.3f}", *reach)
+        last = f"{curves[-1].norms[-1]:.1e}"
+        table.add_row(str(bptt), str(CHARACTERS // bptt), f"{loss:.3f}", *reach, last)
         series += [Series(f"bptt {bptt}, {c.part}", c.steps, c.norms) for c in curves]
     Console().print(table)
     axis = "norm of the gradient of L_T at T - k"
-    return Chart("Truncated at windows of ...", "k, steps back", axis, tuple(series), log_y=True)
+    return Chart("How far back the loss reaches", "k, steps back", axis, tuple(series), log_y=True)
 
 
 def main() -> None:
     """Compare the forms, then the windows."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("text", nargs="?", default="builtin:pydoc", help="file or built-in text")
-    parser.add_argument("--steps", type=int, default=1000, help="of training, for each window")
+    parser.add_argument("--steps", type=int, default=2000, help="of training, for each window")
     parser.add_argument("--plot", type=Path, help="picture, .svg or .png")
     given = parser.parse_args()
     require_count("steps", given.steps)
@@ -133,7 +135,7 @@ def main() -> None:
         check_picture(given.plot)
     dataset = tokenize(read_text(ReadConfig((given.text,))), TrainConfig.val_frac)
     torch.set_num_threads(1)  # the matrices are small: threads would wait for each other
-    Console().print(compare_forms(64), "")
+    Console().print(compare_forms(UNROLLED), "")
     chart = compare_windows(dataset, given.steps)
     print(f"\n{as_text(chart)}")
     if given.plot:

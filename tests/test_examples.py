@@ -106,7 +106,7 @@ def test_idx_files_are_read_packed_or_not() -> None:
         assert images.shape == (40, 4, 6)
         assert (images.argmax(dim=1) == labels[:, None]).all()
         assert (images.min(), images.max()) == (0, 1)
-    *_, accuracy = rows.train(rows.parse_stack("gru:16"), (images, labels), (images, labels), 60)
+    *_, accuracy = rows.train(rows.parse_stack("gru:16"), (images, labels), (images, labels), 30)
     assert accuracy == 1
 
 
@@ -167,7 +167,9 @@ def test_three_forms_agree_and_windows_are_compared(
     prose: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     unrolling = load("unrolling")
-    for name, value in {"WINDOWS": (8, 16), "CHARACTERS": 64, "BACK": 12}.items():
+    monkeypatch.setattr("chargen.inspection.gradients.PLACES", 4)
+    small = {"WINDOWS": (8, 16), "CHARACTERS": 64, "UNROLLED": 12, "BACK": 12}
+    for name, value in small.items():
         monkeypatch.setattr(unrolling, name, value)
     Path("prose.txt").write_text(prose)
     options = ["prose.txt", "--steps", "2", "--plot", "unrolling.svg"]
@@ -193,9 +195,13 @@ def test_the_static_graph_has_the_step_once_for_each_step() -> None:
 # -- notebook -----------------------------------------------------------------------------
 
 
-def test_the_notebook_runs_from_the_top(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_notebook_runs_from_the_top(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import matplotlib.pyplot as plt
 
+    monkeypatch.setattr("chargen.inspection.gradients.PLACES", 4)
+    monkeypatch.setattr("chargen.inspection.trial.SCORED", 320)
     notebook = json.loads((EXAMPLES / "inside.ipynb").read_text(encoding="utf-8"))
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert all(cell["outputs"] for cell in cells), "it is shown as it was run"
