@@ -106,7 +106,7 @@ def test_idx_files_are_read_packed_or_not() -> None:
         assert images.shape == (40, 4, 6)
         assert (images.argmax(dim=1) == labels[:, None]).all()
         assert (images.min(), images.max()) == (0, 1)
-    *_, accuracy = rows.train(rows.parse_stack("gru:16"), (images, labels), (images, labels), 30)
+    *_, accuracy = rows.train(rows.parse_stack("gru:16"), (images, labels), (images, labels), 60)
     assert accuracy == 1
 
 
