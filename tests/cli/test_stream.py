@@ -11,10 +11,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from chargen.evaluation.surprisal import score_tokens
+from chargen.model.saved import save_model
+from chargen.model.spec import ModelConfig, parse_stack, weight_shapes
 from chargen.sampling.sampler import load
+from chargen.tokenizers import build_tokenizer
+from chargen.tokenizers.byte import text_of
 from tests.conftest import Run, write
 from tests.processes import running
 
@@ -101,6 +106,26 @@ def test_a_byte_that_is_no_text_is_an_odd_character_of_its_line(chargen: Run) ->
     found = rows(chargen("score", "--stream", "--json", input=b"The \xff\nThe \n").stdout)
     assert [row["text"] for row in found] == ["The \ufffd", "The "]
     assert found[0]["bits"] > found[1]["bits"] + 10
+
+
+def test_a_byte_model_reads_bytes(chargen: Run) -> None:
+    known = build_tokenizer("byte", "", 0)
+    config, draw = ModelConfig(known.vocab_size, parse_stack("gru:5")), np.random.default_rng(1)
+    shapes = weight_shapes(config).items()
+    weights = {name: draw.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes}
+    save_model(Path("bytes.safetensors"), weights, config, known, {})
+    data = b"a\xff\xc3\r\n\xc3\xa9\n\x00"
+    write("data.bin", data)
+    given = ("score", "--stream", "--json", "--threads", "1", "-m", "bytes.safetensors")
+    done = chargen(*given, input=data)
+    assert [bytes(row["bytes"]) for row in rows(done.stdout)] == data.split(b"\n")
+    assert chargen(*given, "data.bin").stdout == done.stdout
+    scored = load("bytes.safetensors", threads=1)
+    expected = [
+        sum(token.bits for token in score_tokens(scored, text_of(line)))
+        for line in data.splitlines(keepends=True)
+    ]
+    assert [row["bits"] for row in rows(done.stdout)] == pytest.approx(expected, abs=1e-5)
 
 
 def test_another_encoding_is_read_and_an_unknown_one_refused(chargen: Run) -> None:
