@@ -15,10 +15,9 @@ Unrolled, the loss at step T reaches the weights through every earlier state (We
 Truncated back-propagation (Williams and Peng 1990) cuts the sum at the beginning of each window of
 ``bptt`` steps; the state itself goes on into the next window. Each row below learns from as many
 characters in as many steps: a window of 8 has 256 streams side by side, one of 256 has 8.
+Shapes: B batch size, T steps, I inputs, H hidden units.
 
     python examples/unrolling.py [TEXT] [--steps 2000] [--plot unrolling.svg]
-
-Legend of shapes: B batch size, T steps, I inputs, H hidden units.
 """
 
 import argparse
@@ -29,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, fx, nn
 
-from chargen.config import ReadConfig, TrainConfig, require_count
+from chargen.config import ReadConfig, TrainConfig, require, require_count
 from chargen.data.batches import Batches
 from chargen.data.dataset import Dataset, read_text, tokenize
 from chargen.display.charts import Chart, Series, as_text, check_picture, save
@@ -134,6 +133,8 @@ def main() -> None:
     if given.plot:
         check_picture(given.plot)
     dataset = tokenize(read_text(ReadConfig((given.text,))), TrainConfig.val_frac)
+    held = len(dataset.validation)
+    require(held > BACK, "held-out part", held, f"more than {BACK} tokens, of a longer text")
     torch.set_num_threads(1)  # the matrices are small: threads would wait for each other
     Console().print(compare_forms(UNROLLED), "")
     chart = compare_windows(dataset, given.steps)

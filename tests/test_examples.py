@@ -62,7 +62,7 @@ def test_a_wrong_picture_is_one_line_before_anything_is_trained(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = error_of(name, monkeypatch, "--plot", "a.jpg")
-    assert "'a.jpg'; allowed: a name that ends in .png or .svg" in line
+    assert "'a.jpg'; allowed: a name that ends in .png, .svg or .pdf" in line
 
 
 # -- images -------------------------------------------------------------------------------
@@ -181,6 +181,14 @@ def test_three_forms_agree_and_windows_are_compared(
     assert all(float(number) < 5e-4 for row in rows for number in row[2:])
     assert [line.split()[:2] for line in windows.splitlines()[1:]] == [["8", "8"], ["16", "4"]]
     assert is_picture("unrolling.svg")
+
+
+def test_a_text_that_is_too_short_is_named_before_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("short.txt").write_text("a short text\n" * 20)
+    line = error_of("unrolling", monkeypatch, "short.txt")
+    assert "held-out part is 26; allowed: more than 256 tokens" in line
 
 
 def test_the_static_graph_has_the_step_once_for_each_step() -> None:
