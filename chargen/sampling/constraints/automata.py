@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from chargen.tokenizers import Tokenizer
 
 NEVER = 1 << 30  # characters: more than any text has
-CACHED = 20_000  # states with cached distances
+CACHED = 20_000  # states with cached distances at most
 
 State = Any  # hashable; each automaton has its own
 Counts = NDArray[np.int32]
@@ -80,11 +80,13 @@ class Automaton(ABC):
         alphabet: the characters that it reads.
         classes: the class of each character (A,), from 0 to K - 1.
         examples: the index in the alphabet of one character of each class (K,).
+        cached: states to keep in caches; fewer where a state takes much memory.
     """
 
     def __init__(self, alphabet: Alphabet, classes: Classes) -> None:
         self.alphabet = alphabet
         self.classes = classes
+        self.cached = CACHED
         count = int(classes.max(initial=-1)) + 1
         self.examples: Classes = np.zeros(count, np.int64)
         # The first character of each class: of several assignments the last one stays.
@@ -126,7 +128,7 @@ class CachedAutomaton(Automaton):
         """Return the fewest characters to an end through a character of each class (K,)."""
         found = self._required.get(state)
         if found is None:
-            if len(self._required) > CACHED:
+            if len(self._required) > self.cached:
                 self._required.clear()
             found = self._required[state] = self._compute_required(state)
         return found.copy()

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from chargen.errors import ConfigError
 from chargen.sampling.constraints.automata import (
-    CACHED,
     NEVER,
     Alphabet,
     Automaton,
@@ -33,6 +32,7 @@ from chargen.sampling.constraints.automata import (
 from chargen.sampling.constraints.stops import Rule, StopTexts
 
 MAX_NODES = 20_000  # of an automaton
+CACHED_NODES = 50_000  # of the states in a cache: each may have thousands
 MAX_LOOKUPS = 300_000_000  # characters times sets: a few seconds; 270 sets over all of Unicode
 SET_FLAGS = re.IGNORECASE | re.ASCII | re.DOTALL  # that change what a set contains
 TYPE_FLAGS = re.ASCII | re.UNICODE | re.LOCALE  # a group has one of them
@@ -280,14 +280,15 @@ class Pattern(Rule):
         """Return the state after a character of a class; None if no text continues so."""
         key = state, kind
         if key not in self._steps:
-            if len(self._steps) > 10 * CACHED:
+            if len(self._steps) > 10 * self.cached:
                 self._steps.clear()
             reads, targets = self._net.reads, self._net.targets
             read = [
                 node for node in state if reads[node] >= 0 and self._contains[reads[node], kind]
             ]
             after = {targets[node][0] for node in read}
-            self._steps[key] = self._state(after, set()) if after else None
+            found = self._steps[key] = self._state(after, set()) if after else None
+            self.cached = min(self.cached, CACHED_NODES // max(1, len(found or ())))
         return self._steps[key]
 
     def distance(self, state: State) -> int:

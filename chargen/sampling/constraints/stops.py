@@ -113,6 +113,7 @@ class Stopping(CachedAutomaton):
             return STOPPED
         own, place, met = state
         after, column = self._rule.step(own, int(self._own[kind])), self._columns[kind]
+        self.cached = self._rule.cached
         if after is None:
             return None
         met = (*met, self._rule.distance(own) == 0)

@@ -83,7 +83,7 @@ class TokenAutomaton:
     def _masks_of(self, state: State) -> _Masks:
         masks = self._masks.get(state)
         if masks is None:
-            if len(self._masks) >= self._most:
+            if len(self._masks) >= min(self._most, self.automaton.cached):
                 self._masks.clear()
             masks = self._masks[state] = self._compute(state)
         return masks

@@ -166,13 +166,21 @@ def test_a_pattern_whose_automaton_is_exponential_does_no_harm() -> None:
 
 def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(automata, "CACHED", 3)
-    monkeypatch.setattr(patterns, "CACHED", 3)
     constraint = regex_constraint("(a|b)*a(a|b){5}", build_tokenizer("char", "ab", 0))
     (rule,) = constraint.rules
     rule._most = 4
     for seed in range(20):
         assert walk(constraint, 40, random.Random(seed))[1]
         assert len(rule._masks) <= 4
+
+
+def test_states_of_many_nodes_are_not_kept_by_the_thousand() -> None:
+    constraint = regex_constraint("(a|b)*a(a|b){500}", build_tokenizer("char", "ab", 0))
+    assert walk(constraint, 3000, random.Random(0))[1]
+    (rule,) = constraint.rules
+    nodes = sum(len(state or ()) for state in rule.automaton._steps.values())
+    assert nodes < 20 * patterns.CACHED_NODES
+    assert len(rule._masks) < 1000
 
 
 def test_masks_are_shared_and_cannot_be_changed() -> None:
