@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 import secrets
@@ -13,7 +14,7 @@ from chargen.evaluation.surprisal import ScoredToken, bits_of
 from chargen.server.errors import RequestError
 from chargen.server.exchange import Exchange
 from chargen.server.forms import without_unsupported
-from chargen.server.generation import Generation, Settings, Text, settings_of
+from chargen.server.generation import Generation, Text, settings_of
 from chargen.server.library import Library, Loaded
 from chargen.server.scheduler import TokenScore
 from chargen.server.scoring import DIGITS, scored, warning
@@ -165,10 +166,12 @@ async def complete(library: Library, exchange: Exchange, given: dict[str, Any]) 
     _check_length(sum(map(len, prompts)), "prompt", library.config)
     async with library.use(given.get("model")) as loaded:
         if given.get("echo") and "logprobs" in given and 0 in _limits(given):
-            await _score(exchange, loaded, prompts, given)
+            await _score(library, exchange, loaded, prompts, given)
         else:
             settings = settings_of(given, loaded.sampler.tokenizer, library.config.max_length)
-            await _generate(exchange, loaded, prompts, given, settings, Answer)
+            generation = Generation(loaded, prompts, settings)
+            answer = Answer(loaded, settings.config.seed)
+            await _generate(library, exchange, loaded, given, generation, answer)
 
 
 async def chat(library: Library, exchange: Exchange, given: dict[str, Any]) -> None:
@@ -188,7 +191,9 @@ async def chat(library: Library, exchange: Exchange, given: dict[str, Any]) -> N
         )
     async with library.use(given.get("model")) as loaded:
         settings = settings_of(given, loaded.sampler.tokenizer, library.config.max_length)
-        await _generate(exchange, loaded, [prompt], given, settings, ChatAnswer)
+        generation = Generation(loaded, [prompt], settings)
+        answer = ChatAnswer(loaded, settings.config.seed)
+        await _generate(library, exchange, loaded, given, generation, answer)
 
 
 def chat_prompt(messages: list[dict[str, Any]]) -> tuple[str, list[str]]:
@@ -226,26 +231,37 @@ def _limits(given: dict[str, Any]) -> list[int]:
 
 
 async def _generate(
+    library: Library,
     exchange: Exchange,
     loaded: Loaded,
-    prompts: list[str],
     given: dict[str, Any],
-    settings: Settings,
-    form: type[Answer],
+    generation: Generation,
+    answer: Answer,
 ) -> None:
-    generation = Generation(loaded, prompts, settings)
-    answer = form(loaded, settings.config.seed)
-    try:
-        await generation.begin(loaded.scheduler)
-        if given.get("stream"):
-            options = given.get("stream_options") or {}
-            await _stream(exchange, generation, answer, bool(options.get("include_usage")))
-        else:
-            texts = await generation.texts()
-            note = warning(loaded, "".join(generation.prompts))
-            await exchange.json(answer.whole(texts, generation.usage()) | note)
-    finally:
-        generation.cancel()
+    """Generate the texts of a request, and answer with them."""
+    with library.scores.hold(generation.scored, generation.settings.logprobs or 0, "logprobs"):
+        try:
+            await generation.begin(loaded.scheduler)
+            if given.get("stream"):
+                options = given.get("stream_options") or {}
+                await _stream(exchange, generation, answer, bool(options.get("include_usage")))
+            else:
+                texts = await generation.texts()
+                note = warning(loaded, "".join(generation.prompts))
+                await _whole(exchange, answer, texts, generation.usage(), note)
+        finally:
+            generation.cancel()
+
+
+async def _whole(
+    exchange: Exchange,
+    answer: Answer,
+    texts: list[Text],
+    usage: dict[str, int],
+    note: dict[str, str],
+) -> None:
+    """Answer with whole texts; many scores are put together in a thread, so that others go on."""
+    await exchange.json(await asyncio.to_thread(answer.whole, texts, usage) | note)
 
 
 async def _stream(exchange: Exchange, generation: Generation, answer: Answer, usage: bool) -> None:
@@ -264,17 +280,23 @@ async def _stream(exchange: Exchange, generation: Generation, answer: Answer, us
 
 
 async def _score(
-    exchange: Exchange, loaded: Loaded, prompts: list[str], given: dict[str, Any]
+    library: Library,
+    exchange: Exchange,
+    loaded: Loaded,
+    prompts: list[str],
+    given: dict[str, Any],
 ) -> None:
     """Answer a request for the scores of its prompts alone, which are those of ``/v1/score``."""
-    texts, top, count = list[Text](), given["logprobs"], 0
-    for prompt in prompts:
-        found = await scored(loaded, "prompt", prompt, top, _token_score)
-        count += len(found.rows)
-        for _ in range(given.get("n", 1)):
-            texts.append(Text(len(texts), 0, found.text, found.rows, "length"))
-    usage = {"prompt_tokens": count, "completion_tokens": 0, "total_tokens": count}
-    await exchange.json(Answer(loaded, None).whole(texts, usage))
+    texts, top, n, count = list[Text](), given["logprobs"], given.get("n", 1), 0
+    with library.scores.hold(n * sum(map(len, prompts)), top, "logprobs"):
+        for prompt in prompts:
+            found = await scored(loaded, "prompt", prompt, top, _token_score)
+            count += len(found.rows)
+            for _ in range(n):
+                texts.append(Text(len(texts), 0, found.text, found.rows, "length"))
+        usage = {"prompt_tokens": count, "completion_tokens": 0, "total_tokens": count}
+        note = warning(loaded, "".join(text.text for text in texts[::n]))
+        await _whole(exchange, Answer(loaded, None), texts, usage, note)
 
 
 def _token_score(token: ScoredToken) -> TokenScore:

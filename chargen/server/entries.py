@@ -19,6 +19,7 @@ from chargen.tokenizers.base import Ids
 
 OF_A_TEXT: dict[str, Any] = {"length": 0, "stop": (), "until": None, "seed": None}
 """The parameters that say when a text ends, not which token comes next; at some values."""
+MAX_NODES = 1000  # of a regular expression: all may be looked at for each character
 
 
 class Entry:
@@ -80,6 +81,7 @@ class Entries:
         What fails in such a decoder concerns no other job then.
         """
         tokenizer = self._sampler.tokenizer
+        _check_regex(job.regex)
         constraint = self._sampler.constraint(job.config, job.regex, job.words, job.no_copy)
         if constraint:
             return Decoder(tokenizer, job.config, constraint)
@@ -89,3 +91,12 @@ class Entries:
             if not known.by_row:
                 self._decoders[config] = known
         return known
+
+
+def _check_regex(regex: str | None) -> None:
+    """Refuse a regular expression that would hold up the texts of others."""
+    from chargen.sampling.constraints.patterns import Network, refuse
+
+    if regex is not None and len(Network(regex).reads) > MAX_NODES:
+        words = f"needs more than {MAX_NODES:,} states, too many for a server"
+        raise refuse(regex, f"{words}; use smaller numbers in its repeats")

@@ -11,7 +11,6 @@ from chargen.server.schema import Schema, either, fields, number, several, switc
 from chargen.server.settings import ServeConfig
 
 MAX_TOP = 50  # most likely tokens that come with each token of a text
-MAX_SCORES = 1 << 18  # tokens of one answer, the most likely ones in their places included
 MAX_STOPS, MAX_BIASES = 16, 1024
 SEED = whole(
     "Random seed: the same text again; -1 and none are random, and the answer tells it.",

@@ -10,7 +10,7 @@ from typing import Any
 from chargen.config import SampleConfig, fresh_seed
 from chargen.data.decoding import as_read
 from chargen.server.errors import RequestError
-from chargen.server.forms import MAX_SCORES, SPECIAL
+from chargen.server.forms import SPECIAL
 from chargen.server.library import Loaded
 from chargen.server.scheduler import Chunk, Scheduler, Stream, TextJob, TokenScore
 from chargen.storage.checkpoint import COPIES
@@ -112,17 +112,6 @@ def _no_token(key: str, allowed: str) -> RequestError:
     return RequestError(400, words, param="logit_bias")
 
 
-def check_size(tokens: int, top: int, param: str) -> None:
-    """Refuse an answer with more scores than memory is for.
-
-    Raises:
-        RequestError: there are too many.
-    """
-    if tokens * (top + 1) > MAX_SCORES:
-        words = f"{tokens:,} tokens with {top} likeliest ones each are too many scores"
-        raise RequestError(400, f"{words}; allowed: {MAX_SCORES:,} together", param=param)
-
-
 class Generation:
     """The texts of a request.
 
@@ -139,7 +128,7 @@ class Generation:
         tokens: generated so far, of all texts together.
 
     Raises:
-        RequestError: there would be too many scores, or the model has no index of its text.
+        RequestError: the model has no index of its text.
         TokenizerError: a prompt holds a lone surrogate.
     """
 
@@ -147,10 +136,6 @@ class Generation:
         reading = loaded.sampler.reading
         self.model, self.settings = loaded.name, settings
         self.prompts = [as_read(prompt, reading, "prompt") for prompt in prompts]
-        if settings.logprobs is not None:
-            echoed = sum(map(len, self.prompts)) if settings.echo else 0
-            most = settings.max_tokens or settings.config.length
-            check_size(echoed + most * settings.count * len(prompts), settings.logprobs, "logprobs")
         if "no_copy" in settings.rules:
             _check_index(loaded)
         self.tokens, self._streams = 0, list[Stream]()
@@ -176,6 +161,15 @@ class Generation:
             max_tokens=own.max_tokens,
             **own.rules,
         )
+
+    @property
+    def scored(self) -> int:
+        """Tokens of all texts that are scored, at most."""
+        if self.settings.logprobs is None:
+            return 0
+        echoed = sum(map(len, self.prompts)) if self.settings.echo else 0
+        most = self.settings.max_tokens or self.settings.config.length
+        return self.settings.count * (echoed + most * len(self.prompts))
 
     @property
     def prompt_tokens(self) -> int:

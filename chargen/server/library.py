@@ -16,6 +16,7 @@ from pathlib import Path
 from chargen.errors import ChargenError
 from chargen.sampling.sampler import Sampler
 from chargen.server.errors import RequestError, refusal
+from chargen.server.limits import Scores
 from chargen.server.prefixes import Prefixes
 from chargen.server.scheduler import Scheduler
 from chargen.server.settings import ServeConfig
@@ -79,13 +80,14 @@ class Library:
     Attributes:
         default: name of the model of a request that names none.
         config: the limits.
+        scores: that all answers hold in memory.
     """
 
     def __init__(
         self, load: Load, default: str, given: dict[str, Path], config: ServeConfig, log: Log
     ) -> None:
         self._load, self.default, self._given = load, default, given
-        self.config, self._log = config, log
+        self.config, self._log, self.scores = config, log, Scores()
         self._loaded = OrderedDict[str, Loaded]()  # the one used last at the end
         self._closing = set[asyncio.Task[None]]()
         self._loading: dict[str, asyncio.Task[Loaded]] = {}

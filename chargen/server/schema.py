@@ -205,6 +205,9 @@ def _check_list(value: list[Any], schema: Schema, name: str) -> None:
 
 
 def _check_object(value: dict[str, Any], schema: Schema, name: str) -> None:
+    most = schema.get("maxProperties", SAFE)
+    if len(value) > most:
+        raise _wrong(f"{name} has {len(value):,} entries; allowed: up to {most:,}", name)
     before = f"{name}." if name else ""
     own, others = schema["properties"], schema["additionalProperties"]
     for key, item in value.items():
@@ -217,9 +220,6 @@ def _check_object(value: dict[str, Any], schema: Schema, name: str) -> None:
     for key in schema["required"]:
         if key not in value:
             raise _wrong(f"{before}{key} is missing; it is required", before + key)
-    most = schema.get("maxProperties", SAFE)
-    if len(value) > most:
-        raise _wrong(f"{name} has {len(value):,} entries; allowed: up to {most:,}", name)
 
 
 CHECKS: dict[str, Callable[[Any, Schema, str], None]] = {

@@ -17,7 +17,6 @@ from chargen.evaluation.surprisal import ScoredToken, next_distribution, next_fa
 from chargen.sampling.ghost import Lookahead
 from chargen.server.errors import RequestError
 from chargen.server.exchange import Exchange
-from chargen.server.generation import check_size
 from chargen.server.library import Library, Loaded
 from chargen.tokenizers.byte import bytes_of
 
@@ -57,13 +56,12 @@ async def scored(
         row: makes of a token what is answered.
 
     Raises:
-        RequestError: the text is empty, or the answer would be too large.
+        RequestError: the text is empty.
         TokenizerError: it holds a lone surrogate.
     """
     text = as_read(text, loaded.sampler.reading, name)
     if not text:
         raise RequestError(400, f"{name} is empty; give at least one character", param=name)
-    check_size(len(text), top, "top" if name == "text" else "logprobs")
 
     def blocks() -> Iterator[tuple[list[Row], float]]:
         tokens = score_tokens(loaded.sampler, text, guesses=top, block=BLOCK)
@@ -77,9 +75,7 @@ async def scored(
 
 async def score(library: Library, exchange: Exchange, given: dict[str, Any]) -> None:
     """Answer ``/v1/score``."""
-    async with library.use(given.get("model")) as loaded:
-        found = await scored(loaded, "text", given["text"], 0, _score_row)
-        await exchange.json(_facts(loaded, found))
+    await _scores(library, exchange, given, 0, _score_row)
 
 
 def _score_row(token: ScoredToken) -> dict[str, Any]:
@@ -93,9 +89,7 @@ def _score_row(token: ScoredToken) -> dict[str, Any]:
 
 async def surprisal(library: Library, exchange: Exchange, given: dict[str, Any]) -> None:
     """Answer ``/v1/surprisal``."""
-    async with library.use(given.get("model")) as loaded:
-        found = await scored(loaded, "text", given["text"], given.get("top", 5), _surprisal_row)
-        await exchange.json(_facts(loaded, found))
+    await _scores(library, exchange, given, given.get("top", 5), _surprisal_row)
 
 
 def _surprisal_row(token: ScoredToken) -> dict[str, Any]:
@@ -104,6 +98,21 @@ def _surprisal_row(token: ScoredToken) -> dict[str, Any]:
         for guess in token.guesses
     ]
     return {"text": token.text, "bits": round(token.bits, DIGITS), "guesses": guesses}
+
+
+async def _scores(
+    library: Library,
+    exchange: Exchange,
+    given: dict[str, Any],
+    top: int,
+    row: Callable[[ScoredToken], dict[str, Any]],
+) -> None:
+    """Answer with the scores of a text."""
+    text = given["text"]
+    with library.scores.hold(len(text), top, "text" if top == 0 else "top"):
+        async with library.use(given.get("model")) as loaded:
+            found = await scored(loaded, "text", text, top, row)
+            await exchange.json(_facts(loaded, found))
 
 
 def _facts(loaded: Loaded, found: Scored[dict[str, Any]]) -> dict[str, Any]:

@@ -288,6 +288,7 @@ def test_unknown_characters_are_told(server: Server) -> None:
     assert "warning" not in server.complete(max_tokens=1).data
 
 
+ECHO = {"echo": True, "logprobs": 0, "max_tokens": 1}
 WRONG: list[tuple[dict[str, Any], str | None, str]] = [
     ({"temperature": 200}, "temperature", "temperature is 200; allowed: 0 to 100"),
     ({"temperature": "hot"}, "temperature", "temperature is 'hot'; allowed: a number"),
@@ -296,9 +297,9 @@ WRONG: list[tuple[dict[str, Any], str | None, str]] = [
     ({"max_tokens": -1}, "max_tokens", "max_tokens is -1; allowed: 0 to 65,536"),
     ({"max_tokens": 10**400}, "max_tokens", "max_tokens is a huge number; allowed"),
     ({"max_tokens": 2.5}, "max_tokens", "max_tokens is 2.5; allowed: a whole number"),
-    ({"n": 0}, "n", "n is 0; allowed: 1 to 64"),
+    ({"n": 0}, "n", "n is 0; allowed: 1 to 128"),
     ({"prompt": [1, 2]}, "prompt[0]", "prompt[0] is 1; allowed: a text"),
-    ({"prompt": []}, "prompt", "prompt has 0 entries; allowed: 1 to 64"),
+    ({"prompt": []}, "prompt", "prompt has 0 entries; allowed: 1 to 128"),
     ({"prompt": "a\ud800"}, "prompt", "prompt has a lone surrogate, U+D800 at character 1"),
     ({"best_of": 3}, "best_of", "best_of is 3; allowed: n"),
     ({"suffix": "end"}, "suffix", "suffix is not supported: the model reads from left"),
@@ -310,7 +311,12 @@ WRONG: list[tuple[dict[str, Any], str | None, str]] = [
     ({"until": "page"}, "until", 'until is \'page\'; allowed: "sentence", "line", "paragraph"'),
     ({"regex": "("}, "regex", "regex"),
     ({"no_copy": 20}, "no_copy", "no_copy needs the index of the training text, which 'small'"),
+    ({"regex": "a{1200}"}, "regex", "which needs more than 1,000 states, too many for a server"),
     ({"logprobs": 5, "n": 64, "max_tokens": 60000}, "logprobs", "too many scores"),
+    (ECHO | {"n": 64, "prompt": "x" * 5000}, "logprobs", "too many scores"),
+    (ECHO | {"max_tokens": 0, "n": 64, "prompt": "x" * 5000}, "logprobs", "too many scores"),
+    (ECHO | {"max_tokens": 0, "logprobs": 50, "prompt": ["x" * 3000] * 2}, "logprobs", "too many"),
+    ({"logit_bias": dict.fromkeys(map(str, range(2000)), "x")}, "logit_bias", "has 2,000 entries"),
     ({"stream_options": {"usage": True}}, None, "'stream_options.usage' is not a field"),
     ({"prompt": ["x" * 140_000] * 2}, "prompt", "prompt has 280,000 characters together; allowed"),
     ({"prompt": "x" * 262_145}, "prompt", "prompt has 262,145 characters; allowed: up to"),
