@@ -33,7 +33,7 @@ from chargen.training.learner import Learner
 
 EVALUATION_SHARE = 0.05  # of the time
 PROBE_STEPS = 3
-RESERVE = 1.05  # times what the end of a run is expected to take
+RESERVE = 1.2  # times what the end of a run is expected to take: others may need the machine too
 FITTING = 1.3  # times what reading its places takes: the fit of the mixture with n-gram counts
 SAVING = 0.6  # seconds kept for writing the last files and leaving Python
 READ = 128  # tokens that are read to time an engine
