@@ -8,15 +8,16 @@ from collections.abc import Generator, Iterator
 
 from chargen.sampling.sampler import DecodeState, Sampler
 
-STRIDE = 256  # characters between two states that are kept
+STRIDE = 256  # characters between two states that are kept, about
+LONGEST = 64  # characters of a word that is not cut: a token of several characters ends with it
 MEMORY = 64 << 20  # bytes of the states of one model
 
 
 class Prefixes:
     """States of one model after the beginnings of texts, the least recently used dropped first.
 
-    A text is cut in strides. A state is found by a hash of all strides before it, so that it is
-    that of the same beginning.
+    A text is cut in strides, before a space. A state is found by a hash of all strides before it,
+    so that it is that of the same beginning.
 
     Args:
         sampler: the model.
@@ -33,7 +34,7 @@ class Prefixes:
             The state after the last whole stride, None at the beginning of a text, and what is
             left of the text.
         """
-        ends = list(range(STRIDE, len(text), STRIDE))
+        ends = [_word_end(text, end) for end in range(STRIDE, len(text), STRIDE)]
         keys = list(_hashes(text, ends))
         known = next((n for n in range(len(ends), 0, -1) if keys[n - 1] in self._states), 0)
         state = None
@@ -54,6 +55,12 @@ class Prefixes:
         size = sum(part.nbytes for part in state.state) + state.logits.nbytes + 8 * STRIDE
         while len(self._states) > max(1, MEMORY // size):
             self._states.popitem(last=False)
+
+
+def _word_end(text: str, end: int) -> int:
+    """Return the place of the last space before an end, if there is one near."""
+    space = text.rfind(" ", end - LONGEST, end)
+    return end if space < 0 else space
 
 
 def _hashes(text: str, ends: list[int]) -> Iterator[bytes]:
