@@ -79,6 +79,8 @@ class Exchange:
         kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":  # also what keeps forms of foreign pages out
             raise RequestError(415, "the body must be JSON; send Content-Type: application/json")
+        if self.headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise RequestError(415, "the body is compressed; send it without Content-Encoding")
         try:
             body = await asyncio.wait_for(self._body(most), BODY_SECONDS)
         except TimeoutError:

@@ -33,8 +33,13 @@ class Guard:
         """Refuse a request that may not use the server.
 
         Raises:
-            RequestError: its host or origin is foreign, or its key is wrong.
+            RequestError: its host or origin is foreign, its key is wrong, or its length is given
+                in two ways.
         """
+        if {"content-length", "transfer-encoding"} <= exchange.headers.keys():
+            # A proxy that goes by the other one would see a second request in the body.
+            words = "the request has both Content-Length and Transfer-Encoding; send one of them"
+            raise RequestError(400, words, headers={"Connection": "close"})
         self._check_host(exchange)
         self._check_origin(exchange)
         if exchange.method != "OPTIONS" and not self._has_key(exchange):

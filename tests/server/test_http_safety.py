@@ -153,6 +153,8 @@ def test_bodies_have_a_limit(serve: Callable[..., Any], monkeypatch: pytest.Monk
         form = server.request("POST", "/v1/completions", b"prompt=The")
         assert form.status == 415
         assert "send Content-Type: application/json" in form.error["message"]
+        squeezed = server.request("POST", "/v1/score", b"\x1f\x8b", content_encoding="gzip", **JSON)
+        assert (squeezed.status, "is compressed" in squeezed.error["message"]) == (415, True)
         with server.open() as slow:
             head = (
                 b"POST /v1/score HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
@@ -191,6 +193,21 @@ def test_slow_headers_and_what_is_no_http(
                 got = odd.recv(2000)
                 assert got.startswith(b"HTTP/1.1 400 ")
                 assert json.loads(got.partition(b"\r\n\r\n")[2])["error"]["message"]
+
+
+def test_a_body_with_two_lengths_is_refused_and_the_connection_closed(
+    serve: Callable[..., Any],
+) -> None:
+    hidden = b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    with serve() as server, server.open() as client:
+        client.sendall(
+            b"POST /v1/score HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            b"content-length: 80\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n" + hidden
+        )
+        got = b"".join(iter(lambda: client.recv(4096), b""))
+        assert got.startswith(b"HTTP/1.1 400 ")
+        assert got.count(b"HTTP/1.1") == 1
+        assert b"both Content-Length and Transfer-Encoding" in got
 
 
 def test_connections_have_a_limit(
