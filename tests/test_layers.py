@@ -25,6 +25,7 @@ TORCH_FREE = {
     *("training/fine_tuning.py", "training/__init__.py", "model/summary.py", "model/__init__.py"),
     *("inspection/__init__.py", "inspection/features.py", "inspection/streams.py"),
     *("inspection/memory.py", "inspection/neurons.py", "inspection/passages.py"),
+    "inspection/stack.py",
 }
 TORCH = {"training", "inspection", "model"}
 TORCH_FILES = {

@@ -78,6 +78,7 @@ def test_from_python_a_gpu_needs_torch_too(with_model: Path) -> None:
         "runs",
         "compare",
         "inspect memory text.txt",
+        "inspect stack",
         "export --onnx model.onnx",
         "corpus stats text.txt",
     ],

@@ -9,9 +9,11 @@ import typer
 from chargen.cli import common
 from chargen.cli.inspect_gradients import gradients
 from chargen.cli.inspect_memory import memory
+from chargen.cli.inspect_stack import stack
 from chargen.cli.inspect_units import gates, neurons
 
 COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (  # each with an example
+    (stack, "chargen inspect stack --stack gru:128,lstm:64 --plot stack.svg"),
     (neurons, "chargen inspect neurons -m my-2026-11-21 --plot units.svg"),
     (gates, "chargen inspect gates my.txt --json"),
     (gradients, "chargen inspect gradients my.txt --cells rnn,lstm,gru --time 1m"),
@@ -19,7 +21,7 @@ COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (  # each with an exampl
 )
 
 inspect = typer.Typer(
-    help="Show units, gates, gradients and memory of a model.", no_args_is_help=True
+    help="Show stack, units, gates, gradients and memory of a model.", no_args_is_help=True
 )
 for command, example in COMMANDS:
     inspect.command(epilog=f"Example:  {example}")(common.reported(command))

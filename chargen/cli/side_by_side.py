@@ -33,7 +33,9 @@ Models = Annotated[
         help="Run, its folder or a model file, repeatable; default: newest.",
     ),
 ]
-Plot = Annotated[Path | None, typer.Option(help="Also write a chart to this file, .png or .svg.")]
+Plot = Annotated[
+    Path | None, typer.Option(help="Also draw a picture to this file, .png, .svg or .pdf.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 

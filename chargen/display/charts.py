@@ -19,7 +19,7 @@ from chargen.storage.files import check_output, writing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMATS = (".png", ".svg")
+FORMATS = (".png", ".svg", ".pdf")
 MARKERS = "●○■□▲△◆◇"  # one for each series
 BLOCKS = "▁▂▃▄▅▆▇█"
 MARGIN = 10  # columns for the numbers on the vertical axis
@@ -167,12 +167,13 @@ def check_picture(path: Path) -> None:
     """Check that a picture can be written, before anything is computed.
 
     Raises:
-        ConfigError: the file name does not end in .png or .svg.
+        ConfigError: the file name does not end in .png, .svg or .pdf.
         StorageError: there is no such folder.
         ChargenError: matplotlib is not installed.
     """
     if path.suffix.lower() not in FORMATS:
-        raise ConfigError(f"picture is {str(path)!r}; allowed: a name that ends in .png or .svg")
+        names = ".png, .svg or .pdf"
+        raise ConfigError(f"picture is {str(path)!r}; allowed: a name that ends in {names}")
     check_output(path, force=True)
     try:
         import matplotlib  # noqa: F401
@@ -183,7 +184,7 @@ def check_picture(path: Path) -> None:
 
 
 def save(chart: Chart, path: Path) -> None:
-    """Write a chart as PNG or SVG, by the extension of the file.
+    """Write a chart as PNG, SVG or PDF, by the extension of the file.
 
     Raises:
         ConfigError: it has another extension.
@@ -195,7 +196,7 @@ def save(chart: Chart, path: Path) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG or SVG, by the extension of the file.
+    """Write a figure as PNG, SVG or PDF, by the extension of the file.
 
     Raises:
         StorageError: the file cannot be written.
@@ -204,7 +205,8 @@ def save_figure(figure: Figure, path: Path) -> None:
 
     # Reproducible files: no date and no random ids.
     kind = path.suffix.lower().removeprefix(".")
-    metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {}
+    dates = {"svg": "Date", "pdf": "CreationDate"}
+    metadata: dict[str, Any] = {dates[kind]: None} if kind in dates else {}
     settings = matplotlib.rc_context({"svg.hashsalt": "chargen", "svg.fonttype": "none"})
     with settings, warnings.catch_warnings(), writing(path) as file:
         warnings.filterwarnings("ignore", "Glyph")  # the font may lack characters of a name
@@ -218,9 +220,9 @@ def _figure(chart: Chart) -> Figure:
     axes = figure.add_subplot()
     for series, colour in zip(chart.series, COLOURS, strict=False):
         line = "o" if series.points else "-"
-        axes.plot(series.x, series.y, line, color=colour, label=_label(series.name), markersize=3)
+        axes.plot(series.x, series.y, line, color=colour, label=label(series.name), markersize=3)
     words = {"title": chart.title, "xlabel": chart.x_label, "ylabel": chart.y_label}
-    axes.set(**{name: _label(text) for name, text in words.items()})
+    axes.set(**{name: label(text) for name, text in words.items()})
     axes.set_xscale("log" if chart.log_x else "linear")
     axes.set_yscale("log" if chart.log_y else "linear")
     axes.grid(alpha=0.25)
@@ -229,7 +231,7 @@ def _figure(chart: Chart) -> Figure:
     return figure
 
 
-def _label(text: str) -> str:
+def label(text: str) -> str:
     """Return a text that matplotlib shows unchanged: not as a formula, and in the legend."""
     shown = visible(text).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown

@@ -226,6 +226,14 @@ ROWS: dict[str, dict[str, Row]] = {
         "documents": after("page.html", "--documents raw"),
         "as_json": after("text.txt", *JSON),
     },
+    "inspect stack": {
+        "model": MODEL,
+        "layers": ("--stack lstm:8", "--stack gru:8"),
+        "vocab_size": after("--stack lstm:8", "--vocab-size 9"),
+        "embedding": after("--stack lstm:8", "--embedding 9"),
+        "plot": ("", "--plot stack.svg"),
+        "as_json": JSON,
+    },
     "inspect neurons": {
         "text": ("", "text.txt"),
         "model": MODEL,

@@ -70,13 +70,14 @@ def test_sparkline_shows_highest_and_lowest() -> None:
     assert len(sparkline(range(1000), 20)) == 20
 
 
-@pytest.mark.parametrize("name", ["curve.png", "curve.svg"])
+@pytest.mark.parametrize("name", ["curve.png", "curve.svg", "curve.pdf"])
 def test_the_same_chart_is_the_same_picture(name: str) -> None:
     save(chart(FALLING, RISING), Path(name))
     first = Path(name).read_bytes()
     save(chart(FALLING, RISING), Path(name))
     assert Path(name).read_bytes() == first
-    assert first.startswith(b"\x89PNG" if name.endswith("png") else b"<?xml")
+    starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+    assert first.startswith(starts[name[-3:]])
 
 
 @pytest.mark.parametrize("name", ["_hidden", "half a $", "$\\frac$", "漢字", "a\x1b[31m"])
@@ -89,7 +90,7 @@ def test_any_name_of_a_model_can_stand_beside_its_curve(name: str) -> None:
 
 
 def test_other_pictures_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"'curve.gif'; allowed: a name that ends in .png or"):
+    with pytest.raises(ConfigError, match=r"'curve.gif'; allowed: a name that ends in .png, .svg"):
         check_picture(Path("curve.gif"))
 
 

@@ -98,6 +98,7 @@ LINES = {  # a line of each command that works in the folder of the fixture
     "export": "--onnx model.onnx --force",
     "corpus stats": "prose.txt",
     "corpus list": "",
+    "inspect stack": "",
     "inspect neurons": "",
     "inspect gates": "",
     "inspect gradients": "",
