@@ -85,26 +85,36 @@ def _edge(pen: Pen, place: Point, name: str, width: int) -> None:
 def _stack(pen: Pen, diagram: Diagram) -> None:
     """Draw the stack from the tokens to the probabilities, with the shapes of all weights."""
     _embeddings(pen, diagram)
-    rail, head = STACK + SIDE / 2 + RAIL, _row(diagram, len(diagram.layers))
-    for number, layer in enumerate(diagram.layers):
-        middle, above = _row(diagram, number), _row(diagram, number + 1) - TALL / 2
-        edge = middle + TALL / 2
-        pen.box((STACK, middle), (SIDE, TALL), _tone(number))
-        _words(pen, (STACK, middle), f"{layer.name}: {layer.kind}", layer)
-        _loop(pen, middle, layer)
-        pen.arrow((STACK, edge), (STACK, above))
-        _edge(pen, (STACK, edge + 0.16), _symbol(diagram, layer, "t"), layer.outputs)
-        if number < len(diagram.layers) - 1:
-            _past(pen, STACK, rail, edge + 0.3, head - TALL / 2)
-    wide = (RAIL + 0.15) * (len(diagram.layers) > 1)
-    place = STACK + wide / 2, head
+    for number in range(len(diagram.layers)):
+        _layer(pen, diagram, number)
+    _head(pen, diagram)
+
+
+def _layer(pen: Pen, diagram: Diagram, number: int) -> None:
+    """Draw a layer, its state, and the edges to the next layer and to the head."""
+    layer, middle = diagram.layers[number], _row(diagram, number)
+    edge, above = middle + TALL / 2, _row(diagram, number + 1) - TALL / 2
+    pen.box((STACK, middle), (SIDE, TALL), _tone(number))
+    _words(pen, (STACK, middle), f"{layer.name}: {layer.kind}", layer)
+    _loop(pen, middle, layer)
+    pen.arrow((STACK, edge), (STACK, above))
+    _edge(pen, (STACK, edge + 0.16), _symbol(diagram, layer, "t"), layer.outputs)
+    if number < len(diagram.layers) - 1:
+        head = _row(diagram, len(diagram.layers)) - TALL / 2
+        _past(pen, STACK, STACK + SIDE / 2 + RAIL, edge + 0.3, head)
+
+
+def _head(pen: Pen, diagram: Diagram) -> None:
+    """Draw the head, as wide as all edges that reach it, and the probabilities."""
+    middle, wide = _row(diagram, len(diagram.layers)), (RAIL + 0.15) * (len(diagram.layers) > 1)
+    place, edge = (STACK + wide / 2, middle), middle + TALL / 2
     pen.box(place, (SIDE + wide, TALL), HEAD)
     _words(pen, place, "head: linear", diagram.head)
-    pen.arrow((STACK, head + TALL / 2), (STACK, head + 0.9))
-    _edge(pen, (STACK, head + TALL / 2 + 0.2), "logits", diagram.head.outputs)
+    pen.arrow((STACK, edge), (STACK, middle + 0.9))
+    _edge(pen, (STACK, edge + 0.2), "logits", diagram.head.outputs)
     mixed = ", mixed with n-gram counts" if diagram.counts else ""
     words = rf"softmax: $P(c_{{t+1}}\,|\,c_1 \ldots c_t)${mixed}"
-    pen.text((STACK, head + 1.1), words, size=11)
+    pen.text((STACK, middle + 1.1), words, size=11)
 
 
 def _past(pen: Pen, column: float, rail: float, split: float, head: float) -> None:
@@ -195,25 +205,36 @@ def _steps(pen: Pen, diagram: Diagram) -> None:
 
 def _step(pen: Pen, diagram: Diagram, column: float, step: int) -> None:
     """Draw the boxes of a step, and the edges that go up."""
-    head, rail, edge = _row(diagram, len(diagram.layers)), column + NARROW / 2 + 0.1, LOW / 2
     names = "\n+ ".join(block.name for block in diagram.embeddings)
     _small(pen, (column, EMBEDDINGS), names, EMBEDDING)
-    pen.arrow((column, EMBEDDINGS + edge), (column, _row(diagram, 0) - edge))
-    _edge(pen, (column, EMBEDDINGS + edge + 0.2), f"$x_{step}$", diagram.layers[0].inputs)
-    for number, layer in enumerate(diagram.layers):
-        middle = _row(diagram, number)
-        _small(pen, (column, middle), layer.kind, _tone(number))
-        pen.arrow((column, middle + edge), (column, _row(diagram, number + 1) - edge))
-        symbol = _symbol(diagram, layer, step)
-        _edge(pen, (column, middle + edge + 0.2), symbol, layer.outputs)
-        if number < len(diagram.layers) - 1:
-            _past(pen, column, rail, middle + edge + 0.4, head - edge)
-    wide = 0.2 * (len(diagram.layers) > 1)
-    _small(pen, (column + wide / 2, head), "head", HEAD, NARROW + wide)
-    pen.arrow((column, head + edge), (column, head + 0.9))
-    _edge(pen, (column, head + edge + 0.25), "", diagram.head.outputs)
+    edge = EMBEDDINGS + LOW / 2
+    pen.arrow((column, edge), (column, _row(diagram, 0) - LOW / 2))
+    _edge(pen, (column, edge + 0.2), f"$x_{step}$", diagram.layers[0].inputs)
+    for number in range(len(diagram.layers)):
+        _layer_at(pen, diagram, number, column, step)
+    _head_at(pen, diagram, column, step)
+
+
+def _layer_at(pen: Pen, diagram: Diagram, number: int, column: float, step: int) -> None:
+    """Draw a layer at a step, and the edges to the next layer and to the head."""
+    layer, middle = diagram.layers[number], _row(diagram, number)
+    edge, above = middle + LOW / 2, _row(diagram, number + 1) - LOW / 2
+    _small(pen, (column, middle), layer.kind, _tone(number))
+    pen.arrow((column, edge), (column, above))
+    _edge(pen, (column, edge + 0.2), _symbol(diagram, layer, step), layer.outputs)
+    if number < len(diagram.layers) - 1:
+        head = _row(diagram, len(diagram.layers)) - LOW / 2
+        _past(pen, column, column + NARROW / 2 + 0.1, edge + 0.4, head)
+
+
+def _head_at(pen: Pen, diagram: Diagram, column: float, step: int) -> None:
+    """Draw the head at a step, and what it predicts."""
+    middle, wide = _row(diagram, len(diagram.layers)), 0.2 * (len(diagram.layers) > 1)
+    _small(pen, (column + wide / 2, middle), "head", HEAD, NARROW + wide)
+    pen.arrow((column, middle + LOW / 2), (column, middle + 0.9))
+    _edge(pen, (column, middle + LOW / 2 + 0.25), "", diagram.head.outputs)
     seen, following = EXAMPLE[:step], EXAMPLE[step]
-    pen.text((column, head + 1.1), f"$P$({following} | {seen})", size=11)
+    pen.text((column, middle + 1.1), f"$P$({following} | {seen})", size=11)
 
 
 def _small(pen: Pen, place: Point, words: str, colour: str, width: float = NARROW) -> None:
