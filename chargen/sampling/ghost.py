@@ -75,7 +75,7 @@ class Lookahead:
         Args:
             text: the line so far.
             width: characters at most.
-            seconds: time after which no more tokens are added.
+            seconds: time after which no more words are added; one that has begun is completed.
 
         Raises:
             TokenizerError: the line holds a lone surrogate.
@@ -93,7 +93,10 @@ class Lookahead:
         decoder, ahead, prob = self._sampler.tokenizer.decoder(), "", 1.0
         with self._lock:
             state = self._read(ids)
-            while len(ahead) < width and time.perf_counter() < deadline:
+            while len(ahead) < width:
+                if time.perf_counter() >= deadline and (not ahead or _whole_words(ahead, "")):
+                    yield _whole_words(ahead, "")
+                    return
                 scores = self._scores(state, ids)
                 ids.append(int(scores.argmax()))
                 prob /= float(np.exp(scores - scores.max()).sum())
@@ -107,9 +110,7 @@ class Lookahead:
                     return
                 yield ahead
                 state = self._read(ids)
-        if len(ahead) >= width:
-            ahead = _whole_words(ahead[:width], ahead[width:]) or ahead[:width]
-        yield ahead
+        yield _whole_words(ahead[:width], ahead[width:]) or ahead[:width]
 
     def _scores(self, state: DecodeState, ids: list[int]) -> Scores:
         """Return the scores of the next token (V,), with bias and penalties."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -203,6 +205,20 @@ def test_the_ghost_text_ends_with_the_line_the_room_and_the_time() -> None:
     "".join(typed).encode()  # no byte that cannot be typed
     assert max(len(Lookahead(hashing(), None).ghost("a", 7, LONG)) for _ in range(3)) <= 7
     assert Lookahead(hashing(), None).ghost("a", 80, 0) == ""
+
+
+def test_late_ghost_text_ends_with_a_whole_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ghost, "SURE", 0)
+    monkeypatch.setattr(ghost, "time", SimpleNamespace(perf_counter=itertools.count().__next__))
+    ends = set[int]()
+    for line in ("a", "ab", "b c"):
+        whole = Lookahead(hashing(), None).ghost(line, 60, 1000)
+        for seconds in range(1, 40):
+            late = Lookahead(hashing(), None).ghost(line, 60, seconds)
+            ends.add(len(late))
+            assert whole.startswith(late)
+            assert not (late[-1:].isalnum() and whole[len(late) :][:1].isalnum())
+    assert len(ends) == 3
 
 
 def test_a_lone_surrogate_is_refused_and_nothing_lost() -> None:
