@@ -655,6 +655,12 @@ def test_a_phone_and_both_themes(make_writer: Callable[..., Writer], server: Ser
     writer.press("Control+Enter")
     writer.finish()
     assert writer.page.evaluate("document.documentElement.scrollWidth") == 360
+    writer.page.locator("#surprisal").tap()
+    writer.see("#bits", "bits per character")
+    legend, tools = (writer.page.locator(id).bounding_box() for id in ("#legend", "#tools"))
+    assert legend["y"] + legend["height"] <= tools["y"]
+    assert legend["x"] >= 0
+    assert legend["x"] + legend["width"] <= 360
     side = writer.page.locator("#side")
     expect(side).to_be_hidden()
     writer.page.locator("[data-command=branches]").tap()
