@@ -17,10 +17,12 @@ Legend of shapes: B batch size, T steps, V vocabulary, N order; C contexts, G n-
 from __future__ import annotations
 
 import bisect
+import functools
+import itertools
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from chargen.errors import CheckpointError
 from chargen.model.match import WIDTH, LongestMatch, Numbers
@@ -29,8 +31,8 @@ from chargen.storage.checkpoint import Tensors
 Probabilities = NDArray[np.float32]
 
 PREFIX = "counts."
-SHORT = 3  # contexts up to this length have their distribution kept once it was asked for
-KEPT = 1 << 22  # numbers in the distributions that are kept, at most
+KEPT = 1 << 20  # numbers in the distributions after short contexts, which are kept
+ONE = np.ones(1, np.float32)
 KEPT_AS = (np.float32, np.float16)  # single tokens leave little to those never seen: exactly
 KINDS = (np.uint8, np.uint16, np.uint32)  # of whole numbers in a file
 FEW = 12  # n-grams of a context that are quicker added one by one
@@ -68,15 +70,25 @@ class NGramCounts:
     """
 
     def __init__(self, vocab_size: int, levels: tuple[Level, ...], match: LongestMatch) -> None:
-        self.vocab_size, self.levels, self.match = vocab_size, levels, match
-        self.order = len(levels)
-        self._first = [np.concatenate([[0], np.cumsum(x.lengths, dtype=np.int64)]) for x in levels]
-        self._firsts = [first.data for first in self._first]  # quicker for single numbers
-        self._token = [level.tokens.data for level in levels]
-        self._own = [level.own.data for level in levels]
-        self._rest = [level.rest() for level in levels]
-        self._keys: dict[int, Numbers] = {}
-        self._kept: dict[tuple[int, int], Probabilities] = {}
+        self.vocab_size, self.match, self.order = vocab_size, match, len(levels)
+        # All orders in one array. Number 0 stands before the contexts of each length: an unknown
+        # one, with which no n-gram begins and which leaves everything to the shorter one.
+        self._first = _starts(np.concatenate([n for x in levels for n in ([0], x.lengths)]))
+        self._rest = np.concatenate([r for x in levels for r in (ONE, x.rest())])
+        self._tokens = np.concatenate([x.tokens for x in levels])
+        self._own = np.concatenate([x.own for x in levels])
+        self._base = _starts([1 + len(x.lengths) for x in levels])  # places of number 0 (N+1)
+        self.levels = tuple(
+            Level(level.lengths, self._tokens[start:end], self._own[start:end])
+            for level, (start, end) in zip(
+                levels, itertools.pairwise(self._first[self._base]), strict=True
+            )
+        )
+        # Orders with their distributions in a table:
+        self._short = max(1, int(np.count_nonzero(self._base * vocab_size <= KEPT)) - 1)
+        # Quicker for single numbers:
+        self._firsts, self._token, self._owns = self._first.data, self._tokens.data, self._own.data
+        self._bases: list[int] = self._base.tolist()
 
     def start(self, batch: int) -> Numbers:
         """Return the state before the beginning of a text, (B, N+1): no context is known."""
@@ -96,94 +108,112 @@ class NGramCounts:
         followed = self.match.advance(state[:, -WIDTH:], longest, ids)
         return np.concatenate([contexts, followed], axis=2)
 
-    def _contexts(self, numbers: Numbers, ids: Numbers) -> Numbers:
+    def _contexts(self, numbers: Numbers, ids: NDArray[np.integer]) -> Numbers:
         """Return the numbers of the contexts after each of ids (B, T), (B, T, N-1)."""
+        if ids.shape[1] == 1:
+            return self._next(numbers[:, :-1], ids[:, 0])[:, None, : self.order - 1]
         after = np.zeros((*ids.shape, self.order - 1), np.int64)
         context = np.ones(ids.shape, np.int64)  # of no token: there is one
         for n in range(self.order - 1):
-            after[..., n] = self._find(n, context, ids)
+            after[..., n] = self._find(n, self._base[n] + context, ids)
             context = np.concatenate([numbers[:, n, None], after[:, :-1, n]], axis=1)
         return after
 
     def _advanced(self, state: list[int], token: int) -> Numbers:
-        contexts = self._next(state[:-WIDTH], token)
-        longest = contexts[-1] if contexts else 1
-        return np.array([[contexts + self.match.follow(state[-WIDTH:], longest, token)]])
+        first, tokens, after = self._firsts, self._token, list[int]()
+        for base, context in zip(self._bases[:-2], [1, *state], strict=False):
+            start, end = first[base + context], first[base + context + 1]
+            gram = bisect.bisect_left(tokens, token, start, end)
+            found = gram < end and tokens[gram] == token
+            after.append(gram + 1 - first[base] if found else 0)
+        longest = after[-1] if after else 1
+        return np.array([[after + self.match.follow(state[-WIDTH:], longest, token)]])
 
-    def _next(self, numbers: list[int], token: int) -> list[int]:
-        after, context = [], 1
-        for n in range(self.order - 1):
-            place = self._place(n, context, token) if context else 0
-            after.append(place)
-            context = numbers[n]
-        return after
+    def _next(self, numbers: Numbers, ids: NDArray[np.integer]) -> Numbers:
+        """Return the numbers of the contexts of 1 to K+1 tokens (M, K+1), of M states (M, K)."""
+        places = self._places(numbers)
+        return self._find(slice(len(places)), places, ids).T
 
-    def _place(self, n: int, context: int, token: int) -> int:
-        first, last = self._firsts[n][context - 1], self._firsts[n][context]
-        place = bisect.bisect_left(self._token[n], token, first, last)
-        return place + 1 if place < last and self._token[n][place] == token else 0
+    def _places(self, numbers: Numbers) -> Numbers:
+        """Return the places of the contexts of 0 to K tokens (K+1, M), of numbers (M, K)."""
+        places = np.ones((1 + numbers.shape[1], len(numbers)), np.int64)
+        places[1:] = numbers.T
+        return np.add(places, self._base[: len(places), None], out=places)
 
-    def _find(self, n: int, contexts: Numbers, ids: Numbers) -> Numbers:
+    def _find(self, n: int | slice, places: Numbers, ids: NDArray[np.integer]) -> Numbers:
         """Return the number of the n-gram of each context and token, or 0."""
-        if n not in self._keys:  # one token after another needs none
-            self._keys[n] = self._keys_of(n)
-        keys = self._keys[n]
-        wanted = np.where(contexts > 0, (contexts - 1) * self.vocab_size + ids, -1)
-        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        return np.where(keys[place] == wanted, place + 1, 0)
+        wanted = places * self.vocab_size + ids
+        gram = self._keys.searchsorted(wanted)
+        number = gram + 1 - self._first[self._base[n, None]]
+        return np.where(self._keys[gram] == wanted, number, 0)
 
-    def _keys_of(self, n: int) -> Numbers:
-        """Return context's place * V + token of each n-gram, sorted."""
-        level = self.levels[n]
-        contexts = np.repeat(np.arange(len(level.lengths)), level.lengths)
-        return contexts * self.vocab_size + level.tokens
+    @functools.cached_property
+    def _keys(self) -> Numbers:
+        """Context's place * V + token of each n-gram that is a context, sorted, and an end."""
+        end = self._base[-2]
+        contexts = np.repeat(np.arange(end), np.diff(self._first[: end + 1]))
+        keys = contexts * self.vocab_size + self._tokens[: len(contexts)]
+        return np.append(keys, np.iinfo(np.int64).max)
 
     def probabilities(self, state: Numbers) -> Probabilities:
         """Return the distribution of the next token in each state, (M, V), of (M, N+1)."""
         numbers = state[:, :-WIDTH]
         if len(numbers) == 1:
             return self._row(numbers[0].tolist())[None]
-        rows = np.full((len(numbers), self.vocab_size), 1 / self.vocab_size, np.float32)
-        contexts = np.concatenate([np.ones((len(numbers), 1), np.int64), numbers], axis=1)
-        for n in range(self.order):
-            met = np.flatnonzero(contexts[:, n])
-            self._mix(n, rows, met, contexts[met, n] - 1)
+        places = self._places(numbers)
+        known = np.count_nonzero(numbers[:, : self._short - 1], axis=1)
+        rows: Probabilities = self._table[places[known, np.arange(len(numbers))]]
+        self._mix(rows, places[self._short :])
         return rows
 
-    def _mix(self, n: int, rows: Probabilities, met: Numbers, contexts: Numbers) -> None:
-        """Turn the probabilities of order n into those of the next, in the rows that know it."""
-        level, first = self.levels[n], self._first[n]
-        lengths = level.lengths[contexts].astype(np.int64)
-        starts = np.cumsum(lengths) - lengths
-        grams = np.repeat(first[contexts] - starts, lengths) + np.arange(lengths.sum())
-        rows[met] *= self._rest[n][contexts][:, None]
-        rows[np.repeat(met, lengths), level.tokens[grams]] += level.own[grams]
+    @functools.cached_property
+    def _table(self) -> Probabilities:
+        """Distributions after all short contexts, by their place."""
+        table = np.full((self._base[self._short], self.vocab_size), 1 / self.vocab_size, np.float32)
+        numbers = np.zeros((1, 0), np.int64)  # of all contexts of n tokens
+        for n in range(self._short):
+            if n:
+                level = self.levels[n - 1]
+                numbers = self._next(np.repeat(numbers, level.lengths, axis=0), level.tokens)
+            places = self._places(numbers)
+            rows = table[places[max(0, n - 1)]]
+            self._mix(rows, places[n : n + 1])
+            table[places[n]] = rows
+        return table
+
+    def _mix(self, rows: Probabilities, places: Numbers) -> None:
+        """Turn probabilities into those after longer contexts (K, M), one order after another."""
+        first = self._first[places].ravel()
+        lengths = self._first[places + 1].ravel() - first
+        starts = _starts(lengths)
+        grams = np.repeat(first - starts[:-1], lengths) + np.arange(starts[-1])
+        offsets = np.tile(np.arange(0, rows.size, self.vocab_size), len(places))
+        into = np.repeat(offsets, lengths) + self._tokens[grams]
+        own, row = self._own[grams], rows.reshape(-1)
+        parts = itertools.pairwise(starts[:: len(rows)].tolist())
+        for rest, (start, end) in zip(self._rest[places], parts, strict=True):
+            rows *= rest[:, None]
+            row[into[start:end]] += own[start:end]
 
     def _row(self, numbers: list[int]) -> Probabilities:
         """Return the distribution after one context: short ones from memory."""
         contexts = [1, *numbers]
         known = contexts.index(0) if 0 in contexts else self.order
-        short = min(known, SHORT)
-        row = self._kept.get((short, contexts[short - 1]))
-        if row is None:
-            row = np.full(self.vocab_size, 1 / self.vocab_size, np.float32)
-            for n in range(short):
-                self._add(n, row, contexts[n] - 1)
-            if len(self._kept) * self.vocab_size < KEPT:
-                self._kept[short, contexts[short - 1]] = row
-        row = row.copy()
+        short = min(known, self._short)
+        place = self._bases[short - 1] + contexts[short - 1]
+        row: Probabilities = self._table[place].copy()
         for n in range(short, known):
-            self._add(n, row, contexts[n] - 1)
+            self._add(row, self._bases[n] + contexts[n])
         return row
 
-    def _add(self, n: int, row: Probabilities, context: int) -> None:
-        first, last = self._firsts[n][context], self._firsts[n][context + 1]
-        row *= self._rest[n][context]
+    def _add(self, row: Probabilities, place: int) -> None:
+        first, last = self._firsts[place], self._firsts[place + 1]
+        row *= self._rest[place]
         if last - first > FEW:
-            row[self.levels[n].tokens[first:last]] += self.levels[n].own[first:last]
+            row[self._tokens[first:last]] += self._own[first:last]
             return
         for gram in range(first, last):
-            row[self._token[n][gram]] += self._own[n][gram]
+            row[self._token[gram]] += self._owns[gram]
 
     def to_tensors(self) -> Tensors:
         """Return the arrays by name, as small as they can be."""
@@ -222,6 +252,11 @@ class NGramCounts:
         except (KeyError, ValueError, TypeError) as error:
             raise CheckpointError(f"the n-gram counts of the model are damaged: {error}") from None
         return cls(vocab_size, tuple(levels), match)
+
+
+def _starts(sizes: ArrayLike) -> Numbers:
+    """Return where each of several parts begins, and the end."""
+    return np.append(0, np.cumsum(sizes, dtype=np.int64))
 
 
 def _smallest(numbers: NDArray[np.integer]) -> NDArray[np.integer]:
