@@ -126,10 +126,10 @@ def main(places: Sequence[str]) -> None:
 
 
 def _import_all() -> None:
+    package = importlib.import_module("chargen")  # first: it tells libraries what to leave alone
     for name in ("torch", "onnxruntime", "onnx", "sentencepiece", "prompt_toolkit", "rich.table"):
         if find_spec(name.partition(".")[0]):
             importlib.import_module(name)
-    package = importlib.import_module("chargen")
     for module in pkgutil.walk_packages(package.__path__, "chargen."):
         if module.name not in PROGRAMS and not module.name.startswith("chargen.server"):
             try:

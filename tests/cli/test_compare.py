@@ -164,7 +164,7 @@ def test_the_numbers_are_an_array(chargen: Run) -> None:
     [
         ([], 1, "no model in "),
         (["gone"], 1, "no model 'gone'"),
-        (["gone", "--plot", "a.pdf"], 2, "picture is 'a.pdf'"),
+        (["gone", "--plot", "a.gif"], 2, "picture is 'a.gif'"),
         (["a"] * 9, 2, "number of runs is 9; allowed: 1 to 8"),
     ],
 )
