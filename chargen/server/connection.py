@@ -15,6 +15,7 @@ from chargen.server.errors import RequestError
 
 HEADER_SECONDS = 10.0  # from the first byte of a request to the end of its header
 READ_SECONDS = 30.0  # in which a client has to read what stands in the buffer
+READ_SIZE = 4096  # bytes parsed at once: as chunks of one byte each they take about 20 ms
 MAX_CONNECTIONS = 900  # a process may have 1,024 files on many systems
 
 
@@ -31,6 +32,7 @@ class Connection(H11Protocol):
         # asyncio does it only for sockets that name their protocol, which ours does not: each
         # answer on an open connection would wait 40 ms for the client's delayed ACK.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport.max_size = READ_SIZE  # type: ignore[attr-defined]  # asyncio reads 256 KiB
         if len(self.connections) > MAX_CONNECTIONS:
             self._refuse(RequestError(503, "too many connections", code="too_many_connections"))
         self._await_header()

@@ -210,6 +210,25 @@ def test_a_body_with_two_lengths_is_refused_and_the_connection_closed(
         assert b"both Content-Length and Transfer-Encoding" in got
 
 
+def test_many_small_chunks_leave_others_their_turn(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes, parse = list[int](), connection.Connection.data_received
+
+    def recorded(self: connection.Connection, data: bytes) -> None:
+        sizes.append(len(data))
+        parse(self, data)
+
+    monkeypatch.setattr(connection.Connection, "data_received", recorded)
+    with serve() as server, server.open() as client:
+        client.sendall(
+            b"POST /v1/score HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            b"transfer-encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 2000 + b"0\r\n\r\n"
+        )
+        assert client.recv(1000).startswith(b"HTTP/1.1 400 ")  # it is no JSON
+    assert max(sizes) <= 4096
+
+
 def test_connections_have_a_limit(
     serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
