@@ -31,10 +31,12 @@ from chargen.storage.checkpoint import Tensors
 Probabilities = NDArray[np.float32]
 
 PREFIX = "counts."
-KEPT = 1 << 20  # numbers in the distributions after short contexts, which are kept
-ONE = np.ones(1, np.float32)
+SHORT = 3  # contexts up to this length have their distribution kept once it was asked for
+KEPT = 1 << 22  # numbers in the distributions that are kept, at most
+TABLE = 1 << 20  # numbers in the distributions after all short contexts, for many texts at once
 KEPT_AS = (np.float32, np.float16)  # single tokens leave little to those never seen: exactly
 KINDS = (np.uint8, np.uint16, np.uint32)  # of whole numbers in a file
+ONE = np.ones(1, np.float32)  # an unknown context leaves everything
 FEW = 12  # n-grams of a context that are quicker added one by one
 
 
@@ -84,11 +86,14 @@ class NGramCounts:
                 levels, itertools.pairwise(self._first[self._base]), strict=True
             )
         )
-        # Orders with their distributions in a table:
-        self._short = max(1, int(np.count_nonzero(self._base * vocab_size <= KEPT)) - 1)
-        # Quicker for single numbers:
-        self._firsts, self._token, self._owns = self._first.data, self._tokens.data, self._own.data
-        self._bases: list[int] = self._base.tolist()
+        # Orders that give their distributions a table:
+        self._short = max(1, int(np.count_nonzero(self._base * vocab_size <= TABLE)) - 1)
+        # One order after another, quicker for single numbers:
+        ends = list(itertools.pairwise(self._base.tolist()))
+        self._firsts = [self._first[start : end + 1].data for start, end in ends]
+        self._rests = [self._rest[start:end] for start, end in ends]
+        self._token, self._owns = self._tokens.data, self._own.data
+        self._kept: dict[tuple[int, int], Probabilities] = {}
 
     def start(self, batch: int) -> Numbers:
         """Return the state before the beginning of a text, (B, N+1): no context is known."""
@@ -120,14 +125,18 @@ class NGramCounts:
         return after
 
     def _advanced(self, state: list[int], token: int) -> Numbers:
-        first, tokens, after = self._firsts, self._token, list[int]()
-        for base, context in zip(self._bases[:-2], [1, *state], strict=False):
-            start, end = first[base + context], first[base + context + 1]
-            gram = bisect.bisect_left(tokens, token, start, end)
-            found = gram < end and tokens[gram] == token
-            after.append(gram + 1 - first[base] if found else 0)
+        after, context = list[int](), 1
+        for n in range(self.order - 1):
+            after.append(self._number(n, context, token) if context else 0)
+            context = state[n]
         longest = after[-1] if after else 1
         return np.array([[after + self.match.follow(state[-WIDTH:], longest, token)]])
+
+    def _number(self, n: int, context: int, token: int) -> int:
+        first, last = self._firsts[n][context], self._firsts[n][context + 1]
+        gram = bisect.bisect_left(self._token, token, first, last)
+        found = gram < last and self._token[gram] == token
+        return gram + 1 - self._firsts[n][0] if found else 0
 
     def _next(self, numbers: Numbers, ids: NDArray[np.integer]) -> Numbers:
         """Return the numbers of the contexts of 1 to K+1 tokens (M, K+1), of M states (M, K)."""
@@ -199,16 +208,22 @@ class NGramCounts:
         """Return the distribution after one context: short ones from memory."""
         contexts = [1, *numbers]
         known = contexts.index(0) if 0 in contexts else self.order
-        short = min(known, self._short)
-        place = self._bases[short - 1] + contexts[short - 1]
-        row: Probabilities = self._table[place].copy()
+        short = min(known, SHORT)
+        row = self._kept.get((short, contexts[short - 1]))
+        if row is None:
+            row = np.full(self.vocab_size, 1 / self.vocab_size, np.float32)
+            for n in range(short):
+                self._add(n, row, contexts[n])
+            if len(self._kept) * self.vocab_size < KEPT:
+                self._kept[short, contexts[short - 1]] = row
+        row = row.copy()
         for n in range(short, known):
-            self._add(row, self._bases[n] + contexts[n])
+            self._add(n, row, contexts[n])
         return row
 
-    def _add(self, row: Probabilities, place: int) -> None:
-        first, last = self._firsts[place], self._firsts[place + 1]
-        row *= self._rest[place]
+    def _add(self, n: int, row: Probabilities, context: int) -> None:
+        first, last = self._firsts[n][context], self._firsts[n][context + 1]
+        row *= self._rests[n][context]
         if last - first > FEW:
             row[self._tokens[first:last]] += self._own[first:last]
             return

@@ -59,12 +59,12 @@ def test_a_row_of_a_batch_is_that_of_a_text_alone() -> None:
         assert np.array_equal(model.probabilities(number[-1:])[0], row)
 
 
-@pytest.mark.parametrize("kept", [0, 50, 300])  # the distributions after contexts of 0, 1, 2 tokens
-def test_what_is_kept_changes_nothing(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [0, 50, 300])  # the distributions after contexts of 0, 1, 2 tokens
+def test_the_size_of_the_table_changes_nothing(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     texts, whole = np.random.default_rng(3).integers(V, size=(20, 9)), counts()
     numbers = whole.advance(whole.start(20), texts).reshape(180, -1)
     assert (numbers[:, ORDER - 2] == 0).any()  # some contexts are new
-    monkeypatch.setattr("chargen.model.counts.KEPT", kept)
+    monkeypatch.setattr("chargen.model.counts.TABLE", size)
     few = counts()
     rows = few.probabilities(numbers)
     assert np.array_equal(rows, whole.probabilities(numbers))
