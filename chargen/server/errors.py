@@ -11,6 +11,7 @@ from chargen.server.jobs import Busy
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 RETRY = {429: "1", 503: "5"}  # Retry-After in seconds
+LENGTH = re.compile("^length(?= )")  # what a client calls max_chars
 SHOWN = 300  # characters of a message at most: values of a client are repeated in it
 
 
@@ -70,7 +71,8 @@ def refusal(error: ChargenError, params: Collection[str] = ()) -> RequestError:
     if isinstance(error, Busy):
         return RequestError(429, str(error), code="queue_full")
     if isinstance(error, ConfigError | TokenizerError):
-        first = re.match(r"[\w-]+", str(error))
+        words = LENGTH.sub("max_chars", str(error))
+        first = re.match(r"[\w-]+", words)
         name = first[0].replace("-", "_") if first else ""
-        return RequestError(400, str(error), param=name if name in params else None)
+        return RequestError(400, words, param=name if name in params else None)
     return RequestError(503, "the model cannot be used now; see the log of the server")

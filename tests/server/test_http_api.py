@@ -311,6 +311,7 @@ WRONG: list[tuple[dict[str, Any], str | None, str]] = [
     ({"until": "page"}, "until", 'until is \'page\'; allowed: "sentence", "line", "paragraph"'),
     ({"regex": "("}, "regex", "regex"),
     ({"no_copy": 20}, "no_copy", "no_copy needs the index of the training text, which 'small'"),
+    ({"regex": "[a-z]{9}", "max_tokens": 5}, "max_chars", "max_chars is 5; allowed: 9 or more"),
     ({"regex": "a{1200}"}, "regex", "which needs more than 1,000 states, too many for a server"),
     ({"logprobs": 5, "n": 64, "max_tokens": 60000}, "logprobs", "too many scores"),
     (ECHO | {"n": 64, "prompt": "x" * 5000}, "logprobs", "too many scores"),
