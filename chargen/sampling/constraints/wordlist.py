@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import heapq
 import re
+import sys
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -82,7 +83,7 @@ class WordList(Rule):
     def __init__(self, words: Iterable[str], alphabet: Alphabet, stops: StopTexts) -> None:
         listed = sorted({word for entry in words for word in words_of(entry)})
         folded, is_word = _folded(alphabet.text)
-        known = set(folded)
+        known = _known(folded, set().union(*listed))
         self._stops = stops
         self._columns = _columns_of_letters(folded, stops)
         self._places: dict[tuple[int, str], set[int]] = {}
@@ -220,6 +221,13 @@ def _folded(text: str) -> tuple[str, NDArray[np.bool_]]:
     """Return an alphabet in lower case, and which characters belong to words (A,)."""
     folded = "".join(map(_letter, text))
     return folded, np.array([is_word_character(c) for c in text], np.bool_)
+
+
+def _known(folded: str, letters: set[str]) -> set[str]:
+    """Return which letters an alphabet has; a set of all of Unicode would take half a second."""
+    there = np.zeros(sys.maxunicode + 1, np.bool_)
+    there[np.frombuffer(folded.encode("utf-32-le"), "<u4")] = True
+    return {letter for letter in letters if there[ord(letter)]}
 
 
 def _letter(character: str) -> str:
