@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 from chargen.cli import common
@@ -41,6 +42,7 @@ def serve(
     app = App(config, library, common.warn)
 
     def started() -> None:
+        gc.freeze()  # modules and the model stay: each full collection would look at them, 30 ms
         url = address(listening)
         common.warn(f"serving {library.default!r} at {url}; open it in a browser, or give clients")
         common.warn(f"the base URL {url}/v1; Ctrl-C stops it")
