@@ -122,8 +122,8 @@ def _read_again(folder: Path, source: dict[str, Any], kind: str) -> Text:
     except CorpusError as error:
         raise CheckpointError(
             f"run {folder.name!r} cannot resume: {error}, or go on in a new run, with the text as "
-            f"it is now: chargen train --append --base {shlex.quote(folder.name)}, or with another: "
-            f"chargen train TEXT --base {shlex.quote(folder.name)}"
+            f"it is now: chargen train --append --base {shlex.quote(folder.name)}, or with "
+            f"another: chargen train TEXT --base {shlex.quote(folder.name)}"
         ) from None
 
 

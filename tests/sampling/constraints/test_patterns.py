@@ -178,6 +178,7 @@ def test_states_of_many_nodes_are_not_kept_by_the_thousand() -> None:
     constraint = regex_constraint("(a|b)*a(a|b){500}", build_tokenizer("char", "ab", 0))
     assert walk(constraint, 3000, random.Random(0))[1]
     (rule,) = constraint.rules
+    assert isinstance(rule.automaton, patterns.Pattern)
     nodes = sum(len(state or ()) for state in rule.automaton._steps.values())
     assert nodes < 20 * patterns.CACHED_NODES
     assert len(rule._masks) < 1000
