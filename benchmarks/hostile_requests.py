@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 20.0  # for an answer
-OPTIONS = ("--max-length", "100", "--max-prompt", "20000", "--rows", "8", "--timeout", "5")
+OPTIONS = ("--max-length", "100", "--max-prompt", "20000", "--batch-size", "8", "--timeout", "5")
 HERE = str(Path(__file__).parents[1])  # folder of the package, in which the base models are
 THREADS, PARTS = 16, 5
 FEW = 3  # requests to a route without fields

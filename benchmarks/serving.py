@@ -61,7 +61,7 @@ def sampling_seconds(model: Path, streams: int, length: int) -> float:
 def serving(model: Path, rows: int) -> Iterator[int]:
     """Run a server, and yield its port."""
     command = [sys.executable, "-m", "chargen", "serve", "-m", str(model), "--port", "0"]
-    options = ["--rows", str(rows), "--queue", str(rows)]
+    options = ["--batch-size", str(rows), "--queue", str(rows)]
     with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         found = re.search(r"http://\S+?:(\d+)", process.stderr.readline())

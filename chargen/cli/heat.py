@@ -48,10 +48,10 @@ def heat(
         Path | None,
         typer.Option(help="Write an HTML page with the most likely tokens on hover."),
     ] = None,
-    shares: Annotated[
+    by_model: Annotated[
         bool,
         typer.Option(
-            "--shares", help="With several models: show which of them wrote each character."
+            "--by-model", help="With several models: show which of them wrote each character."
         ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
@@ -62,8 +62,8 @@ def heat(
 ) -> None:
     """Show a text coloured by the surprisal of each character."""
     common.check_machine(device, threads)
-    if shares and len(model or []) < 2:
-        raise ConfigError("--shares applies to several models; leave it out, or add -m MODEL")
+    if by_model and len(model or []) < 2:
+        raise ConfigError("--by-model applies to several models; leave it out, or add -m MODEL")
     _check_page(html, force)
     sampler = open_sampler(model, mix, device, threads, int8)
     text = given_text(sampler, file, encoding)
@@ -73,11 +73,12 @@ def heat(
             "cut the text, or leave out --html"
         )
     quiet, names = sys.stdout.isatty() and not html, _names(model)
-    scoring = Scoring(sampler, text, guesses=GUESSES if html else 0, shares=shares, quiet=quiet)
+    guesses = GUESSES if html else 0
+    scoring = Scoring(sampler, text, guesses=guesses, by_model=by_model, quiet=quiet)
     if html:
-        _write_page(html, scoring, file, names, shares)
+        _write_page(html, scoring, file, names, by_model)
     else:
-        show(scoring, names if shares else ())
+        show(scoring, names if by_model else ())
     common.warn(scoring.summary())
 
 
@@ -103,7 +104,7 @@ def _check_page(html: Path | None, force: bool) -> None:
 
 
 def _write_page(
-    html: Path, scoring: Scoring, file: str | None, names: list[str], shares: bool
+    html: Path, scoring: Scoring, file: str | None, names: list[str], by_model: bool
 ) -> None:
     from chargen.cli.page import make_page
     from chargen.evaluation.surprisal import ScoredText
@@ -111,7 +112,7 @@ def _write_page(
 
     source = "standard input" if file in (None, "-") else Path(str(file)).name
     title = f"{source}, scored by {' and '.join(names)}"
-    page = make_page(ScoredText(tuple(scoring)), title, names if shares else ())
+    page = make_page(ScoredText(tuple(scoring)), title, names if by_model else ())
     write_whole(html, page.encode())
     print(html)
 
@@ -145,14 +146,14 @@ def show(tokens: Iterable[ScoredToken], names: Sequence[str] = ()) -> None:
         common.warn(_marks(names))
 
 
-def _step(token: ScoredToken, shares: bool) -> int:
+def _step(token: ScoredToken, by_model: bool) -> int:
     from chargen.display.heat import level, writer
 
-    return writer(token.shares) if shares else level(token.bits_per_char)
+    return writer(token.responsibilities) if by_model else level(token.bits_per_char)
 
 
-def _digit(token: ScoredToken, shares: bool) -> str:
-    return LETTERS[_step(token, True)] if shares else str(min(9, int(token.bits_per_char)))
+def _digit(token: ScoredToken, by_model: bool) -> str:
+    return LETTERS[_step(token, True)] if by_model else str(min(9, int(token.bits_per_char)))
 
 
 def _marks(names: Sequence[str]) -> str:
@@ -169,13 +170,13 @@ def _style(step: int, colours: Colours) -> str:
     return f"black on {colours[step - 1]}" if step else ""
 
 
-def _coloured(tokens: Iterable[ScoredToken], colours: Colours, shares: bool) -> Iterator[Text]:
+def _coloured(tokens: Iterable[ScoredToken], colours: Colours, by_model: bool) -> Iterator[Text]:
     """Yield the lines of a text; a newline is shown if it is coloured."""
     from rich.text import Text
 
     line = Text()
     for token in tokens:
-        step = _step(token, shares)
+        step = _step(token, by_model)
         if token.text == "\n":
             line.append("↵" if step else "", _style(step, colours))
             yield line
@@ -195,12 +196,12 @@ def _legend(colours: Colours, names: Sequence[str]) -> Text:
     return Text.assemble(*((label, _style(step, colours)) for step, label in steps))
 
 
-def _with_digits(tokens: Iterable[ScoredToken], width: int, shares: bool) -> Iterator[str]:
+def _with_digits(tokens: Iterable[ScoredToken], width: int, by_model: bool) -> Iterator[str]:
     """Yield each line of a text, and below it a digit per character; fold at a width."""
     from rich.cells import cell_len
 
     line, digits, used = "", "", 0
-    for character, digit in _characters(tokens, shares):
+    for character, digit in _characters(tokens, by_model):
         shown = _shown(character)
         cells = 1 if character == "\n" else cell_len(shown)
         if used + max(cells, 1) > width:
@@ -216,10 +217,10 @@ def _with_digits(tokens: Iterable[ScoredToken], width: int, shares: bool) -> Ite
         yield from (line, digits)
 
 
-def _characters(tokens: Iterable[ScoredToken], shares: bool) -> Iterator[tuple[str, str]]:
+def _characters(tokens: Iterable[ScoredToken], by_model: bool) -> Iterator[tuple[str, str]]:
     """Yield the characters with their digits; a token of several has one digit."""
     for token in tokens:
-        yield token.text[0], _digit(token, shares)
+        yield token.text[0], _digit(token, by_model)
         for character in token.text[1:]:
             yield character, "-"
 

@@ -25,11 +25,11 @@ def make_page(text: ScoredText, title: str, models: Sequence[str] = ()) -> str:
     Args:
         text: its tokens come with their guesses.
         title: in one line.
-        models: names of those that the text is coloured by; its tokens come with their shares.
+        models: names of those that the text is coloured by; its tokens have responsibilities.
     """
     names, numbers = _numbers(text.tokens)
-    shares = [round(1000 * share) for token in text.tokens for share in token.shares if models]
-    data = {"names": names, "tokens": numbers, "models": list(models), "shares": shares}
+    permille = [round(1000 * r) for t in text.tokens for r in t.responsibilities if models]
+    data = {"names": names, "tokens": numbers, "models": list(models), "responsibilities": permille}
     cells = "".join(_marked_up(token, bool(models)) for token in text.tokens)
     return Template(TEMPLATE.read_text("utf-8")).substitute(
         title=html.escape(visible(title)),
@@ -47,7 +47,8 @@ def _legend(models: Sequence[str]) -> str:
 
 
 def _marked_up(token: ScoredToken, by_model: bool) -> str:
-    kind, step = ("w", writer(token.shares)) if by_model else ("h", level(token.bits_per_char))
+    bits, by = token.bits_per_char, token.responsibilities
+    kind, step = ("w", writer(by)) if by_model else ("h", level(bits))
     classes = [f"{kind}{step}"] * bool(step) + ["n"] * (token.text == "\n")
     attribute = f' class="{" ".join(classes)}"' if classes else ""
     # HTML reads a carriage return as a newline and drops U+0000: symbols replace both.

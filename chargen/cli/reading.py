@@ -150,7 +150,7 @@ class Scoring:
         sampler: the model.
         text: not empty.
         guesses: number of the most likely tokens that come with each token.
-        shares: add which model of a mixture wrote each token; see ``with_shares``.
+        by_model: add which model of a mixture wrote each token; see ``with_responsibilities``.
         quiet: show no bar, because the same terminal shows the tokens as they come.
 
     Attributes:
@@ -163,20 +163,20 @@ class Scoring:
         text: str,
         *,
         guesses: int = 0,
-        shares: bool = False,
+        by_model: bool = False,
         quiet: bool = False,
     ) -> None:
         warn_of_unknown(sampler, text)
-        self._sampler, self._text, self._guesses, self._shares = sampler, text, guesses, shares
+        self._sampler, self._text, self._guesses, self._by_model = sampler, text, guesses, by_model
         self._bar = not quiet and len(text) >= LONG_TEXT
         self.bits = 0.0
 
     def __iter__(self) -> Iterator[ScoredToken]:
-        from chargen.evaluation.surprisal import score_tokens, with_shares
+        from chargen.evaluation.surprisal import score_tokens, with_responsibilities
 
         tokens = score_tokens(self._sampler, self._text, guesses=self._guesses)
-        if self._shares:
-            tokens = with_shares(self._sampler, self._text, tokens)
+        if self._by_model:
+            tokens = with_responsibilities(self._sampler, self._text, tokens)
         for token in self._with_bar(tokens):
             self.bits += token.bits
             yield token

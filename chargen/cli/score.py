@@ -83,8 +83,8 @@ def score(
         common.warn(watch.summary())
         raise typer.Exit(FOUND if watch.found else 0)
     text = given_text(sampler, file, encoding)
-    quiet, shares = sys.stdout.isatty() and not per_line, not per_line and form != "table"
-    scoring = Scoring(sampler, text, shares=shares, quiet=quiet)
+    quiet, by_model = sys.stdout.isatty() and not per_line, not per_line and form != "table"
+    scoring = Scoring(sampler, text, by_model=by_model, quiet=quiet)
     if per_line:
         write_lines(_line_forms(unusual_rows(scoring), form, True))
     else:
@@ -137,7 +137,9 @@ def _token_row(token: ScoredToken) -> dict[str, Any]:
         "logprob": round(-token.nats, DIGITS),
         "bits": round(token.bits, DIGITS),
     }
-    return row | {f"share_{n}": round(share, DIGITS) for n, share in enumerate(token.shares, 1)}
+    return row | {
+        f"responsibility_{n}": round(r, DIGITS) for n, r in enumerate(token.responsibilities, 1)
+    }
 
 
 def _csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:

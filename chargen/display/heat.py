@@ -26,10 +26,10 @@ WRITERS = (
 DECIDED = 0.75  # probability from which a character counts as a model's own
 
 
-def writer(shares: Sequence[float]) -> int:
+def writer(responsibilities: Sequence[float]) -> int:
     """Return the number of the model that wrote a character, from 1; 0 if that is not clear."""
-    best = max(range(len(shares)), key=lambda number: shares[number])
-    return best + 1 if shares[best] >= DECIDED else 0
+    best = max(range(len(responsibilities)), key=lambda number: responsibilities[number])
+    return best + 1 if responsibilities[best] >= DECIDED else 0
 
 
 def writers(names: Sequence[str]) -> list[tuple[int, str]]:

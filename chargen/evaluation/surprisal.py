@@ -53,14 +53,14 @@ class ScoredToken:
         text: one character or several.
         bits: surprisal in bits.
         guesses: the most likely tokens at this point, if asked for.
-        shares: of a mixture of models, the probability that each of them wrote it; see
-            ``with_shares``.
+        responsibilities: of a mixture of models, the probability that each of them wrote it; see
+            ``with_responsibilities``.
     """
 
     text: str
     bits: float
     guesses: tuple[Guess, ...] = ()
-    shares: tuple[float, ...] = ()
+    responsibilities: tuple[float, ...] = ()
 
     @property
     def nats(self) -> float:
@@ -149,10 +149,10 @@ def score_text(
     if not text:
         raise ConfigError("the text is empty; give at least one character")
     tokens = score_tokens(sampler, text, before, guesses)
-    return ScoredText(tuple(tokens if before else with_shares(sampler, text, tokens)))
+    return ScoredText(tuple(tokens if before else with_responsibilities(sampler, text, tokens)))
 
 
-def with_shares(
+def with_responsibilities(
     sampler: Sampler, text: str, tokens: Iterable[ScoredToken]
 ) -> Iterator[ScoredToken]:
     """Add to the tokens of a whole text who wrote them, if the sampler is a mixture of models.
@@ -166,7 +166,9 @@ def with_shares(
         return
     parts = [score_tokens(part, text) for part in sampler.parts]
     for token, *own in zip(tokens, *parts, strict=True):
-        yield replace(token, shares=sampler.shares([scored.bits for scored in own]))
+        yield replace(
+            token, responsibilities=sampler.responsibilities([scored.bits for scored in own])
+        )
 
 
 def score_tokens(

@@ -71,7 +71,7 @@ class MixedSampler(Sampler):
             raise ConfigError("no-copy knows the training text of one model; leave it out")
         return super().constraint(config, regex, words, no_copy)
 
-    def shares(self, bits: Sequence[float]) -> tuple[float, ...]:
+    def responsibilities(self, bits: Sequence[float]) -> tuple[float, ...]:
         """Return the probability that each model wrote a token: w_i P_i / P.
 
         Args:

@@ -62,7 +62,7 @@ def sampling_fields(config: ServeConfig) -> dict[str, Schema]:
             "additionalProperties": number("", -1000, 1000),
             "maxProperties": MAX_BIASES,
         },
-        "n": whole("Number of texts after the same prompt.", 1, config.rows),
+        "n": whole("Number of texts after the same prompt.", 1, config.batch_size),
         "regex": text("Regular expression that the whole text matches.", 1000),
         "words": several(text(most=100), 10_000, "The only words that the text may have."),
         "no_copy": whole("Never copy so many characters of the training text.", 1, 10_000),
@@ -112,13 +112,13 @@ def completion(config: ServeConfig) -> Schema:
             "model": _model(),
             "prompt": either(
                 prompt,
-                several(prompt, config.rows, least=1),
+                several(prompt, config.batch_size, least=1),
                 help="Text to continue, or a list of them; an empty one is a newline.",
             ),
             **sampling_fields(config),
             "echo": switch("Return the prompt too; with logprobs, its tokens are scored."),
             "logprobs": whole("Log probabilities, with so many of the likeliest.", 0, MAX_TOP),
-            "best_of": whole("Must be n: every text is returned.", 1, config.rows),
+            "best_of": whole("Must be n: every text is returned.", 1, config.batch_size),
             **_others("suffix", "store"),
         }
     )

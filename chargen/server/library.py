@@ -174,7 +174,7 @@ class Library:
 
     async def _open(self, known: Known) -> Loaded:
         sampler = await asyncio.to_thread(self._load, known.path)
-        scheduler = Scheduler(sampler, rows=self.config.rows, queue=self.config.queue)
+        scheduler = Scheduler(sampler, rows=self.config.batch_size, queue=self.config.queue)
         loaded = self._loaded[known.name] = Loaded(known, sampler, scheduler)
         return loaded
 

@@ -34,7 +34,7 @@ class ServeConfig:
         (), "Origin of web pages that may use the server, as https://example.org.", ACCESS
     )
     models_in_memory: int = documented(2, "Models kept in memory at the same time.", LIMITS)
-    rows: int = documented(128, "Texts generated at the same time, per model.", LIMITS)
+    batch_size: int = documented(128, "Texts generated at the same time, per model.", LIMITS)
     queue: int = documented(64, "Requests that wait for a row, per model.", LIMITS)
     max_prompt: int = documented(262_144, "Characters of the prompt or text of a request.", LIMITS)
     max_length: int = documented(65_536, "Characters that a request may generate.", LIMITS)
@@ -50,7 +50,7 @@ class ServeConfig:
         check_types(self)
         require(0 <= self.port <= 65535, "port", self.port, "0 to 65535")
         require(self.log_level in LOG_LEVELS, "log-level", self.log_level, ", ".join(LOG_LEVELS))
-        for name, most in (("models_in_memory", 64), ("rows", 4096)):
+        for name, most in (("models_in_memory", 64), ("batch_size", 4096)):
             value = getattr(self, name)
             require(1 <= value <= most, name.replace("_", "-"), value, f"1 to {most}")
         require(0 <= self.queue <= 65536, "queue", self.queue, "0 to 65536")

@@ -173,7 +173,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "model": after("text.txt", *MODEL),
         "mix": after("text.txt", *MIX),
         "html": after("text.txt", "--html heat.html"),
-        "shares": after(f"text.txt {TWO}", "--shares"),
+        "by_model": after(f"text.txt {TWO}", "--by-model"),
         "force": after("text.txt --html words.txt", "--force"),
         "encoding": LIKE_LATIN,
         **{option: after("text.txt", *row) for option, row in MACHINE.items()},
@@ -279,7 +279,7 @@ ROWS: dict[str, dict[str, Row]] = {
 }
 SERVE = (
     *("host", "port", "log_level", "api_key", "allowed_host", "cors_origin", "models_in_memory"),
-    *("rows", "queue", "max_prompt", "max_length", "timeout", "grace", "model", "device"),
+    *("batch_size", "queue", "max_prompt", "max_length", "timeout", "grace", "model", "device"),
     *("threads", "int8"),
 )
 ELSEWHERE = {

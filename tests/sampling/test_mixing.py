@@ -147,10 +147,10 @@ def test_the_share_of_a_model_is_its_part_of_the_probability() -> None:
     parts = [bits_of(part, text) for part in mixed.parts]
     for token, a, b in zip(score_text(mixed, text).tokens, *parts, strict=True):
         p, q = 0.7 * 2**-a, 0.3 * 2**-b
-        assert token.shares == pytest.approx((p / (p + q), q / (p + q)))
-    assert score_text(hashing(), "ab").tokens[0].shares == ()
-    assert two(0.0, 1.0).shares((3.0, 4000.0)) == (0, 1)
-    assert two().shares((4000.0, 3.0)) == (0, 1)
+        assert token.responsibilities == pytest.approx((p / (p + q), q / (p + q)))
+    assert score_text(hashing(), "ab").tokens[0].responsibilities == ()
+    assert two(0.0, 1.0).responsibilities((3.0, 4000.0)) == (0, 1)
+    assert two().responsibilities((4000.0, 3.0)) == (0, 1)
 
 
 @pytest.fixture
@@ -172,20 +172,24 @@ def test_score_and_heat_say_who_wrote_each_character(chargen: Run, models: tuple
     scored = package.load(["small", "other.safetensors"], mix=(3, 1)).score(text)
     assert [row["bits"] for row in rows] == pytest.approx([t.bits for t in scored.tokens], abs=1e-5)
     for row, token in zip(rows, scored.tokens, strict=True):
-        assert (row["share_1"], row["share_2"]) == pytest.approx(token.shares, abs=1e-5)
+        assert (row["responsibility_1"], row["responsibility_2"]) == pytest.approx(
+            token.responsibilities, abs=1e-5
+        )
     head = chargen("score", "--threads", "1", *models, "--csv", "text.txt").stdout.splitlines()[0]
-    assert head == '"text","logprob","bits","share_1","share_2"'
-    heat = chargen("heat", "--threads", "1", *models, "--mix", "3,1", "--shares", "text.txt")
+    assert head == '"text","logprob","bits","responsibility_1","responsibility_2"'
+    heat = chargen("heat", "--threads", "1", *models, "--mix", "3,1", "--by-model", "text.txt")
     letters = [
         "a" if a >= 0.75 else "b" if b >= 0.75 else "."
-        for a, b in (t.shares for t in scored.tokens)
+        for a, b in (t.responsibilities for t in scored.tokens)
     ]
     assert "".join(heat.stdout.split("\n")[1::2]) == "".join(letters)
     assert "b" in letters  # the euro, which only the other knows
     assert heat.stderr.startswith(
         "chargen: below each character the model that wrote it: a small, b other; . for none"
     )
-    done = chargen("heat", "--threads", "1", *models, "--shares", "text.txt", "--html", "heat.html")
+    done = chargen(
+        "heat", "--threads", "1", *models, "--by-model", "text.txt", "--html", "heat.html"
+    )
     page = Path("heat.html").read_text()
     assert done.stdout == "heat.html\n"
     assert "<h1>text.txt, scored by small and other</h1>" in page
@@ -193,7 +197,7 @@ def test_score_and_heat_say_who_wrote_each_character(chargen: Run, models: tuple
     (data,) = re.findall(r'id="data">(.*?)</script>', page)
     facts = json.loads(data)
     assert facts["models"] == ["small", "other"]
-    assert len(facts["shares"]) == 2 * len(text)
+    assert len(facts["responsibilities"]) == 2 * len(text)
 
 
 # -- the command line and Python ----------------------------------------------------------
@@ -235,7 +239,7 @@ def test_what_cannot_be_mixed_is_one_clear_line(chargen: Run, models: tuple[str,
         (("next", "--mix", "1"), "mix gives the weights of several models; leave it out"),
         (("next", *(models * 5)), "number of models is 10; allowed: 1 to 8"),
         (("sample", *models, "--no-copy", "40"), "no-copy knows the training text of one model"),
-        (("heat", "--shares", "text.txt"), "--shares applies to several models; leave it out"),
+        (("heat", "--by-model", "text.txt"), "--by-model applies to several models; leave it out"),
         (("eval", *models), "this command reads one model, and 'small' and 'other.safetensors'"),
         (("info", *models), "this command reads one model, and 'small' and 'other.safetensors'"),
     ):

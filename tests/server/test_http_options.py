@@ -18,7 +18,7 @@ pytest.importorskip("uvicorn")
 KEY = "a-key-of-tests"
 OPTIONS = (
     *("--host", "127.0.0.2", "--api-key", KEY, "--allowed-host", "my.lan"),
-    *("--cors-origin", "https://a.example", "--models-in-memory", "1", "--rows", "2"),
+    *("--cors-origin", "https://a.example", "--models-in-memory", "1", "--batch-size", "2"),
     *("--queue", "1", "--max-prompt", "50", "--max-length", "40", "--timeout", "0.5"),
     *("--grace", "0.1", "--log-level", "info", "-m", "other", "--threads", "1", "--int8"),
 )

@@ -114,7 +114,7 @@ def test_every_route_but_health_and_the_page_needs_the_key(serve: Callable[..., 
         ({"cors_origin": ("https://a.example/",)}, "cors-origin"),
         ({"allowed_host": ("a.example:80",)}, "allowed-host is 'a.example:80'"),
         ({"port": 70000}, "port is 70000; allowed: 0 to 65535"),
-        ({"rows": 0}, "rows is 0; allowed: 1 to 4096"),
+        ({"batch_size": 0}, "batch-size is 0; allowed: 1 to 4096"),
         ({"timeout": 0.0}, "timeout is 0.0"),
         ({"log_level": "all"}, "log-level is 'all'; allowed: warning, info"),
     ],
@@ -257,7 +257,7 @@ def test_a_client_that_leaves_frees_its_row(serve: Callable[..., Any]) -> None:
 
 
 def test_a_full_queue_says_when_to_come_back(serve: Callable[..., Any]) -> None:
-    with serve(rows=1, queue=1) as server:
+    with serve(batch_size=1, queue=1) as server:
         clients = [server.stream(max_tokens=60_000), server.open()]
         body = json.dumps({"max_tokens": 60_000, "stream": True}).encode()
         head = "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json"
