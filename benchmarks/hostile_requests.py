@@ -16,15 +16,15 @@ import json
 import random
 import re
 import socket
-import subprocess
-import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from benchmarks.serving import serving
 
 SECONDS = 20.0  # for an answer
 OPTIONS = ("--max-length", "100", "--max-prompt", "20000", "--batch-size", "8", "--timeout", "5")
@@ -310,21 +310,6 @@ def by_schema(target: Target, count: int, seed: int) -> None:
 # -- the server ---------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def served() -> Iterator[tuple[Target, subprocess.Popen[str]]]:
-    """Start a server on a free port."""
-    command = [sys.executable, "-m", "chargen", "serve", "-m", "english", "--port", "0", *OPTIONS]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr
-        found = re.search(r"http://\S+:(\d+)", process.stderr.readline())
-        assert found
-        process.stderr.readline()
-        try:
-            yield Target(int(found[1])), process
-        finally:
-            process.terminate()
-
-
 def report(target: Target, title: str) -> None:
     """Print the memory and the rows in use."""
     memory = target.metric("process_resident_memory_bytes") / 1e6
@@ -348,7 +333,10 @@ def main() -> None:
     parser.add_argument("--schemathesis", type=float, default=0.4, help="fraction made by it")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
-    with served() as (target, process):
+    with serving("english", *OPTIONS) as (port, process):
+        assert process.stderr
+        process.stderr.readline()  # the second of its two lines at the start
+        target = Target(port)
         report(target, "at the start")
         fuzz(target, 500, args.seed - 1)
         settle(target)
@@ -368,7 +356,6 @@ def main() -> None:
         for status, count in sorted(target.answers.items()):
             print(f"{count:7,}  {status}")
         process.terminate()
-        assert process.stderr
         said = process.stderr.read()
         print(f"on stderr: {len(said.splitlines())} lines\n{said[:2000]}")
         print(f"{len(target.wrong)} wrong answers", *target.wrong[:5], sep="\n")

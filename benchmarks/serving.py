@@ -58,16 +58,15 @@ def sampling_seconds(model: Path, streams: int, length: int) -> float:
 
 
 @contextmanager
-def serving(model: Path, rows: int) -> Iterator[int]:
-    """Run a server, and yield its port."""
-    command = [sys.executable, "-m", "chargen", "serve", "-m", str(model), "--port", "0"]
-    options = ["--batch-size", str(rows), "--queue", str(rows)]
-    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
+def serving(model: str, *options: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """Run a server on a free port; yield the port and the process."""
+    command = [sys.executable, "-m", "chargen", "serve", "-m", model, "--port", "0", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         found = re.search(r"http://\S+?:(\d+)", process.stderr.readline())
         assert found, process.stderr.read()
         try:
-            yield int(found[1])
+            yield int(found[1]), process
         finally:
             process.terminate()
             process.communicate(timeout=30)
@@ -172,7 +171,8 @@ def main() -> None:
         model = Path(folder) / "model.safetensors"
         write_model(model, options.layers, options.hidden)
         streams, length = options.streams, options.length
-        with serving(model, streams + 16) as port:
+        rows = str(streams + 16)
+        with serving(str(model), "--batch-size", rows, "--queue", rows) as (port, _):
             served, sampled = [], []
             for _ in range(options.times):
                 start = sampling_seconds(model, streams, 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
@@ -80,7 +79,7 @@ class Lookahead:
         Raises:
             TokenizerError: the line holds a lone surrogate.
         """
-        (ahead,) = deque(self.growing(text, width, seconds), maxlen=1)
+        *_, ahead = self.growing(text, width, seconds)
         return ahead
 
     def growing(self, text: str, width: int, seconds: float) -> Iterator[str]:

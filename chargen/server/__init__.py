@@ -1,1 +1,1 @@
-"""HTTP server: one model, many clients, one batch."""
+"""HTTP server: many clients, and one batch for each model."""

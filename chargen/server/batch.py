@@ -35,7 +35,7 @@ PAUSE = 0.04  # seconds between two chunks of a text: each costs the server as m
 Event = tuple[Entry, Chunk | Exception]
 
 
-class Text:
+class JobText:
     """A text of a job while it is generated, with what was not handed over yet.
 
     Attributes:
@@ -146,7 +146,7 @@ class Batch:
     def _clear(self) -> None:
         """Drop everything."""
         self.jobs, self.waiting, self.reading = set[Entry](), deque[Entry](), deque[Entry]()
-        self.texts, self._groups = list[Text](), list[tuple[Decoder, list[int]]]()
+        self.texts, self._groups = list[JobText](), list[tuple[Decoder, list[int]]]()
         self._rows = Rows(self._sampler.engine)
 
     def _step(self) -> None:
@@ -238,7 +238,7 @@ class Batch:
 
     def _start(self, entry: Entry) -> bool:
         """Start the next text of a job; tell whether it needs a row. The others wait again."""
-        text = Text(entry, entry.samples.popleft())
+        text = JobText(entry, entry.samples.popleft())
         if entry.samples:
             self.waiting.append(entry)
         if text.sample.finish_reason:  # it has no length
@@ -282,7 +282,7 @@ class Batch:
                 )
                 text.scores += found
 
-    def _append(self, text: Text, token: int, now: float) -> None:
+    def _append(self, text: JobText, token: int, now: float) -> None:
         """Append a token to a text."""
         try:
             chunk = text.append(token, now)
@@ -291,7 +291,7 @@ class Batch:
         else:
             self._hand_over(text, chunk)
 
-    def _hand_over(self, text: Text, chunk: Chunk | None) -> None:
+    def _hand_over(self, text: JobText, chunk: Chunk | None) -> None:
         """Hand over the new text, if there is any."""
         if chunk:
             self._events.append((text.entry, chunk))
@@ -308,7 +308,7 @@ class Batch:
             if entry in self.waiting:
                 self.waiting.remove(entry)
 
-    def _keep(self, is_kept: Callable[[Text], bool]) -> None:
+    def _keep(self, is_kept: Callable[[JobText], bool]) -> None:
         """Drop the rows of the other texts."""
         rows = [row for row, text in enumerate(self.texts) if is_kept(text)]
         if len(rows) < len(self.texts):

@@ -14,9 +14,9 @@ from chargen.evaluation.surprisal import ScoredToken, bits_of
 from chargen.server.errors import RequestError
 from chargen.server.exchange import Exchange
 from chargen.server.forms import without_unsupported
-from chargen.server.generation import Generation, Text, settings_of
+from chargen.server.generation import Generation, Text, limits_of, settings_of
+from chargen.server.jobs import TokenScore
 from chargen.server.library import Library, Loaded
-from chargen.server.scheduler import TokenScore
 from chargen.server.scoring import DIGITS, scored, warning
 from chargen.server.settings import ServeConfig
 from chargen.tokenizers.base import StreamDecoder, to_utf8
@@ -27,18 +27,18 @@ PART = re.compile(r"(\\x[0-9a-f]{2})+")  # of a character, as a token is named
 MAX_NAMES = 16  # of those who write, whose next line ends an answer
 
 
-class _Place:
-    """A place in a text, which moves token by token.
+class _Offset:
+    """Offset in a text, which grows token by token.
 
     Args:
-        start: characters before it.
+        start: offset of the first token.
         decoder: knows when the bytes of tokens are whole characters.
     """
 
     def __init__(self, start: int, decoder: StreamDecoder) -> None:
         self._offset, self._decoder = start, decoder
 
-    def pass_by(self, score: TokenScore) -> int:
+    def advance(self, score: TokenScore) -> int:
         """Return the offset of a token in characters, and go on to the next one."""
         offset = self._offset
         new = score.text if score.token < 0 else self._decoder.push(score.token)
@@ -64,7 +64,7 @@ class Answer:
             "model": loaded.name,
             "seed": seed,
         }
-        self._places: dict[int, _Place] = {}
+        self._offsets: dict[int, _Offset] = {}
 
     def whole(self, texts: Iterable[Text], usage: dict[str, int]) -> dict[str, Any]:
         """Return the answer."""
@@ -91,13 +91,13 @@ class Answer:
         """Return scores in four lists; offsets count from the beginning of the prompt."""
         if text.scores is None:
             return None
-        new = _Place(text.start, self._tokenizer.decoder())
-        place = self._places.setdefault(text.number, new)
+        new = _Offset(text.start, self._tokenizer.decoder())
+        offset = self._offsets.setdefault(text.number, new)
         return {
             "tokens": [score.text for score in text.scores],
             "token_logprobs": [score.logprob for score in text.scores],
             "top_logprobs": [_best(score) for score in text.scores],
-            "text_offset": list(map(place.pass_by, text.scores)),
+            "text_offset": list(map(offset.advance, text.scores)),
         }
 
 
@@ -165,7 +165,7 @@ async def complete(library: Library, exchange: Exchange, given: dict[str, Any]) 
     prompts = [prompts] if isinstance(prompts, str) else prompts
     _check_length(sum(map(len, prompts)), "prompt", library.config)
     async with library.use(given.get("model")) as loaded:
-        if given.get("echo") and "logprobs" in given and 0 in _limits(given):
+        if given.get("echo") and "logprobs" in given and 0 in limits_of(given):
             await _score(library, exchange, loaded, prompts, given)
         else:
             settings = settings_of(given, loaded.sampler.tokenizer, library.config.max_length)
@@ -224,10 +224,6 @@ def _content(content: Any) -> str:
     if isinstance(content, list):
         return "".join(part["text"] for part in content)
     return content or ""
-
-
-def _limits(given: dict[str, Any]) -> list[int]:
-    return [given[name] for name in ("max_tokens", "max_chars") if name in given]
 
 
 async def _generate(
@@ -300,9 +296,8 @@ async def _score(
 
 
 def _token_score(token: ScoredToken) -> TokenScore:
-    nats = [-bits_of(guess.probability) * math.log(2) for guess in token.guesses]
     best = [
-        (guess.text, round(logprob, DIGITS))
-        for guess, logprob in zip(token.guesses, nats, strict=True)
+        (guess.text, round(-bits_of(guess.probability) * math.log(2), DIGITS))
+        for guess in token.guesses
     ]
     return TokenScore(token.text, -1, round(-token.nats, DIGITS), best)

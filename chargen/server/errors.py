@@ -36,8 +36,8 @@ class RequestError(ChargenError):
     ) -> None:
         super().__init__(message)
         self.status, self.param, self.code = status, param, code
-        self.headers = {**({"Retry-After": RETRY[status]} if status in RETRY else {})}
-        self.headers |= headers or {}
+        retry = {"Retry-After": RETRY[status]} if status in RETRY else {}
+        self.headers = retry | (headers or {})
 
     def to_json(self) -> dict[str, Any]:
         """Return the error object."""

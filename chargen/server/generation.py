@@ -11,8 +11,9 @@ from chargen.config import SampleConfig, fresh_seed
 from chargen.data.decoding import as_read
 from chargen.server.errors import RequestError
 from chargen.server.forms import SPECIAL
+from chargen.server.jobs import Chunk, TextJob, TokenScore
 from chargen.server.library import Loaded
-from chargen.server.scheduler import Chunk, Scheduler, Stream, TextJob, TokenScore
+from chargen.server.scheduler import Scheduler, Stream
 from chargen.storage.checkpoint import COPIES
 from chargen.tokenizers import Tokenizer
 
@@ -73,8 +74,7 @@ def settings_of(given: dict[str, Any], tokenizer: Tokenizer, most: int) -> Setti
         ConfigError: a sampling parameter is out of its range.
         RequestError: a bias is not one of a token.
     """
-    limits = [given[name] for name in ("max_tokens", "max_chars") if name in given]
-    longest = min(limits, default=min(SampleConfig.length, most))
+    longest = min(limits_of(given), default=min(SampleConfig.length, most))
     max_tokens = None
     if tokenizer.kind != "char" and "max_tokens" in given:
         max_tokens = given["max_tokens"]
@@ -90,6 +90,11 @@ def settings_of(given: dict[str, Any], tokenizer: Tokenizer, most: int) -> Setti
     rules: dict[str, Any] = {name: given[name] for name in RULES if name in given}
     count, logprobs = given.get("n", 1), given.get("logprobs")
     return Settings(config, max_tokens, count, logprobs, given.get("echo", False), rules)
+
+
+def limits_of(given: dict[str, Any]) -> list[int]:
+    """Return the limits on the length of a text that a request gives."""
+    return [given[name] for name in ("max_tokens", "max_chars") if name in given]
 
 
 def _biases(given: dict[str, float], tokenizer: Tokenizer) -> tuple[tuple[str, float], ...]:
@@ -123,8 +128,6 @@ class Generation:
     Attributes:
         prompts: as the model reads them.
         settings: what is asked for.
-        model: name of the model.
-        prompt_tokens: of all prompts together.
         tokens: generated so far, of all texts together.
 
     Raises:
@@ -134,7 +137,7 @@ class Generation:
 
     def __init__(self, loaded: Loaded, prompts: list[str], settings: Settings) -> None:
         reading = loaded.sampler.reading
-        self.model, self.settings = loaded.name, settings
+        self.settings = settings
         self.prompts = [as_read(prompt, reading, "prompt") for prompt in prompts]
         if "no_copy" in settings.rules:
             _check_index(loaded)
@@ -171,11 +174,6 @@ class Generation:
         most = self.settings.max_tokens or self.settings.config.length
         return self.settings.count * (echoed + most * len(self.prompts))
 
-    @property
-    def prompt_tokens(self) -> int:
-        """Tokens of all prompts."""
-        return sum(stream.prompt_tokens for stream in self._streams)
-
     def cancel(self) -> None:
         """Drop all texts."""
         for stream in self._streams:
@@ -183,7 +181,7 @@ class Generation:
 
     def usage(self) -> dict[str, int]:
         """Return the tokens of the prompts and of the texts."""
-        prompt, new = self.prompt_tokens, self.tokens
+        prompt, new = sum(stream.prompt_tokens for stream in self._streams), self.tokens
         return {"prompt_tokens": prompt, "completion_tokens": new, "total_tokens": prompt + new}
 
     async def texts(self) -> list[Text]:

@@ -60,9 +60,11 @@ class Guard:
 
     def _check_origin(self, exchange: Exchange) -> None:
         origin = exchange.headers.get("origin")
-        if origin in self._origins and origin is not None:
+        if origin is None:
+            return
+        if origin in self._origins:
             exchange.extra |= {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
-        elif origin is not None and not _same_site(origin, exchange.headers["host"]):
+        elif not _same_origin(origin, exchange.headers["host"]):
             words = f"pages of {origin[:100]!r} may not use this server"
             raise RequestError(403, f"{words}; start it with --cors-origin", code="wrong_origin")
 
@@ -75,7 +77,7 @@ class Guard:
         return hmac.compare_digest(given, self._key.encode()) and scheme.lower() == "bearer"
 
 
-def _same_site(origin: str, host: str) -> bool:
+def _same_origin(origin: str, host: str) -> bool:
     return origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
 
 

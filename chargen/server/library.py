@@ -1,4 +1,4 @@
-"""Models by name: loaded when they are asked for, put away when others need their place.
+"""Models by name: loaded when they are asked for, unloaded when others need their memory.
 
 A client gives a name, never a path: names are looked up in the list of runs and base models.
 """
@@ -144,14 +144,14 @@ class Library:
                     429, "all models in memory are in use; try again", code="models_busy"
                 )
         if old is not None:
-            self._put_away(old)
+            self._unload(old)
         task = asyncio.create_task(self._read(known))
         self._loading[known.name] = task
         task.add_done_callback(lambda _: self._loading.pop(known.name))
         return task
 
-    def _put_away(self, model: Loaded) -> None:
-        """Put a model away; the requests that still use it are finished."""
+    def _unload(self, model: Loaded) -> None:
+        """Unload a model; the requests that still use it are finished."""
         del self._loaded[model.name]
         task = asyncio.create_task(_close_idle(model))
         self._closing.add(task)

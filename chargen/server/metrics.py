@@ -23,7 +23,7 @@ class Metrics:
     """
 
     def __init__(self, library: Library) -> None:
-        self._registry, self._library = CollectorRegistry(), library
+        self._registry = CollectorRegistry()
         self._requests = Counter(
             "chargen_requests",
             "Requests by route and status; status 0: the client left before.",

@@ -106,6 +106,6 @@ class _Server(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._loop.call_later, grace, self._app.cut)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish what runs, and put the models away."""
+        """Finish what runs, and close the models."""
         await super().shutdown(sockets)
         await self._library.close(0.0)

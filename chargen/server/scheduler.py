@@ -23,8 +23,6 @@ from chargen.server.batch import Batch, Event
 from chargen.server.entries import Entries, Entry
 from chargen.server.jobs import Busy, Chunk, TextJob, TokenScore
 
-__all__ = ["Busy", "Chunk", "Scheduler", "Stream", "TextJob", "TokenScore"]
-
 T = TypeVar("T")
 
 BUSY = "the server is busy; try again in a moment"

@@ -35,9 +35,9 @@ class ServeConfig:
     )
     models_in_memory: int = documented(2, "Models kept in memory at the same time.", LIMITS)
     batch_size: int = documented(128, "Texts generated at the same time, per model.", LIMITS)
-    queue: int = documented(64, "Requests that wait for a row, per model.", LIMITS)
+    queue: int = documented(64, "Texts that wait for a row, per model.", LIMITS)
     max_prompt: int = documented(262_144, "Characters of the prompt or text of a request.", LIMITS)
-    max_length: int = documented(65_536, "Characters that a request may generate.", LIMITS)
+    max_length: int = documented(65_536, "Characters or tokens that a text may have.", LIMITS)
     timeout: float = documented(600.0, "Seconds of a request at most.", LIMITS, metavar="SECONDS")
     grace: float = documented(
         10.0, "Seconds to finish requests when the server is stopped.", LIMITS, metavar="SECONDS"

@@ -320,9 +320,7 @@ def test_a_request_has_a_time(serve: Callable[..., Any]) -> None:
         until(lambda: server.metric("chargen_rows") == 0)
 
 
-def test_answers_tell_nothing_of_the_machine(
-    serve: Callable[..., Any], trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_tell_nothing_of_the_machine(serve: Callable[..., Any], trained: Path) -> None:
     damaged = trained / "damaged"
     damaged.mkdir()
     (damaged / "model.safetensors").write_bytes(b"nothing")

@@ -6,8 +6,6 @@ from contextlib import ExitStack
 
 import pytest
 
-pytest.importorskip("uvicorn")
-
 from chargen.server.errors import RequestError
 from chargen.server.limits import MAX_HELD, MAX_SCORES, Scores
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from chargen.engine import State
 from chargen.errors import ChargenError, ConfigError
 from chargen.sampling.sampler import Sampler
-from chargen.server.scheduler import WORK_SECONDS, Busy, Chunk, Scheduler, Stream
+from chargen.server.jobs import Busy, Chunk
+from chargen.server.scheduler import WORK_SECONDS, Scheduler, Stream
 from tests.server.small_model import alone, job, open_sampler
 
 NOTHING = {"rows": 0, "reading": 0, "waiting": 0, "streams": 0, "works": 0}
