@@ -4,7 +4,7 @@
 
 Agreement is the largest difference of a probability, over 1,000 characters of the text and all
 tokens, from our engine in float32; beside it that of our own engine in int8. In parentheses is what
-the loss is higher by, in nats a token. Speed is what the page says when it has written 20,000
+the loss is higher by, in nats per token. Speed is what the page says when it has written 20,000
 characters, the best of three.
 """
 
@@ -120,7 +120,7 @@ def main() -> None:
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        print("| model | weights | file | bytes a weight | bits | page | our int8 | characters/s |")
+        print("| model | weights | file | bytes/weight | bits | page | our int8 | characters/s |")
         print(f"|---|---|---|---|---|---|---|---|  (Chromium {browser.version})")
         for name in given.models:
             print(row(browser, name, text), flush=True)

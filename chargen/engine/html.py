@@ -151,8 +151,8 @@ def _matrices(weights: Tensors, bits: int) -> Tensors:
 def _rounded(weight: NDArray[np.float32], bits: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
     """Return a matrix (R, C) as whole numbers and the factors of its rows (R).
 
-    Numbers of 9 to 15 bits are the upper ones of int16: the first of their bytes is then that of
-    int8, the second has few values, and both compress well.
+    Numbers of 9 to 15 bits are the upper ones of int16: their upper byte is then that of int8, the
+    lower has few values, and both compress well.
     """
     levels, unit = 2 ** (bits - 1) - 1, 1 if bits == BITS[0] else 2 ** (BITS[-1] - bits)
     scale = np.abs(weight).max(axis=1) / np.float32(levels)

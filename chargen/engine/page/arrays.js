@@ -1,8 +1,8 @@
 // Arrays of the model: from the characters of this file to numbers.
 //
 // Two characters hold 13 bits: 91 x 91 pairs are more than 2^13. These bits are bytes compressed by
-// zlib, and those are the arrays, one behind the other: first the last byte of each number, then the
-// last but one, and so on, because bytes of one kind compress better.
+// zlib, and those are the arrays, one behind the other: first the lowest byte of each number, then the
+// next, and so on, because bytes of one kind compress better.
 
 const FIRST = 33, LEFT_OUT = "<&\\"; // the characters are those from ! to ~ that mean nothing in HTML
 const TYPES = {

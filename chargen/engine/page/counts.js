@@ -71,8 +71,8 @@ function lengthOf(followed) {
   return Math.min(32 - Math.clz32(followed + 1), LENGTHS) - 1;
 }
 
-// Return an order's n-grams with the place of the first of each context, and the share that each
-// context leaves to the shorter one.
+// Return an order's n-grams with the place of the first of each context, and the probability that
+// each context leaves to the shorter one.
 function levelOf(lengths, tokens, own) {
   const first = new Uint32Array(lengths.length + 1), rest = new Float64Array(lengths.length);
   lengths.forEach((length, context) => {

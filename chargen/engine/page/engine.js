@@ -95,8 +95,8 @@ const STEPS = {
   },
 };
 
-function mixed(share, one, other) {
-  return share * one + (1 - share) * other;
+function mixed(fraction, one, other) {
+  return fraction * one + (1 - fraction) * other;
 }
 
 // LN(a; gain, bias) = gain (a - mean) / sqrt(variance + 1e-5) + bias, of the first numbers of a.
