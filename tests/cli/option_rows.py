@@ -293,7 +293,7 @@ ELSEWHERE = {
     ("score", "alert"): "ends with exit code 3: cli/test_stream.py",
     ("push", "public"): "needs the hub: sharing/test_hub.py",
     ("push", "force"): "needs a model that was pushed: sharing/test_push.py",
-    ("pull", "force"): "needs a name in use: sharing/test_pull.py",
+    ("pull", "force"): "needs a name in use: sharing/test_pull_ends.py",
     ("pull", "sha256"): "changes nothing or is refused: sharing/test_pull.py",
     ("corpus fetch", "name"): "needs a server: data/test_catalogue.py",
     **{("serve", name): "it does not end: server/test_http_options.py" for name in SERVE},
