@@ -236,6 +236,7 @@ def test_the_middle_variants_and_constraints_in_a_terminal(with_model: Path) -> 
     assert any(row.split() == ["1", "2", "3"] for row in rows)
     terminal.type("2\r")
     terminal.see("It was a cold night. The c")
+    terminal.see(r"15 characters stay behind: '\n(What a moon!)'; /at: the end")  # it is added
     terminal.type("/set until none\r/set regex (cat ){3}\r/length 12\r")
     terminal.see("length is 12")
     terminal.type("\r")
