@@ -1,7 +1,7 @@
 // Alternatives: the most likely next characters with their probabilities, each up to a word's end.
 
-import { isAbort } from "./api.js";
 import { named, percent, probabilityRow } from "./popup.js";
+import { Query } from "./query.js";
 import { clean, lastPart } from "./splice.js";
 
 const COUNT = 8;
@@ -11,41 +11,27 @@ const LONGEST = 14; // characters that may end a word
 
 /** @typedef {{first: string, rest: string, probability: number}} Alternative */
 
-/** The list at the cursor. Event: `error` with the error. */
-export class Alternatives extends EventTarget {
-  /**
-   * @param {import("./editor.js").Editor} editor
-   * @param {import("./api.js").Api} api
-   * @param {import("./popup.js").Popup} popup
-   * @param {() => string} model
-   */
-  constructor(editor, api, popup, model) {
-    super();
-    this.editor = editor;
-    this.api = api;
-    this.popup = popup;
-    this.model = model;
+/** The list at the cursor. */
+export class Alternatives extends Query {
+  /** @param {ConstructorParameters<typeof Query>} parts */
+  constructor(...parts) {
+    super(...parts);
     /** @type {Alternative[]} */
     this.shown = [];
     this.chosen = 0;
-    this.request = new AbortController();
-    popup.box.addEventListener("keydown", (event) => this.#key(event));
-    popup.box.addEventListener("blur", () => this.close());
-    editor.addEventListener("change", () => this.close());
+    this.popup.box.addEventListener("keydown", (event) => this.#key(event));
+    this.popup.box.addEventListener("blur", () => this.close());
+    this.editor.addEventListener("change", () => this.close());
   }
 
   /** Show the list at the cursor. */
   async open() {
     this.close();
-    this.request = new AbortController();
-    const { signal } = this.request;
     const text = this.editor.text.slice(0, this.editor.cursor).toWellFormed();
-    try {
+    await this.ask(async (signal) => {
       await this.#firsts(lastPart(text, CONTEXT), signal);
       await this.#words(lastPart(text, SHORT), signal);
-    } catch (error) {
-      if (!isAbort(error)) this.dispatchEvent(new CustomEvent("error", { detail: error }));
-    }
+    });
   }
 
   /** Close the list. */

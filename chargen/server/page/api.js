@@ -5,10 +5,10 @@ const FIRST_WAIT = 500; // milliseconds until the server is tried again; each wa
 const LAST_WAIT = 4000;
 
 /** A refusal of the server, in its own words. */
-export class ServerError extends Error {}
+class ServerError extends Error {}
 
 /** The server cannot be reached. */
-export class Gone extends Error {}
+class Gone extends Error {}
 
 /**
  * Tell whether an error only says that a request was no longer wanted.

@@ -277,9 +277,9 @@ settings.addEventListener("change", () => {
 });
 generator.addEventListener("start", () => (part("generate").textContent = "Stop"));
 generator.addEventListener("stop", () => (part("generate").textContent = "Generate"));
-generator.addEventListener("error", (event) => sayError(/** @type {CustomEvent} */ (event).detail));
-alternatives.addEventListener("error", (event) => sayError(/** @type {CustomEvent} */ (event).detail));
-surprisal.addEventListener("error", (event) => sayError(/** @type {CustomEvent} */ (event).detail));
+for (const asks of [generator, alternatives, surprisal]) {
+  asks.addEventListener("error", (event) => sayError(/** @type {CustomEvent} */ (event).detail));
+}
 surprisal.addEventListener("scored", (event) => {
   part("bits").textContent = `· ${/** @type {CustomEvent} */ (event).detail}`;
 });

@@ -21,9 +21,9 @@ const FIRST = [
 ];
 /** @type {Slider[]} those that are off at first */
 const MORE = [
-  slider("top_p", "Top-p", "Keeps the likeliest up to this probability; 1 is off",
+  slider("top_p", "Top-p", "Keeps the most likely tokens up to this probability; 1 is off",
     0.05, 1, 0.05, 1),
-  slider("min_p", "Min-p", "Drops those below this fraction of the best; 0 is off",
+  slider("min_p", "Min-p", "Drops tokens below this fraction of the best; 0 is off",
     0, 0.5, 0.01, 0),
   slider("repeat_penalty", "Repeat penalty", "Divides the logits of repeated tokens; 1 is off",
     1, 1.5, 0.01, 1),

@@ -1,7 +1,7 @@
 // Surprisal of the text as colour, with the most likely guesses at each place.
 
-import { isAbort } from "./api.js";
 import { named, probabilityRow } from "./popup.js";
+import { Query } from "./query.js";
 
 const LONGEST = 5000; // characters that are coloured: the paragraph of the cursor and those before
 const CONTEXT = 500; // characters before them that the model reads first
@@ -12,25 +12,15 @@ const STEPS = [2, 4, 6, 8]; // bits per character from which each colour counts
 /** @typedef {{text: string, probability: number}} Guess */
 /** @typedef {{start: number, text: string, bits: number, guesses: Guess[]}} Scored */
 
-/** Colours of an editor, turned on and off. Events: `scored` with a sentence, `error`. */
-export class Surprisal extends EventTarget {
-  /**
-   * @param {import("./editor.js").Editor} editor
-   * @param {import("./api.js").Api} api
-   * @param {import("./popup.js").Popup} popup
-   * @param {() => string} model
-   */
-  constructor(editor, api, popup, model) {
-    super();
-    this.editor = editor;
-    this.api = api;
-    this.popup = popup;
-    this.model = model;
+/** Colours of an editor, turned on and off. Event: `scored` with a sentence. */
+export class Surprisal extends Query {
+  /** @param {ConstructorParameters<typeof Query>} parts */
+  constructor(...parts) {
+    super(...parts);
     this.on = false;
     /** @type {Scored[]} */
     this.tokens = [];
     this.timer = 0;
-    this.request = new AbortController();
     this.#listen();
   }
 
@@ -73,17 +63,12 @@ export class Surprisal extends EventTarget {
     const { start, end } = this.#range();
     if (start === end) return;
     const from = Math.max(0, start - CONTEXT);
-    this.request.abort();
-    this.request = new AbortController();
-    const { signal } = this.request;
     const text = this.editor.text.slice(from, end).toWellFormed();
-    try {
-      const body = { model: this.model(), text, top: GUESSES };
+    const body = { model: this.model(), text, top: GUESSES };
+    await this.ask(async (signal) => {
       const answer = await this.api.json("/v1/surprisal", body, signal);
       if (!signal.aborted) this.#colour(placed(answer.tokens, text, from), start);
-    } catch (error) {
-      if (!isAbort(error)) this.#tell("error", error);
-    }
+    });
   }
 
   /** @returns {{start: number, end: number}} */
@@ -108,7 +93,8 @@ export class Surprisal extends EventTarget {
     for (let n = 0; n < this.tokens.length; ) n = this.#colourLine(n);
     const bits = this.tokens.reduce((sum, token) => sum + token.bits, 0);
     const characters = this.tokens.reduce((sum, token) => sum + [...token.text].length, 0);
-    this.#tell("scored", `${(bits / Math.max(1, characters)).toFixed(2)} bits per character`);
+    const detail = `${(bits / Math.max(1, characters)).toFixed(2)} bits per character`;
+    this.dispatchEvent(new CustomEvent("scored", { detail }));
   }
 
   /**
@@ -159,14 +145,6 @@ export class Surprisal extends EventTarget {
       return row;
     });
     this.popup.show(this.editor.lines.position(token.start), head, ...rows);
-  }
-
-  /**
-   * @param {string} name
-   * @param {unknown} detail
-   */
-  #tell(name, detail) {
-    this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 }
 

@@ -18,7 +18,7 @@ import { applied, difference } from "./splice.js";
  * @property {number} visited the child that was seen last; -1 before any was
  */
 
-export const ROOT = 0;
+const ROOT = 0;
 
 /** All branches of a text, and the one that is shown. Event: `change`. */
 export class Tree extends EventTarget {
