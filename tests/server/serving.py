@@ -82,14 +82,19 @@ class Server:
         """Return a connection on which nothing was sent."""
         return socket.create_connection((self.host, self.port), timeout=SECONDS)
 
-    def stream(self, **fields: Any) -> socket.socket:
-        """Return a connection on which a text is streamed, when it has begun."""
+    def send(self, **fields: Any) -> socket.socket:
+        """Return a connection on which completions are asked for."""
         connection = self.open()
-        body = json.dumps({"prompt": "The", "stream": True, **fields}).encode()
+        body = json.dumps({"prompt": "The", **fields}).encode()
         head = (
             f"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n"
         )
         connection.sendall(head.encode() + b"content-type: application/json\r\n\r\n" + body)
+        return connection
+
+    def stream(self, **fields: Any) -> socket.socket:
+        """Return a connection on which a text is streamed, when it has begun."""
+        connection = self.send(stream=True, **fields)
         connection.recv(64)
         return connection
 

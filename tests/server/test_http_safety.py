@@ -245,10 +245,7 @@ def test_a_client_that_leaves_frees_its_row(serve: Callable[..., Any]) -> None:
     with serve() as server:
         streams = [server.stream(max_tokens=60_000, seed=n) for n in range(3)]
         assert server.metric("chargen_rows") == 3
-        whole = server.open()
-        body = json.dumps({"max_tokens": 60_000, "n": 2}).encode()
-        head = "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json"
-        whole.sendall(f"{head}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+        whole = server.send(max_tokens=60_000, n=2)
         until(lambda: server.metric("chargen_rows") == 5)
         for client in [*streams, whole]:
             client.close()
@@ -258,10 +255,7 @@ def test_a_client_that_leaves_frees_its_row(serve: Callable[..., Any]) -> None:
 
 def test_a_full_queue_says_when_to_come_back(serve: Callable[..., Any]) -> None:
     with serve(batch_size=1, queue=1) as server:
-        clients = [server.stream(max_tokens=60_000), server.open()]
-        body = json.dumps({"max_tokens": 60_000, "stream": True}).encode()
-        head = "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json"
-        clients[1].sendall(f"{head}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+        clients = [server.stream(max_tokens=60_000), server.send(max_tokens=60_000, stream=True)]
         until(lambda: server.metric("chargen_waiting") == 1)
         answer = server.complete(max_tokens=1)
         assert (answer.status, answer.error["type"]) == (429, "rate_limit_error")
