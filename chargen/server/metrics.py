@@ -55,7 +55,7 @@ FACTS: dict[str, str] = {
     "reading": "Prompts that are read now.",
     "waiting": "Jobs that wait for a row.",
     "streams": "Jobs that are not finished.",
-    "works": "Texts that are scored, and the like.",
+    "scoring_tasks": "Texts that are scored, and the like.",
 }
 TOTALS: dict[str, str] = {
     "tokens": "Tokens generated.",

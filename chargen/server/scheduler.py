@@ -177,12 +177,12 @@ class Scheduler:
     def facts(self) -> dict[str, int]:
         """Return how many rows are in use, and counts since the start.
 
-        ``rows``, ``reading`` of them, ``waiting`` jobs, ``streams``, ``works``; then ``tokens``,
+        ``rows``, ``reading`` of them, ``waiting`` jobs, ``streams``, ``scoring_tasks``; then ``tokens``,
         ``prompt_tokens``, ``finished``, ``cancelled`` and ``failed`` jobs in total.
         """
         batch = self._batch
         now = {"rows": batch.used, "reading": len(batch.reading), "waiting": len(batch.waiting)}
-        now |= {"streams": len(self._streams), "works": self._working}
+        now |= {"streams": len(self._streams), "scoring_tasks": self._working}
         names = ("tokens", "prompt_tokens", "finished", "cancelled", "failed")
         return now | {name: self._counts[name] for name in names}
 

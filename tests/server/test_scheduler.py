@@ -24,7 +24,7 @@ from chargen.server.jobs import Busy, Chunk
 from chargen.server.scheduler import WORK_SECONDS, Scheduler, Stream
 from tests.server.small_model import alone, job, open_sampler
 
-NOTHING = {"rows": 0, "reading": 0, "waiting": 0, "streams": 0, "works": 0}
+NOTHING = {"rows": 0, "reading": 0, "waiting": 0, "streams": 0, "scoring_tasks": 0}
 ENDLESS = 10**9  # characters
 
 
