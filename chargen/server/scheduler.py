@@ -177,8 +177,8 @@ class Scheduler:
     def facts(self) -> dict[str, int]:
         """Return how many rows are in use, and counts since the start.
 
-        ``rows``, ``reading`` of them, ``waiting`` jobs, ``streams``, ``scoring_tasks``; then ``tokens``,
-        ``prompt_tokens``, ``finished``, ``cancelled`` and ``failed`` jobs in total.
+        ``rows``, ``reading`` of them, ``waiting`` jobs, ``streams``, ``scoring_tasks``; then
+        ``tokens``, ``prompt_tokens``, ``finished``, ``cancelled`` and ``failed`` jobs in total.
         """
         batch = self._batch
         now = {"rows": batch.used, "reading": len(batch.reading), "waiting": len(batch.waiting)}
