@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from chargen.config.fields import check_types, documented, require
 
 NEWLINES = ("fold", "keep")
+RECORD_ENDS = {"lines": "\n", "rows": "\x1e", "files": "\x1e"}  # U+001E is a record separator
+NAMES = ("folder", "file")  # of which a label is made
 TOKENIZERS = ("char", "byte", "unigram", "bpe")
 TEXT = "Text"
 
 
 @dataclass(frozen=True)
 class ReadConfig:
-    """Which text is read, and how it is cut into tokens."""
+    """Which text is read, and how it is cut into tokens.
+
+    A record is a text of its own with a beginning and an end; some are held out, drawn at random
+    by label. With labels of files, and no records, each file is a text whose last part is held out.
+    """
 
     sources: tuple[str, ...] = ()
     tokenizer: str = documented("char", f"One of {', '.join(TOKENIZERS)}; byte: any file.", TEXT)
@@ -27,6 +33,13 @@ class ReadConfig:
     )
     field: str | None = documented(None, "Field of .jsonl and .csv files with the text.", TEXT)
     documents: str = documented("text", "Documents: text takes their text, raw their source.", TEXT)
+    records: str | None = documented(
+        None, f"What is a text of its own: {', '.join(RECORD_ENDS)} (of --field).", TEXT
+    )
+    label: str | None = documented(
+        None, "Label of each text: another field, or the name of its folder or file.", TEXT
+    )
+    split_seed: int = documented(0, "Random seed of which records are held out.", TEXT)
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -36,6 +49,24 @@ class ReadConfig:
         require(1 <= self.vocab_size <= 1 << 20, "vocab-size", self.vocab_size, "1 to 1048576")
         codec, known = self.encoding, "names Python knows, such as utf-8, latin-1, cp1252"
         require(codec is None or _is_encoding(codec), "encoding", codec, known)
+        self._check_records()
+
+    def _check_records(self) -> None:
+        if self.field is not None and self.label is not None and self.records is None:
+            object.__setattr__(self, "records", "rows")
+        kind, label = self.records, self.label
+        require(kind in (None, *RECORD_ENDS), "records", kind, ", ".join(RECORD_ENDS))
+        require((kind == "rows") <= (self.field is not None), "records", kind, "rows with --field")
+        fits = self.field is None or kind in (None, "rows")
+        require(fits, "records", kind, "rows, where --field names what is read")
+        names = label in (None, *NAMES) or self.field is not None
+        require(names, "label", label, "folder, file, or with --field the name of another field")
+        require(0 <= self.split_seed < 1 << 63, "split-seed", self.split_seed, "0 to 2^63 - 1")
+
+    @property
+    def end(self) -> str | None:
+        """The character that ends each record; None without records."""
+        return RECORD_ENDS[self.records] if self.records else None
 
 
 def _is_encoding(name: str) -> bool:

@@ -62,6 +62,9 @@ class TrainConfig:
     ngram_dropout: float | None = documented(
         None, "Dropout of n-gram embeddings, row by row; default: by epochs.", REGULARIZATION
     )
+    label_dropout: float = documented(
+        0.1, "Fraction of the texts that are read without their label.", REGULARIZATION
+    )
     weight_decay: float = documented(
         0.1, "Weight decay of the matrices (adamw only).", REGULARIZATION
     )
@@ -93,6 +96,7 @@ class TrainConfig:
         for name in ("dropout", "ngram_dropout"):
             rate = getattr(self, name)
             require(0 <= (rate or 0) < 1, name.replace("_", "-"), rate, "0 to below 1")
+        require(0 <= self.label_dropout <= 1, "label-dropout", self.label_dropout, "0 to 1")
         drop = self.weight_drop
         require(0 <= (drop or 0) <= 0.9, "weight-drop", drop, "0 to 0.9")
         require(0 <= self.ema < 1, "ema", self.ema, "0 to below 1")

@@ -21,6 +21,7 @@ from chargen.data.decoding import byte_pieces, folded, text_pieces, unicode_code
 from chargen.data.documents.reading import takes_documents, texts_of
 from chargen.data.records import KINDS, Note, check_field
 from chargen.data.sources import Source, check_not_empty, find_sources
+from chargen.data.texts import Texts
 from chargen.errors import CorpusError
 from chargen.storage.cache import cached_ids
 from chargen.tokenizers import Ids, Tokenizer, build_tokenizer
@@ -122,6 +123,7 @@ class Segment:
         characters: how many it has, for bits per character.
         bytes: its size in UTF-8; 0 where it is not known.
         notes: what a user should know about its reading, a sentence each.
+        texts: of which it consists, if each is read by itself; then there is no context.
     """
 
     tokenizer: Tokenizer
@@ -130,6 +132,7 @@ class Segment:
     characters: int
     bytes: int = 0
     notes: tuple[str, ...] = ()
+    texts: Texts | None = None
 
     def __len__(self) -> int:
         """Return the number of tokens."""
@@ -151,7 +154,8 @@ class Segment:
         ids = self.ids[:count]
         fraction = len(ids) / max(1, len(self.ids))
         characters, size = round(self.characters * fraction), round(self.bytes * fraction)
-        return replace(self, ids=ids, characters=characters, bytes=size)
+        texts = self.texts and self.texts.first(len(ids))
+        return replace(self, ids=ids, characters=characters, bytes=size, texts=texts)
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,8 @@ class Dataset:
         test: after that; nothing is chosen by it; mostly empty.
         unknown_rate: probability with which training hides a character (0 if none is unknown).
         notes: what a user should know about how it is kept, a sentence each.
+        texts: of the training part, if each is read by itself.
+        labels: names of the labels.
     """
 
     tokenizer: Tokenizer
@@ -173,6 +179,8 @@ class Dataset:
     test: Segment
     unknown_rate: float = 0.0
     notes: tuple[str, ...] = ()
+    texts: Texts | None = None
+    labels: tuple[str, ...] = ()
 
     def end_of_train(self, count: int) -> Segment:
         """Return the last tokens of the training part, to be scored; characters are estimated."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from chargen.config import check_threads, require
 from chargen.machine.torch import need_torch
 from chargen.model.saved import SavedModel
-from chargen.model.spec import ModelConfig
+from chargen.model.spec import ModelConfig, label_place
 from chargen.storage.checkpoint import Tensors
 
 Logits = NDArray[np.float32]
@@ -56,20 +56,28 @@ def open_engine(
     if device in ("auto", "cpu"):
         from chargen.engine.onnx import cached_engine
 
-        return with_counts(saved, cached_engine(saved, threads, int8=int8))
+        return complete(saved, cached_engine(saved, threads, int8=int8))
     need_torch(f"device {device!r}")
     from chargen.engine.torch import TorchEngine
 
-    return with_counts(saved, TorchEngine(saved.weights(), saved.config, device))
+    return complete(saved, TorchEngine(saved.weights(), saved.config, device))
 
 
-def with_counts(saved: SavedModel, engine: Engine) -> Engine:
-    """Return an engine of a model with its n-gram counts mixed in, if it has any."""
-    if saved.mixture is None:
+def complete(saved: SavedModel, engine: Engine) -> Engine:
+    """Return an engine of a model with its n-gram counts mixed in and its labels, if it has any."""
+    if saved.mixture is not None:
+        from chargen.engine.mixture import MixtureEngine
+
+        engine = MixtureEngine(engine, saved.counts(), saved.mixture)
+    return _with_labels(engine, saved.config, saved.weights() if saved.config.labels else {})
+
+
+def _with_labels(engine: Engine, config: ModelConfig, weights: Tensors) -> Engine:
+    if not config.labels:
         return engine
-    from chargen.engine.mixture import MixtureEngine
+    from chargen.engine.labels import LabelEngine
 
-    return MixtureEngine(engine, saved.counts(), saved.mixture)
+    return LabelEngine(engine, weights["labels.weight"], label_place(config))
 
 
 def make_engine(
@@ -86,7 +94,8 @@ def make_engine(
         from chargen.engine.onnx import OnnxEngine, saturates
 
         unsigned = int8 and saturates()
-        return OnnxEngine(build_graph(weights, config, int8=int8, unsigned=unsigned), threads)
+        graph = build_graph(weights, config, int8=int8, unsigned=unsigned)
+        return _with_labels(OnnxEngine(graph, threads), config, weights)
     from chargen.engine.torch import TorchEngine
 
-    return TorchEngine(weights, config, device)
+    return _with_labels(TorchEngine(weights, config, device), config, weights)

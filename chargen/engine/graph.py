@@ -22,6 +22,7 @@ from chargen.model.ngrams import NGramConfig
 from chargen.model.spec import LayerConfig, ModelConfig, OnnxOperator
 from chargen.storage.checkpoint import Tensors
 
+LABEL = "label"  # the state's name for the vector of the label, where there are labels
 HISTORY = "codes"  # the state's name for the codes of the last tokens, where there are n-grams
 
 
@@ -40,6 +41,9 @@ def build_graph(
     x = g.rows(weights["embedding.weight"], g("Transpose", "ids", perm=[1, 0]))  # (T, B, E)
     if config.ngrams:
         x = g("Add", x, _ngrams(g, config.ngrams, weights["ngrams.table.weight"]))
+    if config.labels:
+        x = g("Add", x, LABEL)  # (1, B, E)
+        g.nodes_of("Identity", [LABEL], [f"{LABEL}.next"])
     outputs = []
     for number, layer in enumerate(config.layers):
         prefix = f"layers.{number}."
@@ -99,10 +103,11 @@ def _ends(config: ModelConfig) -> tuple[list[Any], list[Any]]:
         for name in _state_names(layer, number):
             inputs.append(value(name, TensorProto.FLOAT, shape))
             outputs.append(value(f"{name}.next", TensorProto.FLOAT, shape))
-    if config.ngrams:
-        shape = [1, "B", config.ngrams.history]
-        inputs.append(value(HISTORY, TensorProto.FLOAT, shape))
-        outputs.append(value(f"{HISTORY}.next", TensorProto.FLOAT, shape))
+    more = {LABEL: config.embedding} if config.labels else {}
+    more |= {HISTORY: config.ngrams.history} if config.ngrams else {}
+    for name, width in more.items():
+        inputs.append(value(name, TensorProto.FLOAT, [1, "B", width]))
+        outputs.append(value(f"{name}.next", TensorProto.FLOAT, [1, "B", width]))
     return inputs, outputs
 
 

@@ -17,8 +17,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chargen.engine import Engine, Logits, State
+from chargen.engine.labels import begin
 from chargen.model.counts import NGramCounts
 from chargen.model.match import WIDTH, Numbers
 from chargen.model.saved import Mixture
@@ -75,7 +77,14 @@ class MixtureEngine:
 
     def init_state(self, batch: int) -> State:
         """Return the initial state for a batch of B texts."""
-        return (*self._engine.init_state(batch), self._counts.start(batch)[None].astype(np.float32))
+        return (*self._engine.init_state(batch), self._unknown(batch))
+
+    def begin(self, labels: NDArray[np.integer]) -> State:
+        """Return the initial state for texts with these labels (B,), -1 for none."""
+        return (*begin(self._engine, labels), self._unknown(len(labels)))
+
+    def _unknown(self, batch: int) -> NDArray[np.float32]:
+        return self._counts.start(batch)[None].astype(np.float32)
 
     def run(self, ids: Numbers, state: State) -> tuple[Logits, State]:
         """Return scores (B, T, V) and the last state for ids (B, T)."""

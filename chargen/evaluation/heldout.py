@@ -23,7 +23,8 @@ def read_again(source: dict[str, Any], kind: str) -> Text:
     Raises:
         CorpusError: a file is missing, or the text has changed.
     """
-    source = {"documents": "raw", **source}  # older runs read every file as it is
+    older = {"documents": "raw", "records": None, "label": None, "split_seed": 0}
+    source = {**older, **source}
     settings = {name: source[name] for name in OWN}
     text = read_text(ReadConfig(tuple(source["sources"]), kind, **settings))
     if text.sha256 != source["sha256"]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from chargen.config import TrainConfig
 from chargen.model.cells import CELL_CLASSES, Cell, State
 from chargen.model.ngram_embedding import NGramEmbedding
-from chargen.model.spec import ModelConfig
+from chargen.model.spec import ModelConfig, label_place
 from chargen.storage.checkpoint import Tensors
 
 
@@ -34,13 +34,15 @@ class LanguageModel(nn.Module):
     ::
 
         x_t = embedding[c_t] + the embeddings of the n-grams that end with c_t (``ngrams``)
+              + the vector of the text's label, if it has one
         h^1_t = cell^1(x_t, h^1_{t-1});  h^l_t = cell^l(h^{l-1}_t, h^l_{t-1})
         logits_t = W_y [h^1_t, ..., h^L_t] + b_y
         P(c_{t+1} | c_<=t) = softmax(logits_t)
 
     The head reads every layer (Graves 2013, section 2): lower layers learn faster so. The
-    state is an argument and a result: the tensors of all layers in order, (1, B, H) each, and
-    the codes of the last tokens for the n-grams.
+    state is an argument and a result: the tensors of all layers in order, (1, B, H) each, where
+    there are labels the vector of each text's, (1, B, E), and the codes of the last tokens for
+    the n-grams.
     """
 
     def __init__(self, config: ModelConfig, start: TrainConfig | None = None) -> None:
@@ -54,6 +56,7 @@ class LanguageModel(nn.Module):
             for layer, inputs in zip(config.layers, widths, strict=False)
         )
         self.head = nn.Linear(config.head_inputs, config.vocab_size)
+        self.labels = nn.Embedding(len(config.labels), config.embedding) if config.labels else None
         self.reset(start or TrainConfig())
 
     @property
@@ -70,21 +73,34 @@ class LanguageModel(nn.Module):
             cell.reset(generator, start)
         nn.init.xavier_uniform_(self.head.weight, generator=generator)
         nn.init.zeros_(self.head.bias)
+        if self.labels:
+            nn.init.zeros_(self.labels.weight)
 
     def init_state(self, batch: int) -> State:
         """Return the state at the beginning of a text, for a batch of B."""
-        parts: list[Cell | NGramEmbedding] = [*self.cells, *([self.ngrams] if self.ngrams else [])]
-        return tuple(tensor for part in parts for tensor in part.init_state(batch))
+        parts = [tensor for cell in self.cells for tensor in cell.init_state(batch)]
+        if self.labels:
+            parts.append(self.labels.weight.new_zeros(1, batch, self.config.embedding))
+        return (*parts, *(self.ngrams.init_state(batch) if self.ngrams else ()))
+
+    def with_labels(self, state: State, labels: Tensor) -> State:
+        """Return a state in which each text of the batch has its label (B,), -1 for none."""
+        assert self.labels is not None
+        vectors = self.labels(labels.clamp(min=0)) * (labels >= 0)[:, None]  # (B, E)
+        place = label_place(self.config)
+        return (*state[:place], vectors[None], *state[place + 1 :])
 
     def embed(
         self, ids: Tensor, state: State, dropout: Dropout | None = None
     ) -> tuple[Tensor, State]:
-        """Return the inputs (B, T, E) of the first layer, and the n-grams' part of the state."""
-        x = self.embedding(ids)
+        """Return the inputs (B, T, E) of the first layer, and the last parts of the state."""
+        x, kept = self.embedding(ids), state[label_place(self.config) :]
+        if self.labels:
+            x = x + kept[0].transpose(0, 1)  # (B, 1, E)
         if not self.ngrams:
-            return x, ()
-        rows, history = self.ngrams(ids, state[-1], dropout.rows if dropout else None)
-        return x + rows, (history,)
+            return x, kept
+        rows, history = self.ngrams(ids, kept[-1], dropout.rows if dropout else None)
+        return x + rows, (*kept[:-1], history)
 
     def forward(
         self, ids: Tensor, state: State, dropout: Dropout | None = None
@@ -96,7 +112,7 @@ class LanguageModel(nn.Module):
             state: as ``init_state`` or an earlier call returned it.
             dropout: applied between the layers and before the head, in training.
         """
-        x, history = self.embed(ids, state, dropout)  # (B, T, E)
+        x, kept = self.embed(ids, state, dropout)  # (B, T, E)
         outputs: list[Tensor] = []
         last: list[Tensor] = []
         rest = state
@@ -107,7 +123,7 @@ class LanguageModel(nn.Module):
             outputs.append(x)
             last.extend(own)
         joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
-        return self.head(joined), (*last, *history)  # (B, T, V)
+        return self.head(joined), (*last, *kept)  # (B, T, V)
 
     def dense(self) -> dict[str, nn.Parameter]:
         """The parameters by name, without the table of n-grams, whose gradient is sparse."""

@@ -26,7 +26,10 @@ from chargen.storage.runs import find_model, model_name
 from chargen.tokenizers import Tokenizer, tokenizer_from_json
 
 KIND = "model"
-OWN = ("encoding", "newlines", "separator", "field", "documents")  # how a corpus was read
+OWN = (  # how a corpus was read
+    *("encoding", "newlines", "separator", "field", "documents"),
+    *("records", "label", "split_seed"),
+)
 LARGEST = 20.0  # weight of a mixture
 TABLE = "ngrams.table.weight"  # larger than all the rest, and always stored in int8
 

@@ -238,6 +238,7 @@ class ModelConfig:
     layers: tuple[LayerConfig, ...] = (LayerConfig(),)
     embedding: int = 64
     ngrams: NGramConfig | None = None
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require(1 <= self.vocab_size <= 1 << 20, "vocabulary size", self.vocab_size, "1 to 1048576")
@@ -245,6 +246,9 @@ class ModelConfig:
         require(1 <= len(self.layers) <= 64, "number of layers", len(self.layers), "1 to 64")
         codes = len(self.ngrams.codes) if self.ngrams else self.vocab_size
         require(codes == self.vocab_size, "codes of tokens", codes, str(self.vocab_size))
+        texts = all(isinstance(label, str) for label in self.labels)
+        fits = texts and len(set(self.labels)) == len(self.labels)
+        require(fits, "labels", self.labels, "texts, each of them once")
 
     @property
     def ngram_order(self) -> int:
@@ -263,6 +267,7 @@ class ModelConfig:
             "embedding": self.embedding,
             "stack": format_stack(self.layers),
             "ngrams": self.ngrams and self.ngrams.to_json(),
+            "labels": list(self.labels),
         }
 
     @classmethod
@@ -272,7 +277,8 @@ class ModelConfig:
         require(type(vocab_size) is int, "vocabulary size", vocab_size, "a whole number")
         require(type(embedding) is int, "embedding", embedding, "a whole number")
         ngrams = NGramConfig.from_json(data.get("ngrams"))
-        return cls(vocab_size, parse_stack(str(data["stack"])), embedding, ngrams)
+        labels = tuple(data.get("labels", ()))
+        return cls(vocab_size, parse_stack(str(data["stack"])), embedding, ngrams, labels)
 
 
 def weight_shapes(config: ModelConfig) -> dict[str, Shape]:
@@ -284,12 +290,19 @@ def weight_shapes(config: ModelConfig) -> dict[str, Shape]:
     }
     if config.ngrams:
         shapes["ngrams.table.weight"] = (sum(config.ngrams.rows), config.embedding)
+    if config.labels:
+        shapes["labels.weight"] = (len(config.labels), config.embedding)
     inputs = config.embedding
     for number, layer in enumerate(config.layers):
         own = layer.spec.shapes(inputs, layer.hidden)
         shapes |= {f"layers.{number}.{name}": shape for name, shape in own.items()}
         inputs = layer.hidden
     return shapes
+
+
+def label_place(config: ModelConfig) -> int:
+    """Return which part of the recurrent state is the vector of the label: behind all cells."""
+    return sum(len(layer.spec.states) for layer in config.layers)
 
 
 def count_parameters(config: ModelConfig) -> int:
