@@ -6,7 +6,9 @@ All that is particular to a cell, except its equations in ``cells`` and its ONNX
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -48,7 +50,8 @@ class CellSpec:
         memory: numbers that a step of training holds for each token and hidden unit when it
             holds most: in float32 whatever the precision, and in the run's precision. Fitted
             to torch's profiler (``python -m benchmarks.footprint``).
-        states: a letter for each part of its state: the output h, an LSTM's memory cell c.
+        states: a letter for each part of its state: the output h, an LSTM's memory cell c, the
+            last inputs x of a convolution.
         operator: ONNX's operator; None where the ONNX graph loops over the cell's step.
     """
 
@@ -103,6 +106,10 @@ CELLS = {
     "minlstm": CellSpec(3, _INPUT, 5e-3, (10, 0)),
 }
 
+CONVOLUTION = "conv"
+_SPECS = {**CELLS, CONVOLUTION: CellSpec(1, _INPUT, 8e-3, (6, 2), "hx")}
+LONGEST_KERNEL = 64
+
 PRESETS = {  # layers and hidden units, smaller models first
     "tiny": (1, 128),
     "small": (1, 256),
@@ -118,40 +125,68 @@ PRESETS = {  # layers and hidden units, smaller models first
 
 @dataclass(frozen=True)
 class LayerConfig:
-    """One recurrent layer."""
+    """One layer: a recurrent cell, or a causal convolution.
+
+    Attributes:
+        kind: name of the cell in ``CELLS``, or ``conv``.
+        hidden: width of its outputs.
+        kernel: inputs that an output of a convolution reads, the newest among them; 1 for a cell.
+        stride: steps of a convolution for one step of the layers above it; 1 for a cell.
+    """
 
     kind: str = "lstm"
     hidden: int = 512
+    kernel: int = 1
+    stride: int = 1
 
     def __post_init__(self) -> None:
-        require(self.kind in CELLS, "cell", self.kind, ", ".join(CELLS))
+        require(self.kind in _SPECS, "cell", self.kind, ", ".join(_SPECS))
         require(1 <= self.hidden <= 16384, "hidden size", self.hidden, "1 to 16384")
+        if self.kind in CELLS:
+            own = f"{self.kernel}x{self.stride}"
+            require(own == "1x1", f"kernel of {self.kind}", own, "none; only conv has one")
+            return
+        kernels = f"2 to {LONGEST_KERNEL}, as in conv:4:128"
+        require(2 <= self.kernel <= LONGEST_KERNEL, "kernel of conv", self.kernel, kernels)
+        strides = f"1 to {self.kernel}, its kernel"
+        require(1 <= self.stride <= self.kernel, "stride of conv", self.stride, strides)
 
     @property
     def spec(self) -> CellSpec:
-        """The cell's row in the table."""
-        return CELLS[self.kind]
+        """What it consists of: the cell's row in the table, or that of the convolution."""
+        return _SPECS[self.kind]
+
+    @property
+    def name(self) -> str:
+        """The layer as ``parse_stack`` reads it."""
+        sizes = [self.kernel, self.stride][: 1 + (self.stride > 1)]
+        kernel = ":" + "x".join(map(str, sizes)) if self.kind == CONVOLUTION else ""
+        return f"{self.kind}{kernel}:{self.hidden}"
 
 
 def parse_stack(stack: str) -> tuple[LayerConfig, ...]:
-    """Read ``gru:128,lstm:64``, bottom layer first.
+    """Read ``gru:128,lstm:64`` or ``conv:4x2:128,gru:256`` (kernel and stride), bottom layer first.
 
     Raises:
-        ConfigError: a part is not ``kind:width``, or its kind or width is not allowed.
+        ConfigError: a part is not ``kind:width``, or its kind or a number is not allowed.
     """
-    parts = [part.strip() for part in stack.split(",")]
-    for part in parts:
-        if not re.fullmatch(r"[a-z-]+:[0-9]{1,6}", part):
-            raise ConfigError(
-                f"stack part {part!r} is not CELL:WIDTH; write for example gru:128,lstm:64"
-            )
-    pairs = (part.split(":") for part in parts)
-    return tuple(LayerConfig(kind, int(width)) for kind, width in pairs)
+    return tuple(_parse_layer(part.strip()) for part in stack.split(","))
+
+
+def _parse_layer(part: str) -> LayerConfig:
+    found = re.fullmatch(r"([a-z-]+):(?:([0-9]{1,6})(?:x([0-9]{1,6}))?:)?([0-9]{1,6})", part)
+    if not found:
+        raise ConfigError(
+            f"stack part {part!r} is not CELL:WIDTH; write for example gru:128,lstm:64 or "
+            "conv:4:128,gru:256"
+        )
+    kind, kernel, stride, width = found.groups()
+    return LayerConfig(kind, int(width), int(kernel or 1), int(stride or 1))
 
 
 def format_stack(layers: tuple[LayerConfig, ...]) -> str:
     """Write layers as ``parse_stack`` reads them."""
-    return ",".join(f"{layer.kind}:{layer.hidden}" for layer in layers)
+    return ",".join(layer.name for layer in layers)
 
 
 def preset_settings(name: str) -> dict[str, int]:
@@ -232,7 +267,7 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The architecture: embeddings, stacked recurrent layers, a linear head on all of them."""
+    """The architecture: embeddings, stacked layers, a linear head on all of them."""
 
     vocab_size: int
     layers: tuple[LayerConfig, ...] = (LayerConfig(),)
@@ -259,6 +294,17 @@ class ModelConfig:
     def head_inputs(self) -> int:
         """Width of what the head reads: the outputs of all layers, side by side."""
         return sum(layer.hidden for layer in self.layers)
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Width of what each layer reads: the embedding, or the outputs of the layer below."""
+        return (self.embedding, *(layer.hidden for layer in self.layers[:-1]))
+
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """Tokens for one step of each layer: the product of the strides below it."""
+        strides = (1, *(layer.stride for layer in self.layers[:-1]))
+        return tuple(itertools.accumulate(strides, operator.mul))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data from which ``from_json`` makes the same config."""
@@ -292,17 +338,28 @@ def weight_shapes(config: ModelConfig) -> dict[str, Shape]:
         shapes["ngrams.table.weight"] = (sum(config.ngrams.rows), config.embedding)
     if config.labels:
         shapes["labels.weight"] = (len(config.labels), config.embedding)
-    inputs = config.embedding
-    for number, layer in enumerate(config.layers):
-        own = layer.spec.shapes(inputs, layer.hidden)
+    for number, (layer, inputs) in enumerate(zip(config.layers, config.inputs, strict=True)):
+        own = layer.spec.shapes(layer.kernel * inputs, layer.hidden)
         shapes |= {f"layers.{number}.{name}": shape for name, shape in own.items()}
-        inputs = layer.hidden
     return shapes
 
 
+def state_widths(config: ModelConfig) -> list[dict[str, int]]:
+    """Return the width of each part of the state, by its letter, for each layer.
+
+    A layer above a stride has one part more: the place p in its period, in tokens.
+    """
+    found = []
+    for layer, inputs, period in zip(config.layers, config.inputs, config.periods, strict=True):
+        widths = dict.fromkeys(layer.spec.states, layer.hidden)
+        widths |= {"x": (layer.kernel - 1) * inputs} if layer.kind == CONVOLUTION else {}
+        found.append(widths | ({"p": 1} if period > 1 else {}))
+    return found
+
+
 def label_place(config: ModelConfig) -> int:
-    """Return which part of the recurrent state is the vector of the label: behind all cells."""
-    return sum(len(layer.spec.states) for layer in config.layers)
+    """Return which part of the recurrent state is the vector of the label: behind all layers."""
+    return sum(map(len, state_widths(config)))
 
 
 def count_parameters(config: ModelConfig) -> int:
