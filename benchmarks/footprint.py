@@ -18,6 +18,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from chargen.config import TrainConfig
+from chargen.data.batches import Batch
 from chargen.model.spec import CELLS, ModelConfig, parse_stack
 from chargen.model.summary import training_memory
 from chargen.training.learner import Learner
@@ -47,7 +48,7 @@ def compare(stack: str, vocabulary: int = 66, batch_size: int = 32, bptt: int = 
             model, batch_size=batch_size, bptt=bptt, precision=precision, optimizer="adamw"
         )
         kept = formula.weights + formula.averaged + formula.moments
-        step = most_allocated(lambda: learner.learn(tokens, 0.5, precision))  # noqa: B023
+        step = most_allocated(lambda: learner.learn(Batch(tokens), 0.5, precision))  # noqa: B023
         measured = (kept + step) / 1e6
         row += f" {measured:.0f} | {formula.total / 1e6:.0f} |"
         row += f" {formula.total / 1e6 / measured - 1:+.0%} |"

@@ -115,9 +115,9 @@ def loop_seconds(run: RunState) -> float:
 def model_seconds(run: RunState) -> float:
     """Return the median time of the model's forward and backward on the same batches."""
     plan, learner = run.plan, Learner(run.model, run.config, run.plan.batch_size, run.device)
-    generator, rows = torch.Generator().manual_seed(1), slice(0, plan.batch_size)
-    dropout = LockedDropout(run.config, generator, plan.batch_size, rows)
-    tokens = torch.from_numpy(Batches(run.dataset.train, plan.batch_size, plan.bptt).batch(0))
+    dropout = LockedDropout(run.config, torch.Generator().manual_seed(1))
+    batches = Batches(run.dataset.train, plan.batch_size, plan.bptt)
+    tokens = torch.from_numpy(batches.batch(0).tokens)
     state = learner.model.init_state(plan.batch_size)
 
     def work() -> None:

@@ -6,12 +6,27 @@ Legend of shapes: B batch size (streams of text), T steps, N tokens of the train
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chargen.data.dataset import Dataset
 from chargen.tokenizers import Ids
+
+
+class Batch(NamedTuple):
+    """What a step of training reads.
+
+    Attributes:
+        tokens: (B, T+1): inputs are all but the last, targets all but the first.
+        labels: number of the label of each text (B,), -1 for none; None if nothing has labels.
+        begins: whether the recurrent state starts anew.
+    """
+
+    tokens: NDArray[np.int64]
+    labels: NDArray[np.int32] | None = None
+    begins: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,8 +65,8 @@ class Batches:
         """Steps in which every token is read once."""
         return len(self.ids) / (self.batch_size * self.bptt)
 
-    def batch(self, step: int) -> NDArray[np.int64]:
-        """Return tokens (B, T+1): inputs are all but the last, targets all but the first."""
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step."""
         count = len(self.ids)
         starts = np.arange(self.batch_size) * count // self.batch_size + step * self.bptt  # (B,)
         places = (starts[:, None] + np.arange(self.bptt + 1)) % count  # (B, T+1)
@@ -59,7 +74,7 @@ class Batches:
         if self.unknown_id is not None and self.unknown_rate:
             draws = np.random.default_rng([self.seed, step]).random(tokens.shape)
             tokens[draws < self.unknown_rate] = self.unknown_id
-        return tokens
+        return Batch(tokens)
 
 
 def fit_batches(count: int, batch_size: int, bptt: int) -> tuple[int, int]:

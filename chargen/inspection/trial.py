@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 
 from chargen.config import TrainConfig
-from chargen.data.batches import Batches, fit_batches
+from chargen.data.batches import fit_batches
+from chargen.data.text_batches import batches_of
 from chargen.data.dataset import Dataset
 from chargen.evaluation.validation import score_streams
 from chargen.model.language_model import LanguageModel
@@ -77,7 +78,7 @@ def train_alike(
     """
     config = fitted(kind, dataset.tokenizer.vocab_size)
     sizes = fit_batches(len(dataset.train), recipe.batch_size, recipe.bptt)
-    batches = Batches.of(dataset, *sizes, recipe.seed)
+    batches = batches_of(dataset, *sizes, recipe.seed)
     learner = Learner(config, recipe, sizes[0], torch.device("cpu"))
     began, tried, largest = time.monotonic(), 0, None
     while (done := _fraction_done(recipe, tried, time.monotonic() - began)) < 1:

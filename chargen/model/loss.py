@@ -7,6 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from chargen.model.cells import State
 from chargen.model.language_model import Dropout
+from chargen.tokenizers.base import PADDING
 
 
 def token_losses(
@@ -14,13 +15,17 @@ def token_losses(
 ) -> tuple[Tensor, Tensor, State]:
     """Return -ln P (B, T) of each token but the first, the logits (B, T, V), and the last state.
 
+    The loss of padding is 0.
+
     Args:
         model: a ``LanguageModel``, or what averages its gradients over several processes.
-        tokens: ids (B, T+1): inputs are all but the last, targets all but the first.
+        tokens: ids (B, T+1), or ``PADDING``; inputs all but the last, targets all but the first.
         state: before the first input.
         dropout: of the model, in training.
     """
-    logits, state = model(tokens[:, :-1], state, dropout)  # (B, T, V)
-    logits = logits.float()
-    losses = cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")  # (B, T)
+    logits, state = model(tokens[:, :-1].clamp(min=0), state, dropout)  # (B, T, V)
+    logits, targets = logits.float(), tokens[:, 1:]
+    losses = cross_entropy(
+        logits.transpose(1, 2), targets, reduction="none", ignore_index=PADDING
+    )  # (B, T)
     return losses, logits, state

@@ -16,6 +16,7 @@ from chargen.errors import TokenizerError
 
 Ids = NDArray[np.integer[Any]]
 
+PADDING = -1  # in place of an id, behind the end of a text that is shorter than others
 CODE_POINTS = 0x110000 - 0x800  # what Unicode can encode: all code points but the surrogates
 
 

@@ -7,15 +7,18 @@ of another language or of another kind of text loses by far (``docs/base-models.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from chargen.config import ReadConfig
 from chargen.data.dataset import WARM, Dataset, Segment
+from chargen.data.texts import Texts
 from chargen.engine import make_engine
 from chargen.evaluation.baselines import best_order, count, losses_of
 from chargen.evaluation.protocols import score, stateful
 from chargen.model.saved import SavedModel, open_model, read_model
 from chargen.storage.bases import base_models
-from chargen.tokenizers import Ids
-from chargen.training.fine_tuning import grown, grown_config, transferred
+from chargen.tokenizers import Ids, Tokenizer
+from chargen.training.fine_tuning import grown, grown_config, relabelled, transferred
 
 AUTO, NONE = "auto", "none"
 PROBE = 4096  # tokens of the text that decide
@@ -77,8 +80,17 @@ def base_loss(base: SavedModel, segment: Segment) -> float:
     decode = segment.tokenizer.decode
     before, text = decode(segment.context.tolist()), decode(segment.ids.tolist())
     tokenizer = grown(base.tokenizer, [before, text])
-    weights = transferred(base.weights(), base.tokenizer, tokenizer)
+    weights = relabelled(base.weights(), base.config, ())
+    weights = transferred(weights, base.tokenizer, tokenizer)
     config = grown_config(base.config, tokenizer)
     ids, context = tokenizer.encode(text), tokenizer.encode(before)[-WARM:]
-    own = Segment(tokenizer, ids, context, len(text))
+    own = Segment(tokenizer, ids, context, len(text), texts=_begun_with(tokenizer, segment))
     return score(stateful(make_engine(weights, config, "cpu"), own), own).nats_per_token
+
+
+def _begun_with(tokenizer: Tokenizer, segment: Segment) -> Texts | None:
+    """Return the texts of a segment in the ids of another tokenizer of characters."""
+    if segment.texts is None:
+        return None
+    before = tokenizer.encode(segment.tokenizer.decode([segment.texts.before]))
+    return replace(segment.texts, before=int(before[0]))

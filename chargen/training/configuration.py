@@ -129,7 +129,7 @@ def choose(
     vocab_size, length = dataset.tokenizer.vocab_size, len(dataset.train)
     embedding = embedding_for(vocab_size) if embedding is None else embedding
     for layers in stacks:
-        model = ModelConfig(vocab_size, layers, embedding, ngrams)
+        model = ModelConfig(vocab_size, layers, embedding, ngrams, dataset.labels)
         if trials and _expected(trials[-1], model) < TOO_LARGE:
             break
         timing = measure(model, config, dataset, device, threads, processes)

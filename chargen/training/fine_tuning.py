@@ -18,6 +18,7 @@ from chargen.storage.checkpoint import Tensors
 from chargen.tokenizers import Tokenizer
 from chargen.tokenizers.char import CharTokenizer
 
+LABELS = "labels.weight"
 BY_TOKEN = ("embedding.weight", "head.weight", "head.bias")
 
 
@@ -28,11 +29,19 @@ def grown(tokenizer: Tokenizer, text: Iterable[Any]) -> Tokenizer:
     return CharTokenizer.from_text([tokenizer.alphabet, *CharTokenizer.from_text(text).alphabet])
 
 
-def grown_config(config: ModelConfig, tokenizer: Tokenizer) -> ModelConfig:
-    """Return the architecture of a model for the tokenizer that ``grown`` made of its own."""
+def grown_config(
+    config: ModelConfig, tokenizer: Tokenizer, labels: tuple[str, ...] = ()
+) -> ModelConfig:
+    """Return the architecture of a model for the tokenizer that ``grown`` made of its own.
+
+    Args:
+        config: of the model.
+        tokenizer: the new one.
+        labels: of the new text.
+    """
     codes = token_codes(tokenizer.pieces)
     tables = config.ngrams and replace(config.ngrams, codes=codes)
-    return replace(config, vocab_size=tokenizer.vocab_size, ngrams=tables)
+    return replace(config, vocab_size=tokenizer.vocab_size, ngrams=tables, labels=labels)
 
 
 def transferred(weights: Tensors, old: Tokenizer, new: Tokenizer) -> Tensors:
@@ -50,3 +59,21 @@ def transferred(weights: Tensors, old: Tokenizer, new: Tokenizer) -> Tensors:
         moved[name] = weights[name][rows]
         moved[name][rows < 0] = weights[name].mean(axis=0, dtype=np.float64)
     return moved
+
+
+def relabelled(weights: Tensors, old: ModelConfig, labels: tuple[str, ...]) -> Tensors:
+    """Return the weights of a model for other labels; vectors of new ones start at zero.
+
+    Args:
+        weights: by their names in the model file.
+        old: the architecture that they belong to.
+        labels: of the new text.
+    """
+    own = {name: weight for name, weight in weights.items() if name != LABELS}
+    if not labels:
+        return own
+    vectors = np.zeros((len(labels), old.embedding), np.float32)
+    for row, label in enumerate(labels):
+        if label in old.labels:
+            vectors[row] = weights[LABELS][old.labels.index(label)]
+    return {**own, LABELS: vectors}

@@ -20,6 +20,7 @@ from chargen.storage.checkpoint import read_resume_header
 SPLIT = ("val_frac", "test_frac")
 GROWING = {  # settings that a text keeps while it grows
     *("encoding", "newlines", "separator", "field", "documents", "tokenizer", "vocab_size"),
+    *("records", "label", "split_seed"),
     *SPLIT,
 }
 
@@ -28,8 +29,14 @@ def growing_text(run: SavedModel, more: tuple[str, ...]) -> ReadConfig:
     """Return how the text of a run is read, as it is now, with more sources behind it.
 
     Raises:
-        CheckpointError: the files of the run do not say where its text is.
+        CheckpointError: the files of the run do not say where its text is, or it has records or
+            labels.
     """
+    if run.reading.records or run.reading.label:
+        raise CheckpointError(
+            f"run {run.name!r} has texts of their own, and what it learned may be held out now; "
+            f"train on all of them: chargen train OLD NEW --base {shlex.quote(run.name)}"
+        )
     source = _source(run)
     reading = replace(run.reading, sources=(*source["sources"], *more))
     if "kept" not in source:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from chargen.config import TrainConfig
+from chargen.data.batches import Batch
 from chargen.errors import CheckpointError
 from chargen.machine.torch import autocast
 from chargen.model.cells import State
@@ -18,6 +17,7 @@ from chargen.model.language_model import LanguageModel, to_arrays
 from chargen.model.loss import token_losses
 from chargen.model.spec import ModelConfig
 from chargen.storage.checkpoint import Tensors
+from chargen.tokenizers.base import PADDING
 from chargen.training.optimizer import (
     LockedDropout,
     dropped_weights,
@@ -51,7 +51,6 @@ class Learner:
     ) -> None:
         self.config, self.device, self.group, self.steps = config, device, group, 0
         self.norm = 0.0
-        self._own = group.share(batch_size)
         self.model = LanguageModel(model, config).to(device)
         self.averaged = LanguageModel(model, config).to(device).requires_grad_(False)
         self.averaged.ngrams = self.model.ngrams  # their last steps are small: no average
@@ -61,29 +60,31 @@ class Learner:
         usual = peak_learning_rate(replace(config, learning_rate=None), model.layers)
         self._table_rate = TABLE_RATE / usual
         self._generator = torch.Generator(device).manual_seed(config.seed)
-        self._dropout = LockedDropout(config, self._generator, batch_size, self._own)
-        self._state: State = self.model.init_state(batch_size // group.size)
+        self._dropout = LockedDropout(config, self._generator, group)
+        rows = group.share(batch_size)
+        self._state: State = self.model.init_state(rows.stop - rows.start)
         named = self.model.named_parameters()
         self._recurrent = [weight for name, weight in named if name.endswith("weight_hh_l0")]
         self._wrapped = group.wrap(self.model)
 
-    def learn(self, tokens: NDArray[np.int64], progress: float, precision: str) -> float:
+    def learn(self, batch: Batch, progress: float, precision: str) -> float:
         """Take one step on a batch and return its mean loss in nats per token.
 
         Not a number, and nothing is learned, if the gradient is not finite. Of several processes
         each is given the whole batch, learns from its own rows, and returns their loss.
 
         Args:
-            tokens: ids (B, T+1): inputs are all but the last, targets all but the first.
+            batch: tokens (B, T+1), and of texts with labels these.
             progress: fraction of the run that is over, for the learning rate.
             precision: ``float32`` or ``bfloat16``.
         """
-        own = torch.from_numpy(tokens[self._own]).to(self.device)
-        rate = self.config.weight_drop or 0.0
+        rows = self.group.share(len(batch.tokens))
+        own = torch.from_numpy(batch.tokens[rows]).to(self.device)
+        before, rate = self._before(batch, rows), self.config.weight_drop or 0.0
         with dropped_weights(self._recurrent, rate, self._generator):
             with autocast(self.device, precision):
-                losses, _, state = token_losses(self._wrapped, own, self._state, self._dropout)
-                loss = losses.mean()
+                losses, _, state = token_losses(self._wrapped, own, before, self._dropout)
+                loss = losses.sum() / (own[:, 1:] != PADDING).sum().clamp(min=1)
             loss.backward()  # type: ignore[no-untyped-call]
         self._state = tuple(part.detach().float() for part in state)
         self.norm = float(nn.utils.clip_grad_norm_(self.model.dense().values(), self.config.clip))
@@ -99,6 +100,16 @@ class Learner:
             self._ngrams.step(rate * self._table_rate)
         self._average()
         return float(loss.detach())
+
+    def _before(self, batch: Batch, rows: slice) -> State:
+        """Return the state before a batch; the gradient reaches the vectors of its labels."""
+        state = self._state
+        if batch.begins:
+            state = self.model.init_state(rows.stop - rows.start)
+        if batch.labels is None or self.model.labels is None:
+            return state
+        labels = torch.from_numpy(batch.labels[rows]).to(self.device, torch.int64)
+        return self.model.with_labels(state, labels)
 
     def _forget(self) -> None:
         """Drop a gradient and a state that are not finite, which would spoil all steps after."""
@@ -151,11 +162,12 @@ class Learner:
             self._ngrams.sums.copy_(torch.from_numpy(tensors["ngrams/sums"]))
         state = _below("state/", tensors)
         parts = tuple(
-            torch.from_numpy(state[str(n)])[:, self._own].to(self.device) for n in range(len(state))
+            torch.from_numpy(state[str(n)])[:, self.group.share(state[str(n)].shape[1])]
+            for n in range(len(state))
         )
-        if [part.shape for part in parts] != [part.shape for part in self._state]:
+        if [part.shape[2:] for part in parts] != [part.shape[2:] for part in self._state]:
             raise ValueError("its state is another")
-        self._state = parts
+        self._state = tuple(part.to(self.device) for part in parts)
         self._generator.set_state(torch.from_numpy(tensors["generator"]))
         moments: dict[int, dict[str, Tensor]] = {}
         weights = [w for group in self._optimizer.param_groups for w in group["params"]]

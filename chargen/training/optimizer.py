@@ -13,6 +13,7 @@ from torch import nn
 
 from chargen.config import TrainConfig
 from chargen.model.spec import LayerConfig
+from chargen.training.processes import ALONE, ProcessGroup
 
 # Learning rates of the table of cells are for AdamW; these factors make them those of the others.
 OPTIMIZER_FACTOR = {"adamw": 1.0, "adam": 1.0, "rmsprop": 0.25, "sgd": 100.0}
@@ -76,33 +77,32 @@ class LockedDropout:
     Args:
         config: the recipe, with the rates of units and of rows of n-grams.
         generator: random generator of the masks.
-        batch_size: of the run.
-        own: those of this process.
+        group: the processes that share each batch.
     """
 
     def __init__(
-        self, config: TrainConfig, generator: torch.Generator, batch_size: int, own: slice
+        self, config: TrainConfig, generator: torch.Generator, group: ProcessGroup = ALONE
     ) -> None:
         self._units, self._rows = config.dropout or 0.0, config.ngram_dropout or 0.0
-        self._generator = generator
-        self._batch_size, self._own = batch_size, own
+        self._generator, self._group = generator, group
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return the own rows' x (B, T, H) with units dropped, the others scaled up."""
         if self._units == 0:
             return x
-        kept = self._chance((1, x.shape[2]), x.device) >= self._units
+        kept = self._chance((len(x), 1, x.shape[2]), x.device) >= self._units
         return x * (kept.to(x.dtype) / (1 - self._units))  # (B, 1, H)
 
     def rows(self, rows: torch.Tensor) -> tuple[torch.Tensor, float]:
         """Return which own rows (B, T, K) of n-grams are kept, and the factor on their sum."""
-        kept = self._chance(rows.shape[1:], rows.device) >= self._rows
+        kept = self._chance(rows.shape, rows.device) >= self._rows
         return kept, 1 / (1 - self._rows)
 
     def _chance(self, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
         """Return the own rows of numbers between 0 and 1, sampled for the whole batch."""
-        whole = (self._batch_size, *shape)
-        return torch.rand(whole, generator=self._generator, device=device)[self._own]
+        rows = shape[0] * self._group.size
+        whole = torch.rand((rows, *shape[1:]), generator=self._generator, device=device)
+        return whole[self._group.share(rows)]
 
 
 @contextlib.contextmanager

@@ -6,20 +6,20 @@ resumed run follows the plan it was begun with.
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from chargen.config import MOST_THREADS, PRECISIONS, TrainConfig, require
-from chargen.data.batches import Batches, fit_batches
+from chargen.data.batches import Batch, fit_batches
 from chargen.data.dataset import WARM, Dataset
+from chargen.data.text_batches import batches_of
 from chargen.engine import Engine
 from chargen.evaluation.final import QUANTISED, SEEN
 from chargen.evaluation.mixing import FITTED
@@ -200,7 +200,8 @@ def make_plan(
     batch_size, bptt = _batch(config, dataset, processes)
     ending = ending_seconds(timing.reading, dataset)
     left = None if time_left is None else time_left - ending
-    steps = budget_steps(config, timing.step, left, len(dataset.train) / (batch_size * bptt))
+    per_epoch = batches_of(dataset, batch_size, bptt, processes=processes).steps_per_epoch
+    steps = budget_steps(config, timing.step, left, per_epoch)
     every, limit = _evaluations(steps, timing, len(dataset.validation))
     schedule = ((0, steps, 0.0, timing.threads),)
     threads = tuple(timing.steps.items())
@@ -289,15 +290,16 @@ def measure(
     """
     load, (batch_size, bptt) = OtherLoad(), _batch(config, dataset, processes)
     learner = Learner(model, config, batch_size // processes, device)
-    tokens = Batches.of(dataset, batch_size // processes, bptt).batch(0)
+    batches = batches_of(dataset, batch_size // processes, bptt)
+    probe = [batches.batch(step) for step in range(PROBE_STEPS)]
     torch.set_num_threads(threads[0])
-    seconds = {p: _step_seconds(learner, tokens, p) for p in _precisions(config, device)}
+    seconds = {p: _step_seconds(learner, probe, p) for p in _precisions(config, device)}
     precision = min(seconds, key=lambda p: seconds[p])
     speedup = seconds["float32"] / seconds["bfloat16"] if len(seconds) > 1 else None
     steps = {threads[0]: seconds[precision]}
     for count in threads[1:]:
         torch.set_num_threads(count)
-        steps[count] = _step_seconds(learner, tokens, precision)
+        steps[count] = _step_seconds(learner, probe, precision)
     fastest = Timing(precision, steps, ReadingTime()).threads
     if fastest == 1 and load.cores() < CALM:
         steps = {1: steps[1]}
@@ -322,7 +324,8 @@ def measure_reading(model: LanguageModel, dataset: Dataset) -> ReadingTime:
     """
     if not len(dataset.validation):
         return ReadingTime()
-    streams = _median_seconds(lambda: score_streams(model, dataset.validation, STREAMS * 64))
+    score = functools.partial(score_streams, model, dataset.validation, STREAMS * 64)
+    streams = _median_seconds([score] * PROBE_STEPS)
     engine = engine_of(model)
     time_engine(engine, dataset)  # the first time it also allocates
     return time_engine(engine, dataset, streams / tokens_read(STREAMS * 64))
@@ -350,14 +353,21 @@ def time_engine(engine: Engine, dataset: Dataset, streams: float = 0.0) -> Readi
     return ReadingTime(streams, (between - began) / len(probe.with_context), single)
 
 
-def _step_seconds(learner: Learner, tokens: NDArray[np.int64], precision: str) -> float:
-    learner.learn(tokens, 0.0, precision)  # the first one also allocates
-    return _median_seconds(lambda: learner.learn(tokens, 0.0, precision))
+def _step_seconds(learner: Learner, probe: list[Batch], precision: str) -> float:
+    learner.learn(_begun(probe[0]), 0.0, precision)  # the first one also allocates
+    return _median_seconds(
+        [functools.partial(learner.learn, _begun(batch), 0.0, precision) for batch in probe]
+    )
 
 
-def _median_seconds(work: Callable[[], object]) -> float:
+def _begun(batch: Batch) -> Batch:
+    """Return a batch from the initial state: those of texts have different sizes."""
+    return batch._replace(begins=True)
+
+
+def _median_seconds(works: Iterable[Callable[[], object]]) -> float:
     times = []
-    for _ in range(PROBE_STEPS):
+    for work in works:
         began = time.perf_counter()
         work()
         times.append(time.perf_counter() - began)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from chargen.config import TrainConfig
+from chargen.data.batches import Batch
 from chargen.engine.graph import build_graph
 from chargen.engine.onnx import OnnxEngine
 from chargen.machine import count_cores
@@ -105,7 +106,8 @@ def _training(precision: str, threads: int) -> float:
     tokens = np.random.default_rng(0).integers(
         VOCABULARY, size=(config.batch_size, config.bptt + 1)
     )
-    return _rate_with(threads, lambda: learner.learn(tokens, 0.5, precision)) * tokens.size
+    batch = Batch(tokens)
+    return _rate_with(threads, lambda: learner.learn(batch, 0.5, precision)) * tokens.size
 
 
 def _model(stack: str) -> ModelConfig:

@@ -86,7 +86,7 @@ def resumed_run(
         config, step = TrainConfig(**header["config"]), int(header["step"])
         model, source = ModelConfig.from_json(header["model"]), dict(header["source"])
         tokenizer = tokenizer_from_json(header["tokenizer"])
-        _check(saved, model, plan)
+        _check(saved, model, None if source.get("records") or source.get("label") else plan)
     except (KeyError, TypeError, ValueError, ChargenError) as error:
         raise CheckpointError(
             f"the resume file of run {folder.name!r} is damaged: {error}"
@@ -104,16 +104,22 @@ def resumed_run(
     return _extended(run, budget)
 
 
-def _check(saved: Saved, model: ModelConfig, plan: Plan) -> None:
-    """Refuse tensors that do not fit the model, before memory is allocated for it."""
+def _check(saved: Saved, model: ModelConfig, plan: Plan | None) -> None:
+    """Refuse tensors that do not fit the model, before memory is allocated for it.
+
+    Args:
+        saved: what is refused.
+        model: the architecture.
+        plan: whose batch size the state has; None where batches have different sizes.
+    """
     shapes = {name: array.shape for name, array in saved.tensors.items()}
     for name, shape in weight_shapes(model).items():
         kinds = ("weights",) if name.startswith("ngrams.") else ("weights", "average")
         if any(shapes[f"{kind}/{name}"] != shape for kind in kinds):
             raise ValueError(f"{name} is not {shape}")
     sizes = {shape[1] for name, shape in shapes.items() if name.startswith("state/")}
-    if sizes != {plan.batch_size}:
-        raise ValueError(f"states of batch size {sizes}, not {plan.batch_size}")
+    if len(sizes) != 1 or (plan and sizes != {plan.batch_size}):
+        raise ValueError(f"states of batch size {sizes}, not {plan and plan.batch_size}")
 
 
 def _read_again(folder: Path, source: dict[str, Any], kind: str) -> Text:
@@ -166,7 +172,7 @@ def _extended(run: RunState, budget: TrainConfig) -> RunState:
         return run
     speed = run.progress.seconds / max(1, run.step)
     left = None if budget.time is None else budget.time - run.plan.ending
-    per_epoch = len(run.dataset.train) / (run.plan.batch_size * run.plan.bptt)
+    per_epoch = run.batches().steps_per_epoch
     steps = run.step + budget_steps(budget, speed, left, per_epoch)
     counted = budget.steps is not None or budget.epochs is not None
     most = run.step + budget_steps(budget, speed, None, per_epoch) if counted else None

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from chargen.config import TrainConfig
+from chargen.data.batches import Batches
 from chargen.data.dataset import Dataset
+from chargen.data.text_batches import TextBatches, batches_of
 from chargen.model.counts import NGramCounts
 from chargen.model.spec import ModelConfig
 from chargen.storage.checkpoint import Tensors
@@ -98,6 +100,14 @@ class RunState:
     def ngram_baseline(self) -> float | None:
         """Loss of the n-gram baseline in nats per token, if that is known."""
         return (self.source.get("ngram_baseline") or {}).get("nats_per_token")
+
+    def batches(self) -> Batches | TextBatches:
+        """Return what its steps read."""
+        sizes = self.plan.batch_size, self.plan.bptt
+        unlabelled = self.config.label_dropout
+        return batches_of(
+            self.dataset, *sizes, self.config.seed, unlabelled, processes=self.group.size
+        )
 
     def header(self) -> dict[str, Any]:
         """Return what does not change in a session, for the resume file."""

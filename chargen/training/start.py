@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from chargen.config import DEFAULT_TIME, ReadConfig, TrainConfig
 from chargen.data.catalogue import catalogue
 from chargen.data.dataset import Dataset, Text, encode_dataset, read_text, tokenize
@@ -25,7 +27,7 @@ from chargen.storage.files import writing
 from chargen.storage.runs import STDIN_COPY, locked, new_run_folder, put_aside
 from chargen.training.base import AUTO, NONE, find_base, given_base
 from chargen.training.configuration import Choice, choose, ngram_rows
-from chargen.training.fine_tuning import grown, grown_config, transferred
+from chargen.training.fine_tuning import grown, grown_config, relabelled, transferred
 from chargen.training.growing import growing_text, how_it_grew, same_split
 from chargen.training.plan import Plan
 from chargen.training.processes import ProcessGroup, find_process_group
@@ -78,6 +80,7 @@ def start_run(
     options, recipe = options or ModelOptions(), with_budget(config or TrainConfig())
     begun = open_model() if append and base in (AUTO, NONE) else given_base(base)
     _check_ngrams(begun, options, recipe)
+    _check_labels(reading, recipe)
     reading = replace(reading, tokenizer=begun.tokenizer.kind) if begun else reading
     if begun and append:
         reading = growing_text(begun, reading.sources)
@@ -221,11 +224,24 @@ def _describe(reading: ReadConfig, text: Text, dataset: Dataset, folder: Path) -
         "separator": reading.separator,
         "field": reading.field,
         "documents": reading.documents,
+        "records": reading.records,
+        "label": reading.label,
+        "split_seed": reading.split_seed,
+        "label_counts": _label_counts(dataset),
         "sha256": text.sha256,
         "characters": text.length,
         "train_tokens": len(dataset.train),
         "validation_tokens": len(dataset.validation),
     }
+
+
+def _label_counts(dataset: Dataset) -> dict[str, int]:
+    """Return how many texts of the training part have each label."""
+    if dataset.texts is None:
+        return {}
+    labels = dataset.texts.labels
+    counts = np.bincount(labels[labels >= 0], minlength=len(dataset.labels))
+    return dict(zip(dataset.labels, counts.tolist(), strict=True))
 
 
 def _places(name: str) -> list[str]:
@@ -247,7 +263,8 @@ def _base_weights(base: SavedModel | None, dataset: Dataset) -> Tensors | None:
     """Return the weights to begin with, for the tokenizer of the new run."""
     if base is None:
         return None
-    return transferred(base.weights(), base.tokenizer, dataset.tokenizer)
+    weights = relabelled(base.weights(), base.config, dataset.labels)
+    return transferred(weights, base.tokenizer, dataset.tokenizer)
 
 
 def _ngrams(
@@ -275,6 +292,14 @@ def _check_ngrams(base: SavedModel | None, options: ModelOptions, config: TrainC
     order = base.config.ngram_order if base else options.ngram_order
     if config.ngram_dropout is not None and order == 1:
         raise ConfigError("the model has no n-gram embeddings; leave --ngram-dropout out")
+
+
+def _check_labels(reading: ReadConfig, config: TrainConfig) -> None:
+    """Refuse settings of labels and records where there are none."""
+    if config.label_dropout != TrainConfig.label_dropout and reading.label is None:
+        raise ConfigError("label-dropout does nothing without --label; leave it out")
+    if reading.split_seed and reading.records is None:
+        raise ConfigError("split-seed does nothing without --records; leave it out")
 
 
 def _broadcast(

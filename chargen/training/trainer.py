@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from chargen.data.batches import Batches
 from chargen.errors import TrainingError
 from chargen.machine import anonymous_memory
 from chargen.machine.pace import Pace
@@ -65,8 +64,7 @@ class Trainer:
         if run.tensors is not None:
             self.learner.restore(run.tensors, run.step)
         self.evaluator = Evaluator(run, self.learner.averaged)
-        plan, seed = run.plan, run.config.seed
-        self._batches = Batches.of(run.dataset, plan.batch_size, plan.bptt, seed)
+        self._batches = run.batches()
 
     @property
     def step(self) -> int:
@@ -103,9 +101,9 @@ class Trainer:
     def _learn(self) -> tuple[float, tuple[bool, ...]]:
         """Take a step; return its loss, and what is due after it: to stop, to save, to end."""
         self._use_threads(self._pace.threads)
-        tokens = self._batches.batch(self.step)
+        batch = self._batches.batch(self.step)
         done, began = self.plan.progress(self.step), time.perf_counter()
-        loss = self.learner.learn(tokens, done, self.plan.precision)
+        loss = self.learner.learn(batch, done, self.plan.precision)
         self._pace.took(time.perf_counter() - began)
         pause = min(SAVE_EVERY, 10 + self._saving_seconds / SAVE_SHARE)
         saving = time.monotonic() - self._saved > pause

@@ -336,7 +336,7 @@ def test_streams_read_on_where_they_stopped_and_miss_nothing(
 ) -> None:
     batches = Batches(np.arange(count, dtype=np.uint32), batch_size, bptt)
     steps = int(np.ceil(batches.steps_per_epoch)) + 1
-    tokens = [batches.batch(step) for step in range(steps)]
+    tokens = [batches.batch(step).tokens for step in range(steps)]
     assert {part.shape for part in tokens} == {(batch_size, bptt + 1)}
     inputs = np.concatenate([part[:, :-1] for part in tokens], axis=1)
     targets = np.concatenate([part[:, 1:] for part in tokens], axis=1)
@@ -350,13 +350,13 @@ def test_streams_read_on_where_they_stopped_and_miss_nothing(
 def test_a_few_characters_are_hidden_by_seed_and_step() -> None:
     ids = np.full(1000, 5, np.uint32)
     batches = Batches(ids, 20, 50, unknown_id=0, unknown_rate=0.1, seed=7)
-    tokens = batches.batch(3)
+    tokens = batches.batch(3).tokens
     assert tokens.shape == (20, 51)
     assert 60 < np.count_nonzero(tokens[:, :-1] == 0) < 140  # 1000 draws at 0.1: 4 sigma is 38
-    assert np.array_equal(tokens, batches.batch(3))
-    assert not np.array_equal(tokens, batches.batch(4))
+    assert np.array_equal(tokens, batches.batch(3).tokens)
+    assert not np.array_equal(tokens, batches.batch(4).tokens)
     other = Batches(ids, 20, 50, unknown_id=0, unknown_rate=0.1, seed=8)
-    assert not np.array_equal(tokens, other.batch(3))
+    assert not np.array_equal(tokens, other.batch(3).tokens)
 
 
 def test_batches_of_a_dataset_hide_as_many_characters_as_it_says() -> None:

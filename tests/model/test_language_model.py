@@ -8,12 +8,14 @@ import torch
 from torch import nn
 
 from chargen.config import TrainConfig
+from chargen.data.batches import Batch
 from chargen.machine.torch import can_run
 from chargen.model.language_model import LanguageModel
 from chargen.model.loss import token_losses
 from chargen.model.spec import CELLS, ModelConfig, parse_stack
 from chargen.training.learner import Learner
 from chargen.training.optimizer import LockedDropout, dropped_weights, learning_rate, make_optimizer
+from chargen.training.processes import ProcessGroup
 
 STACKS = [*(f"{kind}:6" for kind in CELLS), "gru:7,lstm:5,rnn:4"]
 VOCAB = 11
@@ -102,24 +104,23 @@ def test_the_learning_rate_rises_then_falls_along_a_cosine() -> None:
 
 
 def test_dropped_units_are_the_same_at_every_step_and_keep_the_mean() -> None:
-    dropout = LockedDropout(
-        TrainConfig(dropout=0.25), torch.Generator().manual_seed(1), 50, slice(0, 50)
-    )
+    dropout = LockedDropout(TrainConfig(dropout=0.25), torch.Generator().manual_seed(1))
     x = torch.ones(50, 4, 80)
     y = dropout(x)
     assert torch.equal(y, y[:, :1].expand_as(y))
     assert sorted(y.unique().tolist()) == pytest.approx([0, 4 / 3])
     assert abs(float((y == 0).float().mean()) - 0.25) < 0.035  # 5 sigma of 4000 draws
     assert not torch.equal(y, dropout(x))
-    assert LockedDropout(TrainConfig(dropout=0.0), torch.Generator(), 50, slice(0, 50))(x) is x
+    assert LockedDropout(TrainConfig(dropout=0.0), torch.Generator())(x) is x
 
 
 def test_processes_drop_what_one_would() -> None:
-    def masks(own: slice) -> torch.Tensor:
-        dropout = LockedDropout(TrainConfig(dropout=0.5), torch.Generator().manual_seed(1), 6, own)
-        return torch.cat([dropout(torch.ones(own.stop - own.start, 2, 9)) for _ in "12"], dim=1)
+    def masks(rank: int, size: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(1)
+        dropout = LockedDropout(TrainConfig(dropout=0.5), generator, ProcessGroup(rank, size))
+        return torch.cat([dropout(torch.ones(6 // size, 2, 9)) for _ in "12"], dim=1)
 
-    assert torch.equal(masks(slice(0, 6)), torch.cat([masks(slice(0, 3)), masks(slice(3, 6))]))
+    assert torch.equal(masks(0, 1), torch.cat([masks(0, 2), masks(1, 2)]))
 
 
 def test_dropped_weights_are_those_of_a_smaller_matrix_and_come_back() -> None:
@@ -149,7 +150,7 @@ def test_each_optimizer_lowers_the_loss(name: str, kind: str) -> None:
     config = TrainConfig(optimizer=name, seed=1, ema=0, dropout=0)
     learner = Learner(ModelConfig(VOCAB, parse_stack("lstm:16"), 5), config, 4, torch.device("cpu"))
     tokens = np.tile(np.arange(9), (4, 1))
-    losses = [learner.learn(tokens, 0.05, "float32") for _ in range(30)]
+    losses = [learner.learn(Batch(tokens), 0.05, "float32") for _ in range(30)]
     assert losses[-1] < 0.7 * losses[0]
     assert type(make_optimizer(learner.model.parameters(), config)).__name__ == kind
 
@@ -183,7 +184,7 @@ def test_a_step_is_truncated_back_propagation_through_time() -> None:
     state = twin.init_state(3)
     for start in (0, 4):
         window = tokens[:, start : start + 5]
-        loss = learner.learn(window, 0.0, "float32")
+        loss = learner.learn(Batch(window), 0.0, "float32")
         losses, _, state = token_losses(twin, torch.from_numpy(window), state)
         state = tuple(part.detach() for part in state)
         assert loss == pytest.approx(float(losses.detach().mean()), abs=1e-6)
@@ -222,7 +223,7 @@ def test_gradients_are_clipped() -> None:
         sgd = torch.optim.SGD(learner.model.parameters(), lr=1.0)
         learner._optimizer = sgd
         before = learner.model.weights()["head.weight"]
-        learner.learn(tokens, 0.0, "float32")
+        learner.learn(Batch(tokens), 0.0, "float32")
         steps[clip] = float(np.abs(learner.model.weights()["head.weight"] - before).max())
     assert steps[1e-9] < 1e-7 < steps[1e9]
 
@@ -232,7 +233,7 @@ def test_the_average_follows_the_weights() -> None:
     learner, plain = learner_of(ema=0.5), learner_of(ema=0)
     start = learner.model.weights()["head.weight"]
     for each in (learner, plain):
-        each.learn(tokens, 0.0, "float32")
+        each.learn(Batch(tokens), 0.0, "float32")
     moved = learner.model.weights()["head.weight"]
     # After one step the decay is 1 / 11, not yet 0.5.
     expected = start + (moved - start) * (1 - 1 / 11)
@@ -247,7 +248,7 @@ def test_bfloat16_learns_and_keeps_the_state_in_float32() -> None:
         pytest.skip("this CPU does not train in bfloat16")
     learner = learner_of()
     tokens = np.tile(np.arange(9), (3, 1))
-    loss = learner.learn(tokens, 0.0, "bfloat16")
+    loss = learner.learn(Batch(tokens), 0.0, "bfloat16")
     assert math.isfinite(loss)
     assert {part.dtype for part in learner._state} == {torch.float32}
 
@@ -262,7 +263,7 @@ def test_a_restored_learner_goes_on_bit_for_bit(optimizer: str) -> None:
 
     def learn(who: Learner, part: list[np.ndarray[tuple[int, int], np.dtype[np.int64]]]) -> None:
         for window in part:
-            who.learn(window, 0.1, "float32")
+            who.learn(Batch(window), 0.1, "float32")
 
     learn(learner, windows[:3])
     kept = learner.tensors()

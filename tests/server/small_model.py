@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from chargen.config import SampleConfig
-from chargen.engine import make_engine, with_counts
+from chargen.engine import complete, make_engine
 from chargen.model.saved import open_model
 from chargen.sampling.sampler import Sampler
 from chargen.server.jobs import TextJob
@@ -16,7 +16,7 @@ def open_sampler(model: Path) -> Sampler:
     """Return the model of a file with an engine of its own, on one thread."""
     saved = open_model(str(model))
     engine = make_engine(saved.weights(), saved.config, "cpu", 1)
-    return Sampler(saved.tokenizer, with_counts(saved, engine), saved)
+    return Sampler(saved.tokenizer, complete(saved, engine), saved)
 
 
 def alone(sampler: Sampler, job: TextJob) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chargen.data.batches import Batch
 from chargen.data.dataset import tokenize
 from chargen.engine import open_engine
 from chargen.errors import TrainingError
@@ -226,13 +227,13 @@ def test_a_gradient_that_is_not_finite_spoils_nothing(
     before = learner.tensors()
     hook = learner.model.head.bias.register_hook(lambda gradient: gradient * float("inf"))
     tokens = np.ones((4, 17), np.int64)
-    assert np.isnan(learner.learn(tokens, 0.5, "float32"))
+    assert np.isnan(learner.learn(Batch(tokens), 0.5, "float32"))
     after = learner.tensors()
     assert learner.steps == 0
     for name in (name for name in before if name.startswith(("weights/", "average/"))):
         assert np.array_equal(before[name], after[name])
     hook.remove()
-    assert np.isfinite(learner.learn(tokens, 0.5, "float32"))  # as after a roll-back
+    assert np.isfinite(learner.learn(Batch(tokens), 0.5, "float32"))  # as after a roll-back
 
 
 def test_a_time_budget_is_kept_when_the_machine_is_slower_than_planned(
