@@ -6,7 +6,6 @@ shapes: N tokens of a part, C tokens before it.
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -17,26 +16,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.config import ReadConfig
-from chargen.data.decoding import byte_pieces, folded, text_pieces, unicode_codec
+from chargen.data.decoding import (
+    LineEnds,
+    Piece,
+    byte_pieces,
+    text_pieces,
+    to_bytes,
+    unicode_codec,
+)
 from chargen.data.documents.reading import takes_documents, texts_of
+from chargen.data.encoding import encoded
 from chargen.data.records import KINDS, Note, check_field
 from chargen.data.sources import Source, check_not_empty, find_sources
 from chargen.data.texts import Texts
 from chargen.errors import CorpusError
 from chargen.storage.cache import cached_ids
 from chargen.tokenizers import Ids, Tokenizer, build_tokenizer
-from chargen.tokenizers.base import to_utf8
-from chargen.tokenizers.byte import ESCAPE, ByteTokenizer, text_of
+from chargen.tokenizers.byte import text_of
 
 SMALLEST = 20  # characters, or bytes, below which there is nothing to learn
 WARM = 256  # characters of context before a part that is scored
-LONGEST_LINE = 1 << 20  # characters
 LARGEST = 100_000_000  # characters of a text in memory
 SHOWN = 3  # names of files in a message
 LAYOUT = 4  # of what the cache keeps of a text; raise it whenever that changes
 PARTS = ("train", "validation", "test")
-
-Piece = str | bytes
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Text:
         """
         digest = hashlib.sha256()
         for piece in _pieces(self.sources, self.config):
-            digest.update(_to_bytes(piece))
+            digest.update(to_bytes(piece))
             yield piece
         if digest.hexdigest() != self.sha256:
             names = ", ".join(repr(source.name) for source in self.sources[:SHOWN])
@@ -92,14 +95,14 @@ class Text:
                 "chargen eval, which reads it in pieces"
             )
         if self.config.tokenizer == "byte":
-            return text_of(b"".join(map(_to_bytes, self.pieces())))
+            return text_of(b"".join(map(to_bytes, self.pieces())))
         return "".join(map(str, self.pieces()))
 
     def begins_with(self, length: int, sha256: str) -> bool:
         """Tell whether its first characters, or bytes, have this checksum."""
         digest = hashlib.sha256()
         for piece in _cut(self.pieces(), [length])[0]:
-            digest.update(_to_bytes(piece))
+            digest.update(to_bytes(piece))
         return digest.hexdigest() == sha256
 
     def parts(self, val_frac: float, test_frac: float) -> list[Iterator[Piece]]:
@@ -241,13 +244,13 @@ def _examined(
 ) -> Text:
     learns = least is None
     notes += check_field(sources, config.field)
-    ends, length, digest = _LineEnds(), 0, hashlib.sha256()
+    ends, length, digest = LineEnds(), 0, hashlib.sha256()
     pieces = _pieces(sources, replace(config, newlines="keep"), notes.append)
     if config.newlines == "fold" and config.tokenizer != "byte":
         pieces = ends.folded(pieces)
     for piece in pieces:
         length += len(piece)
-        digest.update(_to_bytes(piece))
+        digest.update(to_bytes(piece))
     if learns and length < SMALLEST:
         raise CorpusError(
             f"the corpus has {length} characters; at least {SMALLEST} are needed, and some "
@@ -259,44 +262,9 @@ def _examined(
     return Text(tuple(sources), config, length, digest.hexdigest(), tuple(notes))
 
 
-class _LineEnds:
-    """Folds the line ends of a text and counts what it meets."""
-
-    def __init__(self) -> None:
-        self._crlf, self._lone = 0, 0
-
-    def folded(self, pieces: Iterable[str]) -> Iterator[str]:
-        """Turn CRLF into LF."""
-        for piece in folded(self._counted(pieces)):
-            self._crlf -= len(piece)
-            self._lone += piece.count("\r")
-            yield piece
-
-    def _counted(self, pieces: Iterable[str]) -> Iterator[str]:
-        for piece in pieces:
-            self._crlf += len(piece)
-            yield piece
-
-    def notes(self, why: str) -> list[str]:
-        """Return what a user should know of them, once all is read."""
-        notes = []
-        if self._crlf:
-            notes.append(f"{self._crlf:,} CRLF line ends read as LF ({why})")
-        if self._lone:
-            notes.append(
-                f"{self._lone:,} CR without LF kept as characters; if they end lines, convert "
-                "them first: tr '\\r' '\\n'"
-            )
-        return notes
-
-
 def _pieces(sources: Iterable[Source], config: ReadConfig, *note: Note) -> Iterator[Any]:
     read = byte_pieces if config.tokenizer == "byte" else text_pieces
     return read(list(sources), config, *note)
-
-
-def _to_bytes(piece: Piece) -> bytes:
-    return piece if isinstance(piece, bytes) else to_utf8(piece)
 
 
 def _cut(pieces: Iterator[Piece], borders: list[int]) -> list[Iterator[Piece]]:
@@ -339,7 +307,7 @@ def encode_dataset(
 
     def encode() -> Iterator[tuple[bytes, dict[str, Any]]]:
         for name, part in zip(PARTS, text.parts(val_frac, test_frac), strict=True):
-            yield from _encoded(name, part, tokenizer, dtype)
+            yield from encoded(name, part, tokenizer, dtype)
 
     ids, facts = cached_ids(key, dtype, encode)
     ends = np.cumsum([facts.get(f"{name}_tokens", 0) for name in PARTS])
@@ -357,58 +325,3 @@ def encode_dataset(
         unknown_rate=0.0 if tokenizer.unknown_id is None else facts.get("unknown_rate", 0.0),
         notes=(f"{facts['not_kept']} (the ids stay in memory)",) if "not_kept" in facts else (),
     )
-
-
-def _encoded(
-    name: str, part: Iterator[Piece], tokenizer: Tokenizer, dtype: np.dtype[Any]
-) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Yield the ids of a part piece by piece, and with each what is known so far."""
-    tokens, characters, size = 0, 0, 0
-    utf8 = codecs.getincrementaldecoder("utf-8")(ESCAPE)
-    counts = np.zeros(tokenizer.vocab_size, np.int64)  # of ids
-    whole = part if tokenizer.kind in ("char", "byte") else _lines(part)
-    for piece in whole:
-        ids = _encode(tokenizer, piece).astype(dtype)
-        data = _to_bytes(piece)
-        tokens, size = tokens + len(ids), size + len(data)
-        characters += len(utf8.decode(data))
-        facts: dict[str, Any] = {
-            f"{name}_tokens": tokens,
-            # The bytes of an incomplete character count as one each, if nothing comes after them.
-            f"{name}_characters": characters + len(utf8.getstate()[0]),
-            f"{name}_bytes": size,
-        }
-        if name == "train" and tokenizer.unknown_id is not None:
-            counts += np.bincount(ids, minlength=len(counts))
-            facts["unknown_rate"] = _unknown_rate(counts)
-        yield ids.tobytes(), facts
-
-
-def _lines(pieces: Iterable[Piece]) -> Iterator[str]:
-    """Cut pieces anew behind a newline, which no token crosses, unless a line is very long."""
-    rest = ""
-    for piece in pieces:
-        rest += str(piece)
-        end = rest.rfind("\n") + 1 or (len(rest) if len(rest) > LONGEST_LINE else 0)
-        if end:
-            yield rest[:end]
-            rest = rest[end:]
-    if rest:
-        yield rest
-
-
-def _encode(tokenizer: Tokenizer, content: Piece) -> Ids:
-    if isinstance(content, bytes):
-        assert isinstance(tokenizer, ByteTokenizer)
-        return tokenizer.encode_bytes(content)
-    return tokenizer.encode(content)
-
-
-def _unknown_rate(counts: NDArray[np.int64]) -> float:
-    """Return the probability of a character that is not in the training part.
-
-    Good and Turing's estimate: the fraction of characters seen exactly once; kept between
-    1 in 5,000, so that the unknown id is learned at all, and 1 in 100.
-    """
-    once = float(np.count_nonzero(counts == 1)) / max(1, int(counts.sum()))
-    return min(max(once, 1 / 5000), 1 / 100)

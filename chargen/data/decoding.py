@@ -20,6 +20,8 @@ from chargen.tokenizers.byte import ESCAPE, bytes_of, replaced, text_of
 
 STREAM_BLOCK = 1 << 16  # bytes of a stream read at once, at most
 
+Piece = str | bytes
+
 
 def _say_nothing(note: str) -> None:
     """Take a note for a user who has read it already."""
@@ -83,6 +85,42 @@ def folded(pieces: Iterable[str]) -> Iterator[str]:
         held = "\r" if text.endswith("\r") else ""
         yield text.removesuffix(held).replace("\r\n", "\n")
     yield held
+
+
+class LineEnds:
+    """Folds the line ends of a text and counts what it meets."""
+
+    def __init__(self) -> None:
+        self._crlf, self._lone = 0, 0
+
+    def folded(self, pieces: Iterable[str]) -> Iterator[str]:
+        """Turn CRLF into LF."""
+        for piece in folded(self._counted(pieces)):
+            self._crlf -= len(piece)
+            self._lone += piece.count("\r")
+            yield piece
+
+    def _counted(self, pieces: Iterable[str]) -> Iterator[str]:
+        for piece in pieces:
+            self._crlf += len(piece)
+            yield piece
+
+    def notes(self, why: str) -> list[str]:
+        """Return what a user should know of them, once all is read."""
+        notes = []
+        if self._crlf:
+            notes.append(f"{self._crlf:,} CRLF line ends read as LF ({why})")
+        if self._lone:
+            notes.append(
+                f"{self._lone:,} CR without LF kept as characters; if they end lines, convert "
+                "them first: tr '\\r' '\\n'"
+            )
+        return notes
+
+
+def to_bytes(piece: Piece) -> bytes:
+    """Return a piece of a corpus in UTF-8, or as it is."""
+    return piece if isinstance(piece, bytes) else to_utf8(piece)
 
 
 def as_read(text: str, own: ReadConfig, name: str = "text") -> str:

@@ -104,7 +104,7 @@ def test_ids_take_no_more_room_than_they_need(letters: str, size: int) -> None:
 
 
 def test_long_lines_are_cut_for_subwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chargen.data.dataset.LONGEST_LINE", 100)
+    monkeypatch.setattr("chargen.data.encoding.LONGEST_LINE", 100)
     content = ("a very long line of words " * 40 + "\n") * 3
     corpus = tokenize(text_of(content, "bpe"), 0.0)
     assert corpus.tokenizer.decode(corpus.train.tolist()) == content
