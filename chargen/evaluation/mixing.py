@@ -1,8 +1,8 @@
 """Weights with which n-gram counts are mixed into a network: the best on unseen text.
 
-They are fitted on the beginning of the validation part, where neither the network nor the counts
-have seen the text. The mixture is log-linear (``engine.mixture``), so the loss is convex in its
-weights u, with features f of each token: gradient and Hessian are
+They are fitted on the beginning of the validation part, or on some of its texts, where neither the
+network nor the counts have seen the text. The mixture is log-linear (``engine.mixture``), so the
+loss is convex in its weights u, with features f of each token: gradient and Hessian are
 
 ::
 
@@ -16,6 +16,7 @@ Legend of shapes: N places, V vocabulary, D weights.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -24,7 +25,8 @@ import numpy as np
 from chargen.data.dataset import Segment
 from chargen.engine import Engine, Logits
 from chargen.engine.mixture import Evidence, evidence, mix
-from chargen.evaluation.nll import Floats, read, token_nll
+from chargen.evaluation.groups import spread
+from chargen.evaluation.nll import Floats, Part, read_segment, token_nll
 from chargen.model.counts import NGramCounts
 from chargen.model.match import LENGTHS, Numbers
 from chargen.model.saved import LARGEST, Mixture
@@ -52,25 +54,29 @@ class Examples(NamedTuple):
 
 
 def fit_mixture(engine: Engine, counts: NGramCounts, segment: Segment) -> Mixture:
-    """Return the weights with the lowest loss at the beginning of a text.
+    """Return the weights with the lowest loss at the beginning of a text, or on some texts.
 
     Args:
         engine: the network.
         counts: of its training text.
-        segment: the text.
+        segment: the text, or texts.
     """
     most = min(FITTED, HELD // counts.vocab_size, len(segment) // 2)
-    return fit(examples(engine, counts, segment.first(max(1, most))))
+    return fit(examples(engine, counts, spread(segment, max(1, most))))
 
 
 def examples(engine: Engine, counts: NGramCounts, segment: Segment) -> Examples:
-    """Return what network and counts say of each token of a text."""
-    parts, expected = [], list[tuple[int, int]]()
-    for logits, known, targets in _read_both(engine, counts, segment):
-        parts.append((log_probabilities(logits[0]), known.counted[0], targets[0]))
-        expected += known.expected
-    network, counted, ids = (np.concatenate(p)[-len(segment) :] for p in zip(*parts, strict=True))
-    return Examples(network, Evidence(counted, expected[-len(segment) :]), ids)
+    """Return what network and counts say of each token of a segment."""
+    network, counted, targets = [], [], []
+    expected = list[tuple[int, int]]()
+    for part, known in _read_both(engine, counts, segment):
+        scored = part.scored
+        network.append(log_probabilities(part.logits[scored]))
+        counted.append(known.counted[scored])
+        targets.append(part.targets[scored])
+        expected += itertools.compress(known.expected, scored.ravel().tolist())
+    known = Evidence(np.concatenate(counted), expected)
+    return Examples(np.concatenate(network), known, np.concatenate(targets))
 
 
 def fit(places: Examples) -> Mixture:
@@ -96,22 +102,26 @@ def both_losses(
     engine: Engine, counts: NGramCounts, mixture: Mixture, segment: Segment
 ) -> tuple[Floats, Floats]:
     """Return the stateful losses (N) of a network alone, and with counts mixed in."""
-    parts = []
-    for logits, known, targets in _read_both(engine, counts, segment):
-        both = logits, mix(logits, known, mixture)
-        parts.append([token_nll(scores, targets)[0][0] for scores in both])
-    own, whole = np.concatenate(parts, axis=1)[:, -len(segment) :]
+    losses = np.zeros((2, len(segment)))
+    for part, known in _read_both(engine, counts, segment):
+        scored = part.scored
+        both = part.logits, mix(part.logits, known, mixture)
+        for row, scores in zip(losses, both, strict=True):
+            row[part.places[scored]] = token_nll(scores, part.targets)[0][scored]
+    own, whole = losses
     return own, whole
 
 
 def _read_both(
     engine: Engine, counts: NGramCounts, segment: Segment
-) -> Iterator[tuple[Logits, Evidence, Numbers]]:
-    """Yield logits (1, T, V), what the counts say, and the targets (1, T), some steps at a time."""
-    tokens, state = segment.with_context[None], counts.start(1)
-    for steps, logits in read(engine, tokens):
-        after = counts.advance(state, tokens[:, :-1][:, steps])
-        yield logits, evidence(counts, after), tokens[:, 1:][:, steps]
+) -> Iterator[tuple[Part, Evidence]]:
+    """Yield the steps of a segment as the network has read them, and what the counts say."""
+    state = counts.start(0)
+    for part in read_segment(engine, segment):
+        if part.begins:
+            state = counts.start(len(part.inputs))
+        after = counts.advance(state, part.inputs)
+        yield part, evidence(counts, after)
         state = after[:, -1]
 
 

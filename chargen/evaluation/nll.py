@@ -1,38 +1,87 @@
 """Negative log-likelihood of tokens under a model: the one loop over an engine.
 
-Legend of shapes: B streams, T steps, V vocabulary, N tokens of a stream.
+Legend of shapes: B rows, T steps, V vocabulary, N tokens of a row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.engine import Engine, Logits
+from chargen.data.dataset import Segment
+from chargen.engine import Engine, Logits, State
+from chargen.engine.labels import begin
+from chargen.evaluation.groups import in_one_pass
 from chargen.sampling.filters import log_probabilities
 
-STEPS = 1024  # tokens of a stream read in one call, at most
+STEPS = 1024  # tokens of a row read in one call, at most
+READ = 1 << 13  # tokens of several texts read in one call, at most
 LOGITS = 1 << 22  # held at once, at most
 
 Floats = NDArray[np.float64]
 Tokens = NDArray[np.int64]
 
 
-def read(engine: Engine, tokens: Tokens, most: int = STEPS) -> Iterator[tuple[slice, Logits]]:
+class Part(NamedTuple):
+    """Some steps of a segment, as an engine has read them.
+
+    Attributes:
+        places: of the targets in the segment (B, T); negative where a target is not of it.
+        inputs: tokens that were read (B, T).
+        targets: the next tokens (B, T).
+        logits: of the targets (B, T, V).
+        begins: whether these are the first steps of their rows.
+    """
+
+    places: Tokens
+    inputs: Tokens
+    targets: Tokens
+    logits: Logits
+    begins: bool
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """Which targets are of the segment (B, T)."""
+        return self.places >= 0
+
+
+def read_segment(engine: Engine, segment: Segment, most: int = STEPS) -> Iterator[Part]:
+    """Read a segment: one text in one pass, after its context; or texts, many side by side.
+
+    Each of several texts begins in the initial state, with its label.
+
+    Args:
+        engine: the model.
+        segment: what it reads.
+        most: steps in one call.
+    """
+    for tokens, places, labels in in_one_pass(segment):
+        state = None if labels is None else begin(engine, labels)
+        steps_most = most if labels is None else max(1, min(most, READ // len(labels)))
+        for steps, logits in read(engine, tokens, steps_most, state):
+            inputs, targets = tokens[:, :-1][:, steps], tokens[:, 1:][:, steps]
+            yield Part(places[:, steps], inputs, targets, logits, steps.start == 0)
+
+
+def read(
+    engine: Engine, tokens: Tokens, most: int = STEPS, state: State | None = None
+) -> Iterator[tuple[slice, Logits]]:
     """Yield the logits (B, T, V) after each of tokens (B, N+1) but the last, some at a time.
 
     Args:
-        engine: the model, which starts from its initial state.
+        engine: the model.
         tokens: what it reads.
         most: steps in one call.
+        state: from which it starts; None is its initial state.
 
     Yields:
         The steps, and their logits: those of the targets ``tokens[:, 1:][:, steps]``.
     """
     batch, count = tokens.shape
-    state, steps, start = engine.init_state(batch), 1, 0
+    state, steps, start = state or engine.init_state(batch), 1, 0
     while start < count - 1:
         logits, state = engine.run(tokens[:, start : min(start + steps, count - 1)], state)
         yield slice(start, start + logits.shape[1]), logits

@@ -5,6 +5,9 @@ windows of 256 tokens, each from the initial state and one token before it, as t
 such a window are scored (nanoGPT's protocol, its windows laid side by side); for comparison with
 published figures.
 
+Where a segment consists of texts, there is one protocol: each is read in one pass from the initial
+state and the token before it, with its label.
+
 Beside it stand ``baselines`` (n-grams, compressors, chance), ``dynamic`` (dynamic evaluation)
 and ``report``, which puts all figures of a text together.
 
@@ -22,11 +25,11 @@ from numpy.typing import NDArray
 
 from chargen.data.dataset import Segment
 from chargen.engine import Engine
-from chargen.evaluation.nll import STEPS, Floats, read, token_nll
+from chargen.evaluation.groups import STREAMS
+from chargen.evaluation.nll import STEPS, Floats, read, read_segment, token_nll
 from chargen.tokenizers.byte import ByteTokenizer, begins_character
 
 WINDOW = 256  # tokens of a stateless window
-STREAMS = 32  # windows read side by side
 SCORED = 1 << 21  # tokens of a held-out part that are scored at most
 BLOCKS = 40  # in which a text is cut for the interval
 SHORTEST = 100  # tokens of such a block
@@ -98,13 +101,16 @@ def stateful(
     progress: OnProgress = lambda _: None,
     most: int = STEPS,
 ) -> TokenLosses:
-    """Read a text in one pass, after its context, at most so many tokens a call."""
-    tokens, parts = segment.with_context[None], []
-    for steps, logits in read(engine, tokens, most):
-        parts.append(token_nll(logits, tokens[:, 1:][:, steps]))
-        progress(steps.start)
-    nll, correct = (np.concatenate(part, axis=1)[0] for part in zip(*parts, strict=True))
-    return TokenLosses(nll[-len(segment) :], correct[-len(segment) :])
+    """Read a segment by ``read_segment``, at most so many tokens of a row a call."""
+    nll, correct, done = np.zeros(len(segment)), np.zeros(len(segment), np.bool_), 0
+    for part in read_segment(engine, segment, most):
+        scored = part.scored
+        places = part.places[scored]
+        losses, hits = token_nll(part.logits, part.targets)
+        nll[places], correct[places] = losses[scored], hits[scored]
+        done += len(places)
+        progress(done)
+    return TokenLosses(nll, correct)
 
 
 def stateless(
@@ -113,7 +119,7 @@ def stateless(
     width: int = WINDOW,
     progress: OnProgress = lambda _: None,
 ) -> TokenLosses:
-    """Read a text in windows, each from the initial state and one token before it."""
+    """Read one text in windows, each from the initial state and one token before it."""
     ids = segment.with_context
     starts = np.arange(len(ids) - len(segment), len(ids), width)  # the first target of each
     places = np.minimum(starts[:, None] + np.arange(-1, width), len(ids) - 1)  # (B, width+1)
@@ -134,12 +140,15 @@ def tempered(
     progress: OnProgress = lambda _: None,
 ) -> Floats:
     """Return the stateful losses (K, N), the logits divided by each of K temperatures."""
-    tokens, parts = segment.with_context[None], []
-    for steps, logits in read(engine, tokens):
-        targets = tokens[:, 1:][:, steps]
-        parts.append([token_nll(logits / t, targets)[0][0] for t in temperatures])
-        progress(steps.start)
-    return np.concatenate(parts, axis=1)[:, -len(segment) :]
+    losses, done = np.zeros((len(temperatures), len(segment))), 0
+    for part in read_segment(engine, segment):
+        scored = part.scored
+        places = part.places[scored]
+        for row, temperature in zip(losses, temperatures, strict=True):
+            row[places] = token_nll(part.logits / temperature, part.targets)[0][scored]
+        done += len(places)
+        progress(done)
+    return losses
 
 
 # -- scores -------------------------------------------------------------------------------

@@ -22,8 +22,9 @@ from chargen.data.dataset import WARM, Dataset
 from chargen.data.text_batches import batches_of
 from chargen.engine import Engine
 from chargen.evaluation.final import QUANTISED, SEEN
+from chargen.evaluation.groups import STREAMS
 from chargen.evaluation.mixing import FITTED
-from chargen.evaluation.protocols import SCORED, STREAMS, stateful
+from chargen.evaluation.protocols import SCORED, stateful
 from chargen.evaluation.validation import engine_of, score_streams
 from chargen.machine import OtherLoad
 from chargen.machine.torch import autocast, can_run, runnable
