@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from chargen.config import TrainConfig
-from chargen.model.cells import CELL_CLASSES, Cell, State
+from chargen.model.cells import Clocked, State, make_layer
 from chargen.model.ngram_embedding import NGramEmbedding
 from chargen.model.spec import ModelConfig, label_place
 from chargen.storage.checkpoint import Tensors
@@ -50,19 +50,13 @@ class LanguageModel(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.embedding)
         self.ngrams = NGramEmbedding(config.ngrams, config.embedding) if config.ngrams else None
-        widths = [config.embedding, *(layer.hidden for layer in config.layers)]
-        self.layers = nn.ModuleList(
-            CELL_CLASSES[layer.kind](inputs, layer.hidden)
-            for layer, inputs in zip(config.layers, widths, strict=False)
-        )
+        layers = [make_layer(*of) for of in zip(config.layers, config.inputs, strict=True)]
+        self.layers = nn.ModuleList(layers)
+        timed = zip(layers, config.periods, strict=True)
+        self.cells = [Clocked(cell, n) if n > 1 else cell for cell, n in timed]  # bottom first
         self.head = nn.Linear(config.head_inputs, config.vocab_size)
         self.labels = nn.Embedding(len(config.labels), config.embedding) if config.labels else None
         self.reset(start or TrainConfig())
-
-    @property
-    def cells(self) -> list[Cell]:
-        """The recurrent layers, bottom first."""
-        return [layer for layer in self.layers if isinstance(layer, Cell)]
 
     @torch.no_grad()
     def reset(self, start: TrainConfig) -> None:

@@ -107,7 +107,7 @@ CELLS = {
 }
 
 CONVOLUTION = "conv"
-_SPECS = {**CELLS, CONVOLUTION: CellSpec(1, _INPUT, 8e-3, (6, 2), "hx")}
+SPECS = {**CELLS, CONVOLUTION: CellSpec(1, _INPUT, 8e-3, (6, 2), "hx")}
 LONGEST_KERNEL = 64
 
 PRESETS = {  # layers and hidden units, smaller models first
@@ -140,7 +140,7 @@ class LayerConfig:
     stride: int = 1
 
     def __post_init__(self) -> None:
-        require(self.kind in _SPECS, "cell", self.kind, ", ".join(_SPECS))
+        require(self.kind in SPECS, "cell", self.kind, ", ".join(SPECS))
         require(1 <= self.hidden <= 16384, "hidden size", self.hidden, "1 to 16384")
         if self.kind in CELLS:
             own = f"{self.kernel}x{self.stride}"
@@ -154,7 +154,7 @@ class LayerConfig:
     @property
     def spec(self) -> CellSpec:
         """What it consists of: the cell's row in the table, or that of the convolution."""
-        return _SPECS[self.kind]
+        return SPECS[self.kind]
 
     @property
     def name(self) -> str:

@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chargen.model.cells.base import Cell, GatedCell, Gates, State
+from chargen.model.cells.conv import Clocked, Convolution
 from chargen.model.cells.gru import GRU, BeforeGRU
 from chargen.model.cells.lstm import LSTM, CoupledLSTM, NormLSTM, PeepholeLSTM
 from chargen.model.cells.minimal import MinGRU, MinLSTM
 from chargen.model.cells.rnn import RNN, ReluRNN
+from chargen.model.spec import CONVOLUTION, LayerConfig
 
 _CLASSES: tuple[type[Cell], ...] = (
     *(RNN, ReluRNN),
@@ -24,4 +26,12 @@ _CLASSES: tuple[type[Cell], ...] = (
 )
 CELL_CLASSES: dict[str, Callable[[int, int], Cell]] = {cell.kind: cell for cell in _CLASSES}
 
-__all__ = ["CELL_CLASSES", "Cell", "GatedCell", "Gates", "State"]
+
+def make_layer(layer: LayerConfig, inputs: int) -> Cell:
+    """Return a layer with weights of zeros, or of torch.nn, for an input of this width."""
+    if layer.kind == CONVOLUTION:
+        return Convolution(inputs, layer.hidden, layer.kernel)
+    return CELL_CLASSES[layer.kind](inputs, layer.hidden)
+
+
+__all__ = ["CELL_CLASSES", "Cell", "Clocked", "GatedCell", "Gates", "State", "make_layer"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from chargen.config import TrainConfig
-from chargen.model.spec import CELLS
+from chargen.model.spec import CELLS, SPECS
 
 State = tuple[Tensor, ...]
 """The recurrent state of a layer: tensors of shape (1, B, H), as in torch.nn and ONNX."""
@@ -43,7 +43,7 @@ class Cell(nn.Module):
     @property
     def states(self) -> str:
         """One letter for each part of the state, in order."""
-        return CELLS[self.kind].states
+        return SPECS[self.kind].states
 
     def init_state(self, batch: int) -> State:
         """Return the initial state: zeros, (1, B, H) for each part."""

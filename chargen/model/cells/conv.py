@@ -1,0 +1,151 @@
+"""Causal convolution over the inputs, and layers that step once every few tokens above it.
+
+Legend of shapes: B batch size, T steps, I inputs, H hidden units, K kernel, S period, M blocks.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding, linear
+
+from chargen.config import TrainConfig
+from chargen.model.cells.base import Cell, State
+from chargen.model.spec import CONVOLUTION
+
+
+class Convolution(Cell):
+    """A causal 1-D convolution over the sequence, the zeros before its beginning among the inputs.
+
+    ::
+
+        h_t = relu(W [x_{t-K+1}, ..., x_t] + b)
+
+    H(KI + 1) parameters. An output reads nothing that comes after its own input, so the sequence
+    stays as long as it is. Its state is the last output and the last K - 1 inputs.
+
+    A stride S is that of the layers above: they step once every S tokens (``Clocked``).
+
+    Args:
+        inputs: size of the input (I).
+        hidden: size of the output (H).
+        kernel: number of inputs that an output reads (K).
+    """
+
+    kind = CONVOLUTION
+
+    def __init__(self, inputs: int, hidden: int, kernel: int) -> None:
+        super().__init__()
+        self.hidden_size, self.inputs, self.kernel = hidden, inputs, kernel
+        self.weight_ih_l0 = nn.Parameter(torch.zeros(hidden, kernel * inputs))
+        self.bias_ih_l0 = nn.Parameter(torch.zeros(hidden))
+
+    def init_state(self, batch: int) -> State:
+        """Return the initial state: zeros, (1, B, H) and (1, B, (K - 1) I)."""
+        zeros = self.weight_ih_l0.new_zeros
+        return zeros(1, batch, self.hidden_size), zeros(1, batch, (self.kernel - 1) * self.inputs)
+
+    def step(self, x: Tensor, state: State) -> State:
+        """Return the state after one input x (B, I): the definition."""
+        window = torch.cat([state[1][0], x], dim=1)  # (B, K*I)
+        h = torch.relu(window @ self.weight_ih_l0.T + self.bias_ih_l0)  # (B, H)
+        return h[None], window[None, :, self.inputs :]
+
+    def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return the outputs (B, T, H) and the last state for inputs x (B, T, I)."""
+        before = state[1][0].view(len(x), self.kernel - 1, self.inputs)
+        seen = torch.cat([before.to(x.dtype), x], dim=1)  # (B, K - 1 + T, I)
+        windows = seen.unfold(1, self.kernel, 1).transpose(2, 3).flatten(2)  # (B, T, K*I)
+        h = torch.relu(linear(windows, self.weight_ih_l0, self.bias_ih_l0))
+        last = seen[:, x.shape[1] :].flatten(1)
+        return h, (h[None, :, -1], last[None])
+
+
+class Clocked(Cell):
+    """A layer that steps once every S tokens, with the input at the end of each block of S.
+
+    ::
+
+        s_t = step(x_t, s_{t-1})    if t is a multiple of S (the first token is t = 1)
+        s_t = s_{t-1}               otherwise
+
+    Its output is held until the next block ends. The further part p of its state, (1, B, 1), is
+    the number of tokens read of the block that has begun, so that each row of a batch may be at
+    another place.
+
+    Args:
+        cell: the layer that steps; it keeps its weights.
+        period: tokens of a block (S).
+    """
+
+    def __init__(self, cell: Cell, period: int) -> None:
+        super().__init__()
+        self.cell, self.period, self.hidden_size = cell, period, cell.hidden_size
+
+    @property
+    def states(self) -> str:
+        """One letter for each part of the state, in order."""
+        return self.cell.states + "p"
+
+    def init_state(self, batch: int) -> State:
+        """Return the initial state: zeros."""
+        return *self.cell.init_state(batch), self.cell.weight_ih_l0.new_zeros(1, batch, 1)
+
+    def reset(self, generator: torch.Generator, start: TrainConfig) -> None:
+        """Initialize the weights of the layer."""
+        self.cell.reset(generator, start)
+
+    def step(self, x: Tensor, state: State) -> State:
+        """Return the state after one input x (B, I): the definition."""
+        *own, place = state
+        ends = place + 1 == self.period  # (1, B, 1)
+        new = self.cell.step(x, tuple(own))
+        return *_chosen(ends, new, tuple(own)), (place + 1) % self.period
+
+    def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return the outputs (B, T, H) and the last state for inputs x (B, T, I).
+
+        The rows of a batch end T / S blocks, and some of them one more where that is not a whole
+        number: the last step then counts for these alone.
+        """
+        *own, place = state
+        steps = torch.arange(1, x.shape[1] + 1, device=x.device)
+        read = place[0].long() + steps  # (B, T), tokens of the block that has begun, and since
+        ends = steps[: -(-x.shape[1] // self.period)] * self.period - 1 - place[0].long()  # (B, M)
+        inputs = _picked(x, ends.clamp(max=x.shape[1] - 1))  # (B, M, I)
+        blocks = read // self.period  # (B, T), that have ended
+        y, last = self._run_blocks(inputs, tuple(own), blocks[:, -1])
+        held = torch.cat([own[0].transpose(0, 1).to(y.dtype), y], dim=1)  # (B, 1 + M, H)
+        return _picked(held, blocks), (*last, (read[None, :, -1:] % self.period).to(place.dtype))
+
+    def _run_blocks(self, inputs: Tensor, state: State, ended: Tensor) -> tuple[Tensor, State]:
+        """Return the outputs (B, M, H) and the last state for inputs (B, M, I) of blocks.
+
+        Args:
+            inputs: of as many blocks as the row has that ends most.
+            state: before the first.
+            ended: blocks that each row ends (B,), M or M - 1.
+        """
+        count = inputs.shape[1]
+        if bool((ended == count).all()):
+            return self.cell.run(inputs, state)
+        outputs = []
+        if count > 1:
+            y, state = self.cell.run(inputs[:, :-1], state)
+            outputs.append(y)
+        y, new = self.cell.run(inputs[:, -1:], state)
+        return torch.cat([*outputs, y], dim=1), _chosen((ended == count)[None, :, None], new, state)
+
+
+def _picked(x: Tensor, places: Tensor) -> Tensor:
+    """Return the steps of x (B, T, N) at the places (B, M) of each row, (B, M, N).
+
+    As rows of a table: the gradient of an embedding is much faster than that of an index.
+    """
+    rows = torch.arange(len(x), device=x.device)[:, None] * x.shape[1]
+    return embedding(places + rows, x.flatten(0, 1))
+
+
+def _chosen(where: Tensor, new: State, old: State) -> State:
+    """Return the new state in some rows, the old one in the others."""
+    return tuple(torch.where(where, a, b) for a, b in zip(new, old, strict=True))
