@@ -72,12 +72,10 @@ class TextBatches:
     def _passages(self) -> tuple[Numbers, Numbers, NDArray[np.int32]]:
         """Begin and length of each passage, and its text's label."""
         whole = self.texts.lengths
-        counts = np.ceil(whole / (PASSAGE * self.bptt)).astype(np.int64)
-        size = np.repeat(
-            np.ceil(whole / np.maximum(1, counts)).astype(np.int64), counts
-        )  # all of a text alike
-        number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        begins: Numbers = np.repeat(self.texts.borders[:-1], counts) + number * size
+        counts = -(-whole // (PASSAGE * self.bptt))
+        size = np.repeat(-(-whole // np.maximum(1, counts)), counts)  # all of a text alike
+        number = np.arange(len(size)) - np.repeat(np.cumsum(counts) - counts, counts)
+        begins = np.repeat(self.texts.borders[:-1], counts) + number * size
         lengths = np.minimum(size, np.repeat(self.texts.borders[1:], counts) - begins)
         return begins, lengths, np.repeat(self.texts.labels, counts)
 

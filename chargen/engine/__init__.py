@@ -69,15 +69,15 @@ def complete(saved: SavedModel, engine: Engine) -> Engine:
         from chargen.engine.mixture import MixtureEngine
 
         engine = MixtureEngine(engine, saved.counts(), saved.mixture)
-    return _with_labels(engine, saved.config, saved.weights() if saved.config.labels else {})
+    return _with_labels(engine, saved.config)
 
 
-def _with_labels(engine: Engine, config: ModelConfig, weights: Tensors) -> Engine:
+def _with_labels(engine: Engine, config: ModelConfig) -> Engine:
     if not config.labels:
         return engine
     from chargen.engine.labels import LabelEngine
 
-    return LabelEngine(engine, weights["labels.weight"], label_place(config))
+    return LabelEngine(engine, len(config.labels), label_place(config))
 
 
 def make_engine(
@@ -95,7 +95,7 @@ def make_engine(
 
         unsigned = int8 and saturates()
         graph = build_graph(weights, config, int8=int8, unsigned=unsigned)
-        return _with_labels(OnnxEngine(graph, threads), config, weights)
+        return _with_labels(OnnxEngine(graph, threads), config)
     from chargen.engine.torch import TorchEngine
 
-    return _with_labels(TorchEngine(weights, config, device), config, weights)
+    return _with_labels(TorchEngine(weights, config, device), config)

@@ -22,7 +22,7 @@ from chargen.model.ngrams import NGramConfig
 from chargen.model.spec import LayerConfig, ModelConfig, OnnxOperator
 from chargen.storage.checkpoint import Tensors
 
-LABEL = "label"  # the state's name for the vector of the label, where there are labels
+LABEL = "label"  # the state's name for the weights of the labels, where there are labels
 HISTORY = "codes"  # the state's name for the codes of the last tokens, where there are n-grams
 
 
@@ -42,7 +42,8 @@ def build_graph(
     if config.ngrams:
         x = g("Add", x, _ngrams(g, config.ngrams, weights["ngrams.table.weight"]))
     if config.labels:
-        x = g("Add", x, LABEL)  # (1, B, E)
+        vectors = g.weight(weights["labels.weight"])  # (L, E)
+        x = g("Add", x, g("MatMul", LABEL, vectors))  # (1, B, E)
         g.nodes_of("Identity", [LABEL], [f"{LABEL}.next"])
     outputs = []
     for number, layer in enumerate(config.layers):
@@ -103,7 +104,7 @@ def _ends(config: ModelConfig) -> tuple[list[Any], list[Any]]:
         for name in _state_names(layer, number):
             inputs.append(value(name, TensorProto.FLOAT, shape))
             outputs.append(value(f"{name}.next", TensorProto.FLOAT, shape))
-    more = {LABEL: config.embedding} if config.labels else {}
+    more = {LABEL: len(config.labels)} if config.labels else {}
     more |= {HISTORY: config.ngrams.history} if config.ngrams else {}
     for name, width in more.items():
         inputs.append(value(name, TensorProto.FLOAT, [1, "B", width]))

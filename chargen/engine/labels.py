@@ -1,13 +1,14 @@
-"""Engine of a model with labels: the vector of a label, or a mean of several, in the state.
+"""Engine of a model with labels: P(text | label), or given a mixture of labels.
 
-P(text | label): the vector is a part of the recurrent state, added to the input of each step; zeros
-mean no label. A mean of vectors, weighted, stands between the labels.
+The weights of the labels are a part of the recurrent state, (1, B, L): one of them is 1, or several
+sum to 1, or all are 0 where the label is not known.
 
-Legend of shapes: B batch size, T steps, V vocabulary, L labels, E embedding.
+Legend of shapes: B batch size, T steps, V vocabulary, L labels.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 from chargen.config import require
 from chargen.engine import Engine, Logits, State
 from chargen.errors import ConfigError
+
+SHOWN = 10  # names in a message
+WEIGHTS = "a number above 0"
 
 
 @runtime_checkable
@@ -33,20 +37,20 @@ class LabelEngine:
 
     Args:
         engine: of a model with labels.
-        vectors: of the labels (L, E).
-        place: which part of the state holds the vector.
+        labels: number of them (L).
+        place: which part of the state holds their weights.
         weights: of the labels (L,) that a text has from its beginning; None for no label.
     """
 
     def __init__(
         self,
         engine: Engine,
-        vectors: NDArray[np.float32],
+        labels: int,
         place: int,
         weights: NDArray[np.float32] | None = None,
     ) -> None:
-        self._engine, self._vectors, self._place = engine, vectors, place
-        self._weights = np.zeros(len(vectors), np.float32) if weights is None else weights
+        self._engine, self._labels, self._place = engine, labels, place
+        self._weights = np.zeros(labels, np.float32) if weights is None else weights
 
     def init_state(self, batch: int) -> State:
         """Return the initial state for a batch of B texts."""
@@ -54,7 +58,7 @@ class LabelEngine:
 
     def begin(self, labels: NDArray[np.integer]) -> State:
         """Return the initial state for texts with these labels (B,), -1 for none."""
-        weights = np.zeros((len(labels), len(self._vectors)), np.float32)
+        weights = np.zeros((len(labels), self._labels), np.float32)
         known = np.flatnonzero(labels >= 0)
         weights[known, labels[known]] = 1
         return self._begin(weights)
@@ -65,11 +69,11 @@ class LabelEngine:
 
     def of(self, weights: NDArray[np.float32]) -> LabelEngine:
         """Return an engine of which all texts have these labels, by their weights (L,)."""
-        return LabelEngine(self._engine, self._vectors, self._place, weights)
+        return LabelEngine(self._engine, self._labels, self._place, weights)
 
     def _begin(self, weights: NDArray[np.float32]) -> State:
         state = list(self._engine.init_state(len(weights)))
-        state[self._place] = (weights @ self._vectors)[None]
+        state[self._place] = weights[None]
         return tuple(state)
 
 
@@ -85,7 +89,7 @@ def label_weights(names: tuple[str, ...], given: str | Mapping[str, float]) -> N
 
     Args:
         names: of the labels of the model.
-        given: a label, or weights by label.
+        given: a label, or weights by label, which may be typed as ``a=0.7,b=0.3``.
 
     Raises:
         ConfigError: the model has no labels or not these, or a weight is not a positive number.
@@ -94,13 +98,47 @@ def label_weights(names: tuple[str, ...], given: str | Mapping[str, float]) -> N
         raise ConfigError(
             f"label is {given!r}, but the model has no labels; train one with --label"
         )
-    shares = {given: 1.0} if isinstance(given, str) else dict(given)
+    shares = _typed(names, given) if isinstance(given, str) else dict(given)
+    require(bool(shares), "label", given, shown(names))
     weights = np.zeros(len(names), np.float32)
     for label, share in shares.items():
-        require(label in names, "label", label, ", ".join(names))
-        positive = isinstance(share, int | float) and 0 < share < np.inf
-        require(positive, f"weight of label {label!r}", share, "a number above 0")
+        require(label in names, "label", label, shown(names))
+        number = isinstance(share, int | float) and not isinstance(share, bool)
+        require(number and 0 < share < 1e9, f"weight of label {label!r}", share, WEIGHTS)
         weights[names.index(label)] = share
-    require(bool(shares), "label", given, ", ".join(names))
     weights /= weights.sum()
     return weights
+
+
+def _typed(names: tuple[str, ...], given: str) -> dict[str, float]:
+    """Return the weights of labels as typed.
+
+    The name of a label always means that label. Anything else is ``NAME=WEIGHT`` with commas
+    between; a name may contain both, since the longest name that fits is taken.
+    """
+    if given in names or "=" not in given:
+        return {given: 1.0}
+    longest = sorted(names, key=len, reverse=True)
+    one = re.compile(rf"({'|'.join(map(re.escape, longest))})=([^,]*)(?:,|$)", re.DOTALL)
+    shares, place = dict[str, float](), 0
+    while place < len(given):
+        found = one.match(given, place)
+        require(found is not None, "label", given[place:].partition("=")[0], shown(names))
+        assert found
+        shares[found[1]], place = _number(found[1], found[2]), found.end()
+    return shares
+
+
+def _number(label: str, typed: str) -> float:
+    try:
+        return float(typed)
+    except ValueError:
+        raise ConfigError(
+            f"weight of label {label!r} is {typed!r}; allowed: {WEIGHTS}, as in a=0.7,b=0.3"
+        ) from None
+
+
+def shown(names: tuple[str, ...]) -> str:
+    """Return the names of labels for a message, the first of them if there are many."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(map(repr, names[:SHOWN])) + more

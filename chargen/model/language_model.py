@@ -41,8 +41,8 @@ class LanguageModel(nn.Module):
 
     The head reads every layer (Graves 2013, section 2): lower layers learn faster so. The
     state is an argument and a result: the tensors of all layers in order, (1, B, H) each, where
-    there are labels the vector of each text's, (1, B, E), and the codes of the last tokens for
-    the n-grams.
+    there are L labels their weights for each text, (1, B, L), and the codes of the last tokens
+    for the n-grams.
     """
 
     def __init__(self, config: ModelConfig, start: TrainConfig | None = None) -> None:
@@ -74,15 +74,16 @@ class LanguageModel(nn.Module):
         """Return the state at the beginning of a text, for a batch of B."""
         parts = [tensor for cell in self.cells for tensor in cell.init_state(batch)]
         if self.labels:
-            parts.append(self.labels.weight.new_zeros(1, batch, self.config.embedding))
+            parts.append(self.labels.weight.new_zeros(1, batch, len(self.config.labels)))
         return (*parts, *(self.ngrams.init_state(batch) if self.ngrams else ()))
 
     def with_labels(self, state: State, labels: Tensor) -> State:
         """Return a state in which each text of the batch has its label (B,), -1 for none."""
-        assert self.labels is not None
-        vectors = self.labels(labels.clamp(min=0)) * (labels >= 0)[:, None]  # (B, E)
         place = label_place(self.config)
-        return (*state[:place], vectors[None], *state[place + 1 :])
+        weights = torch.zeros_like(state[place])  # (1, B, L)
+        known = (labels >= 0).nonzero()[:, 0]
+        weights[0, known, labels[known]] = 1
+        return (*state[:place], weights, *state[place + 1 :])
 
     def embed(
         self, ids: Tensor, state: State, dropout: Dropout | None = None
@@ -90,7 +91,7 @@ class LanguageModel(nn.Module):
         """Return the inputs (B, T, E) of the first layer, and the last parts of the state."""
         x, kept = self.embedding(ids), state[label_place(self.config) :]
         if self.labels:
-            x = x + kept[0].transpose(0, 1)  # (B, 1, E)
+            x = x + (kept[0] @ self.labels.weight).transpose(0, 1)  # (B, 1, E)
         if not self.ngrams:
             return x, kept
         rows, history = self.ngrams(ids, kept[-1], dropout.rows if dropout else None)

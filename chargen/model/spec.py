@@ -358,7 +358,7 @@ def state_widths(config: ModelConfig) -> list[dict[str, int]]:
 
 
 def label_place(config: ModelConfig) -> int:
-    """Return which part of the recurrent state is the vector of the label: behind all layers."""
+    """Return which part of the recurrent state holds the weights of the labels: behind all layers."""
     return sum(map(len, state_widths(config)))
 
 

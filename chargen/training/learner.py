@@ -102,7 +102,7 @@ class Learner:
         return float(loss.detach())
 
     def _before(self, batch: Batch, rows: slice) -> State:
-        """Return the state before a batch; the gradient reaches the vectors of its labels."""
+        """Return the state before a batch, with the labels of its texts."""
         state = self._state
         if batch.begins:
             state = self.model.init_state(rows.stop - rows.start)
