@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.data.dataset import Dataset, Segment
+from chargen.data.texts import Texts
+from chargen.evaluation.groups import spread
 from chargen.evaluation.ngram import KneserNey
 from chargen.evaluation.nll import Floats
 from chargen.evaluation.protocols import Score, TokenLosses, score
@@ -32,16 +34,30 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def count(learned: Ids, tokenizer: Tokenizer, most: int = COUNTED) -> KneserNey:
-    """Count the n-grams of a text; of a very long one, of its end."""
-    return KneserNey(learned[-most:].astype(np.int64), tokenizer.vocab_size, LONGEST)
+def count(
+    learned: Ids, tokenizer: Tokenizer, most: int = COUNTED, texts: Texts | None = None
+) -> KneserNey:
+    """Count the n-grams of a text; of a very long one, of its end.
+
+    Args:
+        learned: the text (N,).
+        tokenizer: of its ids.
+        most: tokens that are counted at most.
+        texts: of which it consists, if each is read by itself; of very many, some are counted.
+    """
+    if texts is None:
+        return KneserNey(learned[-most:].astype(np.int64), tokenizer.vocab_size, LONGEST)
+    part = spread(Segment(tokenizer, learned, learned[:0], 0, texts=texts), most)
+    return KneserNey(part.ids.astype(np.int64), tokenizer.vocab_size, LONGEST, part.texts)
 
 
 def losses_of(model: KneserNey, segment: Segment) -> list[Floats]:
     """Return -ln P of each token of a text under n-grams, (N,), for orders 1, 2, ...
 
-    Contexts reach back over the beginning of the text.
+    Contexts reach back over the beginning of one text, but never from a text to another.
     """
+    if segment.texts is not None:
+        return model.nll(segment.ids.astype(np.int64), texts=segment.texts)
     ids = segment.with_context[-len(segment) - LONGEST :]
     return model.nll(ids, len(ids) - len(segment))
 
@@ -74,8 +90,8 @@ def ngram_baseline(dataset: Dataset, most: int = COUNTED) -> NGramBaseline:
         dataset: the text.
         most: tokens that are counted and scored at most.
     """
-    segment, tokens = dataset.validation.first(COUNTED), min(most, len(dataset.train))
-    model = count(dataset.train, segment.tokenizer, tokens)
+    segment, tokens = spread(dataset.validation, COUNTED), min(most, len(dataset.train))
+    model = count(dataset.train, segment.tokenizer, tokens, dataset.texts)
     if not len(segment):
         return NGramBaseline(USUAL, tokens, None, model.counts(USUAL))
     losses = losses_of(model, segment)

@@ -19,6 +19,10 @@ shortest context the tokens are equally likely. The discounts are those of Chen 
 ::
 
     D1 = 1 - 2 Y n2/n1;  D2 = 2 - 3 Y n3/n2;  D3+ = 3 - 4 Y n4/n3
+
+Of texts that are read each by itself, no n-gram crosses a border, and each text is preceded by one
+token. Nothing stands before that: an n-gram that begins with it counts in all orders as often as it
+is there, like those that begin with <s> in KenLM (Heafield 2011).
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from chargen.data.texts import Texts
 from chargen.model.counts import KEPT_AS, NGramCounts
 from chargen.model.counts import Level as CountLevel
 from chargen.model.match import LongestMatch
@@ -56,7 +61,7 @@ class Level(NamedTuple):
         keys: context's number * V + token, sorted; an n-gram's number is its place here.
         highest: shares by counts, for a model that ends with this order.
         lower: shares by the number of tokens seen before, for models of higher orders.
-        last: place of the last token of each n-gram, where it was seen last.
+        last: place in the text after each n-gram, where it was seen last.
     """
 
     keys: Ids
@@ -71,14 +76,36 @@ class Grams(NamedTuple):
     Attributes:
         keys: context's number * V + token, sorted.
         counts: how often each is there.
+        begins: how often each is there at the beginning of one of several texts.
         suffixes: number of the n-gram without its first token, one order below.
-        last: place of its last token in the text, where it was seen last.
+        last: place in the text after it, where it was seen last.
     """
 
     keys: Ids
     counts: Ids
+    begins: Ids
     suffixes: Ids
     last: NDArray[np.uint32]
+
+
+class Sequence(NamedTuple):
+    """A text, or several one after another, each preceded by the token that is read before it.
+
+    Attributes:
+        ids: its tokens (M,).
+        depth: tokens before each in its text (M,); None of one text.
+        places: of each token among those of the texts (M,); None of one text.
+    """
+
+    ids: Ids
+    depth: Ids | None = None
+    places: Ids | None = None
+
+    def ends(self, length: int) -> Ids:
+        """Return the places of tokens with so many tokens before them."""
+        if self.depth is None:
+            return np.arange(length, len(self.ids))
+        return np.flatnonzero(self.depth >= length)
 
 
 class KneserNey:
@@ -88,13 +115,14 @@ class KneserNey:
         ids: the text in tokens, (N,).
         vocab_size: number of different tokens (V).
         order: length of the longest n-grams, context and token together.
+        texts: of which it consists, if each is read by itself.
     """
 
-    def __init__(self, ids: Ids, vocab_size: int, order: int) -> None:
+    def __init__(self, ids: Ids, vocab_size: int, order: int, texts: Texts | None = None) -> None:
         self.vocab_size, self._ids = vocab_size, ids
-        grams = _number(ids, vocab_size, order)
+        grams = _number(_sequence(ids, texts), vocab_size, order)
         befores = [
-            np.bincount(longer.suffixes, minlength=len(gram.keys))
+            np.bincount(longer.suffixes, minlength=len(gram.keys)) + gram.begins
             for gram, longer in itertools.pairwise(grams)
         ]
         befores.append(grams[-1].counts)  # nothing is higher: not used
@@ -109,17 +137,28 @@ class KneserNey:
             for gram, before, number in zip(grams, befores, contexts, strict=False)
         ]
 
-    def nll(self, ids: Ids, first: int) -> list[Floats]:
-        """Return -ln P of each token from ``first`` on, by the models of order 1, 2, and so on."""
-        probability = np.full(len(ids), 1 / self.vocab_size)
-        context = np.zeros(len(ids), np.int64)  # number of the context before each token, or -1
+    def nll(self, ids: Ids, first: int = 0, texts: Texts | None = None) -> list[Floats]:
+        """Return -ln P of each token, by the models of order 1, 2, and so on.
+
+        Args:
+            ids: tokens (N,).
+            first: from which token on.
+            texts: of which they consist, if each is read by itself.
+        """
+        sequence = _sequence(ids, texts)
+        scored = slice(first, None) if sequence.depth is None else sequence.depth > 0
+        probability = np.full(len(sequence.ids), 1 / self.vocab_size)
+        context = np.zeros(len(sequence.ids), np.int64)  # number of that before each token, or -1
         losses = []
-        for level in self.levels:
-            place = _find(level.keys, np.where(context < 0, -1, context * self.vocab_size + ids))
+        for length, level in enumerate(self.levels, 1):
+            keys = np.where(context < 0, -1, context * self.vocab_size + sequence.ids)
+            place = _find(level.keys, keys)
             whole = _mix(level.highest, probability, context, place)
-            losses.append(-np.log(whole[first:]))
+            losses.append(-np.log(whole[scored]))
             probability = _mix(level.lower, probability, context, place)
-            context = np.concatenate([[-1], place[:-1]])
+            context = np.full(len(place), -1)
+            ends = sequence.ends(length)
+            context[ends] = place[ends - 1]
         return losses
 
     def counts(self, order: int) -> NGramCounts:
@@ -132,7 +171,7 @@ class KneserNey:
             own = shares.own.astype(KEPT_AS[n > 1]).astype(np.float32)
             levels.append(CountLevel(lengths, level.keys % self.vocab_size, own))
             contexts = len(level.keys)
-        last = self.levels[order - 2].last + 1 if order > 1 else np.array([len(self._ids)])
+        last = self.levels[order - 2].last if order > 1 else np.array([len(self._ids)])
         return NGramCounts(self.vocab_size, tuple(levels), LongestMatch(self._ids, last))
 
 
@@ -145,22 +184,51 @@ def _mix(shares: Shares, lower: Floats, context: Ids, place: Ids) -> Floats:
     return mixed
 
 
-def _number(ids: Ids, vocab_size: int, order: int) -> list[Grams]:
+def _sequence(ids: Ids, texts: Texts | None) -> Sequence:
+    if texts is None:
+        return Sequence(ids)
+    steps = np.arange(len(ids) + len(texts))
+    begins = texts.borders[:-1] + np.arange(len(texts))  # what is read before each text
+    depth = steps - np.repeat(begins, texts.lengths + 1)
+    places = steps - np.repeat(np.arange(1, len(texts) + 1), texts.lengths + 1)
+    whole = np.insert(ids, texts.borders[:-1], texts.before)
+    return Sequence(whole, depth, places)
+
+
+def _number(sequence: Sequence, vocab_size: int, order: int) -> list[Grams]:
     """Number the n-grams of each order."""
-    grams = []
-    context = np.zeros(len(ids), np.int64)  # number of the (n-1)-gram before each token
-    suffix = np.zeros(len(ids), np.int64)  # number of the (n-1)-gram that ends at each token
+    ids, grams = sequence.ids, list[Grams]()
+    numbers = np.zeros(len(ids), np.int64)  # number of the (n-1)-gram that ends at each token
     for n in range(order):
-        following = context[n:] * vocab_size + ids[n:]
+        ends = sequence.ends(n)
+        contexts = numbers[ends - 1] if n else 0
         # From the end, so that the first of several equal ones is the last in the text.
-        keys, back, number, counts = np.unique(
-            following[::-1], return_index=True, return_inverse=True, return_counts=True
+        keys, back, number = np.unique(
+            (contexts * vocab_size + ids[ends])[::-1], return_index=True, return_inverse=True
         )
-        last = (len(ids) - 1 - back).astype(np.uint32)
-        grams.append(Grams(keys, counts, suffix[last], last))
-        ends = np.concatenate([np.zeros(n, np.int64), number[::-1]])
-        context, suffix = np.concatenate([[0], ends[:-1]]), ends
+        number = number[::-1]
+        last = ends[len(ends) - 1 - back]
+        counts, begins = _counted(sequence, number, ends, n)
+        grams.append(Grams(keys, counts, begins, numbers[last], _after(sequence, last)))
+        numbers[ends] = number
     return grams
+
+
+def _counted(sequence: Sequence, number: Ids, ends: Ids, length: int) -> tuple[Ids, Ids]:
+    """Return how often each n-gram is there, and how often at the beginning of a text."""
+    if sequence.depth is None:
+        counts = np.bincount(number)
+        return counts, np.zeros_like(counts)
+    depth, size = sequence.depth[ends], int(number.max(initial=-1)) + 1
+    own = number[depth > 0]  # not what is read before a text
+    begins = number[depth == length] if length else own[:0]
+    return np.bincount(own, minlength=size), np.bincount(begins, minlength=size)
+
+
+def _after(sequence: Sequence, last: Ids) -> NDArray[np.uint32]:
+    """Return the places in the text after these of a sequence."""
+    places = last if sequence.places is None else sequence.places[last]
+    return (places + 1).astype(np.uint32)
 
 
 def _shares(context: Ids, counts: Ids, contexts: int) -> Shares:
