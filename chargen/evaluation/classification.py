@@ -26,7 +26,7 @@ from chargen.evaluation.nll import Floats
 
 Labels = NDArray[np.int64]
 
-TEMPERATURES = 0.25, 100.0  # lowest and highest that is fitted
+TEMPERATURES = 0.25, 1000.0  # lowest and highest that is fitted
 HALVINGS = 60  # of the range in which the best temperature lies
 BINS = 10  # of confidence
 NORMAL_95 = 1.959963984540054  # 97.5 % quantile of the normal distribution

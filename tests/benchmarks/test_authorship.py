@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from benchmarks.authorship import Author
 
 authorship = pytest.importorskip("benchmarks.authorship", reason="not from a checkout")
 
@@ -16,9 +20,10 @@ def text(length: int, begin: int = 0) -> str:
     return "".join(chr(0x4E00 + begin + i) for i in range(length))
 
 
-def authors() -> list[authorship.Author]:
+def authors() -> list[Author]:
     texts = {"a": [text(3000), text(5000, 3000)], "b": [text(4000, 8000)]}
-    return authorship.portion(texts, 6000)
+    found: list[Author] = authorship.portion(texts, 6000)
+    return found
 
 
 def test_authors_have_as_many_characters_and_the_last_tenth_is_held_out() -> None:
