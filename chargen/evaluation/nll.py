@@ -34,6 +34,7 @@ class Part(NamedTuple):
         targets: the next tokens (B, T).
         logits: of the targets (B, T, V).
         begins: whether these are the first steps of their rows.
+        labels: number of the label of each row (B,), -1 for none; None of one text.
     """
 
     places: Tokens
@@ -41,6 +42,7 @@ class Part(NamedTuple):
     targets: Tokens
     logits: Logits
     begins: bool
+    labels: NDArray[np.int32] | None
 
     @property
     def scored(self) -> NDArray[np.bool_]:
@@ -63,7 +65,7 @@ def read_segment(engine: Engine, segment: Segment, most: int = STEPS) -> Iterato
         steps_most = most if labels is None else max(1, min(most, READ // len(labels)))
         for steps, logits in read(engine, tokens, steps_most, state):
             inputs, targets = tokens[:, :-1][:, steps], tokens[:, 1:][:, steps]
-            yield Part(places[:, steps], inputs, targets, logits, steps.start == 0)
+            yield Part(places[:, steps], inputs, targets, logits, steps.start == 0, labels)
 
 
 def read(
