@@ -45,6 +45,12 @@ Mix = Annotated[
     str | None,
     typer.Option(metavar="X,X", help="Weights of several models; default: all the same."),
 ]
+Label = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Label of the text, or several by weight, as in Austen=0.7,Poe=0.3."
+    ),
+]
 Encoding = Annotated[
     str | None,
     typer.Option(help="Encoding of the text; default: UTF-8, or by the byte-order mark."),
@@ -180,6 +186,12 @@ def leaving(code: int) -> typer.Exit:
 def warn(message: str) -> None:
     """Tell the user something that is no error."""
     print(f"chargen: {message}", file=sys.stderr)
+
+
+def is_given(ctx: typer.Context, name: str) -> bool:
+    """Tell whether an option stands on the command line or in a file of settings."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
 
 
 def check_machine(device: str, threads: int | None) -> None:

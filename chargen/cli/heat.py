@@ -44,6 +44,7 @@ def heat(
     file: File = None,
     model: common.Models = None,
     mix: common.Mix = None,
+    label: common.Label = None,
     html: Annotated[
         Path | None,
         typer.Option(help="Write an HTML page with the most likely tokens on hover."),
@@ -65,7 +66,7 @@ def heat(
     if by_model and len(model or []) < 2:
         raise ConfigError("--by-model applies to several models; leave it out, or add -m MODEL")
     _check_page(html, force)
-    sampler = open_sampler(model, mix, device, threads, int8)
+    sampler = open_sampler(model, mix, device, threads, int8, label)
     text = given_text(sampler, file, encoding)
     if html and len(text) > LARGEST_PAGE:
         raise ChargenError(

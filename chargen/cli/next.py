@@ -30,6 +30,7 @@ NAMES = {" ": "space", "\n": "newline", "\t": "tab"}
 def next_characters(
     model: common.Models = None,
     mix: common.Mix = None,
+    label: common.Label = None,
     prompt: Prompt = "",
     file: PromptFile = None,
     top: Annotated[int, typer.Option("-n", "--top", help="Tokens to show.")] = 10,
@@ -45,7 +46,7 @@ def next_characters(
 
     from chargen.evaluation.surprisal import next_distribution, next_facts
 
-    sampler = open_sampler(model, mix, device, threads, int8)
+    sampler = open_sampler(model, mix, device, threads, int8, label)
     prompt = prompt_text(sampler, prompt, file, encoding)
     found = next_distribution(sampler, read_prompt(sampler, prompt), top)
     if as_json:

@@ -40,17 +40,24 @@ PromptFile = Annotated[
 
 
 def open_sampler(
-    models: list[str] | None, mix: str | None, device: str, threads: int | None, int8: bool
+    models: list[str] | None,
+    mix: str | None,
+    device: str,
+    threads: int | None,
+    int8: bool,
+    label: str | None = None,
 ) -> Sampler:
-    """Load a model, or several as one.
+    """Load a model, or several as one, for texts with a label, if one is given.
 
     Raises:
-        ConfigError: the weights are no numbers; see ``load_mixed`` for other errors.
+        ConfigError: the weights are no numbers, or the model does not have the label; see
+            ``load_mixed`` for other errors.
     """
     from chargen.sampling.mixing import load_mixed
 
     weights = None if mix is None else _weights(mix)
-    return load_mixed(models, weights, device=device, threads=threads, int8=int8)
+    sampler = load_mixed(models, weights, device=device, threads=threads, int8=int8)
+    return sampler if label is None else sampler.labelled(as_text(label))
 
 
 def _weights(mix: str) -> list[float]:
@@ -71,21 +78,25 @@ def prompt_text(
 
     Raises:
         ConfigError: both are given, or an encoding without a file; the text has an unknown
-            escape, or is not UTF-8 and the model is not one of bytes.
+            escape or the end of a record, or is not UTF-8 and the model is not one of bytes.
         CorpusError: the file cannot be read.
     """
     if file is None and encoding is not None:
         raise ConfigError("--encoding applies to the file of --file; leave it out, or add --file")
+    from chargen.sampling.records import as_prompt
+
     if file is None:
-        from chargen.data.decoding import as_read
         from chargen.tokenizers.byte import text_of
 
         by_bytes = sampler.reading.tokenizer == "byte"
         typed = text_of(os.fsencode(prompt)) if by_bytes else as_text(prompt)
-        return as_read(unescape("prompt", typed, "; -f takes a file as it is"), sampler.reading)
+        return as_prompt(unescape("prompt", typed, "; -f takes a file as it is"), sampler.reading)
     if prompt:
         raise ConfigError("--prompt and --file cannot be combined; leave one out")
-    return _contents(sampler, file, encoding, least=0)
+    text = _contents(sampler, file, encoding, least=0)
+    if sampler.reading.end:  # the newline at the end of a file is not the end of a record
+        text = text.removesuffix("\n")
+    return as_prompt(text, sampler.reading)
 
 
 def _contents(sampler: Sampler, file: str, encoding: str | None, least: int = 1) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chargen.cli import common
+from chargen.cli.options import as_text
 from chargen.cli.reading import open_sampler
 from chargen.config import ReadConfig, SampleConfig
 from chargen.errors import ConfigError
@@ -26,6 +27,7 @@ def repl(
     config: Annotated[SampleConfig, ("temperature", "seed")],
     model: common.Models = None,
     mix: common.Mix = None,
+    label: common.Label = None,
     length: Annotated[
         int, typer.Option("-n", "--length", help="Characters to generate per turn.")
     ] = 200,
@@ -44,6 +46,8 @@ def repl(
     common.check_machine(device, threads)
     config = replace(config, length=length)
     session = Session(open_sampler(model, mix, device, threads, int8), config)
+    if label is not None:
+        session.relabel(as_text(label))
     if _is_terminal():
         from chargen.repl.conversation import Conversation
 

@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from chargen.sampling.sampler import Generated, Sampler
 
 SEPARATOR = "\n---\n"  # between two texts
+SHOWN = 10  # numbers in a note
 RULES, OUTPUT = "Constraints", "Output"
 
 
 def sample(
+    ctx: typer.Context,
     config: SampleConfig,
     model: common.Models = None,
     mix: common.Mix = None,
+    label: common.Label = None,
     prompt: Prompt = "",
     file: PromptFile = None,
     num_samples: Annotated[int, typer.Option(help="Texts to generate, in one batch.")] = 1,
@@ -76,8 +79,12 @@ def sample(
     if logprobs and not as_json:
         raise ConfigError("logprobs are written with --json only; add it")
 
-    sampler = open_sampler(model, mix, device, threads, int8)
+    sampler = open_sampler(model, mix, device, threads, int8, label)
     prompt = prompt_text(sampler, prompt, file, encoding)
+    if sampler.reading.end and not common.is_given(ctx, "length"):  # a record ends by itself
+        from chargen.sampling.records import MOST
+
+        config = replace(config, length=MOST)
     seedless = config.seed is None and beam is None
     if seedless:
         config = replace(config, seed=fresh_seed())
@@ -86,7 +93,7 @@ def sample(
         "words": words,
         "no_copy": no_copy,
     }
-    state = read_prompt(sampler, prompt)
+    state, own_line = read_prompt(sampler, prompt), sampler.reading.end == "\n"
     streamed = stream and num_samples == 1 and beam is None and not as_json
     if streamed:
         pieces = sampler.generate(state, **settings)
@@ -95,50 +102,82 @@ def sample(
     if seedless:  # now that nothing is refused: an error is one line
         common.warn(f"--seed {config.seed}")
     if streamed:
-        _stream(prompt, pieces)
+        ends = [_stream(prompt, pieces, config.length, own_line)]
     elif as_json:
-        _write_json(sampler, prompt, texts, logprobs)
+        ends = _write_json(sampler, prompt, texts, logprobs)
     else:
-        _write_texts(prompt, texts)
+        ends = _write_texts(prompt, texts, own_line)
+    if sampler.reading.end:
+        _tell_cut(ends, config.length)
 
 
-def _write_json(sampler: Sampler, prompt: str, texts: list[Generated], logprobs: bool) -> None:
-    """Write a line per text; the bytes of its tokens are those of a text that is not UTF-8, too."""
+def _tell_cut(ends: list[str], length: int) -> None:
+    """Say which records were not over at the length."""
+    cut = [str(number) for number, reason in enumerate(ends, 1) if reason == "length"]
+    if cut:
+        which = ", ".join(cut[:SHOWN]) + ", ..." * (len(cut) > SHOWN)
+        common.warn(f"cut after {length:,} characters, before the end of the record: text {which}")
+
+
+def _write_json(sampler: Sampler, prompt: str, texts: list[Generated], logprobs: bool) -> list[str]:
+    """Write a line per text; the bytes of its tokens are those of a text that is not UTF-8, too.
+
+    Returns:
+        Why each text ended.
+    """
     from chargen.tokenizers.byte import replaced
 
     tokenizer = sampler.tokenizer
     for text in texts:
         line: dict[str, Any] = {"text": replaced(text.text), "finish_reason": text.finish_reason}
         line |= {"prompt": replaced(prompt), "seed": text.seed}
+        if sampler.labels:
+            line["label"] = sampler.label
         if logprobs:
             line["tokens"] = [replaced(tokenizer.decode([token])) for token in text.tokens]
             line["logprobs"] = list(text.logprobs)
         if logprobs or tokenizer.kind == "byte":
             line["bytes"] = [list(tokenizer.pieces[token]) for token in text.tokens]
         print(json.dumps(line))
+    return [text.finish_reason for text in texts]
 
 
-def _stream(prompt: str, pieces: Iterator[str]) -> None:
+def _stream(prompt: str, pieces: Iterator[str], length: int, own_line: bool) -> str:
+    """Write a text as it is generated; return ``length`` if it has that length."""
     from chargen.display.output import Output
 
-    output = Output(sys.stdout)
+    output, count = Output(sys.stdout), 0
     output.write(prompt)
     try:
         for piece in pieces:
             output.write(piece)
+            count += len(piece)
+        output.write("\n" * own_line)
     finally:
         output.end()
+    return "length" if count >= length else ""
 
 
-def _write_texts(prompt: str, texts: list[Generated]) -> None:
-    """Write texts; a text that does not meet its constraints is an error after the last."""
+def _write_texts(prompt: str, texts: list[Generated], own_line: bool) -> list[str]:
+    """Write texts; a text that does not meet its constraints is an error after the last.
+
+    Args:
+        prompt: before each text.
+        texts: what was generated.
+        own_line: each text is a line, not more.
+
+    Returns:
+        Why each text ended.
+    """
     from chargen.display.output import Output
     from chargen.sampling.sampler import UNFINISHED
 
-    output = Output(sys.stdout)
+    output, ends = Output(sys.stdout), [text.finish_reason for text in texts]
     for text in texts:
-        output.write(SEPARATOR * bool(text.number) + prompt + text.text)
+        before = "" if own_line else SEPARATOR * bool(text.number)
+        output.write(before + prompt + text.text + "\n" * own_line)
     output.end()
-    unfinished = [str(text.number + 1) for text in texts if text.finish_reason == "dead_end"]
+    unfinished = [str(number) for number, reason in enumerate(ends, 1) if reason == "dead_end"]
     if unfinished:
         raise ChargenError(f"{UNFINISHED} (text {', '.join(unfinished)})")
+    return ends

@@ -29,6 +29,7 @@ def score(
     file: File = None,
     model: common.Models = None,
     mix: common.Mix = None,
+    label: common.Label = None,
     per_line: Annotated[
         bool, typer.Option("--per-line", help="Score lines, the highest z-score first.")
     ] = False,
@@ -75,7 +76,7 @@ def score(
     _check(per_line, stream, stateful, threshold, alert)
     if as_json and as_csv:
         raise ConfigError("--json and --csv cannot be combined; leave one out")
-    sampler = open_sampler(model, mix, device, threads, int8)
+    sampler = open_sampler(model, mix, device, threads, int8, label)
     form = "json" if as_json else "csv" if as_csv else "table"
     if stream:
         watch = Watch(sampler, stateful=stateful, threshold=threshold, alert=alert)

@@ -87,7 +87,7 @@ def train(
         raise ConfigError("--json and --quiet cannot be combined; leave one out")
     if tensorboard:
         check_board()
-    given = [name for name in ctx.params if _is_given(ctx, name)]
+    given = [name for name in ctx.params if common.is_given(ctx, name)]
     if resume and corpus:
         raise ConfigError("--resume goes on with a run's own corpus; leave the corpus out")
     if resume:
@@ -142,12 +142,6 @@ def _refuse_folding(reading: ReadConfig, base: str) -> None:
     kind = begun.tokenizer.kind if begun else reading.tokenizer
     if kind == "byte":
         raise ConfigError("a byte model keeps line ends as they are; leave --newlines fold out")
-
-
-def _is_given(ctx: typer.Context, name: str) -> bool:
-    """Tell whether an option stands on the command line or in a file of settings."""
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
 
 
 def _follow(run: RunState, form: str, board: Path | None) -> None:

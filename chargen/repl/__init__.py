@@ -8,7 +8,7 @@ the commands of a session, ``conversation`` shows it on a terminal.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from chargen.config import SampleConfig, documented
 from chargen.errors import ConfigError
 from chargen.evaluation.surprisal import ScoredToken, score_tokens
-from chargen.sampling.decoding import DEAD_END, ENDS, logit_bias
+from chargen.sampling.decoding import DEAD_END, ENDS, Sample, logit_bias
+from chargen.sampling.records import is_over
 from chargen.sampling.sampler import DecodeState, Sampler
 
 if TYPE_CHECKING:
@@ -64,10 +65,12 @@ class Draft:
     Attributes:
         turns: the text before the cursor.
         rest: the text behind it, which the model does not read.
+        label: of the text, as typed; None for no label.
     """
 
     turns: Turns = ()
     rest: str = ""
+    label: str | None = None
 
     @property
     def before(self) -> str:
@@ -155,7 +158,7 @@ class Session:
     """
 
     def __init__(self, sampler: Sampler, config: SampleConfig = DEFAULTS) -> None:
-        self.sampler = sampler
+        self._samplers: dict[str | None, Sampler] = {None: sampler}
         self._config, self._generations = config, 0
         self.rules = Rules()
         self._constraint: Constraint | None = None
@@ -163,6 +166,11 @@ class Session:
         self.branches: dict[str, Draft] = {}
         self._past: list[Draft] = []
         self._variants: Variants | None = None
+
+    @property
+    def sampler(self) -> Sampler:
+        """The model, for texts with the label of this one."""
+        return self._samplers[self.draft.label]
 
     @property
     def config(self) -> SampleConfig:
@@ -186,6 +194,21 @@ class Session:
         self._constraint = self.sampler.constraint(config, rules.regex, words, rules.no_copy)
         self.config, self.rules = config, rules
 
+    def relabel(self, label: str | None) -> None:
+        """Give the text a label, or none; the model reads the text anew.
+
+        Raises:
+            ConfigError: the model has no such label; nothing is changed.
+        """
+        if label not in self._samplers:
+            assert label is not None
+            self._samplers[label] = self._samplers[None].labelled(label)
+        turns = list[Turn]()
+        for turn in self.turns:
+            before = turns[-1].after if turns else None
+            turns.append(_reread(self._samplers[label], turn, before))
+        self._replace(replace(self.draft, turns=tuple(turns), label=label))
+
     @property
     def turns(self) -> Turns:
         """The turns before the cursor."""
@@ -203,7 +226,8 @@ class Session:
 
     def on_own_line(self, line: str) -> str:
         """Return a line as it is added on a line of its own: after a newline, unless empty."""
-        return "\n" + line if line and self.draft.line else line
+        ended = self.text.endswith(self.sampler.reading.end or "\n")
+        return "\n" + line if line and self.draft.line and not ended else line
 
     def generate(self, line: str = "") -> Iterator[str]:
         """Add what a person wrote, and yield the pieces that the model generates after it.
@@ -253,7 +277,7 @@ class Session:
         try:
             while trace.count < (config := self.config).length:
                 rest = _rest(config, trace.count, number)
-                for piece in self.sampler.stream(trace.state(), rest, constraint):
+                for piece in self._to_end(self.sampler.stream(trace.state(), rest, constraint)):
                     trace.append(piece)
                     yield piece
                     if self.config is not config and constraint is None:
@@ -262,7 +286,13 @@ class Session:
                     break
         finally:
             turn = Turn(line, trace.text(), before, between, trace.state())
-            self._replace(Draft((*turns, turn), self.draft.rest))
+            self._replace(replace(self.draft, turns=(*turns, turn)))
+
+    def _to_end(self, pieces: Generator[str, None, Sample]) -> Iterator[str]:
+        """Yield the pieces of a text, and the character that ends its record."""
+        sample, end = (yield from pieces), self.sampler.reading.end
+        if end and is_over(sample, self.sampler.tokenizer, end):
+            yield end
 
     def vary(self, line: str = "") -> Variants:
         """Return different sentences that may follow a line; the text is unchanged.
@@ -313,7 +343,7 @@ class Session:
         begin = ends[len(kept) - 1] if kept else 0
         if begin < place:
             kept = (*kept, self._read_turn(text[begin:place], kept[-1].after if kept else None))
-        self._replace(Draft(kept, text[place:]))
+        self._replace(replace(self.draft, turns=kept, rest=text[place:]))
 
     def _read_turn(self, text: str, before: DecodeState | None) -> Turn:
         """Return a turn of a text that is not generated; of a long one the model reads the end."""
@@ -332,7 +362,7 @@ class Session:
 
     def reset(self) -> None:
         """Begin a new text; ``undo`` restores the old one."""
-        self._replace(Draft())
+        self._replace(Draft(label=self.draft.label))
 
     def load(self, text: str) -> None:
         """Replace the text by another one; the model reads its last ``MAX_READ`` characters.
@@ -343,7 +373,7 @@ class Session:
         if not text:
             self.reset()
             return
-        self._replace(Draft((self._read_turn(text, None),)))
+        self._replace(Draft((self._read_turn(text, None),), label=self.draft.label))
 
     def branch(self, name: str) -> None:
         """Give the text a name."""
@@ -367,8 +397,11 @@ class Session:
             ConfigError: there is no text.
         """
         last = self._last()
-        before = last.before if last.line else last.between
-        return list(deque(score_tokens(self.sampler, last.text[-MAX_READ:], before), MAX_HEAT))
+        before, text = last.before if last.line else last.between, last.text[-MAX_READ:]
+        end = self.sampler.reading.end
+        if end and end in text[:-1]:  # of several records the last one
+            before, text = None, text[text.rindex(end, 0, -1) + 1 :]
+        return list(deque(score_tokens(self.sampler, text, before), MAX_HEAT))
 
     def _last(self) -> Turn:
         if not self.turns:
@@ -378,6 +411,13 @@ class Session:
     def _replace(self, draft: Draft) -> None:
         self._past.append(self.draft)
         self.draft = draft
+
+
+def _reread(sampler: Sampler, turn: Turn, before: DecodeState | None) -> Turn:
+    """Return a turn after another state; of each long part the model reads the end."""
+    between = sampler.read(turn.line[-MAX_READ:], before)
+    after = sampler.read(turn.generated[-MAX_READ:], between)
+    return replace(turn, before=before, between=between, after=after)
 
 
 def path_of(name: str) -> Path:

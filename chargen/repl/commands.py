@@ -275,6 +275,25 @@ def _edit(session: Session, _: str) -> Answer:
     return Edit(session.text)
 
 
+# -- labels -------------------------------------------------------------------------------
+
+
+def _label(session: Session, value: str) -> Answer:
+    names = session.sampler.labels
+    if value:
+        session.relabel(None if value == "none" and value not in names else value)
+        return Message(f"label is {session.draft.label or 'none'}")
+    if not names:
+        return Message("the model has no labels")
+    lines = [f"{'*' if name == session.draft.label else ' '} {name}" for name in names]
+    hint = "/label NAME sets one, NAME=0.7,NAME=0.3 several, none none"
+    return Message("\n".join([*lines, f"label is {session.draft.label or 'none'}; {hint}"]))
+
+
+def _labels(session: Session) -> dict[str, str]:
+    return dict.fromkeys(session.sampler.labels, "") | {"none": "No label."}
+
+
 # -- files --------------------------------------------------------------------------------
 
 
@@ -360,6 +379,9 @@ COMMANDS = (
         "set", "NAME VALUE", "Change any setting, as in /set until sentence.", _set, True, _settings
     ),
     Command("show", "", "Show all settings.", _show, live=True),
+    Command(
+        "label", "NAME", "Set the label of the text; alone: show them.", _label, values=_labels
+    ),
     Command("retry", "", "Generate the last turn again, with other random numbers.", _retry),
     Command("undo", "", "Undo the last change of the text.", _undo),
     Command("branch", "NAME", "Give the text a name.", _branch, values=_branches),

@@ -11,6 +11,7 @@ from chargen.config import SampleConfig, refuse
 from chargen.sampling.decoding import logit_bias
 from chargen.sampling.endings import find_stop
 from chargen.sampling.filters import Scores, log_probabilities
+from chargen.sampling.records import with_end
 from chargen.sampling.sampler import DecodeState, Generated, Sampler
 
 USED = {"length", "stop", "logit_bias", "ban"}  # sampling parameters of a beam search
@@ -38,6 +39,7 @@ def beam_search(
     usual = vars(SampleConfig())
     changed = [name for name, value in vars(config).items() if value != usual[name]]
     refuse(changed, set(changed) - USED, "beam search is not random sampling")
+    config = with_end(config, sampler.reading.end)
     bias = logit_bias(sampler.tokenizer, config)
     beam = [Generated(finish_reason="" if config.length else "length")]
     done: list[Generated] = []

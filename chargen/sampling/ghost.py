@@ -24,7 +24,7 @@ COPIES = ((1, 10), (2, 3), (6, 2))  # from so many characters on, so many copies
 STRIDE = 16  # tokens of a long paste read in one call, with one state kept
 LONGEST = 12  # characters of an alternative
 NO_TEXT = {"\ufffd", *map(chr, range(0xDC80, 0xDD00))}  # a character that is not whole, or no UTF-8
-ENDS = {"\n", *NO_TEXT}  # ghost text ends before them
+ENDS = {"\n", "\x1e", *NO_TEXT}  # ghost text ends before them: line, record
 
 
 class Lookahead:
@@ -46,7 +46,11 @@ class Lookahead:
     ) -> None:
         self._sampler, self._lock = sampler, threading.Lock()
         # A text begins in the initial state, but its first token is predicted after a newline.
-        begin = before or DecodeState(sampler.engine.init_state(1), sampler.read("").logits)
+        empty, self._end_ids = sampler.read(""), list[int]()
+        begin = before or DecodeState(sampler.engine.init_state(1), empty.logits)
+        if end := sampler.reading.end:  # a record begins in the state after END
+            self._end_ids, begin = sampler.tokenizer.encode(end).tolist(), before or empty
+        self._empty = empty
         self._tokens: list[int] = []
         self._states = {0: begin}  # by the number of tokens before
         self._bias = logit_bias(sampler.tokenizer, config)  # (V,)
@@ -173,6 +177,8 @@ class Lookahead:
         if self._tokens[: len(ids)] != ids:
             self._forget(_shared(self._tokens, ids))
             self._tokens = list(ids)
+        if self._end_ids and (ended := _last(ids, self._end_ids[0])):
+            self._states[ended] = self._empty
         if len(ids) not in self._states:
             self._run(max(n for n in self._states if n < len(ids)), ids)
         return self._states[len(ids)]
@@ -189,6 +195,11 @@ class Lookahead:
             out, recurrent = self._sampler.engine.run(chunk, self._states[start].state)
             self._states[end] = DecodeState(recurrent, out[0, -1])
             start = end
+
+
+def _last(ids: list[int], token: int) -> int:
+    """Return the number of tokens up to the last one like this; 0 if there is none."""
+    return next((n for n in range(len(ids), 0, -1) if ids[n - 1] == token), 0)
 
 
 def _shared(ours: list[int], theirs: list[int]) -> int:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from chargen.config import SampleConfig, require
 from chargen.engine import Engine, Logits, State
 from chargen.errors import ConfigError
 from chargen.sampling.filters import log_probabilities
+from chargen.sampling.records import Label
 from chargen.sampling.sampler import Sampler, load
 from chargen.tokenizers import Tokenizer
 from chargen.tokenizers.char import CharTokenizer
@@ -62,6 +63,17 @@ class MixedSampler(Sampler):
         views = [_View(tokenizer, own, w) for own, w in zip(tokenizers, mix, strict=True)]
         super().__init__(tokenizer, MixedEngine([part.engine for part in parts], views))
         self.reading = self.parts[0].reading
+        ends = [part.reading.end for part in parts]
+        if len(set(ends)) > 1:
+            words = ", ".join("none" if end is None else repr(end) for end in ends)
+            raise ConfigError(
+                f"models with different ends of records cannot be mixed ({words}); allowed: models "
+                "of the same kind of records, or of texts without records"
+            )
+
+    def labelled(self, given: Label) -> Self:
+        """Refuse a label: each model has labels of its own."""
+        raise ConfigError("a label is one of one model; leave the label or the other models out")
 
     def constraint(
         self, config: SampleConfig, regex: str | None, words: Words | None, no_copy: int | None

@@ -7,21 +7,21 @@ does not depend on the other texts of its batch.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chargen.config import ReadConfig, SampleConfig, from_settings, require_count
-from chargen.data.decoding import as_read
+from chargen.config import ReadConfig, SampleConfig, require_count
 from chargen.engine import Engine, State, open_engine
 from chargen.errors import ChargenError, ConfigError
 from chargen.model.saved import SavedModel, open_model
 from chargen.sampling.decoding import DEAD_END, ENDS, Decoder, Sample
 from chargen.sampling.filters import Tokens, log_probabilities
+from chargen.sampling.records import Label, as_prompt, begin, labelled, sample_config, with_end
 from chargen.sampling.rows import Rows
 from chargen.tokenizers import Tokenizer
 
@@ -87,12 +87,20 @@ class Sampler:
         engine: runs the network.
         run: folder of the model's file, if it has one.
         reading: how the corpus of the model was read.
+        labels: names of the labels that its texts may have.
+        label: of all texts, if there is one.
     """
 
     def __init__(self, tokenizer: Tokenizer, engine: Engine, own: SavedModel | None = None) -> None:
         self.tokenizer, self.engine = tokenizer, engine
         self.run = own.path.parent if own else None
         self.reading = own.reading if own else ReadConfig(tokenizer=tokenizer.kind)
+        self.labels = own.config.labels if own else ()
+        self.label: Label | None = None
+
+    def labelled(self, given: Label) -> Self:
+        """Return a sampler whose texts have a label; raises ConfigError as ``label_weights``."""
+        return labelled(self, given)
 
     def generate(
         self,
@@ -117,7 +125,7 @@ class Sampler:
             TokenizerError: the prompt holds a lone surrogate.
             ChargenError: at the end of a text that could not meet its constraints.
         """
-        (config,) = from_settings(settings, SampleConfig)
+        config = sample_config(settings, self.reading)
         constraint = self.constraint(config, regex, words, no_copy)
         return self.stream(self.state_after(prompt), config, constraint)
 
@@ -136,21 +144,17 @@ class Sampler:
         """Generate several texts in one batch.
 
         Args:
-            prompt: text, or the state after one; an empty text is a newline.
+            prompt, regex, words, no_copy, settings: as of ``generate``.
             num_samples: number of texts.
-            regex: regular expression that each whole text matches.
-            words: the only words that the texts may have, or a file of them.
-            no_copy: never copy so many characters of the training text.
             beam: width of a beam search for the most likely texts; nothing is random then.
             logprobs: return the log probability of each token.
-            settings: fields of ``SampleConfig``, such as ``length``, ``temperature``, ``seed``.
 
         Raises:
             ConfigError: a setting is unknown or out of its range, or a constraint is not possible.
             TokenizerError: the prompt holds a lone surrogate.
         """
         require_count("num-samples", num_samples, MAX_SAMPLES)
-        (config,) = from_settings(settings, SampleConfig)
+        config = sample_config(settings, self.reading)
         constraint = self.constraint(config, regex, words, no_copy)
         state = self.state_after(prompt)
         if beam is None:
@@ -172,17 +176,21 @@ class Sampler:
         """Return the state after a text.
 
         Args:
-            text: what to read, as it is; an empty one at the start is a newline.
+            text: what to read, as it is; an empty one at the start is a newline. Of several
+                records the last one is read.
             before: the state before the text; None is the initial state.
             progress: called with the number of tokens read so far.
 
         Raises:
             TokenizerError: the text holds a lone surrogate.
         """
-        text = text or ("" if before else "\n")
+        end = self.reading.end
+        text = text or ("" if before or end else "\n")
+        if end and end in text:  # after which the state begins anew
+            text, before = text.rpartition(end)[2], None
         ids = self.tokenizer.encode(text).astype(np.int64)  # (T,)
         if before is None:
-            before = DecodeState(self.engine.init_state(1), np.zeros(0, np.float32))
+            before = DecodeState(*begin(self.engine, self.tokenizer, end))
         state, logits = before.state, before.logits
         for start in range(0, len(ids), PROMPT_CHUNK):
             out, state = self.engine.run(ids[None, start : start + PROMPT_CHUNK], state)
@@ -192,20 +200,20 @@ class Sampler:
         return DecodeState(state, logits, last)
 
     def state_after(self, prompt: str | DecodeState) -> DecodeState:
-        """Return the state after a prompt, which may be that state already; see ``as_read``.
+        """Return the state after a prompt, which may be that state already; see ``as_prompt``.
 
         Raises:
-            ConfigError: the prompt is not a text.
+            ConfigError: the prompt is not a text, or holds the end of a record.
             TokenizerError: the prompt holds a lone surrogate.
         """
         if isinstance(prompt, DecodeState):
             return prompt
-        return self.read(as_read(prompt, self.reading, "prompt"))
+        return self.read(as_prompt(prompt, self.reading))
 
     def stream(
         self, state: DecodeState, config: SampleConfig, constraint: Constraint | None = None
-    ) -> Iterator[str]:
-        """Generate the text that follows a state; yield it piece by piece.
+    ) -> Generator[str, None, Sample]:
+        """Generate the text that follows a state; yield it piece by piece, and return the sample.
 
         Raises:
             ChargenError: at the end of a text that could not meet its constraint.
@@ -237,6 +245,7 @@ class Sampler:
             ConfigError: a banned or biased character has no token of its own, or no text within
                 the length keeps the constraint.
         """
+        config = with_end(config, self.reading.end)
         decoder = Decoder(self.tokenizer, config, constraint)
         samples = decoder.begin(config, state.before, count)
         rows = Rows(self.engine)
@@ -251,8 +260,9 @@ class Sampler:
             return None
         from chargen.sampling.constraints import make_constraint
 
+        tokenizer, config, run = self.tokenizer, with_end(config, self.reading.end), self.run
         return make_constraint(
-            self.tokenizer, config, regex=regex, words=words, no_copy=no_copy, run=self.run
+            tokenizer, config, regex=regex, words=words, no_copy=no_copy, run=run
         )
 
 
@@ -281,7 +291,7 @@ def _decode(
         yield [(sample, sample.append(tokens)) for sample, tokens in pairs]
 
 
-def _pieces(steps: Iterator[list[tuple[Sample, str]]]) -> Iterator[str]:
+def _pieces(steps: Iterator[list[tuple[Sample, str]]]) -> Generator[str, None, Sample]:
     """Yield the pieces of a batch of one text."""
     ((sample, _),) = next(steps)
     for ((_, piece),) in steps:
@@ -289,6 +299,7 @@ def _pieces(steps: Iterator[list[tuple[Sample, str]]]) -> Iterator[str]:
             yield piece
     if sample.finish_reason == ENDS[DEAD_END]:
         raise ChargenError(UNFINISHED)
+    return sample
 
 
 def _record_logprobs(samples: list[Sample], logits: NDArray[np.float32], tokens: Tokens) -> None:
