@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from chargen.engine.convolution import clocked, convolution
 from chargen.engine.nodes import CONTRIB, Graph
 from chargen.engine.steps import LAYERS
 from chargen.model.ngrams import NGramConfig
-from chargen.model.spec import LayerConfig, ModelConfig, OnnxOperator
+from chargen.model.spec import CONVOLUTION, LayerConfig, ModelConfig, OnnxOperator, state_widths
 from chargen.storage.checkpoint import Tensors
 
 LABEL = "label"  # the state's name for the weights of the labels, where there are labels
@@ -46,10 +47,10 @@ def build_graph(
         x = g("Add", x, g("MatMul", LABEL, vectors))  # (1, B, E)
         g.nodes_of("Identity", [LABEL], [f"{LABEL}.next"])
     outputs = []
-    for number, layer in enumerate(config.layers):
+    for number in range(len(config.layers)):
         prefix = f"layers.{number}."
         own = {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
-        x = _layer(g, layer, number, own, x)  # (T, B, H)
+        x = _layer(g, config, number, own, x)  # (T, B, H)
         outputs.append(x)
     joined = g("Concat", *outputs, axis=2)  # (T, B, sum of H)
     logits = g.product(joined, weights["head.weight"], weights["head.bias"])
@@ -80,18 +81,31 @@ def _ngrams(g: Graph, config: NGramConfig, table: NDArray[np.float32]) -> str:
     return g("ReduceSum", values, g.weight(np.array([2])), keepdims=0)
 
 
-def _layer(g: Graph, layer: LayerConfig, number: int, own: Tensors, x: str) -> str:
-    """Add one recurrent layer over x (T, B, I) and return its outputs (T, B, H)."""
-    states = _state_names(layer, number)
+def _layer(g: Graph, config: ModelConfig, number: int, own: Tensors, x: str) -> str:
+    """Add one layer over x (T, B, I) and return its outputs (T, B, H)."""
+    layer, period = config.layers[number], config.periods[number]
+    states = [f"{part}{number}" for part in state_widths(config)[number]]
     last = [f"{state}.next" for state in states]
+    if period == 1:
+        return _untimed(g, layer, own, x, states, last)
+
+    def within(x: str, last: list[str]) -> str:
+        return _untimed(g, layer, own, x, states[:-1], last)
+
+    widths = config.inputs[number], layer.hidden
+    return clocked(g, within, period, widths, x, states, last)
+
+
+def _untimed(
+    g: Graph, layer: LayerConfig, own: Tensors, x: str, states: list[str], last: list[str]
+) -> str:
+    """Add one layer that steps at each input x (T, B, I) and return its outputs (T, B, H)."""
+    if layer.kind == CONVOLUTION:
+        return convolution(g, layer.kernel, own, x, states, last)
     operator = layer.spec.operator
     if operator and (operator.name == "LSTM" or not g.int8):  # in int8 there is only an LSTM
         return _native(g, operator, layer.hidden, own, x, states, last)
     return LAYERS[layer.kind](g, own, x, states, last)
-
-
-def _state_names(layer: LayerConfig, number: int) -> list[str]:
-    return [f"{part}{number}" for part in layer.spec.states]
 
 
 def _ends(config: ModelConfig) -> tuple[list[Any], list[Any]]:
@@ -99,14 +113,14 @@ def _ends(config: ModelConfig) -> tuple[list[Any], list[Any]]:
     value = helper.make_tensor_value_info
     inputs = [value("ids", TensorProto.INT64, ["B", "T"])]
     outputs = [value("logits", TensorProto.FLOAT, ["B", "T", config.vocab_size])]
-    for number, layer in enumerate(config.layers):
-        shape: list[str | int | None] = [1, "B", layer.hidden]
-        for name in _state_names(layer, number):
-            inputs.append(value(name, TensorProto.FLOAT, shape))
-            outputs.append(value(f"{name}.next", TensorProto.FLOAT, shape))
-    more = {LABEL: len(config.labels)} if config.labels else {}
-    more |= {HISTORY: config.ngrams.history} if config.ngrams else {}
-    for name, width in more.items():
+    widths = {
+        f"{part}{number}": width
+        for number, layer in enumerate(state_widths(config))
+        for part, width in layer.items()
+    }
+    widths |= {LABEL: len(config.labels)} if config.labels else {}
+    widths |= {HISTORY: config.ngrams.history} if config.ngrams else {}
+    for name, width in widths.items():
         inputs.append(value(name, TensorProto.FLOAT, [1, "B", width]))
         outputs.append(value(f"{name}.next", TensorProto.FLOAT, [1, "B", width]))
     return inputs, outputs
@@ -129,7 +143,7 @@ def _native(
         _matrix(g, _blocks(weight, cell.order, hidden)) for weight in weights
     )
     bias = np.concatenate([_blocks(bias, cell.order, hidden) for bias in biases])
-    inputs = [x, w, r, g.weight(bias[None]), "", *states]  # "": all sequences have length T
+    inputs = [x, w, r, g.weight(bias[None]), g.lengths, *states]
     if cell.name == "LSTM":
         inputs += [_peephole(g, own), *w_scale, *r_scale]
     attributes = {"hidden_size": hidden, **cell.attributes}

@@ -30,12 +30,16 @@ class Graph:
             processor (``quantized``).
         outer: the graph that contains this one, if this is the body of a loop; it holds the
             weights.
+
+    Attributes:
+        lengths: name of the number of steps (B) that count in each row, int32 and at least 1, for
+            the layers that are added; empty where all count.
     """
 
     def __init__(
         self, *, int8: bool = False, unsigned: bool = False, outer: Graph | None = None
     ) -> None:
-        self.int8, self.unsigned = int8, unsigned
+        self.int8, self.unsigned, self.lengths = int8, unsigned, ""
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = outer.weights if outer else []
         self._numbers: itertools.count[int] = outer._numbers if outer else itertools.count()
@@ -111,17 +115,36 @@ class Graph:
             inputs: name of the inputs, time first.
         """
         body = Graph(int8=self.int8, unsigned=self.unsigned, outer=self)
-        before, x = [self.name("before") for _ in states], self.name("input")
-        after = step(body, *before, x)
+        before = [self.name("before") for _ in states]
+        scanned = [inputs, *([self._counting(inputs)] if self.lengths else [])]
+        x = [self.name("input") for _ in scanned]
+        after = step(body, *before, x[0])
+        if self.lengths:
+            counts = body("Cast", x[1], to=TensorProto.BOOL)
+            after = [body("Where", counts, *two) for two in zip(after, before, strict=True)]
         y = body("Identity", after[0])
-        graph = helper.make_graph(body.nodes, "step", _floats(*before, x), _floats(*after, y))
+        graph = helper.make_graph(body.nodes, "step", _floats(*before, *x), _floats(*after, y))
         axis = self.weight(np.array([0]))  # the axis before B
         starts = [self("Squeeze", state, axis) for state in states]  # (B, H) each
         outputs = [self.name("last") for _ in states] + [self.name("all")]
-        self.nodes_of("Scan", [*starts, inputs], outputs, body=graph, num_scan_inputs=1)
+        self.nodes_of("Scan", [*starts, *scanned], outputs, body=graph, num_scan_inputs=len(x))
         for end, name in zip(outputs, last, strict=False):
             self.nodes_of("Unsqueeze", [end, axis], [name])
         return outputs[-1]
+
+    def count(self, begin: int, number: str) -> str:
+        """Return whole numbers from the first one on (N), for the name of N (1)."""
+        first, one = (self.weight(np.array(n, np.int64)) for n in (begin, 1))
+        end = self("Add", self("Squeeze", number, self.weight(np.array([0]))), first)
+        return self("Range", first, end, one)
+
+    def _counting(self, inputs: str) -> str:
+        """Return 1 for the steps of each row of the inputs that count, otherwise 0, (T, B, 1)."""
+        steps = self.count(0, self("Shape", inputs, start=0, end=1))
+        lengths = self("Cast", self.lengths, to=TensorProto.INT64)
+        counts = self("Less", self("Unsqueeze", steps, self.weight(np.array([1]))), lengths)
+        floats = self("Cast", counts, to=TensorProto.FLOAT)
+        return self("Unsqueeze", floats, self.weight(np.array([2])))
 
     def serialize(
         self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]

@@ -1,0 +1,113 @@
+"""Convolutions in ONNX nodes, and layers that step once every few tokens.
+
+The equations are those of ``model.cells.conv``. Time comes first. Legend of shapes: B batch size, T
+steps, I inputs, H outputs, K kernel, S period, M blocks, N width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from onnx import TensorProto
+
+from chargen.engine.nodes import Graph
+from chargen.storage.checkpoint import Tensors
+
+LONG, FLOAT = int(TensorProto.INT64), int(TensorProto.FLOAT)
+END = np.iinfo(np.int64).max
+
+
+def convolution(
+    g: Graph, kernel: int, own: Tensors, x: str, states: list[str], last: list[str]
+) -> str:
+    """Add a causal convolution over x (T, B, I) and return its outputs (T, B, H).
+
+    Args:
+        g: the graph; where it has ``lengths``, only so many steps of a row count.
+        kernel: K.
+        own: weights of the layer.
+        x: name of the inputs.
+        states: names of the last output (1, B, H) and of the last K - 1 inputs (1, B, (K - 1) I).
+        last: names for them after the last step.
+    """
+    hidden, window = own["weight_ih_l0"].shape
+    inputs = window // kernel
+    before = g("Reshape", states[1], _shape(g, 0, -1, kernel - 1, inputs))  # (1, B, K - 1, I)
+    before = g("Transpose", g("Squeeze", before, _shape(g, 0)), perm=[1, 0, 2])
+    seen = g("Concat", before, x, axis=0)  # (K - 1 + T, B, I)
+    ends = [n - kernel + 1 or END for n in range(kernel)]
+    slices = [g("Slice", seen, _shape(g, n), _shape(g, end)) for n, end in enumerate(ends)]
+    windows = g("Concat", *slices, axis=2)  # (T, B, K*I)
+    y = g("Relu", g.product(windows, own["weight_ih_l0"], own["bias_ih_l0"]))
+    kept = np.arange(kernel - 1)[:, None]
+    length = g("Cast", g.lengths, to=LONG) if g.lengths else _steps(g, x)
+    places = g("Add", g.weight(kept), length)  # (K - 1, B), or (K - 1, 1) for all rows
+    rows = g("Transpose", _picked(g, seen, inputs, places), perm=[1, 0, 2])  # (B, K - 1, I)
+    rows = g("Reshape", rows, _shape(g, 1, -1, (kernel - 1) * inputs))
+    g.nodes_of("Identity", [rows], [last[1]])
+    newest = g("Sub", g("Unsqueeze", length, _shape(g, 0)), _shape(g, 1))
+    g.nodes_of("Identity", [_picked(g, y, hidden, newest)], [last[0]])
+    return y
+
+
+def clocked(
+    g: Graph,
+    layer: Callable[[str, list[str]], str],
+    period: int,
+    widths: tuple[int, int],
+    x: str,
+    states: list[str],
+    last: list[str],
+) -> str:
+    """Add a layer that steps once every S tokens over x (T, B, I); return its outputs (T, B, H).
+
+    Args:
+        g: the graph.
+        layer: adds the layer over inputs (M, B, I), with these names for the states after it, and
+            returns its outputs (M, B, H).
+        period: S.
+        widths: I and H.
+        x: name of the inputs.
+        states: names of its state, and of the place in the period, (1, B, 1).
+        last: names for them after the last step.
+    """
+    steps = _steps(g, x)
+    place = g("Squeeze", g("Cast", states[-1], to=LONG), _shape(g, 0, 2))  # (B)
+    read = g(
+        "Add", g("Unsqueeze", g.count(1, steps), _shape(g, 1)), place
+    )  # (T, B), tokens since the block in part began
+    blocks = g("Div", read, _shape(g, period))  # (T, B), that have ended
+    ended = g("Gather", blocks, _shape(g, -1))  # (1, B)
+    most = g("Div", g("Add", steps, _shape(g, period - 1)), _shape(g, period))
+    numbers = g("Unsqueeze", g.count(1, most), _shape(g, 1))  # (M, 1)
+    ends = g("Sub", g("Mul", numbers, _shape(g, period)), g("Add", place, _shape(g, 1)))
+    ends = g("Min", ends, g("Sub", steps, _shape(g, 1)))  # (M, B)
+    after = [g.name("after") for _ in last[:-1]]
+    outer = g.lengths
+    lengths = g("Squeeze", g("Max", ended, _shape(g, 1)), _shape(g, 0))
+    g.lengths = g("Cast", lengths, to=int(TensorProto.INT32))
+    y = layer(_picked(g, x, widths[0], ends), after)  # (M, B, H)
+    g.lengths = outer
+    some = g("Unsqueeze", g("Greater", ended, _shape(g, 0)), _shape(g, 2))  # (1, B, 1)
+    for new, old, name in zip(after, states, last, strict=False):
+        g.nodes_of("Where", [some, new, old], [name])
+    newest = g("Mod", g("Gather", read, _shape(g, -1)), _shape(g, period))  # (1, B)
+    g.nodes_of("Unsqueeze", [g("Cast", newest, to=FLOAT), _shape(g, 2)], [last[-1]])
+    return _picked(g, g("Concat", states[0], y, axis=0), widths[1], blocks)
+
+
+def _shape(g: Graph, *numbers: int) -> str:
+    return g.weight(np.array(numbers, np.int64))
+
+
+def _steps(g: Graph, x: str) -> str:
+    """Return the number of steps of x (T, B, N), (1)."""
+    return g("Shape", x, start=0, end=1)
+
+
+def _picked(g: Graph, x: str, width: int, places: str) -> str:
+    """Return the steps of x (T, B, N) at the places (M, B) of each row, (M, B, N)."""
+    batch = g("Shape", x, start=1, end=2)
+    rows = g("Add", g("Mul", places, batch), g.count(0, batch))
+    return g("Gather", g("Reshape", x, _shape(g, -1, width)), rows)
