@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from onnx import TensorProto
 
-from chargen.engine.nodes import Graph
+from chargen.engine.nodes import Graph, Weight
 from chargen.storage.checkpoint import Tensors
 
 LONG, FLOAT = int(TensorProto.INT64), int(TensorProto.FLOAT)
@@ -73,28 +73,45 @@ def clocked(
         last: names for them after the last step.
     """
     steps = _steps(g, x)
-    place = g("Squeeze", g("Cast", states[-1], to=LONG), _shape(g, 0, 2))  # (B)
-    read = g(
-        "Add", g("Unsqueeze", g.count(1, steps), _shape(g, 1)), place
-    )  # (T, B), tokens since the block in part began
+    read = _read(g, x, states[-1])
     blocks = g("Div", read, _shape(g, period))  # (T, B), that have ended
     ended = g("Gather", blocks, _shape(g, -1))  # (1, B)
     most = g("Div", g("Add", steps, _shape(g, period - 1)), _shape(g, period))
     numbers = g("Unsqueeze", g.count(1, most), _shape(g, 1))  # (M, 1)
-    ends = g("Sub", g("Mul", numbers, _shape(g, period)), g("Add", place, _shape(g, 1)))
+    first = g("Gather", read, _shape(g, 0))  # (1, B), one more than before
+    ends = g("Sub", g("Mul", numbers, _shape(g, period)), first)
     ends = g("Min", ends, g("Sub", steps, _shape(g, 1)))  # (M, B)
     after = [g.name("after") for _ in last[:-1]]
-    outer = g.lengths
     lengths = g("Squeeze", g("Max", ended, _shape(g, 1)), _shape(g, 0))
     g.lengths = g("Cast", lengths, to=int(TensorProto.INT32))
     y = layer(_picked(g, x, widths[0], ends), after)  # (M, B, H)
-    g.lengths = outer
+    g.lengths = ""
     some = g("Unsqueeze", g("Greater", ended, _shape(g, 0)), _shape(g, 2))  # (1, B, 1)
     for new, old, name in zip(after, states, last, strict=False):
         g.nodes_of("Where", [some, new, old], [name])
     newest = g("Mod", g("Gather", read, _shape(g, -1)), _shape(g, period))  # (1, B)
     g.nodes_of("Unsqueeze", [g("Cast", newest, to=FLOAT), _shape(g, 2)], [last[-1]])
     return _picked(g, g("Concat", states[0], y, axis=0), widths[1], blocks)
+
+
+def decoder(g: Graph, own: tuple[Weight, Weight], x: str, place: str) -> str:
+    """Add the layer between the outputs x (T, B, N) of all others and the head, (T, B, H).
+
+    Args:
+        g: the graph.
+        own: weight (H, N) and biases (P, H), one for each place in a period.
+        x: name of the outputs.
+        place: name of the place before the first step, (1, B, 1).
+    """
+    weight, biases = own
+    places = g("Mod", _read(g, x, place), _shape(g, len(biases)))
+    return g("Relu", g("Add", g.product(x, weight), g.rows(biases, places)))
+
+
+def _read(g: Graph, x: str, place: str) -> str:
+    """Return the tokens read since the block in part began, after each step of x, (T, B)."""
+    begun = g("Squeeze", g("Cast", place, to=LONG), _shape(g, 0, 2))  # (B)
+    return g("Add", g("Unsqueeze", g.count(1, _steps(g, x)), _shape(g, 1)), begun)
 
 
 def _shape(g: Graph, *numbers: int) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from chargen.engine.convolution import clocked, convolution
+from chargen.engine.convolution import clocked, convolution, decoder
 from chargen.engine.nodes import CONTRIB, Graph
 from chargen.engine.steps import LAYERS
 from chargen.model.ngrams import NGramConfig
@@ -53,6 +53,9 @@ def build_graph(
         x = _layer(g, config, number, own, x)  # (T, B, H)
         outputs.append(x)
     joined = g("Concat", *outputs, axis=2)  # (T, B, sum of H)
+    if config.periods[-1] > 1:
+        own = (weights["decoder.weight"], weights["decoder.bias"])
+        joined = decoder(g, own, joined, f"p{len(outputs) - 1}")  # (T, B, H)
     logits = g.product(joined, weights["head.weight"], weights["head.bias"])
     g.nodes_of("Transpose", [logits], ["logits"], perm=[1, 0, 2])  # (B, T, V)
     return g.serialize(*_ends(config))

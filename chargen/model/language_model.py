@@ -5,6 +5,7 @@ Legend of shapes: B batch size, T steps, V vocabulary, E embedding, H hidden uni
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from chargen.config import TrainConfig
-from chargen.model.cells import Clocked, State, make_layer
+from chargen.model.cells import Clocked, Decoder, State, make_layer
 from chargen.model.ngram_embedding import NGramEmbedding
 from chargen.model.spec import ModelConfig, label_place
 from chargen.storage.checkpoint import Tensors
@@ -54,6 +55,7 @@ class LanguageModel(nn.Module):
         self.layers = nn.ModuleList(layers)
         timed = zip(layers, config.periods, strict=True)
         self.cells = [Clocked(cell, n) if n > 1 else cell for cell, n in timed]  # bottom first
+        self.decoder = Decoder(config) if config.periods[-1] > 1 else None
         self.head = nn.Linear(config.head_inputs, config.vocab_size)
         self.labels = nn.Embedding(len(config.labels), config.embedding) if config.labels else None
         self.reset(start or TrainConfig())
@@ -65,6 +67,8 @@ class LanguageModel(nn.Module):
         nn.init.normal_(self.embedding.weight, generator=generator)
         for cell in self.cells:
             cell.reset(generator, start)
+        if self.decoder:
+            self.decoder.reset(generator)
         nn.init.xavier_uniform_(self.head.weight, generator=generator)
         nn.init.zeros_(self.head.bias)
         if self.labels:
@@ -117,8 +121,17 @@ class LanguageModel(nn.Module):
             x = dropout(x) if dropout else x
             outputs.append(x)
             last.extend(own)
-        joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
-        return self.head(joined), (*last, *kept)  # (B, T, V)
+        return self.logits(outputs, state[len(last) - 1]), (*last, *kept)  # (B, T, V)
+
+    def logits(self, outputs: Sequence[Tensor], place: Tensor) -> Tensor:
+        """Return logits (B, T, V) for the outputs of all layers, (B, T, H) each.
+
+        Args:
+            outputs: bottom first.
+            place: in the period of the top layer before the first step, (1, B, 1), if it has one.
+        """
+        joined = outputs[0] if len(outputs) == 1 else torch.cat(list(outputs), dim=2)
+        return self.head(self.decoder(joined, place) if self.decoder else joined)
 
     def dense(self) -> dict[str, nn.Parameter]:
         """The parameters by name, without the table of n-grams, whose gradient is sparse."""

@@ -279,6 +279,8 @@ class ModelConfig:
         require(1 <= self.vocab_size <= 1 << 20, "vocabulary size", self.vocab_size, "1 to 1048576")
         require(1 <= self.embedding <= 16384, "embedding", self.embedding, "1 to 16384")
         require(1 <= len(self.layers) <= 64, "number of layers", len(self.layers), "1 to 64")
+        stride = self.layers[-1].stride
+        require(stride == 1, "stride of the top layer", stride, "1; a layer above it is missing")
         codes = len(self.ngrams.codes) if self.ngrams else self.vocab_size
         require(codes == self.vocab_size, "codes of tokens", codes, str(self.vocab_size))
         texts = all(isinstance(label, str) for label in self.labels)
@@ -292,8 +294,9 @@ class ModelConfig:
 
     @property
     def head_inputs(self) -> int:
-        """Width of what the head reads: the outputs of all layers, side by side."""
-        return sum(layer.hidden for layer in self.layers)
+        """Width of what the head reads: the outputs of all layers, or the decoder's."""
+        widths = [layer.hidden for layer in self.layers]
+        return max(widths) if self.periods[-1] > 1 else sum(widths)
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -338,10 +341,19 @@ def weight_shapes(config: ModelConfig) -> dict[str, Shape]:
         shapes["ngrams.table.weight"] = (sum(config.ngrams.rows), config.embedding)
     if config.labels:
         shapes["labels.weight"] = (len(config.labels), config.embedding)
+    decoder = decoder_shapes(config) if config.periods[-1] > 1 else {}
+    shapes |= {f"decoder.{name}": shape for name, shape in decoder.items()}
     for number, (layer, inputs) in enumerate(zip(config.layers, config.inputs, strict=True)):
         own = layer.spec.shapes(layer.kernel * inputs, layer.hidden)
         shapes |= {f"layers.{number}.{name}": shape for name, shape in own.items()}
     return shapes
+
+
+def decoder_shapes(config: ModelConfig) -> dict[str, Shape]:
+    """Return the shapes of the layer between all others and the head, where there is a stride."""
+    outputs = sum(layer.hidden for layer in config.layers)
+    hidden = config.head_inputs
+    return {"weight": (hidden, outputs), "bias": (config.periods[-1], hidden)}
 
 
 def state_widths(config: ModelConfig) -> list[dict[str, int]]:
@@ -358,7 +370,7 @@ def state_widths(config: ModelConfig) -> list[dict[str, int]]:
 
 
 def label_place(config: ModelConfig) -> int:
-    """Return which part of the recurrent state holds the weights of the labels: behind all layers."""
+    """Return which part of the state holds the weights of the labels: behind all layers."""
     return sum(map(len, state_widths(config)))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chargen.model.cells.base import Cell, GatedCell, Gates, State
-from chargen.model.cells.conv import Clocked, Convolution
+from chargen.model.cells.conv import Clocked, Convolution, Decoder
 from chargen.model.cells.gru import GRU, BeforeGRU
 from chargen.model.cells.lstm import LSTM, CoupledLSTM, NormLSTM, PeepholeLSTM
 from chargen.model.cells.minimal import MinGRU, MinLSTM
@@ -34,4 +34,13 @@ def make_layer(layer: LayerConfig, inputs: int) -> Cell:
     return CELL_CLASSES[layer.kind](inputs, layer.hidden)
 
 
-__all__ = ["CELL_CLASSES", "Cell", "Clocked", "GatedCell", "Gates", "State", "make_layer"]
+__all__ = [
+    "CELL_CLASSES",
+    "Cell",
+    "Clocked",
+    "Decoder",
+    "GatedCell",
+    "Gates",
+    "State",
+    "make_layer",
+]

@@ -11,7 +11,7 @@ from torch.nn.functional import embedding, linear
 
 from chargen.config import TrainConfig
 from chargen.model.cells.base import Cell, State
-from chargen.model.spec import CONVOLUTION
+from chargen.model.spec import CONVOLUTION, ModelConfig, decoder_shapes
 
 
 class Convolution(Cell):
@@ -59,6 +59,45 @@ class Convolution(Cell):
         h = torch.relu(linear(windows, self.weight_ih_l0, self.bias_ih_l0))
         last = seen[:, x.shape[1] :].flatten(1)
         return h, (h[None, :, -1], last[None])
+
+
+class Decoder(nn.Module):
+    """A hidden layer between the outputs of all layers and the head, where there is a stride.
+
+    ::
+
+        d_t = relu(W [h^1_t, ..., h^L_t] + b_p)    p: the tokens read since the last block ended
+
+    The top layer gives one output for S tokens, each of which has to be predicted by itself: from
+    that output, which is held, and from the layers below the stride, which have read the tokens
+    since. N outputs of all layers, P tokens in a block of the top layer.
+
+    Args:
+        config: the architecture.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        for name, shape in decoder_shapes(config).items():
+            self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
+
+    weight: Tensor
+    bias: Tensor
+
+    def reset(self, generator: torch.Generator) -> None:
+        """Initialize the weights; the biases begin at zero."""
+        nn.init.xavier_uniform_(self.weight, generator=generator)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor, place: Tensor) -> Tensor:
+        """Return the inputs of the head, (B, T, H).
+
+        Args:
+            x: the outputs of all layers, (B, T, N).
+            place: tokens read of the block that has begun, before the first step, (1, B, 1).
+        """
+        biases = embedding(_read(place, x) % len(self.bias), self.bias)
+        return torch.relu(linear(x, self.weight) + biases)
 
 
 class Clocked(Cell):
@@ -109,10 +148,11 @@ class Clocked(Cell):
         number: the last step then counts for these alone.
         """
         *own, place = state
-        steps = torch.arange(1, x.shape[1] + 1, device=x.device)
-        read = place[0].long() + steps  # (B, T), tokens of the block that has begun, and since
-        ends = steps[: -(-x.shape[1] // self.period)] * self.period - 1 - place[0].long()  # (B, M)
-        inputs = _picked(x, ends.clamp(max=x.shape[1] - 1))  # (B, M, I)
+        steps = x.shape[1]
+        read = _read(place, x)
+        blocks = torch.arange(1, -(-steps // self.period) + 1, device=x.device)
+        ends = blocks * self.period - 1 - place[0].long()  # (B, M)
+        inputs = _picked(x, ends.clamp(max=steps - 1))  # (B, M, I)
         blocks = read // self.period  # (B, T), that have ended
         y, last = self._run_blocks(inputs, tuple(own), blocks[:, -1])
         held = torch.cat([own[0].transpose(0, 1).to(y.dtype), y], dim=1)  # (B, 1 + M, H)
@@ -135,6 +175,11 @@ class Clocked(Cell):
             outputs.append(y)
         y, new = self.cell.run(inputs[:, -1:], state)
         return torch.cat([*outputs, y], dim=1), _chosen((ended == count)[None, :, None], new, state)
+
+
+def _read(place: Tensor, x: Tensor) -> Tensor:
+    """Return the tokens (B, T) read since the block in part began, after each step of x (B, T, N)."""
+    return place[0].long() + torch.arange(1, x.shape[1] + 1, device=x.device)
 
 
 def _picked(x: Tensor, places: Tensor) -> Tensor:
