@@ -131,7 +131,8 @@ class LanguageModel(nn.Module):
             place: in the period of the top layer before the first step, (1, B, 1), if it has one.
         """
         joined = outputs[0] if len(outputs) == 1 else torch.cat(list(outputs), dim=2)
-        return self.head(self.decoder(joined, place) if self.decoder else joined)
+        logits: Tensor = self.head(self.decoder(joined, place) if self.decoder else joined)
+        return logits
 
     def dense(self) -> dict[str, nn.Parameter]:
         """The parameters by name, without the table of n-grams, whose gradient is sparse."""

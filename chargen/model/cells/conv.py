@@ -178,7 +178,7 @@ class Clocked(Cell):
 
 
 def _read(place: Tensor, x: Tensor) -> Tensor:
-    """Return the tokens (B, T) read since the block in part began, after each step of x (B, T, N)."""
+    """Return the tokens read since the block in part began, after each step of x, (B, T)."""
     return place[0].long() + torch.arange(1, x.shape[1] + 1, device=x.device)
 
 
