@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from chargen.evaluation.lines import ScoredLine
     from chargen.evaluation.surprisal import Guess, ScoredText
+    from chargen.sampling.records import Label
     from chargen.sampling.sampler import Generated, Sampler
     from chargen.tokenizers import Tokenizer
     from chargen.training.events import Event
@@ -54,6 +55,9 @@ class Model:
     byte-order mark. A byte model reads all as it is; of its texts, a byte that is not UTF-8 is a
     lone surrogate: ``text.encode("utf-8", "surrogateescape")`` returns the bytes.
 
+    Where a method takes a label, that is the name of one of ``labels``, or weights of several: a
+    mapping, or typed as ``"a=0.7,b=0.3"``. None is a text without a label.
+
     Attributes:
         sampler: the engine and the tokenizer at work.
     """
@@ -66,68 +70,91 @@ class Model:
         """The model's tokenizer, between text and ids."""
         return self.sampler.tokenizer
 
-    def generate(self, prompt: str = "", **settings: Any) -> Iterator[str]:
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the labels that its texts may have."""
+        return self.sampler.labels
+
+    def _of(self, label: Label | None) -> Sampler:
+        return self.sampler if label is None else self.sampler.labelled(label)
+
+    def generate(
+        self, prompt: str = "", *, label: Label | None = None, **settings: Any
+    ) -> Iterator[str]:
         """Yield the text that follows a prompt, piece by piece.
 
         Args:
-            prompt: where to go on from; empty starts after a newline.
+            prompt: where to go on from; empty starts after a newline, or a record.
+            label: of the text.
             settings: ``regex``, ``words``, ``no_copy`` as of ``chargen sample``, and fields of
                 ``SampleConfig``: ``length`` in characters, ``until`` (``"sentence"``, ``"line"``,
                 ``"paragraph"``), ``temperature``, ``top_k``, ``seed`` and so on.
 
         Raises:
-            ConfigError: a setting is unknown or out of its range.
+            ConfigError: a setting is unknown or out of its range, or the model has no such label.
             TokenizerError: the prompt holds a lone surrogate.
         """
-        return self.sampler.generate(prompt, **settings)
+        return self._of(label).generate(prompt, **settings)
 
     def generate_batch(
-        self, prompt: str = "", num_samples: int = 1, **settings: Any
+        self,
+        prompt: str = "",
+        num_samples: int = 1,
+        *,
+        label: Label | None = None,
+        **settings: Any,
     ) -> list[Generated]:
         """Generate several texts in one batch.
 
         Args:
             prompt: where all begin.
             num_samples: how many.
+            label: of the texts.
             settings: as of ``generate``; also ``beam``, the width of a beam search, and
                 ``logprobs=True`` for the log probability of each token in nats.
 
         Raises:
-            ConfigError: a setting is unknown or out of its range.
+            ConfigError: a setting is unknown or out of its range, or the model has no such label.
         """
-        return self.sampler.generate_batch(prompt, num_samples, **settings)
+        return self._of(label).generate_batch(prompt, num_samples, **settings)
 
-    def score(self, text: str) -> ScoredText:
+    def score(self, text: str, *, label: Label | None = None) -> ScoredText:
         """Score a text: the surprisal of each token, and means in bits and nats.
 
         Raises:
-            ConfigError: the text is empty.
+            ConfigError: the text is empty, or the model has no such label.
             TokenizerError: the text holds a lone surrogate.
         """
         from chargen.evaluation.surprisal import score_text
 
-        return score_text(self.sampler, text)
+        return score_text(self._of(label), text)
 
-    def score_lines(self, lines: Iterable[str]) -> Iterator[ScoredLine]:
+    def score_lines(
+        self, lines: Iterable[str], *, label: Label | None = None
+    ) -> Iterator[ScoredLine]:
         """Score lines, or other short texts, each as a text of its own: many side by side.
 
         Args:
             lines: with their newlines, as a file yields them, or without.
+            label: of the lines.
 
         Raises:
+            ConfigError: the model has no such label.
             TokenizerError: a line holds a lone surrogate.
         """
         from chargen.data.decoding import as_read
         from chargen.evaluation.lines import LineScorer
 
         reading = self.sampler.reading
-        return LineScorer(self.sampler).score(as_read(line, reading, "line") for line in lines)
+        return LineScorer(self._of(label)).score(as_read(line, reading, "line") for line in lines)
 
-    def next(self, prompt: str = "", top: int = 10) -> tuple[Guess, ...]:
+    def next(
+        self, prompt: str = "", top: int = 10, *, label: Label | None = None
+    ) -> tuple[Guess, ...]:
         """Return the most likely next tokens after a prompt, with their probabilities."""
         from chargen.evaluation.surprisal import next_tokens
 
-        return next_tokens(self.sampler, prompt, top)
+        return next_tokens(self._of(label), prompt, top)
 
 
 def load(

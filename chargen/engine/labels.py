@@ -20,7 +20,6 @@ from chargen.engine import Engine, Logits, State
 from chargen.errors import ConfigError
 
 SHOWN = 10  # names in a message
-WEIGHTS = "a number above 0"
 
 
 @runtime_checkable
@@ -49,7 +48,7 @@ class LabelEngine:
         place: int,
         weights: NDArray[np.float32] | None = None,
     ) -> None:
-        self._engine, self._labels, self._place = engine, labels, place
+        self._engine, self._labels, self.place = engine, labels, place
         self._weights = np.zeros(labels, np.float32) if weights is None else weights
 
     def init_state(self, batch: int) -> State:
@@ -58,10 +57,7 @@ class LabelEngine:
 
     def begin(self, labels: NDArray[np.integer]) -> State:
         """Return the initial state for texts with these labels (B,), -1 for none."""
-        weights = np.zeros((len(labels), self._labels), np.float32)
-        known = np.flatnonzero(labels >= 0)
-        weights[known, labels[known]] = 1
-        return self._begin(weights)
+        return self._begin(one_hot(labels, self._labels))
 
     def run(self, ids: NDArray[np.int64], state: State) -> tuple[Logits, State]:
         """Return the logits (B, T, V) and the last state for ids (B, T)."""
@@ -69,12 +65,20 @@ class LabelEngine:
 
     def of(self, weights: NDArray[np.float32]) -> LabelEngine:
         """Return an engine of which all texts have these labels, by their weights (L,)."""
-        return LabelEngine(self._engine, self._labels, self._place, weights)
+        return LabelEngine(self._engine, self._labels, self.place, weights)
 
     def _begin(self, weights: NDArray[np.float32]) -> State:
         state = list(self._engine.init_state(len(weights)))
-        state[self._place] = weights[None]
+        state[self.place] = weights[None]
         return tuple(state)
+
+
+def one_hot(labels: NDArray[np.integer], count: int) -> NDArray[np.float32]:
+    """Return the weights (B, L) of labels (B,), all 0 for -1."""
+    weights = np.zeros((len(labels), count), np.float32)
+    known = np.flatnonzero(labels >= 0)
+    weights[known, labels[known]] = 1
+    return weights
 
 
 def begin(engine: Engine, labels: NDArray[np.integer]) -> State:
@@ -104,7 +108,8 @@ def label_weights(names: tuple[str, ...], given: str | Mapping[str, float]) -> N
     for label, share in shares.items():
         require(label in names, "label", label, shown(names))
         number = isinstance(share, int | float) and not isinstance(share, bool)
-        require(number and 0 < share < 1e9, f"weight of label {label!r}", share, WEIGHTS)
+        if not (number and 0 < share < 1e9):
+            raise _wrong_weight(label, share)
         weights[names.index(label)] = share
     weights /= weights.sum()
     return weights
@@ -133,9 +138,13 @@ def _number(label: str, typed: str) -> float:
     try:
         return float(typed)
     except ValueError:
-        raise ConfigError(
-            f"weight of label {label!r} is {typed!r}; allowed: {WEIGHTS}, as in a=0.7,b=0.3"
-        ) from None
+        raise _wrong_weight(label, typed) from None
+
+
+def _wrong_weight(label: str, weight: object) -> ConfigError:
+    return ConfigError(
+        f"label {label!r} has the weight {weight!r}; allowed: a number above 0, as in a=0.7,b=0.3"
+    )
 
 
 def shown(names: tuple[str, ...]) -> str:

@@ -223,4 +223,6 @@ class App:
             "created": known.changed // 1_000_000_000,
             "owned_by": "chargen",
             "in_memory": any(model.name == known.name for model in self._library.loaded),
+            "labels": list(known.labels),
+            "record_end": known.record_end,
         }

@@ -220,7 +220,7 @@ class Batch:
     def _echo(self, entry: Entry, logits: Logits) -> None:
         """Score the tokens that the logits (T, V) of a chunk of the prompt predict."""
         tokenizer, count = self._sampler.tokenizer, entry.job.logprobs or 0
-        if not entry.read:
+        if not entry.read and not entry.begins:
             entry.prompt_scores.append(first_score(tokenizer, int(entry.ids[0])))
         tokens = entry.ids[entry.read + 1 : entry.read + 1 + len(logits)].tolist()
         entry.prompt_scores += token_scores(tokenizer, logits[: len(tokens)], tokens, count)

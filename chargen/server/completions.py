@@ -168,7 +168,7 @@ async def complete(library: Library, exchange: Exchange, given: dict[str, Any]) 
         if given.get("echo") and "logprobs" in given and 0 in limits_of(given):
             await _score(library, exchange, loaded, prompts, given)
         else:
-            settings = settings_of(given, loaded.sampler.tokenizer, library.config.max_length)
+            settings = settings_of(given, loaded.sampler, library.config.max_length)
             generation = Generation(loaded, prompts, settings)
             answer = Answer(loaded, settings.config.seed)
             await _generate(library, exchange, loaded, given, generation, answer)
@@ -190,7 +190,7 @@ async def chat(library: Library, exchange: Exchange, given: dict[str, Any]) -> N
             400, "top_logprobs needs logprobs; set logprobs to true", param="top_logprobs"
         )
     async with library.use(given.get("model")) as loaded:
-        settings = settings_of(given, loaded.sampler.tokenizer, library.config.max_length)
+        settings = settings_of(given, loaded.sampler, library.config.max_length)
         generation = Generation(loaded, [prompt], settings)
         answer = ChatAnswer(loaded, settings.config.seed)
         await _generate(library, exchange, loaded, given, generation, answer)
@@ -286,7 +286,7 @@ async def _score(
     texts, top, n, count = list[Text](), given["logprobs"], given.get("n", 1), 0
     with library.scores.hold(n * sum(map(len, prompts)), top, "logprobs"):
         for prompt in prompts:
-            found = await scored(loaded, "prompt", prompt, top, _token_score)
+            found = await scored(loaded, loaded.of(given), "prompt", prompt, top, _token_score)
             count += len(found.rows)
             for _ in range(n):
                 texts.append(Text(len(texts), 0, found.text, found.rows, "length"))

@@ -13,6 +13,7 @@ import numpy as np
 from chargen.config import SampleConfig
 from chargen.engine import Logits, State
 from chargen.sampling.decoding import Decoder
+from chargen.sampling.records import with_end
 from chargen.sampling.sampler import REMEMBERED, Sampler
 from chargen.server.jobs import TextJob, TokenScore
 from chargen.tokenizers.base import Ids
@@ -27,7 +28,8 @@ class Entry:
 
     Attributes:
         job: what the client asked for.
-        ids: the prompt (T,).
+        begins: number of tokens that are read before the prompt.
+        ids: these and the prompt (T,).
         decoder: selects the tokens of its texts.
         samples: texts that have not begun.
         left: number of texts that are not finished.
@@ -38,10 +40,14 @@ class Entry:
         failed: whether it ended with an error.
     """
 
-    def __init__(self, job: TextJob, ids: Ids, decoder: Decoder, state: State) -> None:
-        self.job, self.ids, self.decoder, self.state = job, ids, decoder, state
+    def __init__(
+        self, job: TextJob, begins: Ids, ids: Ids, decoder: Decoder, state: State, end: str | None
+    ) -> None:
+        self.job, self.decoder, self.state = job, decoder, state
+        self.begins, self.ids = len(begins), np.concatenate([begins, ids])
         config = replace(job.config, length=0) if job.max_tokens == 0 else job.config
-        self.samples = deque(decoder.begin(config, ids[-REMEMBERED:].astype(np.int64), job.count))
+        before = ids[-REMEMBERED:].astype(np.int64)
+        self.samples = deque(decoder.begin(with_end(config, end), before, job.count))
         self.left = job.count
         self.read = 0
         self.logits: Logits = np.zeros(0, np.float32)
@@ -72,8 +78,11 @@ class Entries:
             ConfigError: a setting is not possible with this model.
             TokenizerError: the prompt holds a lone surrogate.
         """
-        ids = self._sampler.tokenizer.encode(job.prompt or "\n")
-        return Entry(job, ids, self._decoder(job), self._sampler.engine.init_state(1))
+        sampler = self._sampler if job.label is None else self._sampler.labelled(job.label)
+        end, encode = sampler.reading.end, sampler.tokenizer.encode
+        begins, ids = encode(end or ""), encode(job.prompt or ("" if end else "\n"))
+        state = sampler.engine.init_state(1)
+        return Entry(job, begins, ids, self._decoder(job), state, end)
 
     def _decoder(self, job: TextJob) -> Decoder:
         """Return the decoder of a job: its own if it looks at each text by itself.

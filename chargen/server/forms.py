@@ -11,7 +11,7 @@ from chargen.server.schema import Schema, either, fields, number, several, switc
 from chargen.server.settings import ServeConfig
 
 MAX_TOP = 50  # most likely tokens that come with each token of a text
-MAX_STOPS, MAX_BIASES = 16, 1024
+MAX_STOPS, MAX_BIASES, MAX_LABELS = 16, 1024, 1024
 SEED = whole(
     "Random seed: the same text again; -1 and none are random, and the answer tells it.",
     -1,
@@ -40,6 +40,16 @@ IGNORED = (
 )
 
 
+def label() -> Schema:
+    """Return the schema of the label of a text."""
+    weights = {
+        **{"type": "object", "properties": {}, "required": [], "maxProperties": MAX_LABELS},
+        "additionalProperties": number("", 0, 1e9),
+    }
+    help = 'Label of the text, as in /v1/models; several by weight, as in {"a": 0.7, "b": 0.3}.'
+    return either(text(most=10_000, minLength=1), weights, help=help)
+
+
 def sampling_fields(config: ServeConfig) -> dict[str, Schema]:
     """Return the sampling parameters that completions of both kinds take."""
     most = config.max_length
@@ -49,6 +59,7 @@ def sampling_fields(config: ServeConfig) -> dict[str, Schema]:
         "max_chars": whole("Characters to generate; the default, 500, is one of them.", 0, most),
         **own,
         "seed": SEED,
+        "label": label(),
         "stop": either(
             text(most=1000, minLength=1),
             several(text(most=1000, minLength=1), MAX_STOPS),
@@ -155,12 +166,13 @@ def _top(default: int) -> Schema:
 
 def score(config: ServeConfig) -> Schema:
     """Return the form of ``/v1/score``."""
-    return fields({"model": _model(), "text": _text(config)}, ("text",))
+    return fields({"model": _model(), "text": _text(config), "label": label()}, ("text",))
 
 
 def surprisal(config: ServeConfig) -> Schema:
     """Return the form of ``/v1/surprisal``."""
-    return fields({"model": _model(), "text": _text(config), "top": _top(5)}, ("text",))
+    own = {"model": _model(), "text": _text(config), "label": label(), "top": _top(5)}
+    return fields(own, ("text",))
 
 
 def _text(config: ServeConfig) -> Schema:
@@ -170,14 +182,16 @@ def _text(config: ServeConfig) -> Schema:
 def next_token(config: ServeConfig) -> Schema:
     """Return the form of ``/v1/next``."""
     prompt = text("Text before; an empty one is a newline.", config.max_prompt)
-    return fields({"model": _model(), "prompt": prompt, "top": _top(10)})
+    own = {"model": _model(), "prompt": prompt, "label": label(), "top": _top(10)}
+    return fields(own)
 
 
 def ghost(config: ServeConfig) -> Schema:
     """Return the form of ``/v1/ghost``."""
     most = whole("Characters at most.", 1, 1000, default=80)
     before = text("Text before the cursor.", config.max_prompt)
-    return fields({"model": _model(), "text": before, "max_chars": most}, ("text",))
+    own = {"model": _model(), "text": before, "label": label(), "max_chars": most}
+    return fields(own, ("text",))
 
 
 def without_unsupported(given: dict[str, Any]) -> dict[str, Any]:

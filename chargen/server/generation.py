@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from chargen.config import SampleConfig, fresh_seed
-from chargen.data.decoding import as_read
+from chargen.sampling.records import MOST, Label, as_prompt
+from chargen.sampling.sampler import Sampler
 from chargen.server.errors import RequestError
 from chargen.server.forms import SPECIAL
 from chargen.server.jobs import Chunk, TextJob, TokenScore
@@ -33,6 +34,7 @@ class Settings:
         logprobs: likeliest tokens that come with each; None for no scores.
         echo: return the prompt too.
         rules: constraints, as ``TextJob`` has them.
+        label: of the texts; None for no label.
     """
 
     config: SampleConfig
@@ -41,6 +43,7 @@ class Settings:
     logprobs: int | None
     echo: bool
     rules: dict[str, Any]
+    label: Label | None = None
 
 
 @dataclass
@@ -62,19 +65,20 @@ class Text:
     finish_reason: str | None = None
 
 
-def settings_of(given: dict[str, Any], tokenizer: Tokenizer, most: int) -> Settings:
+def settings_of(given: dict[str, Any], sampler: Sampler, most: int) -> Settings:
     """Return the settings of a request.
 
     Args:
         given: its fields.
-        tokenizer: of the model.
+        sampler: the model.
         most: characters of a text for which nothing is given, if that is less than usual.
 
     Raises:
         ConfigError: a sampling parameter is out of its range.
         RequestError: a bias is not one of a token.
     """
-    longest = min(limits_of(given), default=min(SampleConfig.length, most))
+    tokenizer, usual = sampler.tokenizer, MOST if sampler.reading.end else SampleConfig.length
+    longest = min(limits_of(given), default=min(usual, most))
     max_tokens = None
     if tokenizer.kind != "char" and "max_tokens" in given:
         max_tokens = given["max_tokens"]
@@ -89,7 +93,8 @@ def settings_of(given: dict[str, Any], tokenizer: Tokenizer, most: int) -> Setti
     )
     rules: dict[str, Any] = {name: given[name] for name in RULES if name in given}
     count, logprobs = given.get("n", 1), given.get("logprobs")
-    return Settings(config, max_tokens, count, logprobs, given.get("echo", False), rules)
+    echo, label = given.get("echo", False), given.get("label")
+    return Settings(config, max_tokens, count, logprobs, echo, rules, label)
 
 
 def limits_of(given: dict[str, Any]) -> list[int]:
@@ -132,13 +137,14 @@ class Generation:
 
     Raises:
         RequestError: the model has no index of its text.
+        ConfigError: a prompt holds the end of a record.
         TokenizerError: a prompt holds a lone surrogate.
     """
 
     def __init__(self, loaded: Loaded, prompts: list[str], settings: Settings) -> None:
         reading = loaded.sampler.reading
         self.settings = settings
-        self.prompts = [as_read(prompt, reading, "prompt") for prompt in prompts]
+        self.prompts = [as_prompt(prompt, reading) for prompt in prompts]
         if "no_copy" in settings.rules:
             _check_index(loaded)
         self.tokens, self._streams = 0, list[Stream]()
@@ -162,6 +168,7 @@ class Generation:
             own.logprobs,
             own.echo and own.logprobs is not None,
             max_tokens=own.max_tokens,
+            label=own.label,
             **own.rules,
         )
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from chargen.config import SampleConfig
 from chargen.errors import ChargenError
+from chargen.sampling.records import Label
 
 Words = Iterable[str] | os.PathLike[str]
 
@@ -33,6 +34,7 @@ class TextJob:
         no_copy: never copy so many characters of the training text.
         max_tokens: tokens of each text at most; the text then ends by ``length``. None for no
             limit besides the characters of ``config.length``.
+        label: of the texts; None for no label.
     """
 
     prompt: str
@@ -44,6 +46,7 @@ class TextJob:
     words: Words | None = None
     no_copy: int | None = None
     max_tokens: int | None = None
+    label: Label | None = None
 
 
 class TokenScore(NamedTuple):

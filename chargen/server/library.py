@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chargen.errors import ChargenError
+from chargen.model.saved import read_model
 from chargen.sampling.sampler import Sampler
 from chargen.server.errors import RequestError, refusal
 from chargen.server.limits import Scores
@@ -39,11 +42,15 @@ class Known:
         name: of its run, or of the base model.
         path: of its file.
         changed: time of its last change, in nanoseconds since 1970.
+        labels: that its texts may have.
+        record_end: the character that ends a record; None without records.
     """
 
     name: str
     path: Path
     changed: int
+    labels: tuple[str, ...] = ()
+    record_end: str | None = None
 
 
 class Loaded:
@@ -65,6 +72,15 @@ class Loaded:
     def name(self) -> str:
         """Its name."""
         return self.known.name
+
+    def of(self, given: dict[str, Any]) -> Sampler:
+        """Return the model for texts with the label of a request, if it has one.
+
+        Raises:
+            ConfigError: the model does not have the label.
+        """
+        label = given.get("label")
+        return self.sampler if label is None else self.sampler.labelled(label)
 
 
 class Library:
@@ -197,8 +213,19 @@ def known_models(given: dict[str, Path], default: str) -> dict[str, Known]:
     found = dict[str, Known]()
     for name in sorted(paths, key=lambda name: name != default):
         with contextlib.suppress(OSError):  # a run without a model yet, or one that was removed
-            found[name] = Known(name, paths[name], paths[name].stat().st_mtime_ns)
+            changed = paths[name].stat().st_mtime_ns
+            found[name] = Known(name, paths[name], changed, *_texts(paths[name], changed))
     return found
+
+
+@functools.lru_cache(maxsize=4096)
+def _texts(path: Path, changed: int) -> tuple[tuple[str, ...], str | None]:
+    """Return the labels and the end of records of a model file that was changed at this time."""
+    try:
+        saved = read_model(path)
+    except ChargenError:  # who asks for it is told
+        return (), None
+    return saved.config.labels, saved.reading.end
 
 
 def unknown_model(name: str, known: dict[str, Known]) -> RequestError:

@@ -40,7 +40,7 @@ class Stream:
     """
 
     def __init__(self, entry: Entry, cancel: Callable[[], None]) -> None:
-        self.prompt_tokens = len(entry.ids) if entry.job.prompt else 0
+        self.prompt_tokens = len(entry.ids) - entry.begins if entry.job.prompt else 0
         self.left = entry.job.count
         self.cancel = cancel
         self._entry = entry

@@ -15,6 +15,8 @@ from chargen.data.decoding import as_read
 from chargen.display.output import unknown_note
 from chargen.evaluation.surprisal import ScoredToken, next_distribution, next_facts, score_tokens
 from chargen.sampling.ghost import Lookahead
+from chargen.sampling.records import as_prompt
+from chargen.sampling.sampler import Sampler
 from chargen.server.errors import RequestError
 from chargen.server.exchange import Exchange
 from chargen.server.library import Library, Loaded
@@ -44,12 +46,18 @@ class Scored(Generic[Row]):
 
 
 async def scored(
-    loaded: Loaded, name: str, text: str, top: int, row: Callable[[ScoredToken], Row]
+    loaded: Loaded,
+    sampler: Sampler,
+    name: str,
+    text: str,
+    top: int,
+    row: Callable[[ScoredToken], Row],
 ) -> Scored[Row]:
     """Score a text, in parts between which others have their turn.
 
     Args:
         loaded: the model.
+        sampler: the model for the label of the text.
         name: of the field with the text, for an error.
         text: as it was given.
         top: number of the most likely tokens that come with each token.
@@ -64,7 +72,7 @@ async def scored(
         raise RequestError(400, f"{name} is empty; give at least one character", param=name)
 
     def blocks() -> Iterator[tuple[list[Row], float]]:
-        tokens = score_tokens(loaded.sampler, text, guesses=top, block=BLOCK)
+        tokens = score_tokens(sampler, text, guesses=top, block=BLOCK)
         while block := list(itertools.islice(tokens, BLOCK)):
             yield list(map(row, block)), sum(token.bits for token in block)
 
@@ -111,7 +119,7 @@ async def _scores(
     text = given["text"]
     with library.scores.hold(len(text), top, "text" if top == 0 else "top"):
         async with library.use(given.get("model")) as loaded:
-            found = await scored(loaded, "text", text, top, row)
+            found = await scored(loaded, loaded.of(given), "text", text, top, row)
             await exchange.json(_facts(loaded, found))
 
 
@@ -140,11 +148,11 @@ def warning(loaded: Loaded, text: str) -> dict[str, str]:
 async def next_token(library: Library, exchange: Exchange, given: dict[str, Any]) -> None:
     """Answer ``/v1/next``."""
     async with library.use(given.get("model")) as loaded:
-        sampler = loaded.sampler
-        text = as_read(given.get("prompt", ""), sampler.reading, "prompt")
+        sampler = loaded.of(given)
+        text = as_prompt(given.get("prompt", ""), sampler.reading)
 
         def steps() -> Iterator[Any]:
-            before, rest = yield from loaded.prefixes.read(text)
+            before, rest = yield from loaded.prefixes.read(text, sampler)
             state = sampler.read(rest, before)
             yield next_distribution(sampler, state, given.get("top", 10))
 
@@ -156,14 +164,15 @@ async def next_token(library: Library, exchange: Exchange, given: dict[str, Any]
 async def ghost(library: Library, exchange: Exchange, given: dict[str, Any]) -> None:
     """Answer ``/v1/ghost``."""
     async with library.use(given.get("model")) as loaded:
-        text = as_read(given["text"], loaded.sampler.reading)
+        sampler = loaded.of(given)
+        text = as_read(given["text"], sampler.reading)
 
         def steps() -> Iterator[Any]:
-            before, rest = yield from loaded.prefixes.read(text)
+            before, rest = yield from loaded.prefixes.read(text, sampler)
             cut = max(0, rest.rfind(" ", 0, -LAST_WORDS))
             if cut:  # in one call: a lookahead keeps the state after each of the last tokens
-                before = loaded.sampler.read(rest[:cut], before)
-            lookahead = Lookahead(loaded.sampler, before)
+                before = sampler.read(rest[:cut], before)
+            lookahead = Lookahead(sampler, before)
             lookahead.read(rest[cut:])  # before its time begins, which a busy machine needs too
             yield from lookahead.growing(rest[cut:], given.get("max_chars", 80), GHOST_SECONDS)
 

@@ -46,7 +46,7 @@ export class Alternatives extends Query {
    * @param {AbortSignal} signal
    */
   async #firsts(prompt, signal) {
-    const body = { model: this.model(), prompt, top: COUNT };
+    const body = { ...this.models.request(), prompt: this.models.record(prompt), top: COUNT };
     const { next } = await this.api.json("/v1/next", body, signal);
     this.shown = next.filter(isText).map((/** @type {any} */ { text, probability }) => (
       { first: clean(text), rest: "", probability }
@@ -63,8 +63,8 @@ export class Alternatives extends Query {
    */
   async #words(prompt, signal) {
     const body = {
-      model: this.model(),
-      prompt: this.shown.map(({ first }) => prompt + first),
+      ...this.models.request(),
+      prompt: this.shown.map(({ first }) => this.models.record(prompt + first)),
       temperature: 0,
       max_chars: LONGEST,
     };

@@ -13,12 +13,14 @@ export class Generator extends EventTarget {
   /**
    * @param {import("./document.js").Document} doc
    * @param {import("./api.js").Api} api
-   * @param {() => Record<string, any>} request sampling parameters and the model
+   * @param {import("./models.js").Models} models
+   * @param {() => Record<string, any>} request sampling parameters
    */
-  constructor(doc, api, request) {
+  constructor(doc, api, models, request) {
     super();
     this.doc = doc;
     this.api = api;
+    this.models = models;
     this.request = request;
     /** @type {AbortController | null} */
     this.running = null;
@@ -61,10 +63,11 @@ export class Generator extends EventTarget {
    */
   async #run(parent, splice) {
     const { tree } = this.doc;
-    const { seed, n, ...body } = this.request();
+    const { seed, n, ...body } = { ...this.models.request(), ...this.request() };
     // With a seed each sibling still needs random numbers of its own.
     const seeded = seed === undefined ? {} : { seed: seed + tree.get(parent).children.length };
-    const prompt = lastPart(tree.textOf(parent).slice(0, splice.at), CONTEXT).toWellFormed();
+    const before = tree.textOf(parent).slice(0, splice.at);
+    const prompt = this.models.record(lastPart(before, CONTEXT)).toWellFormed();
     this.branches = Array.from({ length: n }, () => (
       { id: tree.add(parent, splice, true), waiting: "" }
     ));

@@ -22,14 +22,16 @@ export class Ghost {
    * @param {import("./api.js").Api} api
    * @param {HTMLElement} box
    * @param {HTMLElement} words for screen readers
-   * @param {() => {model: string, ghost: boolean}} settings
+   * @param {import("./models.js").Models} models
+   * @param {() => boolean} on
    */
-  constructor(editor, api, box, words, settings) {
+  constructor(editor, api, box, words, models, on) {
     this.editor = editor;
     this.api = api;
     this.box = box;
     this.words = words;
-    this.settings = settings;
+    this.models = models;
+    this.on = on;
     this.text = "";
     this.timer = 0;
     this.request = new AbortController();
@@ -98,12 +100,12 @@ export class Ghost {
   }
 
   async #ask() {
-    const { model, ghost } = this.settings();
-    if (!ghost || !model || !this.#fits()) return;
+    const asked = this.models.request();
+    if (!this.on() || !asked.model || !this.#fits()) return;
     this.request = new AbortController();
     const { signal } = this.request;
     const text = lastPart(this.editor.text.slice(0, this.editor.cursor), CONTEXT).toWellFormed();
-    const body = { model, text, max_chars: LONGEST };
+    const body = { ...asked, text, max_chars: LONGEST };
     try {
       const answer = await this.api.json("/v1/ghost", body, signal);
       if (!signal.aborted) this.#show(this.#useful(clean(answer.text)));

@@ -9,6 +9,7 @@ import { Generator } from "./generate.js";
 import { Ghost } from "./ghost.js";
 import { commandOf, keyList, keyOf } from "./keys.js";
 import { Popup } from "./popup.js";
+import { Models } from "./models.js";
 import { Settings } from "./settings.js";
 import { Store } from "./storage.js";
 import { Surprisal } from "./surprisal.js";
@@ -32,16 +33,14 @@ const api = new Api(askKey);
 const editor = new Editor(part("text"), part("copy"), part("scroller"));
 const tree = new Tree();
 const doc = new Document(editor, tree);
-const generator = new Generator(doc, api, () => settings.request());
-const ghost = new Ghost(editor, api, part("ghost"), part("ghost-words"), () => ({
-  model: settings.values.model,
-  ghost: settings.values.ghost && !generator.running,
-}));
-const model = () => settings.values.model;
+const models = new Models(api, settings, part("model"), part("label"));
+const generator = new Generator(doc, api, models, () => settings.request());
+const ghost = new Ghost(editor, api, part("ghost"), part("ghost-words"), models,
+  () => settings.values.ghost && !generator.running);
 const guesses = new Popup(part("guesses"), part("sheet"));
-const surprisal = new Surprisal(editor, api, guesses, model);
+const surprisal = new Surprisal(editor, api, guesses, models);
 const list = new Popup(part("alternatives"), part("sheet"));
-const alternatives = new Alternatives(editor, api, list, model);
+const alternatives = new Alternatives(editor, api, list, models);
 const view = new TreeView(tree, part("branch-tree"));
 
 /** @type {Record<string, () => unknown>} */
@@ -210,12 +209,8 @@ function dress() {
 /** Ask the server for its models. */
 async function loadModels() {
   try {
-    const { data } = await api.json("/v1/models");
-    const names = data.map((/** @type {{id: string}} */ { id }) => id);
-    part("model").replaceChildren(...names.map((/** @type {string} */ name) => new Option(name, name)));
-    part("model").disabled = !names.length;
-    if (names.length) settings.set("model", names.includes(model()) ? model() : names[0]);
-    else say("The server has no model yet: train one with “chargen train”.", true);
+    if (await models.load()) return;
+    say("The server has no model yet: train one with “chargen train”.", true);
   } catch (error) {
     sayError(error);
   }
@@ -267,14 +262,12 @@ tree.addEventListener("change", () => {
 });
 view.addEventListener("choose", (event) => doc.go(/** @type {CustomEvent} */ (event).detail));
 view.addEventListener("remove", (event) => removeBranch(/** @type {CustomEvent} */ (event).detail));
-let scorer = model();
 settings.addEventListener("change", () => {
   dress();
   ghost.wait(REST);
-  if (surprisal.on && model() !== scorer) surprisal.score();
-  scorer = model();
   store.save("settings", () => JSON.stringify(settings.values));
 });
+models.addEventListener("change", () => surprisal.on && surprisal.score());
 generator.addEventListener("start", () => (part("generate").textContent = "Stop"));
 generator.addEventListener("stop", () => (part("generate").textContent = "Generate"));
 for (const asks of [generator, alternatives, surprisal]) {

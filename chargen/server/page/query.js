@@ -8,14 +8,14 @@ export class Query extends EventTarget {
    * @param {import("./editor.js").Editor} editor
    * @param {import("./api.js").Api} api
    * @param {import("./popup.js").Popup} popup
-   * @param {() => string} model
+   * @param {import("./models.js").Models} models
    */
-  constructor(editor, api, popup, model) {
+  constructor(editor, api, popup, models) {
     super();
     this.editor = editor;
     this.api = api;
     this.popup = popup;
-    this.model = model;
+    this.models = models;
     this.request = new AbortController();
   }
 

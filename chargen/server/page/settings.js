@@ -38,7 +38,7 @@ const TRUNCATION = ["top_p", "min_p"]; // without effect at temperature 0
 /** @type {Values} */
 const USUAL = {
   ...Object.fromEntries(SLIDERS.map(({ name, usual }) => [name, usual])),
-  seed: "", until: "", model: "", ghost: true, theme: "", face: "serif",
+  seed: "", until: "", model: "", label: "", ghost: true, theme: "", face: "serif",
 };
 
 /** The settings and their form. Event: `change`. */
@@ -76,23 +76,23 @@ export class Settings extends EventTarget {
 
   /** Return to the usual sampling parameters. */
   reset() {
-    const { model, theme, face, ghost } = this.values;
-    this.values = { ...USUAL, model, theme, face, ghost };
+    const { model, label, theme, face, ghost } = this.values;
+    this.values = { ...USUAL, model, label, theme, face, ghost };
     this.#show();
     this.dispatchEvent(new Event("change"));
   }
 
   /**
-   * Return the request of these settings: those that differ from what the server does anyway.
+   * Return the sampling parameters: those that differ from what the server does anyway.
    * @returns {Values}
    */
   request() {
     const { values } = this;
-    const { model, n, max_chars, temperature } = values;
+    const { n, max_chars, temperature } = values;
     const changed = MORE.map(({ name }) => name)
       .filter((name) => values[name] !== USUAL[name] && (temperature || !TRUNCATION.includes(name)));
     return {
-      model, n, max_chars, temperature,
+      n, max_chars, temperature,
       ...Object.fromEntries(changed.map((name) => [name, values[name]])),
       ...(values.seed !== "" && { seed: Number(values.seed) }),
       ...(values.until && { until: values.until }),

@@ -64,7 +64,7 @@ export class Surprisal extends Query {
     if (start === end) return;
     const from = Math.max(0, start - CONTEXT);
     const text = this.editor.text.slice(from, end).toWellFormed();
-    const body = { model: this.model(), text, top: GUESSES };
+    const body = { ...this.models.request(), text, top: GUESSES };
     await this.ask(async (signal) => {
       const answer = await this.api.json("/v1/surprisal", body, signal);
       if (!signal.aborted) this.#colour(placed(answer.tokens, text, from), start);
