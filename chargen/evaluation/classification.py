@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.errors import CorpusError
-from chargen.evaluation.nll import Floats
 
+Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 TEMPERATURES = 0.25, 1000.0  # lowest and highest that is fitted

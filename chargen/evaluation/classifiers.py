@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.errors import ConfigError, CorpusError
-from chargen.evaluation.classification import Labels, fit_temperature, judge, normalize
-from chargen.evaluation.nll import Floats
+from chargen.evaluation.classification import Floats, Labels, fit_temperature, judge, normalize
 
 INSTALL = "pip install 'chargen[baselines]'"
 KINDS = "majority", "naive-bayes", "logistic-regression"
