@@ -28,7 +28,7 @@ from chargen.model.saved import open_model
 def without_match(counts: NGramCounts) -> NGramCounts:
     """Return counts whose longest match never expects anything."""
     never = np.full_like(counts.match.last, len(counts.match.text))
-    return NGramCounts(counts.vocab_size, counts.levels, LongestMatch(counts.match.text, never))
+    return NGramCounts(counts.table, LongestMatch(counts.match.text, never))
 
 
 def main() -> None:

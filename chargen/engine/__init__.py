@@ -65,11 +65,12 @@ def open_engine(
 
 def complete(saved: SavedModel, engine: Engine) -> Engine:
     """Return an engine of a model with its n-gram counts mixed in and its labels, if it has any."""
-    if saved.mixture is not None:
-        from chargen.engine.mixture import MixtureEngine
+    engine = _with_labels(engine, saved.config)
+    if saved.mixture is None:
+        return engine
+    from chargen.engine.mixture import MixtureEngine
 
-        engine = MixtureEngine(engine, saved.counts(), saved.mixture)
-    return _with_labels(engine, saved.config)
+    return MixtureEngine(engine, saved.counts(), saved.mixture)
 
 
 def _with_labels(engine: Engine, config: ModelConfig) -> Engine:

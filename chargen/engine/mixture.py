@@ -4,12 +4,13 @@ The mixture is log-linear: a product of the experts' probabilities (Hinton 1999)
 
 ::
 
-    P(c) ~ P_network(c)^a P_counts(c)^b exp(w_l [c is what the longest match expects])
+    P(c) ~ P_network(c)^a P_counts(c)^b P_label(c)^d exp(w_l [c is what the longest match expects])
 
-where l tells how long the match has held. Such weights can be fitted exactly, for the loss is
-convex in them (``evaluation.mixing``). The state is the network's, and that of the counts.
+where P_label counts the texts of the same label, if there are labels, and l tells how long the
+match has held. Such weights can be fitted exactly, for the loss is convex in them
+(``evaluation.mixing``). The state is the network's, and that of the counts.
 
-Legend of shapes: B batch size, T steps, V vocabulary, N order of the counts.
+Legend of shapes: B batch size, T steps, V vocabulary, N order of the counts, L labels.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.engine import Engine, Logits, State
-from chargen.engine.labels import begin
+from chargen.engine.labels import LabelEngine, begin
 from chargen.model.counts import NGramCounts
 from chargen.model.match import WIDTH, Numbers
+from chargen.model.ngram_table import Probabilities
 from chargen.model.saved import Mixture
 
+Weights = NDArray[np.float32]
 TINY = np.finfo(np.float32).tiny  # a token that the counts do not expect has a logarithm too
 
 
@@ -32,30 +35,60 @@ class Evidence(NamedTuple):
     """What the counts say of the next token.
 
     Attributes:
-        counted: ln P_counts (B, T, V).
+        counted: ln P_counts, and ln P_label where there are labels, (B, T, V) each.
         expected: token that the longest match expects, -1 for none, and how long it has held; of
             each of the B T places.
     """
 
-    counted: Logits
+    counted: tuple[Logits, ...]
     expected: list[tuple[int, int]]
 
 
-def evidence(counts: NGramCounts, state: Numbers) -> Evidence:
-    """Return what the counts say in states (B, T, N+1)."""
-    batch, steps, width = state.shape
-    places = state.reshape(batch * steps, width)
-    counted = counts.probabilities(places)
-    np.log(np.maximum(counted, TINY, out=counted), out=counted)
-    return Evidence(
-        counted.reshape(batch, steps, counts.vocab_size), counts.match.expected(places[:, -WIDTH:])
+def start(counts: NGramCounts, weights: Weights | None, batch: int) -> Numbers:
+    """Return the state of counts before the beginning of B texts, with these labels (B, L)."""
+    state = counts.start(batch)
+    if counts.labels is None:
+        return state
+    weights = (
+        np.zeros((batch, counts.labels.table.roots), np.float32) if weights is None else weights
     )
+    return np.concatenate([state, counts.labels.start(weights)], axis=1)
+
+
+def follow(
+    counts: NGramCounts, state: Numbers, ids: Numbers, weights: Weights | None
+) -> tuple[Evidence, Numbers]:
+    """Return what the counts say after each of ids (B, T), and their last state.
+
+    Args:
+        counts: of all texts, and perhaps of those of each label.
+        state: before the first of them.
+        ids: tokens.
+        weights: of the labels of each text (B, L), where there are labels.
+    """
+    own, more = np.split(state, [counts.width], axis=1)
+    after = counts.advance(own, ids)  # (B, T, N+2)
+    places = after.reshape(ids.size, counts.width)
+    found = counts.probabilities(places).reshape(*ids.shape, -1)
+    both, last = [found], [after[:, -1]]
+    if counts.labels is not None and weights is not None:
+        of_labels, more = counts.labels.read(more, ids, weights, found)
+        both.append(of_labels)
+        last.append(more)
+    expected = counts.match.expected(places[:, -WIDTH:])
+    return Evidence(tuple(map(_log, both)), expected), np.concatenate(last, axis=1)
+
+
+def _log(probabilities: Probabilities) -> Logits:
+    known = np.maximum(probabilities, TINY, out=probabilities)
+    return np.log(known, out=known)
 
 
 def mix(logits: Logits, known: Evidence, mixture: Mixture) -> Logits:
     """Return scores (B, T, V), unnormalised log probabilities, of the network and the counts."""
     mixed: Logits = np.multiply(logits, np.float32(mixture.network), order="C")
-    mixed += np.float32(mixture.counts) * known.counted
+    for weight, counted in zip((mixture.counts, mixture.labels), known.counted, strict=False):
+        mixed += np.float32(weight) * counted
     rows = mixed.reshape(-1, mixed.shape[-1])
     for row, (token, length) in zip(rows, known.expected, strict=True):
         if token >= 0:
@@ -74,22 +107,34 @@ class MixtureEngine:
 
     def __init__(self, engine: Engine, counts: NGramCounts, mixture: Mixture) -> None:
         self._engine, self._counts, self._mixture = engine, counts, mixture
+        self._labels = engine.place if isinstance(engine, LabelEngine) else None
 
     def init_state(self, batch: int) -> State:
         """Return the initial state for a batch of B texts."""
-        return (*self._engine.init_state(batch), self._unknown(batch))
+        return self._begun(self._engine.init_state(batch), batch)
 
     def begin(self, labels: NDArray[np.integer]) -> State:
         """Return the initial state for texts with these labels (B,), -1 for none."""
-        return (*begin(self._engine, labels), self._unknown(len(labels)))
+        return self._begun(begin(self._engine, labels), len(labels))
 
-    def _unknown(self, batch: int) -> NDArray[np.float32]:
-        return self._counts.start(batch)[None].astype(np.float32)
+    def of(self, weights: Weights) -> MixtureEngine:
+        """Return an engine of which all texts have these labels, by their weights (L,)."""
+        assert isinstance(self._engine, LabelEngine)
+        return MixtureEngine(self._engine.of(weights), self._counts, self._mixture)
+
+    def _begun(self, own: State, batch: int) -> State:
+        counted = start(self._counts, self._weights(own), batch)
+        return (*own, counted[None].astype(np.float32))
+
+    def _weights(self, state: State) -> Weights | None:
+        return None if self._labels is None else state[self._labels][0]
 
     def run(self, ids: Numbers, state: State) -> tuple[Logits, State]:
         """Return scores (B, T, V) and the last state for ids (B, T)."""
         *own, numbers = state
         logits, last = self._engine.run(ids, tuple(own))
-        after = self._counts.advance(numbers[0].astype(np.int64), ids)  # (B, T, N+1)
-        mixed = mix(logits, evidence(self._counts, after), self._mixture)
-        return mixed, (*last, after[None, :, -1].astype(np.float32))  # below 2^24: exact
+        known, after = follow(
+            self._counts, numbers[0].astype(np.int64), ids, self._weights(tuple(own))
+        )
+        mixed = mix(logits, known, self._mixture)
+        return mixed, (*last, after[None].astype(np.float32))  # below 2^24: exact

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from chargen.engine import Logits
-from chargen.engine.mixture import evidence, mix
+from chargen.engine.mixture import follow, mix
 from chargen.evaluation.nll import Floats, token_nll
 from chargen.evaluation.protocols import OnProgress
 from chargen.model.cells import State
@@ -117,8 +117,8 @@ class Adapter:
         """Mix the counts into logits (1, T, V) after ids (1, T)."""
         if self._counts is None or self._mixture is None or state is None:
             return logits, None
-        after = self._counts.advance(state, ids)
-        return mix(logits, evidence(self._counts, after), self._mixture), after[:, -1]
+        known, after = follow(self._counts, state, ids, None)
+        return mix(logits, known, self._mixture), after
 
     def _gradients(self) -> list[Tensor]:
         return [w.grad for w in self.model.dense().values() if w.grad is not None]

@@ -18,13 +18,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chargen.data.dataset import Segment
 from chargen.engine import Engine, Logits
-from chargen.engine.mixture import Evidence, evidence, mix
+from chargen.engine.labels import one_hot
+from chargen.engine.mixture import Evidence, follow, mix, start
 from chargen.evaluation.groups import spread
 from chargen.evaluation.nll import Floats, Part, read_segment, token_nll
 from chargen.model.counts import NGramCounts
@@ -67,21 +69,21 @@ def fit_mixture(engine: Engine, counts: NGramCounts, segment: Segment) -> Mixtur
 
 def examples(engine: Engine, counts: NGramCounts, segment: Segment) -> Examples:
     """Return what network and counts say of each token of a segment."""
-    network, counted, targets = [], [], []
+    features, targets = list[tuple[NDArray[Any], ...]](), list[Numbers]()
     expected = list[tuple[int, int]]()
     for part, known in _read_both(engine, counts, segment):
         scored = part.scored
-        network.append(log_probabilities(part.logits[scored]))
-        counted.append(known.counted[scored])
+        network = log_probabilities(part.logits[scored])
+        features.append((network, *(own[scored] for own in known.counted)))
         targets.append(part.targets[scored])
         expected += itertools.compress(known.expected, scored.ravel().tolist())
-    known = Evidence(np.concatenate(counted), expected)
-    return Examples(np.concatenate(network), known, np.concatenate(targets))
+    network, *counted = (np.concatenate(own) for own in zip(*features, strict=True))
+    return Examples(network, Evidence(tuple(counted), expected), np.concatenate(targets))
 
 
 def fit(places: Examples) -> Mixture:
     """Return the weights with the lowest loss, by Newton's method with steps that never go up."""
-    prior = np.array([Mixture().network, Mixture().counts, *Mixture().match])
+    prior = _prior(len(places.known.counted))
     weights, loss = prior, _loss(places, prior, prior)
     for _ in range(ROUNDS):
         gradient, hessian = derivatives(places, weights)
@@ -116,26 +118,43 @@ def _read_both(
     engine: Engine, counts: NGramCounts, segment: Segment
 ) -> Iterator[tuple[Part, Evidence]]:
     """Yield the steps of a segment as the network has read them, and what the counts say."""
-    state = counts.start(0)
+    state, weights = start(counts, None, 0), None
     for part in read_segment(engine, segment):
         if part.begins:
-            state = counts.start(len(part.inputs))
-        after = counts.advance(state, part.inputs)
-        yield part, evidence(counts, after)
-        state = after[:, -1]
+            weights = _label_weights(counts, part)
+            state = start(counts, weights, len(part.inputs))
+        known, state = follow(counts, state, part.inputs, weights)
+        yield part, known
+
+
+def _label_weights(counts: NGramCounts, part: Part) -> NDArray[np.float32] | None:
+    """Return the weights of the labels of the rows (B, L), where there are labels."""
+    if counts.labels is None:
+        return None
+    labels = np.full(len(part.inputs), -1) if part.labels is None else part.labels
+    return one_hot(labels, counts.labels.table.roots)
 
 
 # -- the fit ------------------------------------------------------------------------------
 
 
+def _prior(counts: int) -> Floats:
+    """Return the weights to begin with: of the network, the counts, and the match (D)."""
+    usual = Mixture()
+    return np.array([usual.network, *[usual.counts / counts] * counts, *usual.match])
+
+
 def _mixture(weights: Floats) -> Mixture:
-    network, counts, *match = weights.tolist()
-    return Mixture(network, counts, tuple(match))
+    network, *counts = weights[:-LENGTHS].tolist()
+    labels = counts[1] if len(counts) > 1 else 0.0
+    return Mixture(network, counts[0], tuple(weights[-LENGTHS:].tolist()), labels)
 
 
 def _inside(weights: Floats) -> Floats:
     """Return the nearest weights that a mixture may have."""
-    low = [SMALLEST, 0.0, *[-LARGEST] * LENGTHS]
+    low = np.full(len(weights), -LARGEST)
+    low[:-LENGTHS] = 0.0
+    low[0] = SMALLEST
     return np.clip(weights, low, LARGEST)
 
 
@@ -149,9 +168,10 @@ def _loss(places: Examples, weights: Floats, prior: Floats) -> float:
 def derivatives(places: Examples, weights: Floats) -> tuple[Floats, Floats]:
     """Return gradient (D) and Hessian (D, D) of the sum of -ln P."""
     network, (counted, guesses), targets = places
+    features = (network, *counted)
     expected, length = np.array(guesses).T
     probability = np.exp(log_probabilities(mix(network, places.known, _mixture(weights))))
-    rows, held = np.arange(len(targets)), expected >= 0
+    rows, held, first = np.arange(len(targets)), expected >= 0, len(features)
     hit = np.where(held, probability[rows, expected], 0)  # probability of the expected token
 
     def by_length(values: Floats) -> Floats:
@@ -160,13 +180,13 @@ def derivatives(places: Examples, weights: Floats) -> tuple[Floats, Floats]:
     mean = np.zeros((len(targets), len(weights)))  # E[f] at each place
     found = np.zeros_like(mean)  # f(target)
     second = np.zeros((len(weights), len(weights)))  # sum of E[f f']
-    for i, feature in enumerate((network, counted)):
+    for i, feature in enumerate(features):
         mean[:, i] = np.einsum("nv,nv->n", probability, feature)
         found[:, i] = feature[rows, targets]
-        second[i, 2:] = second[2:, i] = by_length(hit * feature[rows, expected])
-        for j, other in enumerate((network, counted)):
+        second[i, first:] = second[first:, i] = by_length(hit * feature[rows, expected])
+        for j, other in enumerate(features):
             second[i, j] = np.einsum("nv,nv,nv->", probability, feature, other)
-    mean[rows, 2 + length] = hit
-    found[rows, 2 + length] = held & (expected == targets)
-    second[2:, 2:] = np.diag(by_length(hit))
+    mean[rows, first + length] = hit
+    found[rows, first + length] = held & (expected == targets)
+    second[first:, first:] = np.diag(by_length(hit))
     return (mean - found).sum(axis=0), second - mean.T @ mean

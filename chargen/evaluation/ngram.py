@@ -34,9 +34,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.data.texts import Texts
-from chargen.model.counts import KEPT_AS, NGramCounts
-from chargen.model.counts import Level as CountLevel
+from chargen.model.counts import NGramCounts
 from chargen.model.match import LongestMatch
+from chargen.model.ngram_table import KEPT_AS, NGramTable
+from chargen.model.ngram_table import Level as TableLevel
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -93,11 +94,13 @@ class Sequence(NamedTuple):
 
     Attributes:
         ids: its tokens (M,).
+        roots: number of the model that counts each token (M,); -1 for none.
         depth: tokens before each in its text (M,); None of one text.
         places: of each token among those of the texts (M,); None of one text.
     """
 
     ids: Ids
+    roots: Ids
     depth: Ids | None = None
     places: Ids | None = None
 
@@ -116,17 +119,27 @@ class KneserNey:
         vocab_size: number of different tokens (V).
         order: length of the longest n-grams, context and token together.
         texts: of which it consists, if each is read by itself.
+        labels: of the texts, if those of each label are counted apart, in a model of their own.
     """
 
-    def __init__(self, ids: Ids, vocab_size: int, order: int, texts: Texts | None = None) -> None:
-        self.vocab_size, self._ids = vocab_size, ids
-        grams = _number(_sequence(ids, texts), vocab_size, order)
+    def __init__(
+        self,
+        ids: Ids,
+        vocab_size: int,
+        order: int,
+        texts: Texts | None = None,
+        labels: int | None = None,
+    ) -> None:
+        self.vocab_size, self._ids, self._labels = vocab_size, ids, labels
+        if labels is not None and texts is not None:
+            ids, texts = with_labels(ids, texts)
+        grams = _number(self._sequence(ids, texts), vocab_size, order)
         befores = [
             np.bincount(longer.suffixes, minlength=len(gram.keys)) + gram.begins
             for gram, longer in itertools.pairwise(grams)
         ]
         befores.append(grams[-1].counts)  # nothing is higher: not used
-        contexts = [1, *(len(gram.keys) for gram in grams)]  # of no token, of one, ...
+        contexts = [labels or 1, *(len(gram.keys) for gram in grams)]  # of no token, of one, ...
         self.levels = [
             Level(
                 gram.keys,
@@ -145,10 +158,10 @@ class KneserNey:
             first: from which token on.
             texts: of which they consist, if each is read by itself.
         """
-        sequence = _sequence(ids, texts)
+        sequence = self._sequence(ids, texts)
         scored = slice(first, None) if sequence.depth is None else sequence.depth > 0
         probability = np.full(len(sequence.ids), 1 / self.vocab_size)
-        context = np.zeros(len(sequence.ids), np.int64)  # number of that before each token, or -1
+        context = sequence.roots  # number of that before each token, or -1
         losses = []
         for length, level in enumerate(self.levels, 1):
             keys = np.where(context < 0, -1, context * self.vocab_size + sequence.ids)
@@ -161,18 +174,33 @@ class KneserNey:
             context[ends] = place[ends - 1]
         return losses
 
+    def _sequence(self, ids: Ids, texts: Texts | None) -> Sequence:
+        if texts is None:
+            return Sequence(ids, np.zeros(len(ids), np.int64))
+        sizes = texts.lengths + 1  # with what is read before each text
+        steps = np.arange(len(ids) + len(texts))
+        depth = steps - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        places = steps - np.repeat(np.arange(1, len(texts) + 1), sizes)
+        roots = np.repeat(texts.labels if self._labels else np.zeros(len(texts), np.int64), sizes)
+        whole = np.insert(ids, texts.borders[:-1], texts.before)
+        return Sequence(whole, roots.astype(np.int64), depth, places)
+
     def counts(self, order: int) -> NGramCounts:
         """Return the model of one order as a model file holds it: in float16."""
-        levels, contexts = [], 1
+        last = self.levels[order - 2].last if order > 1 else np.array([len(self._ids)])
+        return NGramCounts(self.table(order), LongestMatch(self._ids, last))
+
+    def table(self, order: int) -> NGramTable:
+        """Return the probabilities of the model of one order, in float16."""
+        levels, contexts = [], self._labels or 1
         for n, level in enumerate(self.levels[:order], 1):
             shares = level.highest if n == order else level.lower
             places = level.keys // self.vocab_size
             lengths = np.bincount(places, minlength=contexts)
             own = shares.own.astype(KEPT_AS[n > 1]).astype(np.float32)
-            levels.append(CountLevel(lengths, level.keys % self.vocab_size, own))
+            levels.append(TableLevel(lengths, level.keys % self.vocab_size, own))
             contexts = len(level.keys)
-        last = self.levels[order - 2].last if order > 1 else np.array([len(self._ids)])
-        return NGramCounts(self.vocab_size, tuple(levels), LongestMatch(self._ids, last))
+        return NGramTable(self.vocab_size, tuple(levels))
 
 
 def _mix(shares: Shares, lower: Floats, context: Ids, place: Ids) -> Floats:
@@ -184,15 +212,12 @@ def _mix(shares: Shares, lower: Floats, context: Ids, place: Ids) -> Floats:
     return mixed
 
 
-def _sequence(ids: Ids, texts: Texts | None) -> Sequence:
-    if texts is None:
-        return Sequence(ids)
-    steps = np.arange(len(ids) + len(texts))
-    begins = texts.borders[:-1] + np.arange(len(texts))  # what is read before each text
-    depth = steps - np.repeat(begins, texts.lengths + 1)
-    places = steps - np.repeat(np.arange(1, len(texts) + 1), texts.lengths + 1)
-    whole = np.insert(ids, texts.borders[:-1], texts.before)
-    return Sequence(whole, depth, places)
+def with_labels(ids: Ids, texts: Texts) -> tuple[Ids, Texts]:
+    """Return the tokens (N,) of the texts that have a label, and these texts."""
+    kept, lengths = texts.labels >= 0, texts.lengths
+    borders = np.append(0, np.cumsum(lengths[kept]))
+    own = Texts(borders, texts.labels[kept], texts.before)
+    return ids[np.repeat(kept, lengths)], own
 
 
 def _number(sequence: Sequence, vocab_size: int, order: int) -> list[Grams]:
@@ -201,7 +226,7 @@ def _number(sequence: Sequence, vocab_size: int, order: int) -> list[Grams]:
     numbers = np.zeros(len(ids), np.int64)  # number of the (n-1)-gram that ends at each token
     for n in range(order):
         ends = sequence.ends(n)
-        contexts = numbers[ends - 1] if n else 0
+        contexts = numbers[ends - 1] if n else sequence.roots
         # From the end, so that the first of several equal ones is the last in the text.
         keys, back, number = np.unique(
             (contexts * vocab_size + ids[ends])[::-1], return_index=True, return_inverse=True

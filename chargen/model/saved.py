@@ -11,6 +11,7 @@ from chargen.config import ReadConfig, require
 from chargen.errors import ChargenError, CheckpointError
 from chargen.model.counts import PREFIX, NGramCounts
 from chargen.model.int8 import SCALE, packed, unpacked
+from chargen.model.label_counts import OF_LABELS
 from chargen.model.match import LENGTHS
 from chargen.model.spec import ModelConfig, weight_shapes
 from chargen.storage.checkpoint import (
@@ -41,16 +42,19 @@ class Mixture:
     Attributes:
         network: of the network's log probabilities.
         counts: of those of the counts.
+        labels: of those of the counts of the text's label, where there are labels.
         match: added to the score of the token that the longest match expects, by how long it holds.
     """
 
     network: float = 0.6
     counts: float = 0.4
     match: tuple[float, ...] = (0.0,) * LENGTHS
+    labels: float = 0.0
 
     def __post_init__(self) -> None:
         require(0 < self.network <= LARGEST, "weight of the network", self.network, "above 0")
         require(0 <= self.counts <= LARGEST, "weight of the counts", self.counts, "0 or more")
+        require(0 <= self.labels <= LARGEST, "weight of the labels", self.labels, "0 or more")
         fits = len(self.match) == LENGTHS and all(abs(c) <= LARGEST for c in self.match)
         require(fits, "weights of the match", self.match, f"{LENGTHS} numbers")
 
@@ -106,8 +110,8 @@ class SavedModel:
             CheckpointError: they are damaged.
         """
         tensors = read_tensors(self.path, KIND)[0]
-        held = {name: array for name, array in tensors.items() if name.startswith(PREFIX)}
-        return NGramCounts.from_tensors(held, self.config.vocab_size)
+        held = {name: array for name, array in tensors.items() if name.startswith((PREFIX, OF_LABELS))}
+        return NGramCounts.from_tensors(held, self.config.vocab_size, len(self.config.labels))
 
     def section(self, name: str) -> dict[str, Any]:
         """Return one group of what the file says of its training; empty if it says nothing."""
@@ -183,13 +187,14 @@ def load_weights(path: Path) -> Tensors:
     """Read the weights of a model file by name, in float32, checked bit for bit."""
     tensors = read_tensors(path, KIND)[0]
     try:
-        return unpacked({n: array for n, array in tensors.items() if not n.startswith(PREFIX)})
+        own = {name: a for name, a in tensors.items() if not name.startswith((PREFIX, OF_LABELS))}
+        return unpacked(own)
     except (KeyError, ValueError) as error:
         raise damaged(path, f"is damaged: its int8 weights lack their factors: {error}") from None
 
 
 def _is_weight(name: str) -> bool:
-    return not name.startswith(PREFIX) and not name.endswith(SCALE)
+    return not name.startswith((PREFIX, OF_LABELS)) and not name.endswith(SCALE)
 
 
 def is_whole(path: Path) -> bool:

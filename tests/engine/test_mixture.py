@@ -45,9 +45,9 @@ def test_it_is_the_equation() -> None:
     scores, _ = mixed.run(ids, mixed.init_state(3))
     logits, _ = own.run(ids, own.init_state(3))
     state = COUNTS.advance(COUNTS.start(3), ids)
-    counted = COUNTS.probabilities(state.reshape(60, 5)).reshape(logits.shape)
+    counted = COUNTS.probabilities(state.reshape(60, 6)).reshape(logits.shape)
     expected = np.exp(log_probabilities(logits)) ** 0.7 * counted**0.3
-    guesses = COUNTS.match.expected(state.reshape(60, 5)[:, -2:])
+    guesses = COUNTS.match.expected(state.reshape(60, 6)[:, -2:])
     assert any(token >= 0 for token, _ in guesses)
     for row, (token, length) in zip(expected.reshape(60, -1), guesses, strict=True):
         if token >= 0:

@@ -63,8 +63,8 @@ def test_a_row_of_a_batch_is_that_of_a_text_alone() -> None:
 def test_the_size_of_the_table_changes_nothing(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     texts, whole = np.random.default_rng(3).integers(V, size=(20, 9)), counts()
     numbers = whole.advance(whole.start(20), texts).reshape(180, -1)
-    assert (numbers[:, ORDER - 2] == 0).any()  # some contexts are new
-    monkeypatch.setattr("chargen.model.counts.TABLE", size)
+    assert (numbers[:, ORDER - 1] == 0).any()  # some contexts are new
+    monkeypatch.setattr("chargen.model.ngram_table.TABLE", size)
     few = counts()
     rows = few.probabilities(numbers)
     assert np.array_equal(rows, whole.probabilities(numbers))
@@ -110,6 +110,6 @@ def test_damaged_counts_are_refused() -> None:
 def test_each_number_stands_for_one_context() -> None:
     model = counts()
     texts = np.array(list(itertools.product(range(V), repeat=ORDER - 1)))
-    numbers = model.advance(model.start(len(texts)), texts)[:, -1, ORDER - 2]
+    numbers = model.advance(model.start(len(texts)), texts)[:, -1, ORDER - 1]
     known = numbers[numbers > 0]
     assert len(set(known.tolist())) == len(known) == len(SLOW.levels[ORDER - 2].keys)
