@@ -94,16 +94,16 @@ def clocked(
     return _picked(g, g("Concat", states[0], y, axis=0), widths[1], blocks)
 
 
-def decoder(g: Graph, own: tuple[Weight, Weight], x: str, place: str) -> str:
+def decoder(g: Graph, weight: Weight, biases: Weight, x: str, place: str) -> str:
     """Add the layer between the outputs x (T, B, N) of all others and the head, (T, B, H).
 
     Args:
         g: the graph.
-        own: weight (H, N) and biases (P, H), one for each place in a period.
+        weight: (H, N).
+        biases: one for each place in a period, (P, H).
         x: name of the outputs.
         place: name of the place before the first step, (1, B, 1).
     """
-    weight, biases = own
     places = g("Mod", _read(g, x, place), _shape(g, len(biases)))
     return g("Relu", g("Add", g.product(x, weight), g.rows(biases, places)))
 

@@ -54,8 +54,8 @@ def build_graph(
         outputs.append(x)
     joined = g("Concat", *outputs, axis=2)  # (T, B, sum of H)
     if config.periods[-1] > 1:
-        own = (weights["decoder.weight"], weights["decoder.bias"])
-        joined = decoder(g, own, joined, f"p{len(outputs) - 1}")  # (T, B, H)
+        of = weights["decoder.weight"], weights["decoder.bias"]
+        joined = decoder(g, *of, joined, f"p{len(outputs) - 1}")  # (T, B, H)
     logits = g.product(joined, weights["head.weight"], weights["head.bias"])
     g.nodes_of("Transpose", [logits], ["logits"], perm=[1, 0, 2])  # (B, T, V)
     return g.serialize(*_ends(config))
