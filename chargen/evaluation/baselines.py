@@ -19,6 +19,7 @@ from chargen.evaluation.ngram import KneserNey
 from chargen.evaluation.nll import Floats
 from chargen.evaluation.protocols import Score, TokenLosses, score
 from chargen.model.counts import NGramCounts
+from chargen.model.label_counts import MOST, LabelCounts
 from chargen.tokenizers import Ids, Tokenizer
 
 COUNTED = 1 << 22  # tokens that are counted at most
@@ -49,6 +50,29 @@ def count(
         return KneserNey(learned[-most:].astype(np.int64), tokenizer.vocab_size, LONGEST)
     part = spread(Segment(tokenizer, learned, learned[:0], 0, texts=texts), most)
     return KneserNey(part.ids.astype(np.int64), tokenizer.vocab_size, LONGEST, part.texts)
+
+
+def counts_to_mix(dataset: Dataset, tokens: int, order: int) -> NGramCounts:
+    """Return the counts that are mixed with a network, those of each label among them.
+
+    Args:
+        dataset: the text.
+        tokens: of the training part that are counted at most.
+        order: of the n-grams.
+    """
+    model = count(dataset.train, dataset.tokenizer, tokens, dataset.texts)
+    return _with_labels(model.counts(order), dataset, tokens)
+
+
+def _with_labels(counts: NGramCounts, dataset: Dataset, tokens: int) -> NGramCounts:
+    """Return counts with those of each label, where the corpus has labels, and not too many."""
+    labels = len(dataset.labels)
+    if dataset.texts is None or not 0 < labels <= MOST:
+        return counts
+    every = Segment(dataset.tokenizer, dataset.train, dataset.train[:0], 0, texts=dataset.texts)
+    part, size = spread(every, tokens), dataset.tokenizer.vocab_size
+    own = KneserNey(part.ids.astype(np.int64), size, counts.order, part.texts, labels)
+    return NGramCounts(counts.table, counts.match, LabelCounts(own.table(counts.order)))
 
 
 def losses_of(model: KneserNey, segment: Segment) -> list[Floats]:
@@ -93,11 +117,14 @@ def ngram_baseline(dataset: Dataset, most: int = COUNTED) -> NGramBaseline:
     segment, tokens = spread(dataset.validation, COUNTED), min(most, len(dataset.train))
     model = count(dataset.train, segment.tokenizer, tokens, dataset.texts)
     if not len(segment):
-        return NGramBaseline(USUAL, tokens, None, model.counts(USUAL))
+        return NGramBaseline(
+            USUAL, tokens, None, _with_labels(model.counts(USUAL), dataset, tokens)
+        )
     losses = losses_of(model, segment)
     order = best_order(losses)
     found = score(TokenLosses(losses[order - 1]), segment)
-    return NGramBaseline(order, tokens, found, model.counts(order))
+    counts = _with_labels(model.counts(order), dataset, tokens)
+    return NGramBaseline(order, tokens, found, counts)
 
 
 def uniform(segment: Segment) -> Floats:

@@ -77,7 +77,8 @@ def examples(engine: Engine, counts: NGramCounts, segment: Segment) -> Examples:
         features.append((network, *(own[scored] for own in known.counted)))
         targets.append(part.targets[scored])
         expected += itertools.compress(known.expected, scored.ravel().tolist())
-    network, *counted = (np.concatenate(own) for own in zip(*features, strict=True))
+    columns: list[Any] = [np.concatenate(own) for own in zip(*features, strict=True)]
+    network, *counted = columns
     return Examples(network, Evidence(tuple(counted), expected), np.concatenate(targets))
 
 

@@ -14,7 +14,7 @@ import torch
 from chargen.config import TrainConfig
 from chargen.data.dataset import Dataset, Text, encode_dataset
 from chargen.errors import ChargenError, CheckpointError, CorpusError
-from chargen.evaluation.baselines import count
+from chargen.evaluation.baselines import counts_to_mix
 from chargen.evaluation.heldout import read_again
 from chargen.machine import count_cores, keep_memory, thread_options
 from chargen.machine.torch import find_device, not_available, runnable
@@ -138,7 +138,7 @@ def _counts(source: dict[str, Any], config: TrainConfig, dataset: Dataset) -> NG
     told = source.get("ngram_baseline")
     if told is None or "tokens" not in told or not config.ngrams:  # older runs had no counts
         return None
-    return count(dataset.train, dataset.tokenizer, told["tokens"]).counts(told["order"])
+    return counts_to_mix(dataset, told["tokens"], told["order"])
 
 
 def _moved(
