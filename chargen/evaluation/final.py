@@ -1,7 +1,7 @@
 """Losses of a model at the end of a run, by the engine that will read it ever after.
 
 The validation part is read in both protocols of ``protocols``, by the network alone and with its
-n-gram counts mixed in.
+n-gram counts mixed in. Where it consists of texts, there is one protocol, and no stateless loss.
 
 Legend of shapes: N tokens of a text.
 """
@@ -16,6 +16,8 @@ import numpy as np
 from chargen.data.dataset import Dataset, Segment
 from chargen.engine import Engine, make_engine
 from chargen.engine.mixture import MixtureEngine
+from chargen.evaluation.groups import spread
+from chargen.evaluation.labels import judge_labels
 from chargen.evaluation.mixing import both_losses, fit_mixture
 from chargen.evaluation.nll import Floats
 from chargen.evaluation.protocols import (
@@ -35,15 +37,21 @@ from chargen.model.saved import Mixture
 FINAL = (
     *("final_val_loss", "final_network_loss", "final_val_bits_per_char", "final_stateless_loss"),
     *("final_train_loss", "final_test_loss", "int8_bits_per_char", "int8_margin"),
+    *("label_accuracy", "label_temperature"),
 )
 QUANTISED = 2048  # tokens on which int8 weights are measured
 SEEN = 1 << 17  # tokens of the training part that are scored at most
 
 
 def score_seen(model: LanguageModel, dataset: Dataset) -> Score:
-    """Score the end of the training part, as much as there is for validation, in streams."""
+    """Score a part of the training part, as much as there is for validation, in streams.
+
+    It is the end of one text, or texts drawn at random.
+    """
     count = min(len(dataset.validation), len(dataset.train) // 2, SEEN)
-    return score_streams(model, dataset.end_of_train(max(1, count)))
+    if dataset.texts is None:
+        return score_streams(model, dataset.end_of_train(max(1, count)))
+    return score_streams(model, dataset.end_of_train(len(dataset.train)), max(1, count))
 
 
 def final_losses(
@@ -58,7 +66,7 @@ def final_losses(
     All in nats per token but for ``final_val_bits_per_char``: the validation part stateful and
     stateless, and the test part, by the network with its counts mixed in; the validation part
     by the network alone, and as much of the training part; of each part ``SCORED`` tokens at
-    most. And how much int8 weights add, in bits per character.
+    most. And how much int8 weights add, in bits per character, and how well labels are told.
 
     Args:
         model: the weights to judge.
@@ -71,8 +79,8 @@ def final_losses(
         the losses, and how the counts are mixed in.
     """
     losses: dict[str, float | None] = dict.fromkeys(FINAL)
-    engine, validation = engine_of(model, threads), dataset.validation.first(SCORED)
-    test, mixture = dataset.test.first(SCORED), Mixture() if counts else None
+    engine, validation = engine_of(model, threads), spread(dataset.validation, SCORED)
+    test, mixture = spread(dataset.test, SCORED), Mixture() if counts else None
     if len(validation):
         own, mixture = _mixed_losses(engine, validation, counts)
         network, whole = (score(TokenLosses(nll), validation) for nll in own)
@@ -88,9 +96,11 @@ def final_losses(
             losses["final_train_loss"] = score_seen(model, dataset).nats_per_token
         if not overdue():
             losses["int8_bits_per_char"], losses["int8_margin"] = loss_of_int8(model, validation)
-        if not overdue():
+        if validation.texts is None and not overdue():
             windows = stateless(engine, validation)
             losses["final_stateless_loss"] = score(windows, validation).nats_per_token
+        if figures := judge_labels(engine, dataset, overdue):
+            losses["label_accuracy"], losses["label_temperature"] = figures
     return losses, mixture
 
 
@@ -108,10 +118,10 @@ def _mixed_losses(
 def loss_of_int8(model: LanguageModel, segment: Segment) -> tuple[float, float | None]:
     """Return how many bits per character more the int8 engine needs than the float32 one.
 
-    Both read the beginning of a text a token at a time, as they do when they generate. The second
-    number is half of its 95 % interval, where there is enough text.
+    Both read the beginning of a text, or some texts, a token at a time, as they do when they
+    generate. The second number is half of its 95 % interval, where there is enough text.
     """
-    segment, weights = segment.first(QUANTISED), model.weights()
+    segment, weights = spread(segment, QUANTISED), model.weights()
     exact, coarse = (
         stateful(make_engine(weights, model.config, "cpu", int8=int8), segment, most=1).nll
         for int8 in (False, True)

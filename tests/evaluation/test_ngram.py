@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chargen.data.texts import Texts
 from chargen.evaluation.ngram import KneserNey, discounts
 
 V, ORDER = 5, 4
@@ -24,17 +25,25 @@ def text(length: int, seed: int) -> list[int]:
 
 
 class Slow:
-    """The equations of the module, with dictionaries."""
+    """The equations of the module, with dictionaries.
 
-    def __init__(self, ids: list[int]) -> None:
+    Args:
+        texts: each with what is read before it, or one text with nothing before it.
+    """
+
+    def __init__(self, *texts: list[int]) -> None:
         self.counts: list[Counter[tuple[int, ...]]] = []
+        apart = len(texts) > 1
         for n in range(1, ORDER + 1):
-            grams = [tuple(ids[t : t + n]) for t in range(len(ids) - n + 1)]
+            grams, longer = (
+                [tuple(ids[t : t + m]) for ids in texts for t in range(len(ids) - m + 1)]
+                for m in (n, n + 1)
+            )
+            begun = [tuple(ids[:n]) for ids in texts if apart and len(ids) >= n > 1]
             if n == ORDER:
                 self.counts.append(Counter(grams))
             else:
-                longer = {tuple(ids[t : t + n + 1]) for t in range(len(ids) - n)}
-                self.counts.append(Counter(gram[1:] for gram in longer))
+                self.counts.append(Counter(gram[1:] for gram in set(longer)) + Counter(begun))
         self.discounts = [discounts(np.array(list(counts.values()))) for counts in self.counts]
         self.after: list[dict[tuple[int, ...], list[int]]] = []
         for counts in self.counts:
@@ -64,6 +73,57 @@ def test_it_is_the_equation() -> None:
     for place, nll in enumerate(losses, ORDER - 1):
         context = tuple(other[place - ORDER + 1 : place])
         assert math.exp(-nll) == pytest.approx(slow.probability(context, other[place]), abs=1e-12)
+
+
+def words(count: int, seed: int, end: int) -> list[list[int]]:
+    """Return short texts of tokens above the end, which each of them ends with."""
+    ids, lengths = text(20 * count, seed), np.random.default_rng(seed).integers(0, 9, count)
+    rows = [ids[20 * n : 20 * n + size] for n, size in enumerate(lengths.tolist())]
+    return [[1 + token % (V - 1) for token in row] + [end] for row in rows]
+
+
+def together(rows: list[list[int]], before: int) -> tuple[np.ndarray, Texts]:
+    borders = np.cumsum([0, *map(len, rows)])
+    ids = np.concatenate([np.array(row, np.int64) for row in rows])
+    return ids, Texts(borders, np.full(len(rows), -1, np.int32), before)
+
+
+def counted(rows: list[list[int]], end: int = 0) -> KneserNey:
+    ids, texts = together(rows, end)
+    return KneserNey(ids, V, ORDER, texts)
+
+
+@pytest.mark.parametrize("end", [0, 3])  # 3 is also a token within texts
+def test_of_texts_it_is_the_equation_after_what_is_read_before_each(end: int) -> None:
+    learned, other = words(80, 1, end), words(20, 2, end)
+    slow, fast = Slow(*([end, *row] for row in learned)), counted(learned, end)
+    ids, texts = together(other, end)
+    found = iter(fast.nll(ids, texts=texts)[-1])
+    for row in other:
+        known = [end, *row]
+        for place in range(1, len(known)):
+            context = tuple(known[max(0, place - ORDER + 1) : place])
+            n = 1 + len(context)
+            expected = slow.probability(context, known[place], n)
+            assert math.exp(-next(found)) == pytest.approx(expected, abs=1e-12)
+    assert next(found, None) is None
+
+
+def test_the_order_of_texts_does_not_matter() -> None:
+    learned, other = words(80, 1, 0), together(words(20, 2, 0), 0)
+    models = [counted(rows) for rows in (learned, learned[::-1])]
+    one, reverse = (model.nll(other[0], texts=other[1]) for model in models)
+    np.testing.assert_allclose(one, reverse, rtol=1e-12)
+
+
+def test_the_first_token_of_a_text_is_as_frequent_as_it_was() -> None:
+    """By the number of tokens before it, each first token would count once: the end alone."""
+    learned = [[1, 4, 0]] * 90 + [[2, 4, 0]] * 8 + [[3, 4, 0], [3, 1, 0]]
+    model = counted(learned)
+    tried = together([[token] for token in range(V)], 0)
+    for losses in model.nll(tried[0], texts=tried[1])[1:]:
+        assert np.exp(-losses[1:4]) == pytest.approx([0.9, 0.08, 0.02], abs=0.02)
+        assert np.exp(-losses).sum() == pytest.approx(1)
 
 
 def test_probabilities_add_up_to_one_after_any_context() -> None:
