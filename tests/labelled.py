@@ -1,7 +1,7 @@
-"""Small models with labels, made by hand: each label prefers letters of its own.
+"""Small models with labels, made by hand: each label has letters of its own.
 
 Texts of the label a are made of the letters a to e, those of b of v to z, and a text without a
-label of all of them; each is over after five letters or so.
+label of all of them; each is over after five letters or so. Those of the last label have no end.
 """
 
 from __future__ import annotations

@@ -18,14 +18,15 @@ def to_onnx(saved: SavedModel, *, int8: bool = False) -> bytes:
     The inputs are ``ids`` (B, T) and a state (1, B, H) for each part of each layer. The outputs are
     ``logits`` (B, T, V) and the new states, with the suffix ``.next`` in their names. B and T are
     dynamic. The initial state is zero. The metadata key ``chargen`` holds the vocabulary as JSON
-    (see ``vocabulary``).
+    (see ``vocabulary``), and what begins a text (see ``beginning``).
 
     Raises:
         CheckpointError: the file is missing or damaged, or not a chargen model.
     """
     graph = build_graph(saved.weights(), saved.config, int8=int8, unsigned=True)
     model = onnx.load_from_string(graph)
-    onnx.helper.set_model_props(model, {"chargen": json.dumps(vocabulary(saved.tokenizer))})
+    data = vocabulary(saved.tokenizer) | beginning(saved)
+    onnx.helper.set_model_props(model, {"chargen": json.dumps(data)})
     return bytes(model.SerializeToString())
 
 
@@ -40,4 +41,18 @@ def vocabulary(tokenizer: Tokenizer) -> dict[str, object]:
         "pieces": [base64.b64encode(piece).decode() for piece in tokenizer.pieces],
         "unknown": tokenizer.unknown_id,
         "never_sampled": list(tokenizer.never_sampled),
+    }
+
+
+def beginning(saved: SavedModel) -> dict[str, object]:
+    """Return the data that a program needs to begin a text.
+
+    ``labels``: their names; the part ``label`` of the initial state, (1, B, L), has the weight of
+    each, all 0 for no label. ``end``: the id that is read before a text and ends it; null without
+    records.
+    """
+    end = saved.reading.end
+    return {
+        "labels": saved.config.labels,
+        "end": None if end is None else int(saved.tokenizer.encode(end)[0]),
     }

@@ -101,6 +101,8 @@ def _about(saved: SavedModel) -> dict[str, object]:
         "vocabulary": config.vocab_size,
         "embedding": config.embedding,
         "layers": [{"kind": layer.kind, "hidden": layer.hidden} for layer in config.layers],
+        "labels": config.labels,
+        "end": saved.reading.end,
         "ngrams": config.ngrams and config.ngrams.to_json(),
         "mixture": mixture and asdict(mixture),
     }

@@ -258,6 +258,8 @@ class Model {
     this.kernel = heap.kernel.by;
     this.embedding = tableOf(arrays, "embedding.weight");
     this.ngrams = ngrams && new NGrams(ngrams, tableOf(arrays, NGRAMS));
+    this.labels = tableOf(arrays, "labels.weight");
+    this.label = -1; // row of the label of the text; none is below 0
     this.counts = mixture && new Counts(arrays, about.vocabulary);
     this.x = heap.take(about.embedding);
     const width = layers.reduce((sum, {hidden}) => sum + hidden, 0);
@@ -291,8 +293,9 @@ class Model {
   read(id) {
     this.x.fill(0);
     this.embedding.addRow(id, this.x);
+    if (this.label >= 0) this.labels.addRow(this.label, this.x);
     if (this.ngrams) this.codes = this.ngrams.add(id, this.codes, this.x);
-    if (this.counts) this.known = this.counts.advance(this.known, id);
+    if (this.counts) this.known = this.counts.advance(this.known, id, this.label);
     let x = this.x;
     for (const layer of this.layers) {
       layer.step(layer, x);
@@ -306,6 +309,7 @@ class Model {
     this.logits.set(this.bias);
     this.head.addProduct(this.state, this.logits); // reads the h of all layers
     const scores = Float64Array.from(this.logits.subarray(0, this.about.vocabulary));
-    return this.counts ? this.counts.mixed(scores, this.known, this.about.mixture) : scores;
+    if (!this.counts) return scores;
+    return this.counts.mixed(scores, this.known, this.label, this.about.mixture);
   }
 }

@@ -52,7 +52,7 @@ const ON = {
     const stack = about.layers.map(({kind, hidden}) => `${kind} ${hidden}`).join(", ");
     const speed = `${whole.format(data.rate)} characters/s on this device, with ${data.by}`;
     element("facts").textContent = dotted(stack, `${whole.format(about.weights)} weights`, speed);
-    element("generate").disabled = false;
+    element("generate").disabled = element("label").disabled = false;
     say("Ready. The model is in this page; what you write stays in your browser.");
     look();
   },
@@ -234,7 +234,15 @@ for (const [id, click] of Object.entries(CLICKS)) {
 element("temperature").addEventListener("input", ({target}) => {
   element("degrees").textContent = target.valueAsNumber.toFixed(2);
 });
+element("label").addEventListener("change", ({target}) => {
+  stop();
+  ask("label", {label: Number(target.value)});
+  look();
+});
 element("tools").addEventListener("submit", event => event.preventDefault());
 
+about.labels.forEach((name, row) => element("label").append(new Option(name, row)));
+element("labels").hidden = !about.labels.length;
+element("label").disabled = true; // until the model is there
 area.value = fetchKept();
 show("", "ahead");

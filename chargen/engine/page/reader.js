@@ -13,10 +13,19 @@ class Reader {
     this.states.set(0, model.save());
   }
 
+  // Read texts with another label from now on.
+  relabel(label) {
+    this.forget(0);
+    this.ids = [];
+    this.model.label = label;
+  }
+
   // Bring the model into the state after a text; only what changed is read. Yields the part that was
   // read, from 0 to 1, after each token.
   *read(text) {
-    const ids = this.tokenizer.encode(text || "\n"); // a text begins as if after a newline
+    const {end} = this.model.about; // of a record, which begins behind that of the one before
+    const begun = end ? end + text.slice(text.lastIndexOf(end) + 1) : text || "\n";
+    const ids = this.tokenizer.encode(begun);
     this.forget(shared(this.ids, ids));
     let at = Math.max(...this.states.keys());
     this.model.restore(this.states.get(at));
@@ -42,15 +51,18 @@ class Reader {
     if (old % EVERY && !this.ends.includes(old)) this.states.delete(old);
   }
 
-  // Generate after the text that was read; yields pieces of text.
+  // Generate after the text that was read; yields pieces of text. A line ends with its newline.
   *write({length, temperature, seed}) {
+    const {end} = this.model.about;
     const {model, tokenizer} = this, decoder = tokenizer.decoder(), random = randomNumbers(seed);
     for (let written = 0; written < length;) {
       const scores = allowed(model.scores(), tokenizer.neverSampled);
       const id = sample(scores, temperature, random), piece = decoder.push(id);
       model.read(id);
       written += [...piece].length;
+      if (piece === end && end !== "\n") return;
       yield piece;
+      if (piece === end) return;
     }
     yield decoder.flush();
   }

@@ -2,7 +2,7 @@
 
 const SURE = 0.2; // probability of ghost text as a whole: below it the next word is left out
 const GHOST = 60; // characters of ghost text at most
-const NO_TEXT = /[\n\r\ufffd\udc80-\udcff]/u; // before these it ends
+const NO_TEXT = /[\n\r\x1e\ufffd\udc80-\udcff]/u; // before these it ends
 const SENTENCE = /\p{L}.*[.!?\u2026]["'\u2019\u201d\u00bb)]*\s$/u; // and behind these
 // Characters of words; Chinese and Japanese ones are words of their own.
 const LETTER = "(?![\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}])[\\p{L}\\p{N}'\u2019-]";

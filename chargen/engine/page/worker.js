@@ -51,7 +51,11 @@ async function write(job, {text, settings}) {
   if (await inSlices(reader.write(settings), () => job === latest, keep, send)) tell("done", job);
 }
 
-const ANSWERS = {open: (_, request) => open(request), ghost, write, stop: () => {}};
+const ANSWERS = {
+  open: (_, request) => open(request),
+  label: (_, {label}) => reader.relabel(label),
+  ghost, write, stop: () => {},
+};
 
 self.onmessage = ({data}) => {
   latest = data.job;
