@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.authorship OUT [--characters 300000] [--step 200] [--model RUN ...]
+    python -m benchmarks.authorship OUT [--characters 300000] [--step 200] [--model RUN]
 
 Five authors of books and three groups of modules of the standard library are the labels, each with
 as many characters. ``OUT/train`` gets their texts as AUTHOR/PART.txt, but for the last tenth of
@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sysconfig
 import time
@@ -35,10 +36,18 @@ from pathlib import Path
 
 import numpy as np
 
-from chargen.errors import CorpusError
-from chargen.evaluation.classification import Labels, calibrate, compare, judge
+from chargen import load
+from chargen.errors import ConfigError, CorpusError
+from chargen.evaluation.classification import (
+    Floats,
+    Labels,
+    calibrate,
+    compare,
+    judge,
+    log_posterior,
+)
 from chargen.evaluation.classifiers import KINDS, baseline_predictions
-from chargen.evaluation.nll import Floats
+from chargen.evaluation.labels import label_likelihoods
 
 BOOKS = {
     "austen": "austen-*.txt",
@@ -178,16 +187,36 @@ def by_baseline(kind: str, authors: Sequence[Author], step: int) -> Floats:
     return baseline_predictions(kind, known, labels, unseen).logprobs
 
 
+def by_model(run: str, authors: Sequence[Author], threads: int | None) -> Floats:
+    """Return ln P of the labels of all passages (N, L) by a trained model.
+
+    Raises:
+        ConfigError: the model does not have these labels.
+    """
+    sampler = load(run, threads=threads).sampler
+    names = [author.name for author in authors]
+    if set(sampler.labels) != set(names):
+        has = ", ".join(sampler.labels) or "none"
+        raise ConfigError(f"the labels of {run} are {has}; needed are {', '.join(names)}")
+    texts, _ = passages([author.held_out for author in authors], PASSAGE)
+    columns = [sampler.labels.index(name) for name in names]
+    found = label_likelihoods(sampler, texts, whole=False)[:, columns]
+    return log_posterior(found, np.full(len(names), -math.log(len(names))))
+
+
 def main() -> None:
     """Write the texts and print a row per classifier."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--characters", type=int, default=300_000, help="of each author, at most")
     parser.add_argument("--step", type=int, default=PASSAGE, help="between passages to learn")
+    parser.add_argument("--model", action="append", default=[], help="a run; again for more")
+    parser.add_argument("--threads", type=int)
     asked = parser.parse_args()
     authors = portion(read_authors(), asked.characters)
     write(authors, asked.folder)
     works = {kind: partial(by_baseline, kind, authors, asked.step) for kind in KINDS}
+    works |= {run: partial(by_model, run, authors, asked.threads) for run in asked.model}
     print_table(works, passages([author.held_out for author in authors], PASSAGE)[1])
 
 

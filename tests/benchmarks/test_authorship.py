@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,6 +55,24 @@ def test_overlapping_passages() -> None:
     found, labels = authorship.passages([[text(399)], [text(400, 500)]], 100)
     starts = [(0, 0), (100, 0), (500, 1), (600, 1), (700, 1)]
     assert list(zip(found, labels, strict=True)) == [(text(200, s), label) for s, label in starts]
+
+
+def test_a_model_gives_the_likelihoods_by_its_own_order_of_labels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sampler = SimpleNamespace(labels=("b", "a"))
+
+    def likelihoods(given: object, texts: list[str], *, whole: bool) -> np.ndarray:
+        assert (given, whole) == (sampler, False)
+        return np.array([[-9.0, -8.0], [-5.0, -8.0], [-5.0, -5.0]])
+
+    monkeypatch.setattr(authorship, "load", lambda *_, **__: SimpleNamespace(sampler=sampler))
+    monkeypatch.setattr(authorship, "label_likelihoods", likelihoods)
+    found = np.exp(authorship.by_model("run", authors(), None))  # columns: a, b
+    np.testing.assert_allclose(found[:, 0], [1 / (1 + np.exp(-1)), 1 / (1 + np.exp(3)), 0.5])
+    sampler.labels = ()
+    with pytest.raises(authorship.ConfigError, match="the labels of run are none; needed are a, b"):
+        authorship.by_model("run", authors(), None)
 
 
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
