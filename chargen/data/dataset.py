@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,17 +17,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chargen.config import ReadConfig
+from chargen.data.collecting import (
+    Collector,
+    Tally,
+    check_collection,
+    check_names,
+    collection_notes,
+    is_collection,
+    joined,
+    read_texts,
+)
+from chargen.data.collection import Collection, Split, part_of
 from chargen.data.decoding import (
-    LineEnds,
     Piece,
     byte_pieces,
+    decoded,
     text_pieces,
     to_bytes,
     unicode_codec,
 )
 from chargen.data.documents.reading import takes_documents, texts_of
 from chargen.data.encoding import encoded
-from chargen.data.records import KINDS, Note, check_field
+from chargen.data.records import KINDS, check_field, has_field
 from chargen.data.sources import Source, check_not_empty, find_sources
 from chargen.data.texts import Texts
 from chargen.errors import CorpusError
@@ -38,8 +50,9 @@ SMALLEST = 20  # characters, or bytes, below which there is nothing to learn
 WARM = 256  # characters of context before a part that is scored
 LARGEST = 100_000_000  # characters of a text in memory
 SHOWN = 3  # names of files in a message
-LAYOUT = 4  # of what the cache keeps of a text; raise it whenever that changes
+LAYOUT = 5  # of what the cache keeps of a text; raise it whenever that changes
 PARTS = ("train", "validation", "test")
+NO_TEXTS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,7 @@ class Text:
         length: its characters, or bytes for the byte tokenizer.
         sha256: checksum of the content, by which a resumed run knows its corpus again.
         notes: what a user should know about the reading, a sentence each.
+        collection: the texts in it, if each is read by itself.
     """
 
     sources: tuple[Source, ...]
@@ -59,6 +73,7 @@ class Text:
     length: int
     sha256: str
     notes: tuple[str, ...] = ()
+    collection: Collection | None = None
 
     @property
     def spooled(self) -> bool:
@@ -72,10 +87,10 @@ class Text:
             CorpusError: at the end, if it is not what it was when it was first read.
         """
         digest = hashlib.sha256()
-        for piece in _pieces(self.sources, self.config):
+        for piece in _pieces(self.sources, self.config, Tally()):
             digest.update(to_bytes(piece))
             yield piece
-        if digest.hexdigest() != self.sha256:
+        if _checksum(digest, self.collection) != self.sha256:
             names = ", ".join(repr(source.name) for source in self.sources[:SHOWN])
             more = ", ..." if len(self.sources) > SHOWN else ""
             raise CorpusError(
@@ -108,11 +123,19 @@ class Text:
     def parts(self, val_frac: float, test_frac: float) -> list[Iterator[Piece]]:
         """Return training, validation and test part, to be read in this order.
 
-        The last ``test_frac`` is for testing, ``val_frac`` before that for validation.
+        The last ``test_frac`` is for testing, ``val_frac`` before that for validation; of texts
+        that are read each by itself, see ``Collection.split``.
         """
-        held_out = (val_frac + test_frac, test_frac)
-        borders = [int((1 - fraction) * self.length) for fraction in held_out]
-        return _cut(self.pieces(), borders)
+        if (split := self.split(val_frac, test_frac)) is None:
+            held_out = (val_frac + test_frac, test_frac)
+            return _cut(self.pieces(), [int((1 - f) * self.length) for f in held_out])
+        return [part_of(self.pieces, split, part) for part in range(len(PARTS))]
+
+    def split(self, val_frac: float, test_frac: float) -> Split | None:
+        """Return to which part each text belongs; None if the corpus is one text."""
+        if self.collection is None:
+            return None
+        return self.collection.split(val_frac, test_frac, self.config.split_seed)
 
 
 @dataclass(frozen=True)
@@ -189,7 +212,10 @@ class Dataset:
         """Return the last tokens of the training part, to be scored; characters are estimated."""
         ids, before = self.train[-count:], self.train[:-count]
         characters = round(len(ids) * self.validation.characters_per_token)
-        return Segment(self.tokenizer, ids, before[-WARM:], characters)
+        if self.texts is None:
+            return Segment(self.tokenizer, ids, before[-WARM:], characters)
+        texts = self.texts.last(len(ids))
+        return Segment(self.tokenizer, ids, before[:0], characters, texts=texts)
 
 
 # -- reading ------------------------------------------------------------------------------
@@ -209,10 +235,20 @@ def read_text(config: ReadConfig, least: int | None = None) -> Text:
     sources, notes = find_sources(config.sources, documents=takes_documents(config))
     for source in sources if least is None else ():
         check_not_empty(source)
-    return _examined(texts_of(sources, config, notes), notes, config, least)
+    check_names(sources, config)
+    sources = texts_of(sources, config, notes)
+    notes += check_field(sources, config.field)
+    return _examined(sources, notes, config, least)
 
 
-def read_like(own: ReadConfig, file: str, encoding: str | None = None, least: int = 1) -> Text:
+def read_like(
+    own: ReadConfig,
+    file: str,
+    encoding: str | None = None,
+    least: int = 1,
+    *,
+    apart: bool = False,
+) -> Text:
     """Return a text read as the corpus of a model was: every command reads the same.
 
     Line ends are folded or kept, records give the same field, and a byte model takes the bytes as
@@ -223,6 +259,8 @@ def read_like(own: ReadConfig, file: str, encoding: str | None = None, least: in
         file: what is read, or ``-`` for standard input.
         encoding: of the text, where the user named it.
         least: characters, or bytes, that there must be.
+        apart: whether it is records, or a text with a label, if the corpus was; labels are read
+            where the file has them. Otherwise it is one text.
 
     Raises:
         CorpusError: it is missing, binary, not in its encoding, or too short.
@@ -234,23 +272,36 @@ def read_like(own: ReadConfig, file: str, encoding: str | None = None, least: in
         if encoding is None:
             encoding = own.encoding
             notes.append(f"{file!r} is not UTF-8: read as {encoding}, as the training text was")
-    field = own.field if Source(file).kind in KINDS else None
-    config = replace(own, sources=(file,), encoding=encoding, field=field)
+    config = replace(own, sources=(file,), encoding=encoding, records=None, label=None)
+    config = replace(config, field=own.field if Source(file).kind in KINDS else None)
+    notes += check_field(sources, config.field)
+    if apart:
+        config = _apart(own, config, sources)
     return _examined(sources, notes, config, least)
+
+
+def _apart(own: ReadConfig, config: ReadConfig, sources: list[Source]) -> ReadConfig:
+    """Return how texts are read each by itself, as in the corpus of a model."""
+    label = own.label
+    if label and config.field:
+        pieces = (decoded(source, source.encoding or config.encoding) for source in sources)
+        found = zip(sources, pieces, strict=True)
+        label = label if any(has_field(*file, label) for file in found) else None
+    return replace(config, records=own.records, field=own.field, label=label)
 
 
 def _examined(
     sources: list[Source], notes: list[str], config: ReadConfig, least: int | None
 ) -> Text:
     learns = least is None
-    notes += check_field(sources, config.field)
-    ends, length, digest = LineEnds(), 0, hashlib.sha256()
-    pieces = _pieces(sources, replace(config, newlines="keep"), notes.append)
-    if config.newlines == "fold" and config.tokenizer != "byte":
-        pieces = ends.folded(pieces)
-    for piece in pieces:
+    tally, collector = Tally(notes.append), Collector(config)
+    length, digest = 0, hashlib.sha256()
+    for piece in _pieces(sources, config, tally, collector):
         length += len(piece)
         digest.update(to_bytes(piece))
+    collection = collector.collection() if is_collection(config) else None
+    if learns and collection is not None:
+        check_collection(collection, config)
     if learns and length < SMALLEST:
         raise CorpusError(
             f"the corpus has {length} characters; at least {SMALLEST} are needed, and some "
@@ -258,13 +309,31 @@ def _examined(
         )
     if not length and least:
         raise CorpusError(f"{sources[0].name!r} is empty; give a text of at least one character")
-    notes += ends.notes("--newlines keep leaves them" if learns else "as in the training text")
-    return Text(tuple(sources), config, length, digest.hexdigest(), tuple(notes))
+    why = "--newlines keep leaves them" if learns else "as in the training text"
+    notes += (*tally.line_ends.notes(why), *tally.notes(config))
+    notes += () if collection is None else collection_notes(collection, config)
+    sha256 = _checksum(digest, collection)
+    return Text(tuple(sources), config, length, sha256, tuple(notes), collection)
 
 
-def _pieces(sources: Iterable[Source], config: ReadConfig, *note: Note) -> Iterator[Any]:
-    read = byte_pieces if config.tokenizer == "byte" else text_pieces
-    return read(list(sources), config, *note)
+def _pieces(
+    sources: Iterable[Source], config: ReadConfig, tally: Tally, collector: Collector | None = None
+) -> Iterator[Any]:
+    if is_collection(config):
+        texts = read_texts(sources, config, tally)
+        return joined(collector.watched(texts) if collector else texts, config)
+    if config.tokenizer == "byte":
+        return byte_pieces(list(sources), config, tally.note)
+    pieces = text_pieces(list(sources), replace(config, newlines="keep"), tally.note)
+    return tally.line_ends.folded(pieces) if config.newlines == "fold" else pieces
+
+
+def _checksum(content: Any, collection: Collection | None) -> str:
+    """Return the checksum of a content by its digest, with that of its texts, if it has some."""
+    own: str = content.hexdigest()
+    if collection is None:
+        return own
+    return hashlib.sha256(f"{own} {collection.sha256}".encode()).hexdigest()
 
 
 def _cut(pieces: Iterator[Piece], borders: list[int]) -> list[Iterator[Piece]]:
@@ -301,27 +370,68 @@ def encode_dataset(
     text: Text, tokenizer: Tokenizer, val_frac: float, test_frac: float = 0.0
 ) -> Dataset:
     """Split a text and encode all parts with a tokenizer that exists already; once, then cached."""
-    parts = text.sha256, tokenizer.to_json(), val_frac, test_frac, LAYOUT
+    split = text.split(val_frac, test_frac)
+    parts = (
+        *(text.sha256, tokenizer.to_json(), val_frac, test_frac, LAYOUT),
+        *((text.config.records, text.config.split_seed) if split else ()),
+    )
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
+    own = [split.of(n)[0] if split else NO_TEXTS for n in range(len(PARTS))]
 
     def encode() -> Iterator[tuple[bytes, dict[str, Any]]]:
-        for name, part in zip(PARTS, text.parts(val_frac, test_frac), strict=True):
-            yield from encoded(name, part, tokenizer, dtype)
+        tokens = [array("q") for _ in PARTS]
+        parts = zip(PARTS, text.parts(val_frac, test_frac), own, tokens, strict=True)
+        for name, part, lengths, counts in parts:
+            yield from encoded(name, part, tokenizer, dtype, lengths, counts)
+        yield from ((counts.tobytes(), {}) for counts in tokens if split)
 
     ids, facts = cached_ids(key, dtype, encode)
-    ends = np.cumsum([facts.get(f"{name}_tokens", 0) for name in PARTS])
-    train, *held_out = np.split(ids[: ends[-1]], ends[:-1])
-    before, segments = train, list[Segment]()
-    for name, own in zip(PARTS[1:], held_out, strict=True):
-        sizes = (facts.get(f"{name}_{unit}", 0) for unit in ("characters", "bytes"))
-        segments.append(Segment(tokenizer, own, before[-WARM:], *sizes))
-        before = np.concatenate([before[-WARM:], own[-WARM:]])
+    sizes = [facts.get(f"{name}_tokens", 0) for name in PARTS]
+    train, *held_out, tail = np.split(ids, np.cumsum(sizes))
+    texts = _texts(text, split, tokenizer, tail) if split else [None] * len(PARTS)
+    validation, test = _segments(tokenizer, [train, *held_out], texts, facts)
     return Dataset(
         tokenizer,
         train,
-        validation=segments[0],
-        test=segments[1],
+        validation,
+        test,
         unknown_rate=0.0 if tokenizer.unknown_id is None else facts.get("unknown_rate", 0.0),
-        notes=(f"{facts['not_kept']} (the ids stay in memory)",) if "not_kept" in facts else (),
+        notes=tuple(_dataset_notes(text, split, facts)),
+        texts=texts[0],
+        labels=() if text.collection is None else text.collection.names,
     )
+
+
+def _segments(
+    tokenizer: Tokenizer, parts: list[Ids], texts: Sequence[Texts | None], facts: dict[str, Any]
+) -> Iterator[Segment]:
+    """Yield the validation and the test part."""
+    before = parts[0]
+    for name, own, apart in zip(PARTS[1:], parts[1:], texts[1:], strict=True):
+        characters, size = (facts.get(f"{name}_{unit}", 0) for unit in ("characters", "bytes"))
+        context = before[-WARM:] if apart is None else before[:0]
+        yield Segment(tokenizer, own, context, characters, size, texts=apart)
+        before = np.concatenate([before[-WARM:], own[-WARM:]])
+
+
+def _texts(text: Text, split: Split, tokenizer: Tokenizer, tail: Ids) -> Sequence[Texts | None]:
+    """Return the texts of each part; the tail of the cached ids has their tokens, if need be."""
+    before = int(tokenizer.encode(text.config.end or "\n")[-1])
+    tokens = np.array(array("q", tail.tobytes()), np.int64)
+    texts, done = list[Texts](), 0
+    for part in range(len(PARTS)):
+        lengths, labels = split.of(part)
+        counts = tokens[done : done + len(labels)] if len(tokens) else lengths
+        done += len(labels)
+        borders = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        texts.append(Texts(borders, labels, before))
+    return texts
+
+
+def _dataset_notes(text: Text, split: Split | None, facts: dict[str, Any]) -> Iterator[str]:
+    if "not_kept" in facts:
+        yield f"{facts['not_kept']} (the ids stay in memory)"
+    if split and text.collection is not None and (count := text.collection.repeated(split)):
+        held = int(np.count_nonzero(split.parts))
+        yield f"{count:,} of {held:,} held-out records stand in the training part, too"

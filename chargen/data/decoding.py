@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from chargen.config import ReadConfig, require
-from chargen.data.records import KINDS, Note, field_texts
+from chargen.data.records import KINDS, Note, field_rows
 from chargen.data.sources import BYTE_ORDER_MARKS, Source, looks_binary
 from chargen.errors import CorpusError
 from chargen.tokenizers.base import to_utf8
@@ -223,8 +223,8 @@ def _source_text(source: Source, config: ReadConfig, note: Note) -> Iterator[str
     pieces = decoded(source, source.encoding or config.encoding)
     if config.field is None or source.kind not in KINDS:
         return pieces
-    texts = field_texts(source, pieces, config.field, note)
-    return _joined(([text] for text in texts), config.separator)
+    rows = field_rows(source, pieces, config.field, None, note)
+    return _joined(([text] for text, _ in rows), config.separator)
 
 
 # -- from bytes to text -------------------------------------------------------------------

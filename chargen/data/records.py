@@ -1,8 +1,8 @@
-"""Records: the text of one field of JSONL and CSV files.
+"""Records: the text of one field of JSONL and CSV files, and perhaps a label in another.
 
 A string is the text, and a number is one as it is spelled. Any other value (null, true, a list,
 an object) is no text: such a record is skipped and counted. What is not JSON or CSV, or lacks the
-field, is an error that names the line.
+field, is an error that names the line. A JSON record may lack the label.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ LONGEST_FIELD = 1 << 30  # characters
 Note = Callable[[str], None]
 """Takes a sentence for the user."""
 
+Row = tuple[str, str | None]
+"""A text, and the value of the field with labels; None or empty where there is none."""
+
 
 def check_field(sources: list[Source], field: str | None) -> list[str]:
     """Return notes for the user about records that are read without a field.
@@ -36,20 +39,32 @@ def check_field(sources: list[Source], field: str | None) -> list[str]:
     return []
 
 
-def field_texts(source: Source, pieces: Iterable[str], field: str, note: Note) -> Iterator[str]:
-    """Yield the text of a field of each record of a source.
+def field_rows(
+    source: Source, pieces: Iterable[str], field: str, label: str | None, note: Note
+) -> Iterator[Row]:
+    """Yield the text of a field of each record of a source, with the value of a field for labels.
 
     Args:
         source: the file, whose kind is one of ``KINDS``.
         pieces: its decoded text.
         field: name of the field, or column.
+        label: name of the field with the label, if there is one.
         note: is told at the end how many records were skipped.
 
     Raises:
-        CorpusError: a record is malformed or lacks the field.
+        CorpusError: a record is malformed or lacks the field, or a table lacks a column.
     """
-    read = _json_fields if source.kind == ".jsonl" else _csv_fields
-    return read(source, _lines(pieces), field, note)
+    read = _json_rows if source.kind == ".jsonl" else _csv_rows
+    return read(source, _lines(pieces), field, label, note)
+
+
+def has_field(source: Source, pieces: Iterable[str], field: str) -> bool:
+    """Tell whether a source has a field: a table in its header, JSON lines in any of them."""
+    lines = _lines(pieces)
+    if source.kind == ".csv":
+        return field in next(_csv_values(source, lines), (1, list[str]()))[1]
+    objects = (_json_object(line) for line in lines if line.strip())
+    return any(field in found for found in objects if found)
 
 
 def _lines(pieces: Iterable[str]) -> Iterator[str]:
@@ -65,14 +80,18 @@ def _lines(pieces: Iterable[str]) -> Iterator[str]:
 # -- JSONL --------------------------------------------------------------------------------
 
 
-def _json_fields(source: Source, lines: Iterable[str], field: str, note: Note) -> Iterator[str]:
+def _json_rows(
+    source: Source, lines: Iterable[str], field: str, label: str | None, note: Note
+) -> Iterator[Row]:
     count, skipped, first = 0, 0, 0
     for number, line in enumerate(lines, 1):
         if line.strip():
             count += 1
-            value = _json_value(source, number, line, field)
-            if isinstance(value, str):
-                yield value
+            record = _json_object(line)
+            if record is None or field not in record:
+                raise _not_json(source, number, field)
+            if isinstance(text := record[field], str):
+                yield text, _json_label(record.get(label)) if label else None
             else:
                 skipped, first = skipped + 1, first or number
     if skipped:
@@ -82,18 +101,27 @@ def _json_fields(source: Source, lines: Iterable[str], field: str, note: Note) -
         )
 
 
-def _json_value(source: Source, number: int, line: str, field: str) -> Any:
-    """Return the value of a field; numbers are strings, as they are spelled."""
+def _json_object(line: str) -> dict[str, Any] | None:
+    """Return the object of a line, with its numbers as strings; None if it is none."""
     try:
         record = json.loads(line, parse_int=str, parse_float=str, parse_constant=_no_number)
-        if not isinstance(record, dict):
-            raise TypeError
-        return record[field]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise CorpusError(
-            f"{source.name!r} line {number} is not a JSON object with a field {field!r}; "
-            "give another --field"
-        ) from None
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _not_json(source: Source, number: int, field: str) -> CorpusError:
+    return CorpusError(
+        f"{source.name!r} line {number} is not a JSON object with a field {field!r}; "
+        "give another --field"
+    )
+
+
+def _json_label(value: Any) -> str | None:
+    """Return a value as a label: a text, a number or a truth value as it is spelled."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else None
 
 
 def _no_number(name: str) -> NoReturn:
@@ -103,24 +131,31 @@ def _no_number(name: str) -> NoReturn:
 # -- CSV ----------------------------------------------------------------------------------
 
 
-def _csv_fields(source: Source, lines: Iterable[str], field: str, note: Note) -> Iterator[str]:
-    rows = _csv_rows(source, lines)
+def _csv_rows(
+    source: Source, lines: Iterable[str], field: str, label: str | None, note: Note
+) -> Iterator[Row]:
+    rows = _csv_values(source, lines)
     _, header = next(rows, (1, []))
-    if header.count(field) != 1:
-        names = ", ".join(header)
-        has = "has no column" if field not in header else "has more than one column"
-        raise CorpusError(f"{source.name!r} {has} {field!r}; allowed: {names}")
-    column = header.index(field)
+    column = _column(source, header, field)
+    labels = None if label is None else _column(source, header, label)
     for line, row in rows:
         if len(row) != len(header):
             raise CorpusError(
                 f"{source.name!r} line {line} does not fit its {len(header)} columns: it has "
                 f'{len(row)}; put a value that has commas in "quotes"'
             )
-        yield row[column]
+        yield row[column], None if labels is None else row[labels]
 
 
-def _csv_rows(source: Source, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+def _column(source: Source, header: list[str], name: str) -> int:
+    if header.count(name) != 1:
+        names = ", ".join(header)
+        has = "has no column" if name not in header else "has more than one column"
+        raise CorpusError(f"{source.name!r} {has} {name!r}; allowed: {names}")
+    return header.index(name)
+
+
+def _csv_values(source: Source, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     """Yield the line in which a row begins and its values; blank lines are no rows."""
     csv.field_size_limit(LONGEST_FIELD)
     reader = csv.reader(lines, strict=True)

@@ -42,3 +42,10 @@ class Texts:
         kept = int(np.searchsorted(self.borders[:-1], count))
         borders = np.minimum(self.borders[: kept + 1], count)
         return Texts(borders, self.labels[:kept], self.before)
+
+    def last(self, count: int) -> Texts:
+        """Return the texts of the last tokens of the part, the first of them cut."""
+        left_out = max(0, int(self.borders[-1]) - count)
+        at = int(np.searchsorted(self.borders[1:], left_out, "right"))
+        borders = np.maximum(self.borders[at:] - left_out, 0)
+        return Texts(borders, self.labels[at:], self.before)

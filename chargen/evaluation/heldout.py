@@ -7,7 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from chargen.config import ReadConfig
-from chargen.data.dataset import Dataset, Segment, Text, encode_dataset, read_like, read_text
+from chargen.data.dataset import (
+    SHOWN,
+    Dataset,
+    Segment,
+    Text,
+    encode_dataset,
+    read_like,
+    read_text,
+)
 from chargen.errors import ChargenError, CheckpointError, CorpusError
 from chargen.model.saved import OWN, SavedModel
 from chargen.storage.checkpoint import read_resume_header
@@ -78,15 +86,32 @@ def held_out(dataset: Dataset) -> Segment:
 
 
 def whole_text(file: str, saved: SavedModel, encoding: str | None = None) -> Segment:
-    """Return a file as a text to score, with a newline as its context.
+    """Return a file as a text to score, with a newline as its context, or as texts with labels.
+
+    It is texts if the corpus of the model was; labels are numbered as in the model.
 
     Raises:
         CorpusError: it is missing, empty, binary or not in its encoding.
     """
-    text = read_like(saved.reading, file, encoding)
+    text = read_like(saved.reading, file, encoding, apart=True)
+    notes = [*text.notes, *_unknown_labels(text, saved)]
+    if text.collection is not None:
+        text = replace(text, collection=text.collection.numbered(saved.config.labels))
     dataset = encode_dataset(text, saved.tokenizer, 1.0)
-    context, notes = saved.tokenizer.encode("\n"), (*text.notes, *dataset.notes)
-    return replace(dataset.validation, context=context, notes=notes)
+    segment = replace(dataset.validation, notes=(*notes, *dataset.notes))
+    if segment.texts is not None:
+        return segment
+    return replace(segment, context=saved.tokenizer.encode("\n"))
+
+
+def _unknown_labels(text: Text, saved: SavedModel) -> list[str]:
+    """Return a note about labels in a file that the model does not know."""
+    names, known = text.collection.names if text.collection else (), saved.config.labels
+    others = [name for name in names if name not in known]
+    if not others or text.config.field is None:  # a name of a file is no claim
+        return []
+    more = ", ..." if len(others) > SHOWN else ""
+    return [f"labels that the model does not know count as none: {', '.join(others[:SHOWN])}{more}"]
 
 
 def text_to_score(saved: SavedModel, file: str | None, encoding: str | None = None) -> Segment:

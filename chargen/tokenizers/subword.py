@@ -24,6 +24,7 @@ from chargen.errors import TokenizerError
 from chargen.tokenizers.base import Ids, Tokenizer, to_utf8
 
 SPACE = "\u2581"
+RECORD_END = "\x1e"
 SENTENCE = 1024  # characters; sentencepiece drops lines above 4192 bytes, so longer ones are cut
 SAMPLE = 10_000_000  # most characters from which the vocabulary is learned
 CHUNK = 1 << 16  # characters per chunk of the sample
@@ -135,8 +136,11 @@ def _chunks(text: Iterable[str]) -> Iterator[str]:
 
 
 def _sentences(text: str) -> Iterator[str]:
-    """Yield the lines of a text without U+2581; long lines are cut and empty ones skipped."""
-    for line in re.split(f"[\n{SPACE}]", text):
+    """Yield the lines of a text without U+2581; long lines are cut and empty ones skipped.
+
+    Records are cut apart as well: the separator between them is a byte, and in no other piece.
+    """
+    for line in re.split(f"[\n{RECORD_END}{SPACE}]", text):
         for start in range(0, len(line), SENTENCE):
             yield line[start : start + SENTENCE]
 
