@@ -68,6 +68,9 @@ def _settings(saved: SavedModel) -> dict[str, Any]:
         "separator": escape(corpus.get("separator")),
         "field": corpus.get("field"),
         "documents": corpus.get("documents"),
+        "records": corpus.get("records"),
+        "label": corpus.get("label"),
+        "split_seed": corpus.get("split_seed") if corpus.get("records") else None,
         "stack": model["stack"],
         "embedding": model["embedding"],
         "ngram_order": saved.config.ngram_order,
@@ -128,8 +131,17 @@ def _model(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("embedding", str(facts["embedding"])),
         ("n-grams", _ngrams(facts)),
         ("tokenizer", f"{facts['tokenizer']}, {facts['vocab_size']:,} ids"),
+        *([("labels", _labels(facts["labels"]))] if facts["labels"] else []),
+        *([("records", _said(facts["records"]))] if facts["records"] else []),
         ("parameters", f"{facts['parameters']:,}"),
     ]
+
+
+def _labels(names: list[str]) -> str:
+    """Return how many labels there are, and the first of them."""
+    from chargen.engine.labels import shown
+
+    return f"{len(names):,}: {shown(tuple(names))}"
 
 
 def _ngrams(facts: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ Marks = dict[int, str]  # characters by their columns
 
 RAIL, LEFT, RIGHT, END = 2, 4, 55, 77  # columns: edge to the head, sides of layers, end of boxes
 AXIS, GAP = 21, 3  # column of the edges from box to box; columns between two embeddings
+NARROW = 28  # columns of one of several embeddings at least: three are wider than a terminal
 ASCII = str.maketrans("┌┐└┘├┤┬┴─│▲◄", "++++++++-|^<")
 MOST = 6  # layers of a diagram that is not shortened
 FIRST, LAST = 3, 2  # layers that a shortened one keeps
@@ -32,7 +33,8 @@ class Block:
         parameters: number of its parameters.
         kind: cell of a layer.
         state: width of each part of its recurrent state, by its letter.
-        tokens: number of last tokens that an embedding looks up together.
+        tokens: number of last tokens that an embedding looks up together; 0 for what the whole
+            text has.
         first: number of a layer; 0 for others.
         last: number of the last layer that a box stands for.
     """
@@ -181,7 +183,7 @@ def _inputs(diagram: Diagram) -> list[str]:
         rows = [(block.name, ""), (_table(block), _counted(block))]
         lines = _box(LEFT, RIGHT, rows, {AXIS: "┴"}, {AXIS: "▲"})
         return [_edge("x", width), *lines, _line({AXIS - 4: "token c_t"})]
-    side = (END - LEFT - GAP * (several - 1)) // several
+    side = max(NARROW, (END - LEFT - GAP * (several - 1)) // several)
     lefts = [LEFT + number * (side + GAP) for number in range(several)]
     boxes = zip(diagram.embeddings, lefts, strict=True)
     columns = [_embedding(block, left, left + side - 1) for block, left in boxes]
@@ -196,7 +198,8 @@ def _embedding(block: Block, left: int, right: int) -> list[str]:
     axis = left + AXIS - LEFT
     orders = f", orders 2 to {block.tokens}" if block.tokens > 1 else ""
     rows = [(f"{block.name}{orders}", ""), (_table(block), ""), (_counted(block), "")]
-    tokens = f"tokens c_t-{block.tokens - 1} ... c_t" if block.tokens > 1 else "token c_t"
+    several = f"tokens c_t-{block.tokens - 1} ... c_t" if block.tokens > 1 else "token c_t"
+    tokens = several if block.tokens else "the text"
     lines = _box(left, right, rows, {axis: "┴"}, {axis: "▲"})
     return [*lines, _line({axis - len(tokens) // 2: tokens})]
 

@@ -172,7 +172,8 @@ def _embeddings(pen: Pen, diagram: Diagram) -> None:
         pen.lines((centre, EMBEDDINGS), side, _table(block))
         pen.arrow((centre, TOKENS + 0.2), (centre, EMBEDDINGS - TALL / 2))
         oldest = rf"s $c_{{t-{block.tokens - 1}}} \ldots\,$" if block.tokens > 1 else " "
-        pen.text((centre, TOKENS), f"token{oldest}$c_t$", size=11)
+        read = f"token{oldest}$c_t$" if block.tokens else "the text"
+        pen.text((centre, TOKENS), read, size=11)
         if several > 1:
             level, inner = edge + 0.3, STACK + (0.12 if centre > STACK else -0.12)
             pen.arrow((centre, edge), (centre, level), (inner, level))

@@ -11,6 +11,7 @@ from chargen.model.summary import NGRAMS, Part, parts
 SYMBOLS = {  # of the weights: W of the inputs, R of the state before, b biases
     "embedding.weight": "E",
     f"{NGRAMS}.table.weight": "E_n",
+    "labels.weight": "E_l",
     "weight_ih_l0": "W",
     "weight_hh_l0": "R",
     "bias_ih_l0": "b",
@@ -36,6 +37,8 @@ def diagram(config: ModelConfig, *, counts: bool = False) -> Diagram:
     if config.ngrams:
         rows, tokens = sum(config.ngrams.rows), config.ngram_order
         embeddings.append(_block(every[NGRAMS], rows, config.embedding, tokens=tokens))
+    if config.labels:
+        embeddings.append(_block(every["labels"], len(config.labels), config.embedding))
     layers, inputs = [], config.embedding
     for number, layer in enumerate(config.layers, 1):
         own = {"kind": layer.kind, "first": number, "last": number}

@@ -12,21 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from chargen.model.saved import SavedModel
-from chargen.model.spec import ModelConfig, weight_shapes
+from chargen.model.spec import ModelConfig, state_widths, weight_shapes
 from chargen.storage.checkpoint import METRICS, MODEL, read_metrics
 
 FLOAT = 4  # bytes of a float32
 BYTES = {"float32": 4, "bfloat16": 2}  # per number in the precision of matrix products
-NGRAMS = "n-grams"
+NGRAMS, DECODER = "n-grams", "decoder"
 MOMENTS = {"adamw": 2, "adam": 2, "rmsprop": 1, "sgd": 1}  # numbers per parameter
 
 
 @dataclass(frozen=True)
 class Part:
-    """The embedding, the n-gram embeddings, a recurrent layer, or the head.
+    """The embedding, those of n-grams or labels, a recurrent layer, or the head.
 
     Attributes:
-        name: ``embedding``, ``n-grams``, ``layer 1`` and so on from the bottom, or ``head``.
+        name: ``embedding``, ``n-grams``, ``labels``, ``layer 1`` and so on from the bottom, or
+            ``head``.
         kind: the cell and its width, such as ``lstm:512``; None for embedding and head.
         shapes: shapes of its weights by name.
     """
@@ -48,13 +49,16 @@ def parts(config: ModelConfig) -> tuple[Part, ...]:
     def below(prefix: str) -> dict[str, tuple[int, ...]]:
         return {n.removeprefix(prefix): s for n, s in shapes.items() if n.startswith(prefix)}
 
-    layers = (
-        Part(f"layer {number + 1}", f"{layer.kind}:{layer.hidden}", below(f"layers.{number}."))
+    layers = tuple(
+        Part(f"layer {number + 1}", layer.name, below(f"layers.{number}."))
         for number, layer in enumerate(config.layers)
     )
     embedding, head = (Part(name, None, below(f"{name}.")) for name in ("embedding", "head"))
-    ngrams = [Part(NGRAMS, None, below("ngrams."))] if config.ngrams else []
-    return embedding, *ngrams, *layers, head
+    if config.periods[-1] > 1:
+        layers = (*layers, Part(DECODER, None, below("decoder.")))
+    more = [Part(NGRAMS, None, below("ngrams."))] if config.ngrams else []
+    more += [Part("labels", None, below("labels."))] if config.labels else []
+    return embedding, *more, *layers, head
 
 
 # -- memory -------------------------------------------------------------------------------
@@ -111,17 +115,19 @@ def training_memory(
     weights = FLOAT * sum(part.parameters for part in every if part.name != NGRAMS)
     tables = FLOAT * sum(part.parameters for part in every if part.name == NGRAMS)
     token = 2 * FLOAT * config.embedding + 3 * FLOAT * config.vocab_size
-    for layer in config.layers:
+    for layer, inputs, period in zip(config.layers, config.inputs, config.periods, strict=True):
         full, own = layer.spec.memory
-        token += layer.hidden * (FLOAT * full + BYTES[precision] * own)
+        windows = 2 * layer.kernel * inputs * (layer.kernel > 1)  # of a convolution, with gradient
+        numbers = layer.hidden * (FLOAT * full + BYTES[precision] * own) + FLOAT * windows
+        token += numbers / period + 2 * FLOAT * layer.hidden * (period > 1)
     moments = MOMENTS[optimizer] * weights
-    activations = batch_size * bptt * token
+    activations = int(batch_size * bptt * token)
     return TrainingMemory(weights + tables, weights, moments, 3 * weights, activations)
 
 
 def state_memory(config: ModelConfig) -> int:
-    """Return the bytes of the recurrent state of one text: h of each layer, and c of an LSTM."""
-    return FLOAT * sum(len(layer.spec.states) * layer.hidden for layer in config.layers)
+    """Return the bytes of the recurrent state of one text: all parts of all layers."""
+    return FLOAT * sum(sum(widths.values()) for widths in state_widths(config))
 
 
 # -- all facts ----------------------------------------------------------------------------
@@ -145,6 +151,8 @@ def describe(saved: SavedModel) -> dict[str, Any]:
         "parameters": sum(part.parameters for part in every),
         "tokenizer": saved.tokenizer.kind,
         "vocab_size": config.vocab_size,
+        "labels": list(config.labels),
+        "records": corpus.get("records"),
         "corpus": corpus.get("sources"),
         "corpus_sha256": corpus.get("sha256"),
         "corpus_characters": corpus.get("characters"),

@@ -96,13 +96,17 @@ def _head(facts: dict[str, Any], name: str) -> str:
 
 
 def _model(facts: dict[str, Any]) -> dict[str, str]:
-    order = facts["ngram_order"]
+    order, names = facts["ngram_order"], [_plain(name) for name in facts["labels"][:NAMED]]
+    more = ", ..." * (len(facts["labels"]) > NAMED)
+    said = {"labels": f"{len(facts['labels']):,}: {', '.join(names)}{more}"} if names else {}
+    said |= {"records": _plain(facts["records"])} if facts["records"] else {}
     return {
         "stack": facts["stack"],
         "embedding": f"{facts['embedding']:,}",
         "n-gram embeddings": f"up to order {order}" if order > 1 else "none",
         "parameters": f"{facts['parameters']:,}",
         "tokenizer": f"{facts['tokenizer']}, {facts['vocab_size']:,} ids",
+        **said,
         "file": f"{facts['bytes']:,} bytes",
     }
 
