@@ -13,6 +13,7 @@ import typer
 from chargen import __version__
 from chargen.cli import common
 from chargen.cli.cells import cells
+from chargen.cli.classify import classify
 from chargen.cli.compare import compare
 from chargen.cli.corpus import corpus
 from chargen.cli.demo import demo
@@ -49,6 +50,7 @@ for command, example in (
     (repl, "chargen repl -m my-2026-11-21"),
     (evaluate, "chargen eval my.txt --json"),
     (score, "chargen score --per-line my.txt | head"),
+    (classify, "chargen classify -m letters new.csv"),
     (next_characters, 'chargen next -p "the que"'),
     (heat, "chargen heat my.txt --html my.html"),
     (info, "chargen info --json"),

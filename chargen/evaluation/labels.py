@@ -164,11 +164,24 @@ def judge_labels(
         found = np.concatenate([found, log_likelihoods(engine, part, len(dataset.labels))])
     if not len(found):
         return None
-    learned = dataset.texts.labels[dataset.texts.labels >= 0]
-    priors = np.log(np.maximum(1, np.bincount(learned, minlength=len(dataset.labels))))
+    priors = np.log(np.maximum(1, label_counts(dataset)))
     logprobs, right = log_posterior(found, priors), right[: len(found)]
     temperature = calibrate(logprobs, right, SEED).temperature
     return LabelFigures(judge(logprobs, right).accuracy, temperature)
+
+
+def label_counts(dataset: Dataset) -> Tokens:
+    """Return how often each label is in the training part, (L,): by records, or by tokens of files.
+
+    The shares of the labels are their probabilities before a text is seen.
+    """
+    if dataset.texts is None:
+        return np.zeros(0, np.int64)
+    known, weights = dataset.texts.labels >= 0, None
+    if not _are_records(dataset.train, dataset.texts):
+        weights = dataset.texts.lengths[known]
+    counts = np.bincount(dataset.texts.labels[known], weights, len(dataset.labels))
+    return counts.astype(np.int64)
 
 
 def texts_to_judge(dataset: Dataset) -> Segment | None:

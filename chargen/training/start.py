@@ -9,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from chargen.config import DEFAULT_TIME, ReadConfig, TrainConfig
 from chargen.data.catalogue import catalogue
 from chargen.data.dataset import Dataset, Text, encode_dataset, read_text, tokenize
 from chargen.data.sources import BUILTIN, find_sources
 from chargen.errors import ConfigError
 from chargen.evaluation.baselines import COUNTED, NGramBaseline, ngram_baseline
+from chargen.evaluation.labels import label_counts
 from chargen.machine import count_cores, keep_memory, thread_options
 from chargen.machine.torch import find_device
 from chargen.model.ngrams import NGramConfig, token_codes
@@ -227,21 +226,12 @@ def _describe(reading: ReadConfig, text: Text, dataset: Dataset, folder: Path) -
         "records": reading.records,
         "label": reading.label,
         "split_seed": reading.split_seed,
-        "label_counts": _label_counts(dataset),
+        "label_counts": dict(zip(dataset.labels, label_counts(dataset).tolist(), strict=True)),
         "sha256": text.sha256,
         "characters": text.length,
         "train_tokens": len(dataset.train),
         "validation_tokens": len(dataset.validation),
     }
-
-
-def _label_counts(dataset: Dataset) -> dict[str, int]:
-    """Return how many texts of the training part have each label."""
-    if dataset.texts is None:
-        return {}
-    labels = dataset.texts.labels
-    counts = np.bincount(labels[labels >= 0], minlength=len(dataset.labels))
-    return dict(zip(dataset.labels, counts.tolist(), strict=True))
 
 
 def _places(name: str) -> list[str]:
