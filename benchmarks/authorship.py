@@ -8,12 +8,14 @@ Five authors of books and three groups of modules of the standard library are th
 as many characters. ``OUT/train`` gets their texts as AUTHOR/PART.txt, but for the last tenth of
 each part: this is cut into passages that do not overlap, which ``OUT/heldout.jsonl`` gets, with the
 fields text and label. The baselines learn passages of the same length, one every ``--step``
-characters; below 200 they overlap. A model is a run, trained on ``OUT/train`` with ``--label
-folder``; all labels have the same prior probability.
+characters; below 200 they overlap. ``kneser-ney`` is Bayes' rule with an n-gram model of each
+label's parts. A model is a run, trained on ``OUT/train`` with ``--label folder --base none``: the
+built-in models have learned these texts, the held-out tenths too. All labels have the same prior
+probability.
 
 The temperature is fitted on one half of the passages. The columns after it are of the other half:
 cross-entropy at this temperature, and the expected calibration error without and with it. Below
-the table, each model is compared with the logistic regression on the same passages.
+the table, the others are compared with the logistic regression on the same passages.
 
 Books come from ``CHARGEN_TEST_CORPORA`` (default ``../shared/corpora``), and modules from the
 Python that runs this, without their tests: another version has other texts.
@@ -46,8 +48,9 @@ from chargen.evaluation.classification import (
     judge,
     log_posterior,
 )
-from chargen.evaluation.classifiers import KINDS, baseline_predictions
+from chargen.evaluation.classifiers import KINDS, LONGEST, baseline_predictions
 from chargen.evaluation.labels import label_likelihoods
+from chargen.evaluation.ngram import KneserNey
 
 BOOKS = {
     "austen": "austen-*.txt",
@@ -65,7 +68,8 @@ PASSAGE = 200  # characters
 SHORTEST = 10 * PASSAGE  # part: a tenth of it is one passage
 PIECES = 10  # of a file of which less than one in so many characters is taken: many works in one
 SEED = 1  # of the halves for the temperature
-STRONGEST = KINDS[-1]
+COMPARED = KINDS[-1]
+ORDER = LONGEST  # of Kneser-Ney: the n-grams of the others
 COLUMNS = (
     *("classifier", "accuracy", "95 % interval", "macro F1", "nats", "temperature"),
     *("nats at it", "ECE at 1", "ECE at it", "CPU s"),
@@ -171,11 +175,11 @@ def row(name: str, logprobs: Floats, labels: Labels, seconds: float) -> str:
 
 
 def difference(name: str, logprobs: Floats, other: Floats, labels: Labels) -> str:
-    """Return how a model differs from the logistic regression."""
+    """Return how another classifier differs from the logistic regression."""
     found = compare(labels, logprobs.argmax(axis=1), other.argmax(axis=1))
     low, high = found.interval
     return (
-        f"{name} less {STRONGEST}: accuracy {found.accuracy:+.4f} ({low:+.4f} to {high:+.4f}), "
+        f"{name} less {COMPARED}: accuracy {found.accuracy:+.4f} ({low:+.4f} to {high:+.4f}), "
         f"only one of them right {found.only_first} : {found.only_second}, p = {found.p_value:.2g}"
     )
 
@@ -185,6 +189,31 @@ def by_baseline(kind: str, authors: Sequence[Author], step: int) -> Floats:
     known, labels = passages([author.learned for author in authors], step)
     unseen, _ = passages([author.held_out for author in authors], PASSAGE)
     return baseline_predictions(kind, known, labels, unseen).logprobs
+
+
+def by_kneser_ney(authors: Sequence[Author]) -> Floats:
+    """Return ln P of the labels of all passages (N, L) by an n-gram model of each label."""
+    texts, _ = passages([author.held_out for author in authors], PASSAGE)
+    learned = ["\n".join(author.learned) for author in authors]
+    numbers = {
+        character: i for i, character in enumerate(sorted(set("\n".join([*learned, *texts]))))
+    }
+    asked = [_numbered(f"\n{text}", numbers) for text in texts]
+    columns = []
+    for text in learned:
+        model = KneserNey(_numbered(text, numbers), len(numbers), ORDER)
+        columns.append([-model.nll(ids, 1)[-1].sum() for ids in asked])
+    return _evenly(np.array(columns).T)
+
+
+def _numbered(text: str, numbers: dict[str, int]) -> Labels:
+    return np.array([numbers[character] for character in text], np.int64)
+
+
+def _evenly(log_likelihoods: Floats) -> Floats:
+    """Return ln P of the labels (N, L), all as likely before."""
+    labels = log_likelihoods.shape[1]
+    return log_posterior(log_likelihoods, np.full(labels, -math.log(labels)))
 
 
 def by_model(run: str, authors: Sequence[Author], threads: int | None) -> Floats:
@@ -200,8 +229,7 @@ def by_model(run: str, authors: Sequence[Author], threads: int | None) -> Floats
         raise ConfigError(f"the labels of {run} are {has}; needed are {', '.join(names)}")
     texts, _ = passages([author.held_out for author in authors], PASSAGE)
     columns = [sampler.labels.index(name) for name in names]
-    found = label_likelihoods(sampler, texts, whole=False)[:, columns]
-    return log_posterior(found, np.full(len(names), -math.log(len(names))))
+    return _evenly(label_likelihoods(sampler, texts, whole=False)[:, columns])
 
 
 def main() -> None:
@@ -215,13 +243,16 @@ def main() -> None:
     asked = parser.parse_args()
     authors = portion(read_authors(), asked.characters)
     write(authors, asked.folder)
-    works = {kind: partial(by_baseline, kind, authors, asked.step) for kind in KINDS}
+    works: dict[str, Callable[[], Floats]] = {
+        kind: partial(by_baseline, kind, authors, asked.step) for kind in KINDS
+    }
+    works["kneser-ney"] = partial(by_kneser_ney, authors)
     works |= {run: partial(by_model, run, authors, asked.threads) for run in asked.model}
     print_table(works, passages([author.held_out for author in authors], PASSAGE)[1])
 
 
 def print_table(works: Mapping[str, Callable[[], Floats]], labels: Labels) -> None:
-    """Print a row per classifier, and how models differ from the logistic regression."""
+    """Print a row per classifier, and how others differ from the logistic regression."""
     print(f"{len(labels):,} passages, at most {np.bincount(labels).max()} of a label\n")
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     found = {}
@@ -230,7 +261,7 @@ def print_table(works: Mapping[str, Callable[[], Floats]], labels: Labels) -> No
         found[name] = work()
         print(row(name, found[name], labels, time.process_time() - began), flush=True)
     for name in found.keys() - KINDS:
-        print("\n" + difference(name, found[name], found[STRONGEST], labels))
+        print("\n" + difference(name, found[name], found[COMPARED], labels))
 
 
 if __name__ == "__main__":

@@ -57,6 +57,16 @@ def test_overlapping_passages() -> None:
     assert list(zip(found, labels, strict=True)) == [(text(200, s), label) for s, label in starts]
 
 
+def test_an_n_gram_model_of_each_label_tells_the_texts_apart() -> None:
+    own = [
+        authorship.Author("a", ["ab" * 2000], ["ab" * 200]),
+        authorship.Author("b", ["ac" * 2000], ["ac" * 150 + "ad" * 50]),
+    ]
+    found = authorship.by_kneser_ney(own)
+    assert found.argmax(axis=1).tolist() == [0, 0, 1, 1]
+    np.testing.assert_allclose(np.exp(found).sum(axis=1), 1)
+
+
 def test_a_model_gives_the_likelihoods_by_its_own_order_of_labels(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
