@@ -24,7 +24,8 @@ COPIES = ((1, 10), (2, 3), (6, 2))  # from so many characters on, so many copies
 STRIDE = 16  # tokens of a long paste read in one call, with one state kept
 LONGEST = 12  # characters of an alternative
 NO_TEXT = {"\ufffd", *map(chr, range(0xDC80, 0xDD00))}  # a character that is not whole, or no UTF-8
-ENDS = {"\n", "\x1e", *NO_TEXT}  # ghost text ends before them: line, record
+RECORD = "\x1e"  # ends a record
+ENDS = {"\n", RECORD, *NO_TEXT}  # ghost text ends before them
 
 
 class Lookahead:
@@ -170,7 +171,8 @@ class Lookahead:
                 if growing[row]:
                     words[row] += piece
                     totals[row] *= ahead[row, token]
-        return [(_until(w, NO_TEXT), prob) for w, prob in zip(words, totals, strict=True) if w]
+        texts = [_until(text, {RECORD, *NO_TEXT}) for text in words]
+        return [(text, prob) for text, prob in zip(texts, totals, strict=True) if text]
 
     def _read(self, ids: list[int]) -> DecodeState:
         """Return the state after some tokens; run only those that are different."""

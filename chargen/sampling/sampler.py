@@ -260,10 +260,9 @@ class Sampler:
             return None
         from chargen.sampling.constraints import make_constraint
 
-        tokenizer, config, run = self.tokenizer, with_end(config, self.reading.end), self.run
-        return make_constraint(
-            tokenizer, config, regex=regex, words=words, no_copy=no_copy, run=run
-        )
+        given: dict[str, Any] = {"regex": regex, "words": words, "no_copy": no_copy}
+        end = self.reading.end
+        return make_constraint(self.tokenizer, config, **given, run=self.run, end=end)
 
 
 def _generated(sample: Sample) -> Generated:

@@ -19,7 +19,7 @@ from chargen.sampling.constraints.automata import Automaton, alphabet_of
 from chargen.sampling.constraints.copies import load_index
 from chargen.sampling.constraints.no_copy import NoCopy
 from chargen.sampling.constraints.patterns import Pattern
-from chargen.sampling.constraints.stops import Rule, Stopping, StopTexts
+from chargen.sampling.constraints.stops import Ending, Rule, Stopping, StopTexts
 from chargen.sampling.constraints.tokens import Mask, TokenAutomaton
 from chargen.sampling.constraints.tokens import State as TokenState
 from chargen.sampling.constraints.wordlist import WordList
@@ -100,6 +100,7 @@ def make_constraint(
     words: Iterable[str] | os.PathLike[str] | None = None,
     no_copy: int | None = None,
     run: Path | None = None,
+    end: str | None = None,
 ) -> Constraint:
     """Return the constraint of the given rules: regex or words, and no-copy; at least one.
 
@@ -111,6 +112,7 @@ def make_constraint(
             with several counts alone.
         no_copy: length of a forbidden copy of the training text, in characters.
         run: folder of the run, with the index of the training text that no-copy needs.
+        end: the character with which each text may end, if there is one.
 
     Raises:
         ConfigError: a rule is not valid, regex is given beside words or until, stop texts are too
@@ -132,6 +134,8 @@ def make_constraint(
     if no_copy is not None:  # it is met after any text, so that a stop text may come anywhere
         require_count("no-copy", no_copy)
         rules.append(NoCopy(load_index(run), no_copy, alphabet))
+    if end is not None and alphabet.find(end) >= 0:
+        rules = [Ending(rule, end) for rule in rules]
     return Constraint(*(TokenAutomaton(rule, tokenizer) for rule in rules))
 
 

@@ -15,6 +15,7 @@ from chargen.config import require
 from chargen.sampling.constraints.automata import (
     NEVER,
     Alphabet,
+    Automaton,
     CachedAutomaton,
     Counts,
     State,
@@ -135,4 +136,49 @@ class Stopping(CachedAutomaton):
         for kind in self._of_stops:
             after = self.step(state, kind)
             required[kind] = NEVER if after is None else 1 + self.distance(after)
+        return required
+
+
+class Ending(CachedAutomaton):
+    """Texts under a rule, each of which is over at END, which may come where the rule is met.
+
+    Args:
+        rule: on the text without END.
+        end: the character END, one of the rule's alphabet.
+    """
+
+    def __init__(self, rule: Automaton, end: str) -> None:
+        place = rule.alphabet.find(end)
+        is_end = np.arange(len(rule.classes)) == place
+        super().__init__(rule.alphabet, number_classes(2 * rule.classes + is_end))
+        self._rule, self._end = rule, int(self.classes[place])
+        self._own = rule.classes[self.examples]  # (K,)
+
+    def start(self, before: str = "") -> State:
+        """Return the state before the first character, after the text of a prompt."""
+        return self._rule.start(before)
+
+    def step(self, state: State, kind: int) -> State:
+        """Return the state after a character of a class; None if no text continues so."""
+        if state == STOPPED:
+            return STOPPED
+        if kind == self._end:
+            return None if self._rule.distance(state) else STOPPED
+        after = self._rule.step(state, int(self._own[kind]))
+        self.cached = self._rule.cached
+        return after
+
+    def distance(self, state: State) -> int:
+        """Return the fewest characters to an end of the rule; 0 after END."""
+        return 0 if state == STOPPED else self._rule.distance(state)
+
+    def slack(self, state: State) -> int:
+        """Return a number of characters for which any text is allowed and may end anywhere."""
+        return 0 if state == STOPPED else self._rule.slack(state)
+
+    def _compute_required(self, state: State) -> Counts:
+        if state == STOPPED:
+            return np.ones(len(self.examples), np.int32)
+        required = self._rule.required(state)[self._own]
+        required[self._end] = NEVER if self._rule.distance(state) else 1
         return required
