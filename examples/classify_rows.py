@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from chargen.config import TrainConfig, require, require_count
 from chargen.display.charts import Chart, Series, check_picture, save
 from chargen.errors import ChargenError, CorpusError
-from chargen.model.cells import CELL_CLASSES
-from chargen.model.spec import LayerConfig, format_stack, parse_stack
+from chargen.model.cells import make_layers, timed
+from chargen.model.spec import LayerConfig, ModelConfig, format_stack, parse_stack
 from chargen.training.optimizer import learning_rate, make_optimizer, peak_learning_rate
 
 STACKS = [parse_stack(s) for s in ("rnn-relu:128", "lstm-peephole:128", "gru:64,gru:64")]
@@ -44,10 +44,10 @@ class RowClassifier(nn.Module):
 
     def __init__(self, layers: Layers, columns: int, classes: int):
         super().__init__()
-        widths = [columns, *(layer.hidden for layer in layers)]
-        self.cells = [CELL_CLASSES[own.kind](widths[n], own.hidden) for n, own in enumerate(layers)]
-        self.layers = nn.ModuleList(self.cells)  # registers their weights
-        self.dropout, self.head = nn.Dropout(DROPOUT), nn.Linear(widths[-1], classes)
+        config = ModelConfig(classes, layers, columns)
+        self.layers = make_layers(config)  # registers their weights
+        self.cells = timed(self.layers, config.periods)
+        self.dropout, self.head = nn.Dropout(DROPOUT), nn.Linear(layers[-1].hidden, classes)
         with torch.no_grad():
             for cell in self.cells:
                 cell.reset(torch.default_generator, TrainConfig())

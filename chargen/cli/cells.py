@@ -9,7 +9,7 @@ import typer
 
 from chargen.config import require
 from chargen.machine.torch import need_torch
-from chargen.model.spec import CELLS
+from chargen.model.spec import CONVOLUTION, SPECS
 
 
 def cells(
@@ -20,9 +20,10 @@ def cells(
     """List the cells for --cell and --stack, with equations, references and parameter counts."""
     need_torch("chargen cells")
     for kind in kinds or ():
-        require(kind in CELLS, "cell", kind, ", ".join(CELLS))
-    from chargen.model.cells import CELL_CLASSES
+        require(kind in SPECS, "cell", kind, ", ".join(SPECS))
+    from chargen.model.cells import CELL_CLASSES, Convolution
 
-    for number, name in enumerate(kinds or CELL_CLASSES):
-        text = (inspect.getdoc(CELL_CLASSES[name]) or "").replace("::\n\n", "").replace("``", "")
+    classes = {**CELL_CLASSES, CONVOLUTION: Convolution}
+    for number, name in enumerate(kinds or classes):
+        text = (inspect.getdoc(classes[name]) or "").replace("::\n\n", "").replace("``", "")
         print("\n" * bool(number) + f"{name}\n{'=' * len(name)}\n{text}")

@@ -106,16 +106,12 @@ def _opened(
 
 
 def _unit_places(names: list[str], saved: SavedModel) -> list[int]:
-    from chargen.inspection.neurons import unit_names
+    from chargen.inspection.neurons import unit_names, unit_parts
 
     known = {name: place for place, name in enumerate(unit_names(saved.config))}
     for name in names:
         if name not in known:
-            parts = [
-                f"{part}{number}:0 to {part}{number}:{layer.hidden - 1}"
-                for number, layer in enumerate(saved.config.layers, 1)
-                for part in layer.spec.states
-            ]
+            parts = [f"{part}:0 to {part}:{width - 1}" for part, width in unit_parts(saved.config)]
             raise ConfigError(f"unit is {name!r}; allowed: {', '.join(parts)}")
     return [known[name] for name in names]
 

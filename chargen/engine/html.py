@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from chargen.errors import ConfigError
 from chargen.model.int8 import SCALE
 from chargen.model.saved import KIND, SavedModel
-from chargen.model.spec import count_parameters
+from chargen.model.spec import CONVOLUTION, count_parameters
 from chargen.storage.checkpoint import Tensors, read_tensors
 
 PAGE = Path(__file__).with_name("page")
@@ -84,6 +84,12 @@ def _check(saved: SavedModel) -> None:
     if kind not in TOKENIZERS:
         raise ConfigError(
             f"an HTML page knows the tokenizers {' and '.join(TOKENIZERS)}; this model has {kind}; "
+            "export it with --onnx"
+        )
+    convolutions = [layer.name for layer in saved.config.layers if layer.kind == CONVOLUTION]
+    if convolutions:
+        raise ConfigError(
+            f"an HTML page knows no convolutions; this model has {', '.join(convolutions)}; "
             "export it with --onnx"
         )
     if weights > MOST_WEIGHTS:

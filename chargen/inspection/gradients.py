@@ -42,7 +42,8 @@ class Curve:
     """Norms of the gradient with respect to one part of the state of one layer.
 
     A part is the output ``h``, or the memory cell ``c`` of an LSTM, as step T - k passes it to the
-    next step, with the other part held constant. The head does not read c, so the gradient of c
+    next step, with the other part held constant. (The layers above a stride pass theirs on
+    unchanged until a block ends.) The head does not read c, so the gradient of c
     begins at k = 1.
 
     Attributes:
@@ -112,15 +113,32 @@ def follow_back(model: LanguageModel, segment: Segment, steps_back: int) -> list
     parts = [_norms(model, batch, steps_back) for batch in torch.split(tokens, rows)]
     means = (torch.cat(norms, dim=1).mean(dim=1) for norms in zip(*parts, strict=True))
     names = [(n, part) for n, cell in enumerate(model.cells, 1) for part in cell.states]
-    return [_curve(*name, mean) for name, mean in zip(names, means, strict=True)]
+    return [_curve(*name, mean) for name, mean in zip(names, means, strict=True) if name[1] in "hc"]
 
 
 def _norms(model: LanguageModel, tokens: Tensor, steps_back: int) -> list[Tensor]:
     """Return the norms (K + 1, B) for each part of the state, for tokens (B, W + K + 2)."""
     before, followed = tokens[:, : -steps_back - 2], tokens[:, -steps_back - 2 :]
     with torch.no_grad():
-        _, state = model(before, model.init_state(len(tokens)))
+        _, state = model(before, _spread(model, model.init_state(len(tokens))))
     return [gradient[:, 0].norm(dim=2) for gradient in state_gradients(model, followed, state)]
+
+
+def _spread(model: LanguageModel, state: State) -> State:
+    """Return a state whose rows are at all places of a period, where a layer has one.
+
+    A convolution with a stride is read by the layers above at the end of a block only: the mean is
+    over all places in it, as in training.
+    """
+    rows, parts = torch.arange(len(state[0][0])), list(state)
+    letters = [part for cell in model.cells for part in cell.states]
+    periods = [
+        n for n, cell in zip(model.config.periods, model.cells, strict=True) for _ in cell.states
+    ]
+    for number, (part, period) in enumerate(zip(letters, periods, strict=True)):
+        if part == "p":
+            parts[number] = (rows % period)[None, :, None].to(parts[number].dtype)
+    return tuple(parts)
 
 
 def _curve(layer: int, part: str, means: Tensor) -> Curve:
@@ -163,7 +181,8 @@ def state_gradients(model: LanguageModel, tokens: Tensor, state: State) -> list[
         state: state before the first input, (1, B, H) for each part of each layer.
     """
     steps = states_of(model, tokens[:, :-1], state)[::-1]
-    logits = model.head(torch.cat([own[0][0] for own in steps[0]], dim=1))  # (B, V)
+    outputs, place = [own[0].transpose(0, 1) for own in steps[0]], steps[0][-1][-1] - 1
+    logits = model.logits(outputs, place)[:, 0]  # (B, V)
     loss = torch.nn.functional.cross_entropy(logits, tokens[:, -1], reduction="sum")
     parts = [part for step in steps for own in step for part in own]
     found = torch.autograd.grad(loss, parts, allow_unused=True)

@@ -24,9 +24,10 @@ from chargen.engine import Engine, make_engine
 from chargen.inspection.features import FEATURES, measure
 from chargen.inspection.streams import STEPS, STREAMS, side_by_side
 from chargen.model.language_model import LanguageModel
-from chargen.model.spec import ModelConfig
+from chargen.model.spec import ModelConfig, state_widths
 
 NUMBERS = 50_000_000  # most activations in memory
+UNITS = "hc"  # parts of the state with units: not the last inputs, not the place in a period
 LEAST = 0.4  # smallest correlation that counts
 MARGIN = 1.5  # times the correlation of an untrained network
 CHANGES = 20  # fewest changes of a feature in each half
@@ -100,11 +101,19 @@ class Find:
 
 def unit_names(config: ModelConfig) -> list[str]:
     """Return the name of every unit, such as ``c1:123``: part of the state, layer, unit."""
+    return [f"{name}:{unit}" for name, width in unit_parts(config) for unit in range(width)]
+
+
+def unit_parts(config: ModelConfig) -> list[tuple[str, int]]:
+    """Return the name and the width of each part of the state that has units, such as ``c1``."""
+    return [named for named in _state_parts(config) if named[0][0] in UNITS]
+
+
+def _state_parts(config: ModelConfig) -> list[tuple[str, int]]:
     return [
-        f"{part}{number}:{unit}"
-        for number, layer in enumerate(config.layers, 1)
-        for part in layer.spec.states
-        for unit in range(layer.hidden)
+        (f"{part}{number}", width)
+        for number, widths in enumerate(state_widths(config), 1)
+        for part, width in widths.items()
     ]
 
 
@@ -127,8 +136,9 @@ def read_units(engine: Engine, config: ModelConfig, segment: Segment, streams: i
         there = cut.there[:, step, None]  # the state stays zero before the text
         state = tuple(np.where(there, part, np.float32(0)) for part in state)
         if step >= WARM:
-            hidden = np.concatenate([part[0] for part in state], axis=1)
-            activity[:, step - WARM] = hidden[:, :units]  # not what the n-grams remember
+            named = zip(_state_parts(config), state, strict=False)  # not labels, not n-grams
+            hidden = [part[0] for (name, _), part in named if name[0] in UNITS]
+            activity[:, step - WARM] = np.concatenate(hidden, axis=1)
     decoder = segment.tokenizer.decoder()
     pieces = tuple(decoder.push(token) for token in cut.counted.tolist())
     return Reading(pieces, activity.reshape(-1, units))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from chargen.config import TrainConfig
-from chargen.model.cells import Clocked, Decoder, State, make_layer
+from chargen.model.cells import Decoder, State, make_layers, timed
 from chargen.model.ngram_embedding import NGramEmbedding
 from chargen.model.spec import ModelConfig, label_place
 from chargen.storage.checkpoint import Tensors
@@ -51,10 +51,8 @@ class LanguageModel(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.embedding)
         self.ngrams = NGramEmbedding(config.ngrams, config.embedding) if config.ngrams else None
-        layers = [make_layer(*of) for of in zip(config.layers, config.inputs, strict=True)]
-        self.layers = nn.ModuleList(layers)
-        timed = zip(layers, config.periods, strict=True)
-        self.cells = [Clocked(cell, n) if n > 1 else cell for cell, n in timed]  # bottom first
+        self.layers = make_layers(config)
+        self.cells = timed(self.layers, config.periods)  # bottom first
         self.decoder = Decoder(config) if config.periods[-1] > 1 else None
         self.head = nn.Linear(config.head_inputs, config.vocab_size)
         self.labels = nn.Embedding(len(config.labels), config.embedding) if config.labels else None
@@ -130,8 +128,11 @@ class LanguageModel(nn.Module):
             outputs: bottom first.
             place: in the period of the top layer before the first step, (1, B, 1), if it has one.
         """
-        joined = outputs[0] if len(outputs) == 1 else torch.cat(list(outputs), dim=2)
-        logits: Tensor = self.head(self.decoder(joined, place) if self.decoder else joined)
+        if self.decoder:
+            joined = self.decoder(outputs, place)
+        else:
+            joined = outputs[0] if len(outputs) == 1 else torch.cat(list(outputs), dim=2)
+        logits: Tensor = self.head(joined)
         return logits
 
     def dense(self) -> dict[str, nn.Parameter]:

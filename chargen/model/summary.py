@@ -114,7 +114,7 @@ def training_memory(
     every = parts(config)
     weights = FLOAT * sum(part.parameters for part in every if part.name != NGRAMS)
     tables = FLOAT * sum(part.parameters for part in every if part.name == NGRAMS)
-    token = 2 * FLOAT * config.embedding + 3 * FLOAT * config.vocab_size
+    token: float = 2 * FLOAT * config.embedding + 3 * FLOAT * config.vocab_size
     for layer, inputs, period in zip(config.layers, config.inputs, config.periods, strict=True):
         full, own = layer.spec.memory
         windows = 2 * layer.kernel * inputs * (layer.kernel > 1)  # of a convolution, with gradient

@@ -5,6 +5,8 @@ Legend of shapes: B batch size, T steps, I inputs, H hidden units, K kernel, S p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, linear
@@ -78,6 +80,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.widths, self.periods = [layer.hidden for layer in config.layers], config.periods
         for name, shape in decoder_shapes(config).items():
             self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
 
@@ -89,15 +92,28 @@ class Decoder(nn.Module):
         nn.init.xavier_uniform_(self.weight, generator=generator)
         nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor, place: Tensor) -> Tensor:
+    def forward(self, outputs: Sequence[Tensor], place: Tensor) -> Tensor:
         """Return the inputs of the head, (B, T, H).
 
         Args:
-            x: the outputs of all layers, (B, T, N).
+            outputs: of all layers, (B, T, N) together.
             place: tokens read of the block that has begun, before the first step, (1, B, 1).
         """
-        biases = embedding(_read(place, x) % len(self.bias), self.bias)
-        return torch.relu(linear(x, self.weight) + biases)
+        d = embedding(_read(place, outputs[0]) % len(self.bias), self.bias)
+        weights = torch.split(self.weight, self.widths, dim=1)
+        for y, weight, period in zip(outputs, weights, self.periods, strict=True):
+            d = d + _held_product(y, weight, place % period, period)
+        return torch.relu(d)
+
+
+def _held_product(y: Tensor, weight: Tensor, place: Tensor, period: int) -> Tensor:
+    """Return y W (B, T, H) for outputs (B, T, N) that are held: one product for each block."""
+    if period == 1:
+        return linear(y, weight)
+    blocks = _read(place, y) // period  # (B, T), that have ended
+    numbers = torch.arange(-(-y.shape[1] // period) + 1, device=y.device)
+    begins = numbers * period - 1 - place[0].long()  # (B, M + 1)
+    return _picked(linear(_picked(y, begins.clamp(0, y.shape[1] - 1)), weight), blocks)
 
 
 class Clocked(Cell):
