@@ -25,6 +25,7 @@ from chargen.tokenizers.byte import ESCAPE, bytes_of
 FEWEST = 20  # records
 MOST_LABELS = 1000
 NAMED = 5  # labels in a note
+LONGEST_SHOWN = 60  # characters of a label in a message
 BLOCK = 1 << 16  # characters, or more, of texts that are tokenised at once
 
 Part = tuple[str, str | None, bool]
@@ -54,6 +55,13 @@ class Tally:
         if self.with_end:
             why = f"the character that ends each, U+{ord(config.end or ''):04X}"
             yield f"{self.with_end:,} {_nouns(config, self.with_end)} left out: with {why}, inside"
+
+
+def shown_label(name: str) -> str:
+    """Return a label for a message: a long one is cut, and control characters are spelled."""
+    if len(name) > LONGEST_SHOWN:
+        return f"{name[:LONGEST_SHOWN]!r}..."
+    return name if name.isprintable() else repr(name)
 
 
 def _nouns(config: ReadConfig, count: int) -> str:
@@ -131,7 +139,7 @@ def name_label(source: Source, config: ReadConfig) -> str | None:
         return None
     path = Path(source.name).absolute()
     if config.label == "folder":
-        return path.parent.name
+        return path.parent.name or None
     return (path.with_suffix("") if path.suffix.lower() in OPENERS else path).stem
 
 
@@ -194,7 +202,7 @@ class Collector:
     def _check_labels(self, newest: str) -> None:
         to_utf8(newest)
         if len(self._names) - 1 > MOST_LABELS:
-            some = ", ".join(repr(name) for name in [*self._names][1:4])
+            some = ", ".join(shown_label(str(name)) for name in [*self._names][1:4])
             raise CorpusError(
                 f"label {self._config.label!r} has more than {MOST_LABELS:,} values ({some}, ...); "
                 "name a field with fewer: --label NAME"
@@ -215,7 +223,7 @@ def collection_notes(collection: Collection, config: ReadConfig) -> Iterator[str
     if not sizes:
         yield counted
         return
-    named = ", ".join(f"{name} {size:,}" for name, size in sizes[:NAMED])
+    named = ", ".join(f"{shown_label(name)} {size:,}" for name, size in sizes[:NAMED])
     more = ", ..." if len(sizes) > NAMED else ""
     yield f"{counted}, {len(sizes):,} {'label' if len(sizes) == 1 else 'labels'}: {named}{more}"
     if without := int(np.count_nonzero(collection.labels == UNLABELLED)):
@@ -256,6 +264,6 @@ def check_collection(collection: Collection, config: ReadConfig) -> None:
         few = [name for name, size in sizes if size < 2]
         more = f" (and {len(few) - 1:,} more labels)" if len(few) > 1 else ""
         raise CorpusError(
-            f"label {few[0]!r} has one record{more}; each needs two, of which one can be held out: "
-            "add records, or empty the label of this one"
+            f"label {shown_label(few[0])} has one record{more}; each needs two, so that one can be "
+            "held out: add records, or leave this label empty"
         )

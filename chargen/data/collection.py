@@ -171,23 +171,20 @@ def part_of(read: Callable[[], Iterable[Piece]], split: Split, part: int) -> Ite
         part: 0 for training, 1 for validation, 2 for test.
     """
     begins, ends = _runs(split, part)
-    run, position = 0, 0
-    for piece in read() if begins else ():
-        taken: list[Any] = []
+    position = 0
+    for piece in read() if len(begins) else ():
         stop = position + len(piece)
-        while run < len(begins) and begins[run] < stop:
-            taken.append(piece[max(0, begins[run] - position) : ends[run] - position])
-            if ends[run] > stop:
-                break
-            run += 1
+        first, last = np.searchsorted(ends, position, "right"), np.searchsorted(begins, stop)
+        inside = (np.array([begins[first:last], ends[first:last]]) - position).clip(0, len(piece))
+        taken: list[Any] = [piece[begin:end] for begin, end in inside.T.tolist()]
         position = stop
         if taken:
             yield "".join(taken) if isinstance(piece, str) else b"".join(taken)
 
 
-def _runs(split: Split, part: int) -> tuple[list[int], list[int]]:
+def _runs(split: Split, part: int) -> tuple[Sizes, Sizes]:
     """Return where adjacent stretches of a part begin and end, in characters or bytes."""
     inside = np.concatenate([[0], split.parts == part, [0]])
     change = np.flatnonzero(np.diff(inside))
     borders = np.concatenate([[0], np.cumsum(split.lengths)])
-    return borders[change[::2]].tolist(), borders[change[1::2]].tolist()
+    return borders[change[::2]], borders[change[1::2]]

@@ -384,7 +384,9 @@ def encode_dataset(
         parts = zip(PARTS, text.parts(val_frac, test_frac), own, tokens, strict=True)
         for name, part, lengths, counts in parts:
             yield from encoded(name, part, tokenizer, dtype, lengths, counts)
-        yield from ((counts.tobytes(), {}) for counts in tokens if split)
+        if split and text.collection is not None:
+            yield from ((counts.tobytes(), {}) for counts in tokens)
+            yield b"", {"repeated": text.collection.repeated(split)}
 
     ids, facts = cached_ids(key, dtype, encode)
     sizes = [facts.get(f"{name}_tokens", 0) for name in PARTS]
@@ -397,7 +399,7 @@ def encode_dataset(
         validation,
         test,
         unknown_rate=0.0 if tokenizer.unknown_id is None else facts.get("unknown_rate", 0.0),
-        notes=tuple(_dataset_notes(text, split, facts)),
+        notes=tuple(_dataset_notes(split, facts)),
         texts=texts[0],
         labels=() if text.collection is None else text.collection.names,
     )
@@ -429,9 +431,9 @@ def _texts(text: Text, split: Split, tokenizer: Tokenizer, tail: Ids) -> Sequenc
     return texts
 
 
-def _dataset_notes(text: Text, split: Split | None, facts: dict[str, Any]) -> Iterator[str]:
+def _dataset_notes(split: Split | None, facts: dict[str, Any]) -> Iterator[str]:
     if "not_kept" in facts:
         yield f"{facts['not_kept']} (the ids stay in memory)"
-    if split and text.collection is not None and (count := text.collection.repeated(split)):
+    if split and (count := facts.get("repeated", 0)):
         held = int(np.count_nonzero(split.parts))
-        yield f"{count:,} of {held:,} held-out records stand in the training part, too"
+        yield f"{count:,} of {held:,} held-out records are word for word in the training part too"
