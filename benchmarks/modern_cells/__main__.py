@@ -24,7 +24,7 @@ from benchmarks.modern_cells import MODERN, registered
 from benchmarks.modern_cells.base import LSTM_RATE
 from benchmarks.modern_cells.training import (
     PRECISIONS,
-    Job,
+    Trial,
     layers_of,
     recurrent_weights,
     step_seconds,
@@ -54,25 +54,36 @@ def compare(
     pool: Executor, text: str, costs: dict[tuple[str, str], float], steps: int, seeds: list[int]
 ) -> None:
     """Print the losses of all cells on a text, at equal time and at equal steps."""
-    kinds = list(dict.fromkeys(kind for kind, _ in costs))
-    precisions = {kind: min(PRECISIONS, key=lambda p: costs[kind, p]) for kind in kinds}
-    fastest = {kind: costs[kind, precision] for kind, precision in precisions.items()}
-    tried = [
-        Job(text, kind, precisions[kind], rate, round(steps * fastest["lstm"] / seconds), seeds[0])
-        for kind, seconds in fastest.items()
-        for rate in ([CELLS[kind].learning_rate] if kind in OWN else [LSTM_RATE, LSTM_RATE / 2])
-    ]
+    tried = first_trials(text, costs, steps, seeds[0])
     losses = dict(zip(tried, pool.map(train, tried), strict=True))
-    best = [min((j for j in tried if j.kind == kind), key=lambda j: losses[j]) for kind in kinds]
-    timed = [[replace(job, seed=seed) for seed in seeds] for job in best]
-    equal = [[replace(job, steps=steps)] for job in best]
-    missing = [job for row in (*timed, *equal) for job in row if job not in losses]
+    best: dict[str, Trial] = {}
+    for trial in sorted(tried, key=lambda trial: losses[trial]):
+        best.setdefault(trial.kind, trial)
+    timed = {kind: [replace(trial, seed=seed) for seed in seeds] for kind, trial in best.items()}
+    equal = {kind: [replace(trial, steps=steps)] for kind, trial in best.items()}
+    every = (trial for table in (timed, equal) for row in table.values() for trial in row)
+    missing = [trial for trial in every if trial not in losses]
     losses |= zip(missing, pool.map(train, missing), strict=True)
     print(f"\n| {text} | learning rate | steps | equal time | {steps} steps |")
     print("|---|---|---|---|---|")
-    for rows in zip(timed, equal, strict=True):
-        job, figures = rows[0][0], (summary([losses[job] for job in row]) for row in rows)
-        print(f"| `{job.kind}` | {job.rate:g} | {job.steps} | {' | '.join(figures)} |", flush=True)
+    for kind in dict.fromkeys(trial.kind for trial in tried):
+        trial = best[kind]
+        figures = (summary([losses[trial] for trial in row[kind]]) for row in (timed, equal))
+        print(f"| `{kind}` | {trial.rate:g} | {trial.steps} | {' | '.join(figures)} |", flush=True)
+
+
+def first_trials(
+    text: str, costs: dict[tuple[str, str], float], steps: int, seed: int
+) -> list[Trial]:
+    """Return the trials at equal time: one a cell of chargen, two of the others."""
+    trials = []
+    lstm = min(costs["lstm", precision] for precision in PRECISIONS)
+    for kind in dict.fromkeys(kind for kind, _ in costs):
+        precision = min(PRECISIONS, key=lambda precision: costs[kind, precision])
+        rates = [CELLS[kind].learning_rate] if kind in OWN else [LSTM_RATE, LSTM_RATE / 2]
+        own = round(steps * lstm / costs[kind, precision])
+        trials += [Trial(text, kind, precision, rate, own, seed) for rate in rates]
+    return trials
 
 
 def summary(losses: list[float]) -> str:

@@ -143,9 +143,9 @@ class RGLRUSteps(torch.autograd.Function):
         r, i = gates.chunk(2, dim=2)
         log_a = rates * r
         a, entering = torch.exp(log_a), i * u
-        share = torch.expm1(log_a.mul_(2)).neg_().sqrt_()  # sqrt(1 - a^2)
-        s = scan(a, share * entering, start)
-        ctx.save_for_backward(gates, u, rates, start, a, share, entering, s)
+        passing = torch.expm1(log_a.mul_(2)).neg_().sqrt_()  # sqrt(1 - a^2)
+        s = scan(a, passing * entering, start)
+        ctx.save_for_backward(gates, u, rates, start, a, passing, entering, s)
         return s
 
     @staticmethod
@@ -154,16 +154,16 @@ class RGLRUSteps(torch.autograd.Function):
 
         The gradient of s follows the same recurrence, backwards.
         """
-        gates, u, rates, start, a, share, entering, s = ctx.saved_tensors
+        gates, u, rates, start, a, passing, entering, s = ctx.saved_tensors
         r, i = gates.chunk(2, dim=2)
         passed = scan(a, a * grad, torch.zeros_like(start), backwards=True)  # to the step before
         d = grad.clone()  # of s_t
         d[:-1] += passed[1:]
-        seen = (a / share).mul_(entering).neg_()  # the derivative of s by a
+        seen = (a / passing).mul_(entering).neg_()  # the derivative of s by a
         seen[0] += start
         seen[1:] += s[:-1]
         of_log = seen.mul_(d).mul_(a)
-        entered = d.mul_(share)
+        entered = d.mul_(passing)
         back = torch.empty_like(gates)
         sigmoid_back(of_log * rates, r, grad_input=back[..., : r.shape[2]])
         sigmoid_back(entered * u, i, grad_input=back[..., r.shape[2] :])

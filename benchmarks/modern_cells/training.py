@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Job:
+class Trial:
     """A model to train: its cell and text, and what is tried."""
 
     text: str
@@ -77,31 +77,31 @@ def fits(kind: str, hidden: int) -> bool:
     return all(hidden % (8 * cell.heads) == 0 for cell in MODERN if cell.kind == kind)
 
 
-def learner_of(job: Job) -> tuple[Learner, Batches]:
+def learner_of(trial: Trial) -> tuple[Learner, Batches]:
     """Return a model at its beginning, and its batches."""
-    dataset = dataset_of(job.text)
+    dataset = dataset_of(trial.text)
     tokenizer = dataset.tokenizer
     rows = ngram_rows(dataset.train, tokenizer.vocab_size)
     ngrams = NGramConfig(rows, token_codes(tokenizer.pieces)) if rows else None
-    model = ModelConfig(tokenizer.vocab_size, layers_of(job.kind), ngrams=ngrams)
-    batches = Batches.of(dataset, BATCH_SIZE, BPTT, job.seed)
-    given = TrainConfig(seed=job.seed, steps=job.steps, learning_rate=job.rate)
-    config = fill(given, model, job.steps / batches.steps_per_epoch)
+    model = ModelConfig(tokenizer.vocab_size, layers_of(trial.kind), ngrams=ngrams)
+    batches = Batches.of(dataset, BATCH_SIZE, BPTT, trial.seed)
+    given = TrainConfig(seed=trial.seed, steps=trial.steps, learning_rate=trial.rate)
+    config = fill(given, model, trial.steps / batches.steps_per_epoch)
     return Learner(model, config, BATCH_SIZE, CPU), batches
 
 
-def train(job: Job) -> float:
+def train(trial: Trial) -> float:
     """Train a model and return its validation loss in nats per character."""
     with registered():
         keep_memory()
         torch.set_num_threads(1)
-        learner, batches = learner_of(job)
+        learner, batches = learner_of(trial)
         began = time.process_time()
-        for step in range(job.steps):
-            learner.learn(batches.batch(step), step / job.steps, job.precision)
+        for step in range(trial.steps):
+            learner.learn(batches.batch(step), step / trial.steps, trial.precision)
         seconds = time.process_time() - began
-        loss = score_streams(learner.averaged, dataset_of(job.text).validation).nats_per_token
-    print(f"{job} {loss:.4f} {seconds:.1f} s", file=sys.stderr, flush=True)
+        loss = score_streams(learner.averaged, dataset_of(trial.text).validation).nats_per_token
+    print(f"{trial} {loss:.4f} {seconds:.1f} s", file=sys.stderr, flush=True)
     return loss
 
 
@@ -109,8 +109,8 @@ def step_seconds(text: str, kinds: list[str], times: int) -> dict[tuple[str, str
     """Return the median processor time of a step by cell and precision, all in turn."""
     torch.set_num_threads(1)
     keys = [(kind, precision) for kind in kinds for precision in PRECISIONS]
-    jobs = {key: Job(text, *key, LSTM_RATE, 100, 1) for key in keys}
-    learners = {key: learner_of(job) for key, job in jobs.items()}
+    trials = {key: Trial(text, *key, LSTM_RATE, 100, 1) for key in keys}
+    learners = {key: learner_of(trial) for key, trial in trials.items()}
     taken: dict[tuple[str, str], list[float]] = {key: [] for key in keys}
     for step in range(times + 2):
         for key, (learner, batches) in learners.items():

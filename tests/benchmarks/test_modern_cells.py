@@ -150,6 +150,18 @@ def test_a_language_model_takes_the_cell_and_learns_in_both_precisions(kind: str
         assert (exact - rough).norm() <= 0.03 * exact.norm() + 0.03
 
 
+@pytest.mark.usefixtures("registered")
+def test_the_compared_models_have_as_many_recurrent_weights() -> None:
+    from benchmarks.modern_cells.training import layers_of, recurrent_weights
+
+    counts = {
+        kind: recurrent_weights(ModelConfig(1, layers_of(kind)))
+        for kind in ("lstm", "gru", "mingru", *KINDS)
+    }
+    assert counts["lstm"] == 4 * 256 * (64 + 256 + 2)
+    assert all(abs(count / counts["lstm"] - 1) < 0.05 for count in counts.values()), counts
+
+
 def test_the_cells_are_only_known_inside_of_the_context() -> None:
     with modern.registered():
         assert set(KINDS) < set(CELLS)
