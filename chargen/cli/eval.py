@@ -15,11 +15,10 @@ from chargen.errors import CheckpointError, ConfigError
 from chargen.machine.torch import need_torch
 
 if TYPE_CHECKING:
-    from chargen.data.dataset import Segment
+    from chargen.data.dataset import Dataset, Segment
     from chargen.evaluation.dynamic import Adapter
     from chargen.evaluation.report import Report, Row
     from chargen.model.saved import SavedModel
-    from chargen.tokenizers import Ids
 
 COLUMNS = ("nats/token", "bits/char", "±", "bits/byte", "perplexity", "accuracy")
 
@@ -54,7 +53,8 @@ def evaluate(
 ) -> None:
     """Measure the loss of a model on a text, beside n-grams, compressors and chance.
 
-    Options that tune something tune on the first half and report on the second.
+    Options that tune something tune on the first half and report on the second. Records, and texts
+    with labels, are read each from the initial state; then there are no windows.
     """
     common.check_machine(device, threads)
     if dynamic:
@@ -69,6 +69,7 @@ def evaluate(
     from chargen.model.saved import open_model
 
     saved = open_model(model)
+    _check_protocol(saved, window, dynamic=dynamic)
     segment, learned = _texts(saved, text, encoding, needed=dynamic or with_ngram)
     window = window and min(window, len(segment))  # a longer one reads the same
     engine = open_engine(saved, device, threads)
@@ -82,19 +83,36 @@ def evaluate(
         print(line)
     _show(result.whole + result.baselines)
     if result.half:
-        print("\nthe second half alone, with what was chosen on the first")
+        alone = "the second half alone" if segment.texts is None else "half of the texts"
+        other = "the first" if segment.texts is None else "the other half"
+        print(f"\n{alone}, with what was chosen on {other}")
         _show(result.half)
-    for line in _footing(result):
+    for line in _footing(result, segment):
         print(line)
 
 
 # -- texts --------------------------------------------------------------------------------
 
 
+def _check_protocol(saved: SavedModel, window: int | None, *, dynamic: bool) -> None:
+    """Refuse what is not defined for texts that are read each from the initial state.
+
+    Raises:
+        ConfigError: it was asked for.
+    """
+    option = "--dynamic" if dynamic else "--window" if window else None
+    if option and (saved.reading.records or saved.reading.label):
+        kind = "records" if saved.reading.records else "texts with labels"
+        raise ConfigError(
+            f"{option} reads one text that goes on, but this model reads {kind}, each from the "
+            "initial state; leave it out"
+        )
+
+
 def _texts(
     saved: SavedModel, text: str | None, encoding: str | None, *, needed: bool
-) -> tuple[Segment, Ids | None]:
-    """Return the text to measure, and the training text, if that is at hand.
+) -> tuple[Segment, Dataset | None]:
+    """Return the text to measure, and the model's own corpus, if that is at hand.
 
     Raises:
         CheckpointError: the training text is needed and not at hand.
@@ -109,29 +127,32 @@ def _texts(
     with waiting("reading the text"):
         if text is None:
             dataset = own_dataset(saved)
-            return _limited(held_out(dataset), SCORED), dataset.train
+            return _limited(held_out(dataset), SCORED), dataset
         segment = whole_text(text, saved, encoding)
         for note in segment.notes:
             common.warn(note)
         try:
-            learned = own_dataset(saved).train
+            learned = own_dataset(saved)
         except CheckpointError as error:
             if needed:
                 raise
             common.warn(f"n-grams and compressors are left out: {error}")
             return segment, None
-    if contains(learned, segment.ids):
+    if contains(learned.train, segment.ids):
         common.warn("this text is part of what the model was trained on: its loss is too low")
     return segment, learned
 
 
 def _limited(segment: Segment, most: int) -> Segment:
+    from chargen.evaluation.groups import spread
+
     if len(segment) > most:
-        common.warn(f"the first {most:,} of {len(segment):,} tokens are measured")
-    return segment.first(most)
+        first = "the first" if segment.texts is None else "some texts drawn at random, with"
+        common.warn(f"{first} {most:,} of {len(segment):,} tokens are measured")
+    return spread(segment, most)
 
 
-def _adapter(saved: SavedModel, learned: Ids | None) -> Adapter:
+def _adapter(saved: SavedModel, learned: Dataset | None) -> Adapter:
     """Open the model for dynamic evaluation."""
     import torch
 
@@ -140,7 +161,7 @@ def _adapter(saved: SavedModel, learned: Ids | None) -> Adapter:
     assert learned is not None
     torch.set_num_threads(1)  # batch size 1, small products: more threads only wait for each other
     counts = saved.counts() if saved.mixture else None
-    return Adapter(saved.config, saved.weights(), learned, counts, saved.mixture)
+    return Adapter(saved.config, saved.weights(), learned.train, counts, saved.mixture)
 
 
 # -- output -------------------------------------------------------------------------------
@@ -152,6 +173,8 @@ def _heading(saved: SavedModel, text: str | None, segment: Segment) -> list[str]
 
     own = ", ".join(map(str, saved.section("corpus").get("sources") or ["its text"]))
     place = f"what was held out of {own}" if text is None else text
+    if segment.texts is not None:
+        place = f"{len(segment.texts):,} texts, {place}"
     name, stack = saved.name, format_stack(saved.config.layers)
     lines = (
         f"model  {name}: {stack}, {saved.tokenizer.kind} tokenizer",
@@ -178,9 +201,14 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def _footing(result: Report) -> list[str]:
+def _footing(result: Report, segment: Segment) -> list[str]:
     """Return what has to be said of the figures."""
+    from chargen.evaluation.report import has_labels
+
     lines = []
+    if segment.texts is not None:
+        label = ", with its label" if has_labels(segment) else ""
+        lines.append(f"per text: each is read from the initial state{label}")
     if result.whole[0].score.margin is not None:
         lines.append("± half of the 95 % interval of bits/char, from blocks of the text")
     for row in result.half:
@@ -196,6 +224,7 @@ def _json(path: Path, text: str | None, segment: Segment, result: Report) -> dic
         "model": str(path),
         "text": text,
         "protocol": first.key,
+        **({} if segment.texts is None else {"texts": len(segment.texts)}),
         "characters": segment.characters,
         "tokens": len(segment),
         "bytes": round(first.score.bytes),

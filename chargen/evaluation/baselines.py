@@ -86,7 +86,7 @@ def losses_of(model: KneserNey, segment: Segment) -> list[Floats]:
     return model.nll(ids, len(ids) - len(segment))
 
 
-def best_order(losses: list[Floats], tokens: slice = slice(None)) -> int:
+def best_order(losses: list[Floats], tokens: slice | NDArray[np.int64] = slice(None)) -> int:
     """Return the order with the lowest loss; 1 is single tokens."""
     return 1 + min(range(len(losses)), key=lambda n: float(losses[n][tokens].sum()))
 

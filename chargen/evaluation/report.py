@@ -1,7 +1,8 @@
 """All figures of a model on a text, beside those of baselines.
 
 What is tuned (a temperature, the adaptation of ``--dynamic``, the weight of a mixture) is tuned
-on the first half of the text and reported on the second.
+on the first half of the text and reported on the second; where there are several texts, on half of
+them and on the others.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from chargen.data.dataset import Segment
+import numpy as np
+
+from chargen.data.dataset import Dataset, Segment
+from chargen.data.texts import UNLABELLED
 from chargen.engine import Engine
 from chargen.errors import CorpusError
 from chargen.evaluation.baselines import (
@@ -24,7 +28,8 @@ from chargen.evaluation.baselines import (
     uniform,
 )
 from chargen.evaluation.cache import expectations, with_cache
-from chargen.evaluation.nll import Floats
+from chargen.evaluation.groups import SEED
+from chargen.evaluation.nll import Floats, Tokens
 from chargen.evaluation.protocols import (
     WINDOW,
     OnProgress,
@@ -46,6 +51,7 @@ PROBE = 200  # tokens by which a text is looked for in another
 BLOCK = 1 << 22  # tokens that it is looked for in at once
 
 Meter = Callable[[str, int], AbstractContextManager[OnProgress]]
+Half = slice | Tokens
 
 
 @dataclass(frozen=True)
@@ -114,15 +120,15 @@ class Wanted:
 
 
 def report(
-    engine: Engine, segment: Segment, learned: Ids | None, wanted: Wanted, meter: Meter
+    engine: Engine, segment: Segment, learned: Dataset | None, wanted: Wanted, meter: Meter
 ) -> Report:
     """Measure a text.
 
     Args:
         engine: the model.
         segment: what is measured.
-        learned: what the model was trained on, if that is at hand.
-        wanted: what to measure.
+        learned: the corpus that the model was trained on, if that is at hand.
+        wanted: what to measure; of several texts, neither windows nor dynamic evaluation.
         meter: makes a bar, of a name and a number of parts.
 
     Raises:
@@ -132,13 +138,13 @@ def report(
     if tuned:
         halves(segment)
     with meter("n-grams and compressors", 2) as progress:
-        counts = [] if learned is None else losses_of(count(learned, segment.tokenizer), segment)
+        counts = by_ngrams(segment, learned)
         progress(1)
-        others = baselines(segment, learned, counts)
+        others = baselines(segment, learned.train if learned else None, counts)
     if wanted.window:
         return Report([in_windows(engine, segment, wanted.window, meter)], others, [])
     row, losses = in_one_pass(engine, segment, meter)
-    whole = [row, in_windows(engine, segment, WINDOW, meter)]
+    whole = [row, *other_protocols(engine, segment, meter)]
     if not tuned:
         return Report(whole, others, [])
     return Report(whole, others, second_half(engine, segment, losses, counts, wanted, meter))
@@ -155,10 +161,36 @@ def in_windows(engine: Engine, segment: Segment, width: int, meter: Meter) -> Ro
 
 
 def in_one_pass(engine: Engine, segment: Segment, meter: Meter) -> tuple[Row, TokenLosses]:
-    """Measure a text in one stateful pass."""
+    """Measure a text in one stateful pass, or each of several texts in one of its own."""
     with meter("stateful pass", len(segment)) as progress:
         losses = stateful(engine, segment, progress)
-    return Row("stateful", "stateful", score(losses, segment)), losses
+    key, name = _protocol(segment)
+    return Row(key, name, score(losses, segment)), losses
+
+
+def _protocol(segment: Segment) -> tuple[str, str]:
+    """Return the key and the name of the pass over a text, or over each of several."""
+    if segment.texts is None:
+        return "stateful", "stateful"
+    return "per_text", "per text, with label" if has_labels(segment) else "per text"
+
+
+def has_labels(segment: Segment) -> bool:
+    """Tell whether any text of a segment has a label."""
+    return segment.texts is not None and bool((segment.texts.labels != UNLABELLED).any())
+
+
+def other_protocols(engine: Engine, segment: Segment, meter: Meter) -> list[Row]:
+    """Measure one text in stateless windows, and texts with labels without them."""
+    if segment.texts is None:
+        return [in_windows(engine, segment, WINDOW, meter)]
+    if not has_labels(segment):
+        return []
+    none = np.full_like(segment.texts.labels, UNLABELLED)
+    without = replace(segment, texts=replace(segment.texts, labels=none))
+    with meter("without labels", len(segment)) as progress:
+        losses = stateful(engine, without, progress)
+    return [Row("without_labels", "without label", score(losses, segment))]
 
 
 def contains(learned: Ids, ids: Ids) -> bool:
@@ -172,13 +204,20 @@ def contains(learned: Ids, ids: Ids) -> bool:
 # -- baselines ----------------------------------------------------------------------------
 
 
+def by_ngrams(segment: Segment, learned: Dataset | None) -> list[Floats]:
+    """Return what ``losses_of`` makes of n-grams of the training text, if that is at hand."""
+    if learned is None:
+        return []
+    return losses_of(count(learned.train, segment.tokenizer, texts=learned.texts), segment)
+
+
 def baselines(segment: Segment, learned: Ids | None, counts: list[Floats]) -> list[Row]:
     """Return the rows of n-grams, compressors and chance, on the same text.
 
     Args:
         segment: what is measured.
         learned: the training text, if it is at hand.
-        counts: what ``losses_of`` made of it.
+        counts: what ``by_ngrams`` made of it.
     """
     chance = Row("uniform", "uniform", score(TokenLosses(uniform(segment)), segment))
     if learned is None:
@@ -203,8 +242,8 @@ def _of(nats: float, other: Score) -> Score:
 # -- tuning -------------------------------------------------------------------------------
 
 
-def halves(segment: Segment) -> tuple[slice, slice]:
-    """Return the tokens to tune on, and those to report on.
+def halves(segment: Segment) -> tuple[Half, Half]:
+    """Return the tokens to tune on, and those to report on; they have no text in common.
 
     Raises:
         CorpusError: the text is too short for both.
@@ -215,7 +254,11 @@ def halves(segment: Segment) -> tuple[slice, slice]:
             f"the text has {count:,} tokens; to tune on one half and report on the other, "
             f"{LEAST:,} are needed"
         )
-    return slice(0, count // 2), slice(count // 2, count)
+    if segment.texts is None or len(segment.texts) == 1:
+        return slice(0, count // 2), slice(count // 2, count)
+    drawn = np.random.default_rng(SEED).permutation(len(segment.texts)) % 2  # (R,)
+    half = np.repeat(drawn, segment.texts.lengths)  # (N,)
+    return np.flatnonzero(half == 0), np.flatnonzero(half)
 
 
 def second_half(
@@ -227,7 +270,7 @@ def second_half(
     meter: Meter,
 ) -> list[Row]:
     """Return the model as it is, and each thing that was wanted, on the second half."""
-    rows = [Row("stateful", "stateful", score(losses, segment, halves(segment)[1]))]
+    rows = [Row(*_protocol(segment), score(losses, segment, halves(segment)[1]))]
     if wanted.temperature:
         rows.append(at_best_temperature(engine, segment, losses, meter))
     if wanted.ngram:
@@ -282,9 +325,8 @@ def adapted(segment: Segment, adapter: Adapter, meter: Meter) -> tuple[Row, Toke
     """Let the model learn what it reads, with a cache; how, is chosen on the first half."""
     from chargen.evaluation.dynamic import tune, tuning_tokens  # torch
 
-    first = halves(segment)[0]
     ids, count = segment.with_context, len(segment)
-    half = ids[: len(ids) - count + first.stop]
+    half = ids[: len(ids) - count + count // 2]
     with meter("tuning dynamic evaluation", tuning_tokens(half)) as progress:
         setting = tune(adapter, half, progress)
     with meter("dynamic evaluation", count) as progress:

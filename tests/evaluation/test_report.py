@@ -176,7 +176,7 @@ def reported(small: tuple[Path, Dataset], adapter: Adapter, segment: Segment) ->
     path, own = small
     engine = open_engine(read_model(path), "cpu", 1)
     wanted = Wanted(temperature=True, ngram=True, dynamic=lambda: adapter)
-    return report(engine, segment, own.train, wanted, silent)
+    return report(engine, segment, own, wanted, silent)
 
 
 def test_what_is_tuned_is_tuned_on_the_first_half_alone(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,8 @@ from chargen.evaluation.final import final_losses
 from chargen.evaluation.groups import in_one_pass, in_streams, spread
 from chargen.evaluation.mixing import both_losses, examples, fit_mixture
 from chargen.evaluation.nll import token_nll
-from chargen.evaluation.protocols import stateful, tempered
+from chargen.evaluation.protocols import OnProgress, stateful, tempered
+from chargen.evaluation.report import Wanted, halves, report
 from chargen.evaluation.validation import engine_of, score_streams
 from chargen.model.language_model import LanguageModel
 from chargen.model.saved import Mixture
@@ -209,3 +211,41 @@ def test_of_very_many_texts_some_are_counted() -> None:
     found = losses_of(count(dataset.train, TOKENIZER, 1000, dataset.texts), dataset.validation)
     expected = losses_of(count(part.ids, TOKENIZER, texts=part.texts), dataset.validation)
     assert np.array_equal(found, expected)
+
+
+# -- the report ---------------------------------------------------------------------------
+
+
+def silent(name: str, size: int) -> contextlib.AbstractContextManager[OnProgress]:
+    return contextlib.nullcontext(lambda done: None)
+
+
+def test_the_report_has_rows_of_texts_with_and_without_labels() -> None:
+    dataset, engine = dataset_of(200, 60, 2), engine_of(model_of(labels=2), 1)
+    result = report(engine, dataset.validation, dataset, Wanted(), silent)
+    assert [row.key for row in result.whole] == ["per_text", "without_labels"]
+    with_label, without = result.whole
+    expected = one_by_one(engine, dataset.validation)
+    assert with_label.score.nats == pytest.approx(expected.sum(), rel=1e-6)
+    assert abs(without.score.nats - with_label.score.nats) > 1
+    assert result.baselines[0].key == "kneser_ney"
+    unlabelled = dataset_of(200, 60)
+    plain = report(engine, unlabelled.validation, unlabelled, Wanted(), silent)
+    assert [(row.key, row.name) for row in plain.whole] == [("per_text", "per text")]
+    assert plain.whole[0].score.nats == pytest.approx(without.score.nats)
+
+
+def test_texts_are_tuned_on_half_of_them() -> None:
+    dataset, engine = dataset_of(200, 60, 2), engine_of(model_of(labels=2), 1)
+    segment = dataset.validation
+    assert segment.texts is not None
+    first, second = halves(segment)
+    assert not isinstance(first, slice)
+    assert not isinstance(second, slice)
+    assert sorted([*first, *second]) == list(range(len(segment)))
+    owner = np.repeat(np.arange(60), segment.texts.lengths)
+    assert len(set(owner[first])) == len(set(owner[second])) == 30
+    result = report(engine, segment, dataset, Wanted(temperature=True, ngram=True), silent)
+    names = ["per_text", "temperature", "kneser_ney", "mixture"]
+    assert [row.key for row in result.half] == names
+    assert {row.score.tokens for row in result.half} == {len(second)}
