@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from chargen.engine.html import to_html
-from chargen.model.saved import SavedModel, open_model
+from chargen.model.saved import SavedModel, open_model, read_model
 from tests.browser import chromium, expect
 from tests.engine.parrot import parrot
+from tests.labelled import LINES, save_labelled
 
 PATIENCE = 10_000  # milliseconds until something must have happened
 HOSTILE = (
@@ -175,3 +176,19 @@ def test_a_narrow_phone_has_no_sideways_scrolling(browser: Any) -> None:
     assert writer.text == "The old man went home to bed"
     assert writer.page.evaluate("document.documentElement.scrollWidth") <= 360
     context.close()
+
+
+def test_it_writes_lines_of_a_label(writer: Writer) -> None:
+    writer.open(read_model(save_labelled(Path("lines/model.safetensors"), **LINES)))
+    for label, letters in {"a": "abcde", "b": "vwxyz"}.items():
+        writer.page.select_option("#label", label=label)
+        for _ in range(3):  # each ends by itself
+            written = writer.generate(300)
+            assert written.endswith("\n")
+            assert set(written) <= {*letters, "\n"}
+    assert writer.text.count("\n") == 6
+
+
+def test_without_labels_there_is_no_choice_of_one(writer: Writer) -> None:
+    writer.open(parrot(TALE))
+    assert not writer.page.is_visible("#label")

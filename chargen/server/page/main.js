@@ -75,7 +75,7 @@ const commands = {
 
 /** @param {() => void} start */
 function write(start) {
-  if (!api.up || !model()) return;
+  if (!api.up || !settings.values.model) return;
   say("");
   ghost.hide();
   start();

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.browser import expect
+from tests.labelled import LINES, save_labelled
 from tests.server.page.writer import Server, Writer, until
 
 # -- ghost text ---------------------------------------------------------------------------
@@ -308,3 +310,32 @@ def test_a_phone_and_both_themes(make_writer: Callable[..., Writer], server: Ser
     writer.page.route("**/main.js", lambda route: route.abort())
     writer.page.reload()
     assert writer.page.evaluate(colour) != dark  # from the first paint on
+
+
+# -- labels -------------------------------------------------------------------------------
+
+
+def test_a_label_is_chosen_where_the_model_has_some(
+    server: Server, make_writer: Callable[..., Writer]
+) -> None:
+    save_labelled(server.folder / "lines/model.safetensors", **LINES)
+    until(lambda: "lines" in server.get("/v1/models").body.decode(), "no model lines")
+    writer = make_writer().open(server.url)
+    label = writer.page.locator("#label")
+    expect(label).to_be_hidden()
+    writer.page.select_option("#model", "lines")
+    expect(label).to_be_visible()
+    for name, letters in {"b": "vwxyz", "a": "abcde"}.items():
+        label.select_option(name)
+        writer.put("ab\n")  # the last of the lines is the one that the model reads
+        writer.press("Control+Enter")
+        until(lambda: len(writer.text) > 3 or None, "nothing is written")
+        writer.finish()
+        assert set(writer.text[3:]) <= set(letters)
+        with writer.page.expect_response("**/v1/next") as found:
+            writer.page.click("[data-command=alternatives]")
+        assert {row["text"] for row in found.value.json()["next"][:5]} <= {*letters, "\n"}
+        writer.press("Escape")
+    writer.page.select_option("#model", "english")
+    expect(label).to_be_hidden()
+    shutil.rmtree(server.folder / "lines")
