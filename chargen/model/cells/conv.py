@@ -99,18 +99,18 @@ class Decoder(nn.Module):
             outputs: of all layers, (B, T, N) together.
             place: tokens read of the block that has begun, before the first step, (1, B, 1).
         """
-        d = embedding(_read(place, outputs[0]) % len(self.bias), self.bias)
+        d = embedding(tokens_read(place, outputs[0]) % len(self.bias), self.bias)
         weights = torch.split(self.weight, self.widths, dim=1)
         for y, weight, period in zip(outputs, weights, self.periods, strict=True):
-            d = d + _held_product(y, weight, place % period, period)
+            d = d + held_product(y, weight, place % period, period)
         return torch.relu(d)
 
 
-def _held_product(y: Tensor, weight: Tensor, place: Tensor, period: int) -> Tensor:
+def held_product(y: Tensor, weight: Tensor, place: Tensor, period: int) -> Tensor:
     """Return y W (B, T, H) for outputs (B, T, N) that are held: one product for each block."""
     if period == 1:
         return linear(y, weight)
-    blocks = _read(place, y) // period  # (B, T), that have ended
+    blocks = tokens_read(place, y) // period  # (B, T), that have ended
     numbers = torch.arange(-(-y.shape[1] // period) + 1, device=y.device)
     begins = numbers * period - 1 - place[0].long()  # (B, M + 1)
     return _picked(linear(_picked(y, begins.clamp(0, y.shape[1] - 1)), weight), blocks)
@@ -165,7 +165,7 @@ class Clocked(Cell):
         """
         *own, place = state
         steps = x.shape[1]
-        read = _read(place, x)
+        read = tokens_read(place, x)
         blocks = torch.arange(1, -(-steps // self.period) + 1, device=x.device)
         ends = blocks * self.period - 1 - place[0].long()  # (B, M)
         inputs = _picked(x, ends.clamp(max=steps - 1))  # (B, M, I)
@@ -193,7 +193,7 @@ class Clocked(Cell):
         return torch.cat([*outputs, y], dim=1), _chosen((ended == count)[None, :, None], new, state)
 
 
-def _read(place: Tensor, x: Tensor) -> Tensor:
+def tokens_read(place: Tensor, x: Tensor) -> Tensor:
     """Return the tokens read since the block in part began, after each step of x, (B, T)."""
     return place[0].long() + torch.arange(1, x.shape[1] + 1, device=x.device)
 
