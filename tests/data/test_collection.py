@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import bz2
-import csv
 import gzip
 import io
 import itertools
-import json
 import lzma
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,19 +19,16 @@ from hypothesis import strategies as st
 
 from chargen.config import ReadConfig
 from chargen.data import collecting, dataset
-from chargen.data.collection import drawn
-from chargen.data.dataset import Dataset, Text, encode_dataset, read_like, read_text, tokenize
-from chargen.data.texts import Texts
+from chargen.data.dataset import encode_dataset, read_like, tokenize
 from chargen.errors import ConfigError, CorpusError
 from chargen.evaluation.heldout import whole_text
 from chargen.model.saved import open_model
-from chargen.tokenizers import Ids, build_tokenizer
+from chargen.tokenizers import build_tokenizer
 from tests.conftest import content_of, write
+from tests.data.record_files import Labelled, as_csv, as_jsonl, parts_of, read
 from tests.labelled import LABELS, LINES, ROWS, save_labelled
 
 TOKENIZERS = ("char", "byte", "unigram", "bpe")
-Labelled = list[tuple[str, str | None]]
-Rows = Sequence[tuple[str, str | None]]
 
 
 @pytest.fixture(autouse=True)
@@ -44,44 +39,11 @@ def any_size(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
         monkeypatch.setattr(collecting, "FEWEST", 0)
 
 
-def read(*sources: str, **options: object) -> Text:
-    return read_text(ReadConfig(sources, **options))  # type: ignore[arg-type]
-
-
-def texts_in(data: Dataset, ids: Ids, texts: Texts | None) -> Labelled:
-    """Return the texts of a part with the names of their labels."""
-    assert texts is not None
-    assert texts.borders[0] == 0
-    assert texts.borders[-1] == len(ids)
-    names = [None if label < 0 else data.labels[label] for label in texts.labels]
-    borders = texts.borders.tolist()
-    found = [data.tokenizer.decode(ids[a:b]) for a, b in itertools.pairwise(borders)]
-    return list(zip(found, names, strict=True))
-
-
-def parts_of(data: Dataset) -> list[Labelled]:
-    """Return the texts of the training, the validation and the test part."""
-    held = [texts_in(data, part.ids, part.texts) for part in (data.validation, data.test)]
-    return [texts_in(data, data.train, data.texts), *held]
-
-
 # -- records --------------------------------------------------------------------------------
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NAMES = st.sampled_from(["Poe", "Mary Shelley", "é, “x”", "7", ""])
 RECORDS = st.lists(st.tuples(WORDS, NAMES), min_size=1, max_size=30)
-
-
-def as_csv(rows: Rows) -> str:
-    out = io.StringIO()
-    table = csv.writer(out)
-    table.writerow(["id", "author", "text"])
-    table.writerows([n, label, text] for n, (text, label) in enumerate(rows))
-    return out.getvalue()
-
-
-def as_jsonl(rows: Rows) -> str:
-    return "".join(f"{json.dumps({'text': text, 'author': label})}\n" for text, label in rows)
 
 
 def labels_hold(rows: Labelled) -> bool:
@@ -229,130 +191,6 @@ def test_compressed_files_are_read_and_labelled_alike(
 def test_lines_of_standard_input_are_records(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nb\n")))
     assert content_of(read("-", records="lines")) == "a\nb\n"
-
-
-# -- which texts are held out -----------------------------------------------------------------
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    st.lists(st.integers(-1, 4), min_size=1, max_size=200),
-    st.sampled_from([(0.1, 0.0), (0.1, 0.1), (0.25, 0.3), (0.0, 0.0), (1.0, 0.0)]),
-    st.integers(0, 3),
-)
-def test_each_label_has_its_fraction_in_each_part(
-    given_labels: list[int], fractions: tuple[float, float], seed: int
-) -> None:
-    labels = np.array(given_labels, np.int32)
-    parts = drawn(labels, *fractions, seed)
-    assert (parts == drawn(labels, *fractions, seed)).all()
-    for label in np.unique(labels):
-        own = parts[labels == label]
-        for part, fraction in enumerate(fractions, 1):
-            assert abs((own == part).sum() - fraction * len(own)) < 1 + (len(own) < 4)
-        assert (own == 0).any() or fractions[0] == 1
-
-
-def test_the_draw_depends_on_its_seed_and_is_random() -> None:
-    labels = np.zeros(1000, np.int32)
-    parts = [drawn(labels, 0.1, 0.1, seed) for seed in range(20)]
-    assert all((part == 1).sum() == 100 and (part == 2).sum() == 100 for part in parts)
-    overlap = [((a == 1) & (b == 1)).sum() for a in parts for b in parts if a is not b]
-    assert 8 < np.mean(overlap) < 12  # a tenth of a tenth of 1,000
-    places = np.concatenate([np.flatnonzero(part == 1) for part in parts])
-    assert 470 < places.mean() < 530  # 2,000 of them, with a deviation of 6.5
-
-
-def test_the_seed_of_the_split_changes_the_parts_and_not_the_corpus() -> None:
-    write("a.txt", "".join(f"line {n}\n" for n in range(100)))
-    texts = [read("a.txt", records="lines", split_seed=seed) for seed in (0, 0, 1)]
-    assert len({text.sha256 for text in texts}) == 1
-    held = [[t for t, _ in parts_of(tokenize(text, 0.1))[1]] for text in texts]
-    assert held[0] == held[1] != held[2]
-    assert [len(set(part)) for part in held] == [10, 10, 10]
-
-
-def test_records_that_are_held_out_and_learned_are_said() -> None:
-    write("a.txt", "the same\n" * 10 + "".join(f"{n}\n" for n in range(10)))
-    text = read("a.txt", records="lines")
-    _, validation, test = parts_of(data := tokenize(text, 0.3, 0.2))
-    held = [found for found, _ in validation + test]
-    count = held.count("the same\n")
-    assert 0 < count < 10
-    words = f"{count} of 10 held-out records are word for word in the training part too"
-    assert data.notes == tokenize(text, 0.3, 0.2).notes == (words,)
-
-
-def test_an_unlabelled_text_is_not_that_with_records() -> None:
-    write("a.txt", "one\ntwo\n")
-    plain, lines, named = (
-        read("a.txt"),
-        read("a.txt", records="lines"),
-        read("a.txt", records="lines", label="file"),
-    )
-    assert content_of(plain) == content_of(lines) == content_of(named)
-    assert len({text.sha256 for text in (plain, lines, named)}) == 3
-
-
-# -- files with labels --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("tokenizer", TOKENIZERS)
-def test_of_each_file_with_a_label_the_end_is_held_out(tokenizer: str) -> None:
-    contents = {
-        f"d/{name}.txt": "".join(f"{name} wrote line {n}\n" for n in range(size))
-        for name, size in [("Poe/a", 40), ("Poe/b", 80), ("old/Shelley/c", 120), ("x", 60)]
-    }
-    for name, content in contents.items():
-        write(name, content)
-    text = read("d", label="folder", tokenizer=tokenizer, vocab_size=300)
-    data = tokenize(text, 0.2, 0.1)
-    parts = parts_of(data)
-    assert data.labels == ("Poe", "Shelley", "d")
-    assert [[label for _, label in part] for part in parts] == [["Poe", "Poe", "Shelley", "d"]] * 3
-    for number, content in enumerate(contents.values()):
-        pieces = [part[number][0] for part in parts]
-        assert "".join(pieces) == content
-        assert len(pieces[0]) == int(0.7 * len(content))
-    assert data.texts is not None
-    assert data.tokenizer.pieces[data.texts.before] == b"\n"
-    assert text.notes == ("4 files, 3 labels: Poe 2, Shelley 1, d 1",)
-
-
-def test_a_binary_file_is_split_by_its_bytes() -> None:
-    data = bytes(range(256)) * 4
-    write("a.bin", data)
-    write("b.bin", data[::-1])
-    found = tokenize(read("a.bin", "b.bin", label="file", tokenizer="byte"), 0.1)
-    assert found.texts is not None
-    assert found.train.tobytes() == data[:921] + data[::-1][:921]
-    assert found.texts.labels.tolist() == [0, 1]
-
-
-# -- parts of a part ----------------------------------------------------------------------------
-
-SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=8)
-
-
-@settings(deadline=None, max_examples=60)
-@given(SIZES, st.integers(1, 50))
-def test_the_first_and_the_last_tokens_are_texts_of_which_one_is_cut(
-    sizes: list[int], count: int
-) -> None:
-    borders = np.cumsum([0, *sizes])
-    texts = Texts(borders, np.arange(len(sizes), dtype=np.int32), 0)
-    owner = np.repeat(texts.labels, sizes)
-    for cut, owners in ((texts.first(count), owner[:count]), (texts.last(count), owner[-count:])):
-        assert np.repeat(cut.labels, cut.lengths).tolist() == owners.tolist()
-        assert (cut.lengths > 0).all()
-
-
-def test_the_end_of_the_training_part_is_texts() -> None:
-    write("a.txt", "".join(f"line {n}\n" for n in range(10, 60)))
-    data = tokenize(read("a.txt", records="lines"), 0.2)
-    end = data.end_of_train(20)
-    assert texts_in(data, end.ids, end.texts)[1:] == texts_in(data, data.train, data.texts)[-2:]
-    assert not len(end.context)
 
 
 # -- a file for a model -------------------------------------------------------------------------
