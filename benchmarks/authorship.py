@@ -49,8 +49,9 @@ from chargen.evaluation.classification import (
     log_posterior,
 )
 from chargen.evaluation.classifiers import KINDS, LONGEST, baseline_predictions
-from chargen.evaluation.labels import label_likelihoods
+from chargen.evaluation.labels import log_label_probabilities
 from chargen.evaluation.ngram import KneserNey
+from chargen.model.saved import open_model
 
 BOOKS = {
     "austen": "austen-*.txt",
@@ -222,14 +223,15 @@ def by_model(run: str, authors: Sequence[Author], threads: int | None) -> Floats
     Raises:
         ConfigError: the model does not have these labels.
     """
-    sampler = load(run, threads=threads).sampler
+    saved, sampler = open_model(run), load(run, threads=threads).sampler
     names = [author.name for author in authors]
     if set(sampler.labels) != set(names):
         has = ", ".join(sampler.labels) or "none"
         raise ConfigError(f"the labels of {run} are {has}; needed are {', '.join(names)}")
     texts, _ = passages([author.held_out for author in authors], PASSAGE)
     columns = [sampler.labels.index(name) for name in names]
-    return _evenly(label_likelihoods(sampler, texts, whole=False)[:, columns])
+    found = log_label_probabilities(saved, sampler, texts, prior="uniform", whole=False)
+    return found[:, columns]
 
 
 def main() -> None:

@@ -58,19 +58,17 @@ def classify(
     common.check_machine(device, threads)
     _check(files, lines, passage, baselines, encoding)
     fetch_missing(files or [])
-    from chargen.cli.console import waiting
+    from chargen.cli.console import Meter, waiting
+    from chargen.engine import open_engine
     from chargen.evaluation.heldout import own_dataset
-    from chargen.evaluation.labelled import (
-        check_labels,
-        held_out_texts,
-        log_priors,
-        texts_of_files,
-    )
+    from chargen.evaluation.labelled import check_labels, held_out_texts, texts_of_files
+    from chargen.evaluation.labels import PRIORS, log_label_probabilities
     from chargen.model.saved import open_model
+    from chargen.sampling.sampler import Sampler
 
+    require(prior in PRIORS, "prior", prior, ", ".join(PRIORS))
     saved = open_model(model)
     check_labels(saved)
-    priors = log_priors(saved, prior)
     with waiting("reading the texts"):
         dataset = None if files else own_dataset(saved)
         found = held_out_texts(dataset) if dataset else texts_of_files(saved, files or [], encoding)
@@ -78,7 +76,12 @@ def classify(
         common.warn(note)
     size = passage or (PASSAGE if dataset and saved.reading.end is None else None)
     texts = _parts(found, lines, size)
-    logprobs = _log_posterior(saved, texts, priors, size is None, (device, threads, int8))
+    engine = open_engine(saved, device, threads, int8=int8)
+    sampler = Sampler(saved.tokenizer, engine, saved)
+    with Meter("texts", len(texts.texts)) as progress:
+        logprobs = log_label_probabilities(
+            saved, sampler, texts.texts, prior=prior, whole=size is None, progress=progress
+        )
     if not len(texts.with_labels().texts):
         _write_each(saved, texts, logprobs, as_json=as_json)
         return
@@ -115,27 +118,6 @@ def _parts(found: LabelledTexts, lines: bool, size: int | None) -> LabelledTexts
     )
 
 
-def _log_posterior(
-    saved: SavedModel,
-    texts: LabelledTexts,
-    priors: Floats,
-    whole: bool,
-    machine: tuple[str, int | None, bool],
-) -> Floats:
-    """Return ln P(label | text), (N, L), not calibrated."""
-    from chargen.cli.console import Meter
-    from chargen.engine import open_engine
-    from chargen.evaluation.classification import log_posterior
-    from chargen.evaluation.labels import label_likelihoods
-    from chargen.sampling.sampler import Sampler
-
-    device, threads, int8 = machine
-    sampler = Sampler(saved.tokenizer, open_engine(saved, device, threads, int8=int8), saved)
-    with Meter("texts", len(texts.texts)) as progress:
-        found = label_likelihoods(sampler, texts.texts, whole=whole, progress=progress)
-    return log_posterior(found, priors)
-
-
 def _baselines(dataset: Dataset, texts: LabelledTexts, size: int | None) -> dict[str, Floats]:
     """Return ln P(label | text) of classifiers that learn the training part."""
     from chargen.cli.console import waiting
@@ -157,16 +139,13 @@ def _baselines(dataset: Dataset, texts: LabelledTexts, size: int | None) -> dict
 def _write_each(
     saved: SavedModel, texts: LabelledTexts, logprobs: Floats, *, as_json: bool
 ) -> None:
-    """Write the most likely labels of each text, calibrated by the temperature of the model."""
+    """Write the most likely labels of each text."""
     import numpy as np
 
     from chargen.cli.reading import write_lines
     from chargen.display.output import visible
-    from chargen.evaluation.classification import normalize
 
-    temperature = saved.training.get("label_temperature")
-    known = temperature if isinstance(temperature, float) and temperature > 0 else 1.0
-    rows = np.exp(normalize(logprobs / known))
+    rows = np.exp(logprobs)
     names = saved.config.labels
 
     def line(name: str, row: Floats) -> str:

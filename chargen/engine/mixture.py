@@ -99,6 +99,10 @@ def mix(logits: Logits, known: Evidence, mixture: Mixture) -> Logits:
 class MixtureEngine:
     """Runs a network and n-gram counts side by side.
 
+    Attributes:
+        network: its engine.
+        counts: of the training text.
+
     Args:
         engine: of the network.
         counts: of the training text.
@@ -106,24 +110,24 @@ class MixtureEngine:
     """
 
     def __init__(self, engine: Engine, counts: NGramCounts, mixture: Mixture) -> None:
-        self._engine, self._counts, self._mixture = engine, counts, mixture
+        self.network, self.counts, self._mixture = engine, counts, mixture
         self._labels = engine.place if isinstance(engine, LabelEngine) else None
 
     def init_state(self, batch: int) -> State:
         """Return the initial state for a batch of B texts."""
-        return self._begun(self._engine.init_state(batch), batch)
+        return self._begun(self.network.init_state(batch), batch)
 
     def begin(self, labels: NDArray[np.integer]) -> State:
         """Return the initial state for texts with these labels (B,), -1 for none."""
-        return self._begun(begin(self._engine, labels), len(labels))
+        return self._begun(begin(self.network, labels), len(labels))
 
     def of(self, weights: Weights) -> MixtureEngine:
         """Return an engine of which all texts have these labels, by their weights (L,)."""
-        assert isinstance(self._engine, LabelEngine)
-        return MixtureEngine(self._engine.of(weights), self._counts, self._mixture)
+        assert isinstance(self.network, LabelEngine)
+        return MixtureEngine(self.network.of(weights), self.counts, self._mixture)
 
     def _begun(self, own: State, batch: int) -> State:
-        counted = start(self._counts, self._weights(own), batch)
+        counted = start(self.counts, self._weights(own), batch)
         return (*own, counted[None].astype(np.float32))
 
     def _weights(self, state: State) -> Weights | None:
@@ -132,9 +136,9 @@ class MixtureEngine:
     def run(self, ids: Numbers, state: State) -> tuple[Logits, State]:
         """Return scores (B, T, V) and the last state for ids (B, T)."""
         *own, numbers = state
-        logits, last = self._engine.run(ids, tuple(own))
+        logits, last = self.network.run(ids, tuple(own))
         known, after = follow(
-            self._counts, numbers[0].astype(np.int64), ids, self._weights(tuple(own))
+            self.counts, numbers[0].astype(np.int64), ids, self._weights(tuple(own))
         )
         mixed = mix(logits, known, self._mixture)
         return mixed, (*last, after[None].astype(np.float32))  # below 2^24: exact

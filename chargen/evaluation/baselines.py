@@ -24,6 +24,7 @@ from chargen.tokenizers import Ids, Tokenizer
 
 COUNTED = 1 << 22  # tokens that are counted at most
 LONGEST = 9  # tokens of the longest n-gram
+OF_LABELS = 5  # tokens of the longest n-gram of a label: longer ones are too rare in its texts
 USUAL = 6  # tokens of the longest n-gram where no validation text tells
 PACKABLE = 1000  # bytes, below which a compressor's rounding says more than the text
 PACKED = 1 << 23  # tokens before a text that a compressor is shown at most
@@ -71,8 +72,9 @@ def _with_labels(counts: NGramCounts, dataset: Dataset, tokens: int) -> NGramCou
         return counts
     every = Segment(dataset.tokenizer, dataset.train, dataset.train[:0], 0, texts=dataset.texts)
     part, size = spread(every, tokens), dataset.tokenizer.vocab_size
-    own = KneserNey(part.ids.astype(np.int64), size, counts.order, part.texts, labels)
-    return NGramCounts(counts.table, counts.match, LabelCounts(own.table(counts.order)))
+    order = min(counts.order, OF_LABELS)
+    own = KneserNey(part.ids.astype(np.int64), size, order, part.texts, labels)
+    return NGramCounts(counts.table, counts.match, LabelCounts(own.table(order)))
 
 
 def losses_of(model: KneserNey, segment: Segment) -> list[Floats]:

@@ -26,6 +26,11 @@ from chargen.errors import CorpusError
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
+EXPERT = 0.3  # weight of one expert, before any is fitted
+MOST_WEIGHT = 4.0
+RIDGE = 1.0  # of weights that are fitted: labels that are all right would make them infinite
+STEPS = 50  # of Newton's method
+SMALL = 1e-6  # change of a weight at which it ends
 TEMPERATURES = 0.25, 1000.0  # lowest and highest that is fitted
 HALVINGS = 60  # of the range in which the best temperature lies
 BINS = 10  # of confidence
@@ -178,6 +183,63 @@ def _slope(scores: Floats, labels: Labels, sharpness: float) -> float:
     probabilities = np.exp(normalize(scores * sharpness))  # (N, L)
     expected = (probabilities * np.where(probabilities > 0, scores, 0)).sum(axis=1)  # no 0 * inf
     return float((expected - scores[np.arange(len(labels)), labels]).sum())
+
+
+# -- experts ------------------------------------------------------------------------------
+
+
+def fit_weights(experts: Floats, log_priors: Floats, labels: Labels) -> Floats:
+    """Return the weights (F,) of F experts with the lowest cross-entropy of the labels.
+
+    ::
+
+        P(l | x) ~ P(l) product over f of P_f(x | l)^w_f
+
+    The cross-entropy is convex in the weights; with x the log likelihoods, its gradient and
+    Hessian are the sums over texts of E[x] - x(label) and Cov[x], and Newton's method finds the
+    minimum between 0 and ``MOST_WEIGHT``.
+
+    Args:
+        experts: log likelihoods (F, N, L).
+        log_priors: ln P(l), (L,).
+        labels: the right ones, (N,).
+    """
+    weights = np.full(len(experts), EXPERT)
+    loss = _expert_loss(weights, experts, log_priors, labels)
+    for _ in range(STEPS):
+        step = _newton_step(weights, experts, log_priors, labels)
+        while np.abs(step).max() > SMALL:
+            tried = np.clip(weights - step, 0, MOST_WEIGHT)
+            lower = _expert_loss(tried, experts, log_priors, labels)
+            if lower < loss:
+                break
+            step = step / 2
+        else:
+            break
+        weights, loss = tried, lower
+    return weights
+
+
+def combined(experts: Floats, weights: Floats) -> Floats:
+    """Return the weighted sum (N, L) of log likelihoods (F, N, L) by weights (F,)."""
+    summed: Floats = np.tensordot(weights, experts, 1)
+    return summed
+
+
+def _expert_loss(weights: Floats, experts: Floats, log_priors: Floats, labels: Labels) -> float:
+    logprobs = log_posterior(combined(experts, weights), log_priors)
+    nats = -logprobs[np.arange(len(labels)), labels].sum()
+    return float(nats + RIDGE / 2 * np.square(weights - EXPERT).sum())
+
+
+def _newton_step(weights: Floats, experts: Floats, log_priors: Floats, labels: Labels) -> Floats:
+    probabilities = np.exp(log_posterior(combined(experts, weights), log_priors))  # (N, L)
+    mean = np.einsum("nl,fnl->fn", probabilities, experts)
+    found = experts[:, np.arange(len(labels)), labels]  # (F, N)
+    gradient = (mean - found).sum(axis=1) + RIDGE * (weights - EXPERT)
+    second = np.einsum("nl,fnl,gnl->fg", probabilities, experts, experts) - mean @ mean.T
+    step: Floats = np.linalg.solve(second + RIDGE * np.eye(len(weights)), gradient)
+    return step
 
 
 # -- how often they are right -------------------------------------------------------------

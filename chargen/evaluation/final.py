@@ -17,7 +17,7 @@ from chargen.data.dataset import Dataset, Segment
 from chargen.engine import Engine, make_engine
 from chargen.engine.mixture import MixtureEngine
 from chargen.evaluation.groups import spread
-from chargen.evaluation.labels import judge_labels
+from chargen.evaluation.labels import WEIGHTS, judge_labels
 from chargen.evaluation.mixing import both_losses, fit_mixture
 from chargen.evaluation.nll import Floats
 from chargen.evaluation.protocols import (
@@ -37,7 +37,7 @@ from chargen.model.saved import Mixture
 FINAL = (
     *("final_val_loss", "final_network_loss", "final_val_bits_per_char", "final_stateless_loss"),
     *("final_train_loss", "final_test_loss", "int8_bits_per_char", "int8_margin"),
-    *("label_accuracy", "label_temperature"),
+    *("label_accuracy", *WEIGHTS),
 )
 QUANTISED = 2048  # tokens on which int8 weights are measured
 SEEN = 1 << 17  # tokens of the training part that are scored at most
@@ -100,7 +100,8 @@ def final_losses(
             windows = stateless(engine, validation)
             losses["final_stateless_loss"] = score(windows, validation).nats_per_token
         if figures := judge_labels(engine, dataset, overdue):
-            losses["label_accuracy"], losses["label_temperature"] = figures
+            losses["label_accuracy"] = figures.accuracy
+            losses |= dict(zip(WEIGHTS, figures.weights, strict=False))
     return losses, mixture
 
 

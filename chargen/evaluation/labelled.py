@@ -12,10 +12,9 @@ import numpy as np
 
 from chargen.data.dataset import Dataset
 from chargen.data.texts import UNLABELLED, Texts
-from chargen.errors import CheckpointError, ConfigError
+from chargen.errors import CheckpointError
 from chargen.evaluation.classification import Labels
 from chargen.evaluation.heldout import whole_text
-from chargen.evaluation.nll import Floats
 from chargen.model.saved import SavedModel
 from chargen.tokenizers import Ids, Tokenizer
 
@@ -117,27 +116,6 @@ def texts_of_files(
         [name for own in found for name in own.names],
         tuple(dict.fromkeys(note for own in found for note in own.notes)),
     )
-
-
-def log_priors(saved: SavedModel, kind: str) -> Floats:
-    """Return ln P of each label before a text is seen (L,).
-
-    Args:
-        saved: the model.
-        kind: ``training`` for the share of the texts it learned, or ``uniform``.
-
-    Raises:
-        ConfigError: there is no such kind.
-    """
-    if kind not in ("training", "uniform"):
-        raise ConfigError(f"prior is {kind!r}; allowed: training, uniform")
-    counts = saved.section("corpus").get("label_counts")
-    names = saved.config.labels
-    given = [counts.get(name, 0) if isinstance(counts, dict) else 0 for name in names]
-    shares = np.array(given, np.float64) if kind == "training" else np.ones(len(names))
-    shares = np.maximum(shares, 1)  # no label is impossible
-    priors: Floats = np.log(shares / shares.sum())
-    return priors
 
 
 def _of_file(saved: SavedModel, file: str, encoding: str | None) -> LabelledTexts:

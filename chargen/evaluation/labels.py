@@ -1,27 +1,41 @@
 """Labels of texts under a model: P(text | label) for each label, and how often it tells them apart.
 
-Texts and labels are read side by side: each text once for each label.
+Two experts tell it, the network and the n-gram counts of the label, each to its own power: what is
+best for the next character is not best for the label. Texts and labels are read side by side: each
+text once for each label.
 
-Legend of shapes: N texts, L labels of the model; R texts, and records in them.
+Legend of shapes: F experts, N texts, L labels of the model; R texts, and records in them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 
+from chargen.config import require
 from chargen.data.dataset import Dataset, Segment
 from chargen.data.decoding import as_read
 from chargen.data.texts import Texts
 from chargen.engine import Engine
+from chargen.engine.mixture import MixtureEngine
 from chargen.errors import ConfigError
-from chargen.evaluation.classification import calibrate, judge, log_posterior
+from chargen.evaluation.classification import (
+    EXPERT,
+    MOST_WEIGHT,
+    Labels,
+    combined,
+    fit_weights,
+    judge,
+    log_posterior,
+)
 from chargen.evaluation.groups import SEED, gathered, part_of
-from chargen.evaluation.nll import Floats, Tokens
+from chargen.evaluation.mixing import read_both
+from chargen.evaluation.nll import Floats, Tokens, token_nll
 from chargen.evaluation.protocols import OnProgress, stateful
+from chargen.model.saved import SavedModel
 from chargen.sampling.sampler import Sampler
 from chargen.tokenizers import Ids, Tokenizer
 
@@ -31,18 +45,21 @@ READ = 1 << 19  # tokens that are read for it, each of a text counted for each l
 LONGEST = 2000  # tokens of a record by which its label is judged
 PASSAGE = 200  # tokens, where texts are no records
 AT_ONCE = 100  # texts, before the time is looked at
+FEWEST = 2  # texts of which one half is judged
+PRIORS = ("training", "uniform")
+WEIGHTS = ("label_network", "label_counts")  # of the experts, in the file of a model
 
 
 class LabelFigures(NamedTuple):
     """How well a model tells the labels of held-out texts.
 
     Attributes:
-        accuracy: fraction of texts with the right label.
-        temperature: of the probabilities, the best on one half of the texts.
+        accuracy: fraction of texts with the right label, of the half that fits no weights.
+        weights: of the experts, the best on all texts, (F,).
     """
 
     accuracy: float
-    temperature: float
+    weights: tuple[float, ...]
 
 
 def label_likelihoods(
@@ -52,7 +69,7 @@ def label_likelihoods(
     whole: bool = True,
     progress: OnProgress = lambda _: None,
 ) -> Floats:
-    """Return ln P of each text under each label in nats, (N, L).
+    """Return ln P of each text under each label in nats by each expert, (F, N, L).
 
     Of a model of records, a text is a record, or several: then the product of their probabilities.
 
@@ -78,21 +95,70 @@ def label_likelihoods(
     segment = Segment(sampler.tokenizer, joined, joined[:0], len(joined), texts=cut)
     found = log_likelihoods(sampler.engine, segment, len(sampler.labels), progress)
     owner = np.repeat(np.arange(len(texts)), [len(records) for records in pieces])
-    sums = np.zeros((len(texts), len(sampler.labels)))
-    np.add.at(sums, owner, found)
-    return sums
+    sums = np.zeros((len(texts), len(found), len(sampler.labels)))
+    np.add.at(sums, owner, found.swapaxes(0, 1))
+    return sums.swapaxes(0, 1)
+
+
+def log_label_probabilities(
+    saved: SavedModel,
+    sampler: Sampler,
+    texts: Sequence[str],
+    *,
+    prior: str = "training",
+    whole: bool = True,
+    progress: OnProgress = lambda _: None,
+) -> Floats:
+    """Return ln P(label | text) of each text, (N, L).
+
+    Args:
+        saved: the model: what the labels are before a text is seen, and what each expert weighs.
+        sampler: the same model at work.
+        texts: see ``label_likelihoods``.
+        prior: ``training`` for the share of a label in the training part, or ``uniform``.
+        whole: each ends where it ends.
+        progress: called with the number of texts that were read.
+
+    Raises:
+        ConfigError: there is no such prior, or as ``label_likelihoods``.
+    """
+    priors = log_priors(saved, prior)
+    experts = label_likelihoods(sampler, texts, whole=whole, progress=progress)
+    return log_posterior(combined(experts, _expert_weights(saved, len(experts))), priors)
+
+
+def log_priors(saved: SavedModel, kind: str) -> Floats:
+    """Return ln P of each label before a text is seen (L,).
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    require(kind in PRIORS, "prior", kind, ", ".join(PRIORS))
+    counts, names = saved.section("corpus").get("label_counts"), saved.config.labels
+    given = counts if isinstance(counts, dict) and kind == "training" else {}
+    shares = np.array([max(1, int(given.get(name, 1))) for name in names], np.float64)
+    priors: Floats = np.log(shares / shares.sum())
+    return priors
+
+
+def _expert_weights(saved: SavedModel, count: int) -> Floats:
+    """Return the weights (F,) that the end of the run fitted, or usual ones."""
+    found = [saved.training.get(name) for name in WEIGHTS[:count]]
+    known = all(isinstance(value, float) and 0 <= value <= MOST_WEIGHT for value in found)
+    return np.array(found if known else [EXPERT] * count, np.float64)
 
 
 def log_likelihoods(
     engine: Engine, segment: Segment, labels: int, progress: OnProgress = lambda _: None
 ) -> Floats:
-    """Return ln P of each text of a segment under each of L labels in nats, (R, L)."""
+    """Return ln P of each text of a segment under each of L labels by each expert, (F, R, L)."""
     assert segment.texts is not None
     texts, done = segment.texts, 0
-    order, found = np.argsort(-texts.lengths, kind="stable"), np.zeros((len(texts), labels))
+    order = np.argsort(-texts.lengths, kind="stable")
+    found = np.zeros((2 if _knows_labels(engine) else 1, len(texts), labels))
     for rows, columns in _blocks(texts.lengths[order], labels):
         own, numbers = order[rows], np.arange(labels)[columns]
-        found[own[:, None], numbers] = _block(engine, segment, own, numbers)
+        found[:, own[:, None], numbers] = _block(engine, segment, own, numbers)
         done = rows.stop if columns.stop >= labels else done
         progress(min(done, len(texts)))
     return found
@@ -110,7 +176,7 @@ def _blocks(lengths: Tokens, labels: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _block(engine: Engine, segment: Segment, own: Tokens, labels: Tokens) -> Floats:
-    """Return ln P of some texts (n) of a segment under some labels (l), (n, l)."""
+    """Return ln P of some texts (n) of a segment under some labels (l), (F, n, l)."""
     assert segment.texts is not None
     texts = segment.texts
     lengths = np.repeat(texts.lengths[own], len(labels))
@@ -118,10 +184,27 @@ def _block(engine: Engine, segment: Segment, own: Tokens, labels: Tokens) -> Flo
     ids, borders = gathered(segment.ids, starts, lengths)
     pairs = Texts(borders, np.tile(labels, len(own)).astype(np.int32), texts.before)
     part = Segment(segment.tokenizer, ids, ids[:0], len(ids), texts=pairs)
-    nll = stateful(engine, part).nll + segment.tokenizer.unknown_nll(ids)
+    nll = _expert_losses(engine, part) + segment.tokenizer.unknown_nll(ids)  # (F, tokens)
     rows = np.repeat(np.arange(len(lengths)), lengths)
-    sums = np.bincount(rows, nll, minlength=len(lengths)).astype(np.float64)
-    return -sums.reshape(len(own), len(labels))
+    sums = np.array([np.bincount(rows, each, minlength=len(lengths)) for each in nll])
+    return -sums.reshape(len(nll), len(own), len(labels))
+
+
+def _knows_labels(engine: Engine) -> TypeGuard[MixtureEngine]:
+    """Tell whether there are counts of each label."""
+    return isinstance(engine, MixtureEngine) and engine.counts.labels is not None
+
+
+def _expert_losses(engine: Engine, segment: Segment) -> Floats:
+    """Return -ln P of each token of a segment by each expert, (F, tokens)."""
+    if not _knows_labels(engine):
+        return stateful(engine, segment).nll[None]
+    losses = np.zeros((2, len(segment)))
+    for part, known in read_both(engine.network, engine.counts, segment):
+        scored = part.scored
+        for row, scores in zip(losses, (part.logits, known.counted[1]), strict=True):
+            row[part.places[scored]] = token_nll(scores, part.targets)[0][scored]
+    return losses
 
 
 def _records(text: str, end: str | None, whole: bool) -> list[str]:
@@ -157,17 +240,25 @@ def judge_labels(
     if segment is None or segment.texts is None or dataset.texts is None:
         return None
     lengths, right = segment.texts.lengths, segment.texts.labels.astype(np.int64)
-    found = np.zeros((0, len(dataset.labels)))
-    while len(found) < len(right) and not overdue():
-        own = np.arange(len(found), min(len(found) + AT_ONCE, len(right)))
+    parts, count = list[Floats](), 0
+    while count < len(right) and not overdue():
+        own = np.arange(count, min(count + AT_ONCE, len(right)))
         part = part_of(segment, own, lengths[own])
-        found = np.concatenate([found, log_likelihoods(engine, part, len(dataset.labels))])
-    if not len(found):
+        parts.append(log_likelihoods(engine, part, len(dataset.labels)))
+        count += len(own)
+    if count < FEWEST:
         return None
     priors = np.log(np.maximum(1, label_counts(dataset)))
-    logprobs, right = log_posterior(found, priors), right[: len(found)]
-    temperature = calibrate(logprobs, right, SEED).temperature
-    return LabelFigures(judge(logprobs, right).accuracy, temperature)
+    return _judged(np.concatenate(parts, axis=1), priors, right[:count])
+
+
+def _judged(experts: Floats, priors: Floats, right: Labels) -> LabelFigures:
+    """Judge one half of the texts, in random order, by what the other half fits."""
+    half = len(right) // 2
+    weights = fit_weights(experts[:, :half], priors, right[:half])
+    logprobs = log_posterior(combined(experts[:, half:], weights), priors)
+    accuracy = judge(logprobs, right[half:]).accuracy
+    return LabelFigures(accuracy, tuple(fit_weights(experts, priors, right).tolist()))
 
 
 def label_counts(dataset: Dataset) -> Tokens:

@@ -71,7 +71,7 @@ def examples(engine: Engine, counts: NGramCounts, segment: Segment) -> Examples:
     """Return what network and counts say of each token of a segment."""
     features, targets = list[tuple[NDArray[Any], ...]](), list[Numbers]()
     expected = list[tuple[int, int]]()
-    for part, known in _read_both(engine, counts, segment):
+    for part, known in read_both(engine, counts, segment):
         scored = part.scored
         network = log_probabilities(part.logits[scored])
         features.append((network, *(own[scored] for own in known.counted)))
@@ -106,7 +106,7 @@ def both_losses(
 ) -> tuple[Floats, Floats]:
     """Return the stateful losses (N) of a network alone, and with counts mixed in."""
     losses = np.zeros((2, len(segment)))
-    for part, known in _read_both(engine, counts, segment):
+    for part, known in read_both(engine, counts, segment):
         scored = part.scored
         both = part.logits, mix(part.logits, known, mixture)
         for row, scores in zip(losses, both, strict=True):
@@ -115,7 +115,7 @@ def both_losses(
     return own, whole
 
 
-def _read_both(
+def read_both(
     engine: Engine, counts: NGramCounts, segment: Segment
 ) -> Iterator[tuple[Part, Evidence]]:
     """Yield the steps of a segment as the network has read them, and what the counts say."""

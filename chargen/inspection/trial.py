@@ -12,8 +12,8 @@ import torch
 
 from chargen.config import TrainConfig
 from chargen.data.batches import fit_batches
-from chargen.data.text_batches import batches_of
 from chargen.data.dataset import Dataset
+from chargen.data.text_batches import batches_of
 from chargen.evaluation.validation import score_streams
 from chargen.model.language_model import LanguageModel
 from chargen.model.spec import LayerConfig, ModelConfig, count_parameters

@@ -27,6 +27,7 @@ from chargen.storage.runs import find_model, model_name
 from chargen.tokenizers import Tokenizer, tokenizer_from_json
 
 KIND = "model"
+COUNTED = (PREFIX, OF_LABELS)  # how names of n-gram counts begin
 OWN = (  # how a corpus was read
     *("encoding", "newlines", "separator", "field", "documents"),
     *("records", "label", "split_seed"),
@@ -110,7 +111,7 @@ class SavedModel:
             CheckpointError: they are damaged.
         """
         tensors = read_tensors(self.path, KIND)[0]
-        held = {name: array for name, array in tensors.items() if name.startswith((PREFIX, OF_LABELS))}
+        held = {name: array for name, array in tensors.items() if name.startswith(COUNTED)}
         return NGramCounts.from_tensors(held, self.config.vocab_size, len(self.config.labels))
 
     def section(self, name: str) -> dict[str, Any]:
@@ -187,14 +188,14 @@ def load_weights(path: Path) -> Tensors:
     """Read the weights of a model file by name, in float32, checked bit for bit."""
     tensors = read_tensors(path, KIND)[0]
     try:
-        own = {name: a for name, a in tensors.items() if not name.startswith((PREFIX, OF_LABELS))}
+        own = {name: a for name, a in tensors.items() if not name.startswith(COUNTED)}
         return unpacked(own)
     except (KeyError, ValueError) as error:
         raise damaged(path, f"is damaged: its int8 weights lack their factors: {error}") from None
 
 
 def _is_weight(name: str) -> bool:
-    return not name.startswith((PREFIX, OF_LABELS)) and not name.endswith(SCALE)
+    return not name.startswith(COUNTED) and not name.endswith(SCALE)
 
 
 def is_whole(path: Path) -> bool:

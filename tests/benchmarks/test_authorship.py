@@ -72,14 +72,17 @@ def test_a_model_gives_the_likelihoods_by_its_own_order_of_labels(
 ) -> None:
     sampler = SimpleNamespace(labels=("b", "a"))
 
-    def likelihoods(given: object, texts: list[str], *, whole: bool) -> np.ndarray:
-        assert (given, whole) == (sampler, False)
-        return np.array([[-9.0, -8.0], [-5.0, -8.0], [-5.0, -5.0]])
+    def told(
+        saved: object, given: object, texts: list[str], *, prior: str, whole: bool
+    ) -> np.ndarray:
+        assert (saved, given, prior, whole) == ("run", sampler, "uniform", False)
+        return np.log(np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]))
 
     monkeypatch.setattr(authorship, "load", lambda *_, **__: SimpleNamespace(sampler=sampler))
-    monkeypatch.setattr(authorship, "label_likelihoods", likelihoods)
+    monkeypatch.setattr(authorship, "open_model", lambda name: name)
+    monkeypatch.setattr(authorship, "log_label_probabilities", told)
     found = np.exp(authorship.by_model("run", authors(), None))  # columns: a, b
-    np.testing.assert_allclose(found[:, 0], [1 / (1 + np.exp(-1)), 1 / (1 + np.exp(3)), 0.5])
+    np.testing.assert_allclose(found[:, 0], [0.1, 0.8, 0.5])
     sampler.labels = ()
     with pytest.raises(authorship.ConfigError, match="the labels of run are none; needed are a, b"):
         authorship.by_model("run", authors(), None)

@@ -15,9 +15,11 @@ from chargen.evaluation.classification import (
     Bin,
     calibrate,
     calibration_error,
+    combined,
     compare,
     confusion,
     fit_temperature,
+    fit_weights,
     judge,
     log_posterior,
     macro_f1,
@@ -254,3 +256,36 @@ def test_equal_classifiers_do_not_differ() -> None:
     labels = np.array([0, 1, 1])
     found = compare(labels, labels, labels)
     assert (found.accuracy, found.interval, found.p_value) == (0.0, (0.0, 0.0), 1.0)
+
+
+# -- experts ------------------------------------------------------------------------------
+
+
+def experts() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return log likelihoods of a good expert, a poor one and one that knows nothing."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=400)
+    right = np.eye(3)[labels]
+    found = [5 * right + rng.normal(0, 4, (400, 3)), right + rng.normal(0, 4, (400, 3))]
+    priors = np.log(np.array([0.5, 0.3, 0.2]))
+    return np.array([*found, rng.normal(0, 9, (400, 3))]), priors, labels
+
+
+def test_no_other_weights_of_experts_do_better() -> None:
+    found, priors, labels = experts()
+    weights = fit_weights(found, priors, labels)
+
+    def loss(weights: np.ndarray) -> float:
+        scores = log_posterior(combined(found, weights), priors)
+        nats = -scores[np.arange(len(labels)), labels].sum()
+        return float(nats + np.square(weights - 0.3).sum() / 2)
+
+    for step in np.eye(3) * 0.01:
+        assert loss(weights) < min(loss(weights + step), loss(weights - step))
+    assert weights[0] > weights[1] > weights[2]
+
+
+def test_labels_that_are_all_right_leave_the_weights_finite() -> None:
+    found = np.where(np.eye(4)[None, [0, 1, 2, 3] * 5], 0.0, -1e3)
+    (weight,) = fit_weights(found, np.log(np.full(4, 0.25)), np.array([0, 1, 2, 3] * 5))
+    assert 0 < weight <= 4

@@ -133,7 +133,13 @@ def test_a_training_part_of_one_token_has_no_loss_of_its_own() -> None:
     losses, mixture = final_losses(LanguageModel(config, TrainConfig(seed=1)), dataset, 1)
     assert mixture is None
     missing = [name for name, loss in losses.items() if loss is None]
-    assert missing == ["final_train_loss", "int8_margin", "label_accuracy", "label_temperature"]
+    assert missing == [
+        "final_train_loss",
+        "int8_margin",
+        "label_accuracy",
+        "label_network",
+        "label_counts",
+    ]
 
 
 def test_scores_convert_between_units() -> None:

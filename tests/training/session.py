@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,17 @@ def begin(
     stack: str = "lstm:12",
     tokenizer: str = "char",
     plan: Plan = PLAN,
+    records: str | None = None,
+    label: str | None = None,
     **options: Any,
 ) -> RunState:
-    """Make a run whose plan is given instead of measured."""
+    """Make a run whose plan is given instead of measured; a label is that of paragraphs."""
     Path("text.txt").write_text(prose[:3000])
     give_plan(monkeypatch, plan)
-    reading = ReadConfig(("text.txt",), tokenizer, vocab_size=300)
+    reading = ReadConfig(("text.txt",), tokenizer, vocab_size=300, records=records)
+    if label:
+        write_rows(prose, label)
+        reading = replace(reading, sources=("text.csv",), field="text", label=label)
     config = TrainConfig(**{"seed": 5, "steps": 24, "dropout": 0.2, **options})
     architecture = ModelOptions(stack=stack, embedding=6)
     with start_run(reading, architecture, config, name=name, device="cpu", threads=1) as run:
@@ -47,11 +54,21 @@ def begin(
         return run
 
 
+def write_rows(prose: str, label: str) -> None:
+    """Write the paragraphs of a text to text.csv, with a label by their length."""
+    with Path("text.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow((label, "text"))
+        for part in prose[:9000].split("\n\n"):
+            rows.writerow(("long" if len(part) > 100 else "short", part))
+
+
 def give_plan(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> None:
     """Let the first candidate be chosen with this plan, nothing measured."""
 
     def choice(stacks: Any, *, embedding: int, dataset: Dataset, **options: Any) -> Choice:
-        model = ModelConfig(dataset.tokenizer.vocab_size, stacks[0], embedding)
+        size, labels = dataset.tokenizer.vocab_size, dataset.labels
+        model = ModelConfig(size, stacks[0], embedding, labels=labels)
         return Choice(model, options["config"], plan, {"model": "as given"})
 
     monkeypatch.setattr(start, "choose", choice)

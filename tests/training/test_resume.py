@@ -32,6 +32,9 @@ CASES: list[dict[str, Any]] = [
     {"stack": "gru-before:10,lstm-peephole:7,lstm-norm:5,mingru:6", "ema": 0.9},
     {"tokenizer": "bpe", "optimizer": "rmsprop"},
     {"tokenizer": "byte", "plan": LOW},
+    {"records": "lines"},
+    {"label": "kind", "stack": "gru:8,lstm:6", "label_dropout": 0.3},
+    {"label": "kind", "tokenizer": "unigram", "weight_drop": 0.1, "plan": LOW},
     {
         "stack": "lstm:8,gru:6",
         "tokenizer": "unigram",
