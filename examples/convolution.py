@@ -14,12 +14,13 @@ from all that come before it. Two ways:
 - Following: the top layer alone predicts the S characters that follow its step, each with weights
   of its own, logits_t = W_p h_held + b_p. None of them sees those between.
 
-Every row of the table learns for as much processor time. Shapes: B batch size, T steps, H units.
+All models learn for as much processor time. Shapes: B batch size, T steps, V vocabulary.
 
     python examples/convolution.py [TEXT] [--seconds 60] [--hidden 256] [--plot convolution.svg]
 """
 
 import argparse
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ from chargen.data.dataset import Dataset, read_text, tokenize
 from chargen.display.charts import Chart, Series, as_text, check_picture, save
 from chargen.errors import ChargenError
 from chargen.evaluation.validation import score_streams
-from chargen.inspection.gradients import Curve, follow_back
+from chargen.inspection.gradients import follow_back
 from chargen.model.cells.conv import held_product, tokens_read
 from chargen.model.language_model import LanguageModel
 from chargen.model.loss import token_losses
@@ -66,24 +67,33 @@ class Following(LanguageModel):
         return torch.take_along_dim(every, own[..., None, None], dim=2)[:, :, 0]
 
 
-def train(model: LanguageModel, dataset: Dataset, seconds: float) -> int:
-    """Train a model for so much processor time; return the number of steps."""
-    recipe = TrainConfig(seed=SEED)
+def train(model: LanguageModel, dataset: Dataset, seconds: float) -> Iterator[float]:
+    """Train a model for so much processor time; yield the time used after each step."""
+    recipe, used = TrainConfig(seed=SEED), 0.0
     peak = peak_learning_rate(recipe, model.config.layers)
     optimizer = make_optimizer(model.parameters(), recipe)
     batches, state = Batches.of(dataset, BATCH, BPTT), model.init_state(BATCH)
-    began, step = time.process_time(), 0
-    while (progress := (time.process_time() - began) / seconds) < 1:
+    for step in itertools.count():
+        began = time.process_time()
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(progress, peak, recipe.warmup)
+            group["lr"] = learning_rate(min(1.0, used / seconds), peak, recipe.warmup)
         losses, _, state = token_losses(model, torch.from_numpy(batches.batch(step).tokens), state)
         state = tuple(part.detach() for part in state)
         optimizer.zero_grad()
         losses.mean().backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
         optimizer.step()
-        step += 1
-    return step
+        used += time.process_time() - began
+        yield used
+
+
+def train_all(every: dict[str, LanguageModel], dataset: Dataset, seconds: float) -> dict[str, int]:
+    """Train the models in turns, so that all meet the same load; return the steps of each."""
+    runs = {name: train(model, dataset, seconds) for name, model in every.items()}
+    used, steps = dict.fromkeys(runs, 0.0), dict.fromkeys(runs, 0)
+    while used[name := min(used, key=lambda name: used[name])] < seconds:
+        used[name], steps[name] = next(runs[name]), steps[name] + 1
+    return steps
 
 
 def models(vocab_size: int, hidden: int) -> Iterator[tuple[str, LanguageModel]]:
@@ -91,32 +101,25 @@ def models(vocab_size: int, hidden: int) -> Iterator[tuple[str, LanguageModel]]:
     start = TrainConfig(seed=SEED)
     for front in FRONTS:
         config = ModelConfig(vocab_size, parse_stack(f"{front}gru:{hidden}"))
-        name = format_stack(config.layers)
-        yield name, LanguageModel(config, start)
+        yield format_stack(config.layers), LanguageModel(config, start)
         if config.periods[-1] > 1:
-            yield f"{name}, following", Following(config, start)
+            yield f"following {config.periods[-1]}", Following(config, start)
 
 
 def compare(dataset: Dataset, hidden: int, seconds: float) -> Chart:
     """Print loss and reach of the gradient (decay to 1 %) of each model; return its norms."""
     table = Table("model", "steps", "ms a step", "loss, nats", "reach, characters", box=None)
-    series = []
-    for name, model in models(dataset.tokenizer.vocab_size, hidden):
-        steps = train(model, dataset, seconds)
-        loss = score_streams(model, dataset.validation, SCORED).nats_per_token
-        curve = follow_back(model, dataset.validation.first(1 << 14), BACK)[-1]
-        cost = f"{1000 * seconds / steps:.0f}"
-        table.add_row(name, f"{steps:,}", cost, f"{loss:.3f}", reach(curve))
+    every, series = dict(models(dataset.tokenizer.vocab_size, hidden)), []
+    for name, steps in train_all(every, dataset, seconds).items():
+        loss = score_streams(every[name], dataset.validation, SCORED).nats_per_token
+        curve = follow_back(every[name], dataset.validation.first(1 << 14), BACK)[-1]
+        reach = f"{curve.reach:.0f}" if curve.reach else f"beyond {BACK}"
+        table.add_row(name, f"{steps:,}", f"{1000 * seconds / steps:.0f}", f"{loss:.3f}", reach)
         series.append(Series(name, curve.steps, curve.norms))
     Console().print(table)
     axis = "norm of the gradient of L_T at T - k"
     title = "How far back the loss reaches into the GRU"
     return Chart(title, "k, characters back", axis, tuple(series), log_y=True)
-
-
-def reach(curve: Curve) -> str:
-    """Return the k at which the norm of the gradient has decayed to 1 %."""
-    return f"{curve.reach:.0f}" if curve.reach else f"beyond {BACK}"
 
 
 def main() -> None:
