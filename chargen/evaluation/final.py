@@ -9,6 +9,7 @@ Legend of shapes: N tokens of a text.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -60,6 +61,7 @@ def final_losses(
     threads: int | None = None,
     overdue: Callable[[], bool] = lambda: False,
     counts: NGramCounts | None = None,
+    judging: float = math.inf,
 ) -> tuple[dict[str, float | None], Mixture | None]:
     """Return what the end of a run tells, by the names in ``metrics.jsonl``.
 
@@ -74,6 +76,7 @@ def final_losses(
         threads: CPU threads; None finds the fastest number.
         overdue: tells whether the time is over; what the end can do without is None then.
         counts: n-gram counts to mix in.
+        judging: seconds in which labels are told, at most.
 
     Returns:
         the losses, and how the counts are mixed in.
@@ -92,6 +95,10 @@ def final_losses(
     if len(test):
         losses["final_test_loss"] = score(stateful(engine, test), test).nats_per_token
     if len(validation):
+        ends = time.monotonic() + judging
+        if figures := judge_labels(engine, dataset, lambda: overdue() or time.monotonic() > ends):
+            losses["label_accuracy"] = figures.accuracy
+            losses |= dict(zip(WEIGHTS, figures.weights, strict=False))
         if len(dataset.train) > 1 and not overdue():
             losses["final_train_loss"] = score_seen(model, dataset).nats_per_token
         if not overdue():
@@ -99,9 +106,6 @@ def final_losses(
         if validation.texts is None and not overdue():
             windows = stateless(engine, validation)
             losses["final_stateless_loss"] = score(windows, validation).nats_per_token
-        if figures := judge_labels(engine, dataset, overdue):
-            losses["label_accuracy"] = figures.accuracy
-            losses |= dict(zip(WEIGHTS, figures.weights, strict=False))
     return losses, mixture
 
 

@@ -41,10 +41,10 @@ from chargen.tokenizers import Ids, Tokenizer
 
 HELD = 1 << 18  # tokens at once, each of a text counted for each label
 JUDGED = 1000  # held-out texts of which the labels are judged at the end of a run, at most
-READ = 1 << 19  # tokens that are read for it, each of a text counted for each label, at most
+READ = 1 << 21  # tokens that are read for it, each of a text counted for each label, at most
 LONGEST = 2000  # tokens of a record by which its label is judged
 PASSAGE = 200  # tokens, where texts are no records
-AT_ONCE = 100  # texts, before the time is looked at
+AT_ONCE = 20  # texts, before the time is looked at
 FEWEST = 2  # texts of which one half is judged
 PRIORS = ("training", "uniform")
 WEIGHTS = ("label_network", "label_counts")  # of the experts, in the file of a model

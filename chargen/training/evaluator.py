@@ -17,7 +17,7 @@ from chargen.model.saved import Mixture
 from chargen.sampling.sampler import Sampler
 from chargen.tokenizers.byte import replaced
 from chargen.training.diagnostics import advice, label
-from chargen.training.plan import Plan, ending_seconds, time_engine, tokens_read
+from chargen.training.plan import Plan, ending_seconds, judging_seconds, time_engine, tokens_read
 from chargen.training.run_state import Progress, RunState
 
 SAMPLE_LENGTH = 160  # characters of the sample at each evaluation
@@ -83,13 +83,15 @@ class Evaluator:
         if self._run.config.time is None or not scored:
             return None
         reading = time_engine(engine, self._run.dataset, seconds / tokens_read(scored))
-        return ending_seconds(reading, self._run.dataset)
+        return ending_seconds(reading, self._run.dataset, self._run.config.time)
 
     def final(
         self, threads: int | None, overdue: Callable[[], bool]
     ) -> tuple[dict[str, float | None], Mixture | None]:
         """Return the losses at the end, by the names in ``metrics.jsonl``, and the mixture."""
-        return final_losses(self._model, self._run.dataset, threads, overdue, self._run.counts)
+        judging = judging_seconds(self._run.config.time)
+        parts = self._model, self._run.dataset, threads, overdue
+        return final_losses(*parts, self._run.counts, judging)
 
     def judge(
         self, progress: Progress, final: dict[str, float | None], seconds: float

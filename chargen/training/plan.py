@@ -36,6 +36,7 @@ EVALUATION_SHARE = 0.05  # of the time
 PROBE_STEPS = 3
 RESERVE = 1.2  # times what the end of a run is expected to take: others may need the machine too
 FITTING = 1.3  # times what reading its places takes: the fit of the mixture with n-gram counts
+JUDGING, JUDGING_SHARE = 30.0, 0.05  # seconds, and share of the time, for labels at the end
 SAVING = 0.6  # seconds kept for writing the last files and leaving Python
 READ = 128  # tokens that are read to time an engine
 CALM = 0.2  # cores' worth of work that others may do while a machine counts as idle
@@ -199,7 +200,7 @@ def make_plan(
         processes: how many share the batch.
     """
     batch_size, bptt = _batch(config, dataset, processes)
-    ending = ending_seconds(timing.reading, dataset)
+    ending = ending_seconds(timing.reading, dataset, config.time)
     left = None if time_left is None else time_left - ending
     per_epoch = batches_of(dataset, batch_size, bptt, processes=processes).steps_per_epoch
     steps = budget_steps(config, timing.step, left, per_epoch)
@@ -209,13 +210,25 @@ def make_plan(
     return Plan(timing.precision, threads, batch_size, bptt, schedule, every, limit, ending)
 
 
-def ending_seconds(reading: ReadingTime, dataset: Dataset) -> float:
-    """Return the seconds that the end of a run takes (``evaluation.final``)."""
+def ending_seconds(reading: ReadingTime, dataset: Dataset, budget: float | None) -> float:
+    """Return the seconds that the end of a run takes (``evaluation.final``).
+
+    Args:
+        reading: how fast the model reads.
+        dataset: the text.
+        budget: seconds of the whole run, if there is a limit.
+    """
     tokens, test = (min(len(part), SCORED) for part in (dataset.validation, dataset.test))
     seconds = reading.stateful * (tokens + test)
     seconds += reading.streams * (tokens + min(tokens, SEEN))
     seconds += FITTING * reading.stateful * min(tokens, FITTED)
-    return SAVING + RESERVE * (seconds + 2 * reading.single * min(tokens, QUANTISED + WARM))
+    seconds += 2 * reading.single * min(tokens, QUANTISED + WARM)
+    return SAVING + RESERVE * seconds + (judging_seconds(budget) if dataset.labels else 0.0)
+
+
+def judging_seconds(budget: float | None) -> float:
+    """Return the seconds in which held-out labels are told at the end of a run, at most."""
+    return JUDGING if budget is None else min(JUDGING, JUDGING_SHARE * budget)
 
 
 def budget_steps(
