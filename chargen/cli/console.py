@@ -213,6 +213,9 @@ def _print_end(event: Ended, console: Console) -> None:
         console.print(f"stateless, in windows of 256 tokens: {stateless:.4f} nats per token")
     if (tested := event.metrics["final_test_loss"]) is not None:
         console.print(Text(f"test part {tested:.4f} nats per token", style="bold"))
+    if (right := event.metrics["label_accuracy"]) is not None:
+        told = f"labels of {right:.1%} of held-out texts are told rightly"
+        console.print(f"{told}; more: chargen classify -m {shlex.quote(event.run.name)}")
     for words in event.advice:
         console.print(words)
     console.print(f"{event.model}\ngenerate with: chargen sample -m {shlex.quote(event.run.name)}")

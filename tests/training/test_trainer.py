@@ -55,6 +55,7 @@ def test_a_run_tells_what_happens_and_writes_it_down(
         "int8_bits_per_char",
         "int8_margin",
         "final_test_loss",
+        *("label_accuracy", "label_network", "label_counts"),
     }
     assert (last["event"], last["steps"]) == ("end", 24)
     assert last["best_val_loss"] == min(line["val_loss"] for line in lines)
