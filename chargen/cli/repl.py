@@ -87,7 +87,7 @@ def _run_lines(session: Session, lines: Iterator[str], output: Output) -> int:
             answer = commands.answer(session, line, own_line=True)
             if isinstance(answer, commands.Quit):
                 break
-            _show(answer, output)
+            _show(answer, output, session.sampler.reading.end)
         except OutputError:
             raise
         except ChargenError as error:
@@ -96,7 +96,7 @@ def _run_lines(session: Session, lines: Iterator[str], output: Output) -> int:
     return refused
 
 
-def _show(answer: Answer, output: Output) -> None:
+def _show(answer: Answer, output: Output, end: str | None) -> None:
     from chargen.evaluation.surprisal import by_word
     from chargen.repl import commands
 
@@ -110,15 +110,16 @@ def _show(answer: Answer, output: Output) -> None:
         case commands.Edit():
             raise ConfigError("/edit needs a terminal; /save and /load do not")
         case commands.Generation():
-            _generate(answer, output)
+            _generate(answer, output, end)
 
 
-def _generate(answer: Generation, output: Output) -> None:
+def _generate(answer: Generation, output: Output, end: str | None) -> None:
+    """Write a turn on a line of its own, without the character that ends its record."""
     if answer.warning:
         common.warn(answer.warning)
     output.write(answer.line.removeprefix("\n"))
     try:
         for piece in answer.pieces:
-            output.write(piece)
+            output.write("" if piece == end else piece)
     finally:  # also of a text that could not meet its constraints
         output.write("\n")

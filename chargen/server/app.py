@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chargen.errors import ChargenError
-from chargen.server import completions, forms, openapi, scoring
+from chargen.server import classifying, completions, forms, openapi, scoring
 from chargen.server.errors import RequestError, refusal
 from chargen.server.exchange import ClientGone, Exchange, Message, Receive, Send
 from chargen.server.guard import Guard, preflight
@@ -48,6 +48,7 @@ POSTS = {
     "/v1/score": Post(scoring.score, forms.score, "Log probability of each character of a text."),
     "/v1/surprisal": Post(scoring.surprisal, forms.surprisal, "Surprisal with the best guesses."),
     "/v1/next": Post(scoring.next_token, forms.next_token, "Distribution of the next token."),
+    "/v1/classify": Post(classifying.classify, forms.classify, "Probabilities of labels."),
     "/v1/ghost": Post(scoring.ghost, forms.ghost, "Ghost text: the sure words that follow."),
 }
 

@@ -6,11 +6,13 @@ from dataclasses import fields as fields_of
 from typing import Any, get_args, get_type_hints
 
 from chargen.config import UNITS, SampleConfig, help_of
+from chargen.evaluation.labels import PRIORS
 from chargen.server.errors import RequestError
 from chargen.server.schema import Schema, either, fields, number, several, switch, text, whole
 from chargen.server.settings import ServeConfig
 
 MAX_TOP = 50  # most likely tokens that come with each token of a text
+MAX_CLASSIFIED = 20_000  # characters of a text; it is read once for each label
 MAX_STOPS, MAX_BIASES, MAX_LABELS = 16, 1024, 1024
 SEED = whole(
     "Random seed: the same text again; -1 and none are random, and the answer tells it.",
@@ -184,6 +186,18 @@ def next_token(config: ServeConfig) -> Schema:
     prompt = text("Text before; an empty one is a newline.", config.max_prompt)
     own = {"model": _model(), "prompt": prompt, "label": label(), "top": _top(10)}
     return fields(own)
+
+
+def classify(config: ServeConfig) -> Schema:
+    """Return the form of ``/v1/classify``."""
+    one = text(most=min(MAX_CLASSIFIED, config.max_prompt), minLength=1)
+    given = either(one, several(one, config.batch_size, least=1), help="Text, or several.")
+    help = "P(label): training, its frequency in the training texts, or uniform."
+    prior = {"type": "string", "enum": list(PRIORS), "description": help, "default": PRIORS[0]}
+    whole_help = "Whether each text ends where it ends; false for the beginning of a record."
+    ends = {"type": "boolean", "default": True, "description": whole_help}
+    own = {"model": _model(), "input": given, "prior": prior, "whole": ends}
+    return fields(own, ("input",))
 
 
 def ghost(config: ServeConfig) -> Schema:

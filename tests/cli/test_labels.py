@@ -60,6 +60,7 @@ def test_scores_are_those_of_the_label(chargen: Run) -> None:
 def test_a_session_takes_a_label(chargen: Run) -> None:
     done = chargen("repl", "-m", "lines", "--label", "b", "--seed", "1", input="v\n/label\n")
     assert set(done.stdout) <= {*B, "\n"}
+    assert done.stdout.count("\n") == 1
     assert "* b" in done.stderr
 
 

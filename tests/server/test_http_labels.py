@@ -41,9 +41,7 @@ def test_texts_of_different_labels_stand_in_one_batch(served: tuple[Server, Samp
 
 def test_scores_are_those_of_the_label(served: tuple[Server, Sampler]) -> None:
     server, _ = served
-    bits = {
-        label: server.post("/v1/score", text="abc", label=label).data["bits"] for label in "ab"
-    }
+    bits = {label: server.post("/v1/score", text="abc", label=label).data["bits"] for label in "ab"}
     assert bits["b"] > bits["a"] + 30
     first = server.post("/v1/surprisal", text="abc", label="a").data["tokens"][0]
     assert {guess["text"] for guess in first["guesses"]} <= A
@@ -91,3 +89,19 @@ def test_models_say_their_labels_and_the_end_of_a_record(served: tuple[Server, S
     assert models["english"]["labels"] == []
     form = server.get("/openapi.json").data["paths"]["/v1/completions"]["post"]["requestBody"]
     assert "label" in form["content"]["application/json"]["schema"]["properties"]
+
+
+def test_labels_are_told_by_bayes_rule(served: tuple[Server, Sampler]) -> None:
+    server, _ = served
+    answer = server.post("/v1/classify", input=["abc", "xyz"], prior="uniform").data
+    assert [row["label"] for row in answer["data"]] == ["a", "b"]
+    for row in answer["data"]:
+        assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert row["probabilities"][row["label"]] == max(row["probabilities"].values()) > 0.9
+    (one,) = server.post("/v1/classify", input="abc").data["data"]
+    assert one["label"] == "a"
+    assert server.post("/v1/classify", input=[]).error["param"] == "input"
+    assert server.post("/v1/classify", input="a", prior="best").error["param"] == "prior"
+    assert (
+        "has no labels" in server.post("/v1/classify", model="english", input="a").error["message"]
+    )
