@@ -265,5 +265,5 @@ def check_collection(collection: Collection, config: ReadConfig) -> None:
         more = f" (and {len(few) - 1:,} more labels)" if len(few) > 1 else ""
         raise CorpusError(
             f"label {shown_label(few[0])} has one record{more}; each needs two, so that one can be "
-            "held out: add records, or leave this label empty"
+            "held out: add records, leave this label empty, or name another --label"
         )

@@ -52,7 +52,7 @@ def field_rows(
         note: is told at the end how many records were skipped.
 
     Raises:
-        CorpusError: a record is malformed or lacks the field, or a table lacks a column.
+        CorpusError: a record is malformed or lacks the field, or no record has the label.
     """
     read = _json_rows if source.kind == ".jsonl" else _csv_rows
     return read(source, _lines(pieces), field, label, note)
@@ -84,12 +84,14 @@ def _json_rows(
     source: Source, lines: Iterable[str], field: str, label: str | None, note: Note
 ) -> Iterator[Row]:
     count, skipped, first = 0, 0, 0
+    labelled, record = label is None, dict[str, Any]()
     for number, line in enumerate(lines, 1):
         if line.strip():
             count += 1
-            record = _json_object(line)
-            if record is None or field not in record:
+            record = _json_object(line) or {}
+            if field not in record:
                 raise _not_json(source, number, field)
+            labelled |= label in record
             if isinstance(text := record[field], str):
                 yield text, _json_label(record.get(label)) if label else None
             else:
@@ -99,6 +101,9 @@ def _json_rows(
             f"{skipped:,} of {count:,} records of {source.name!r} skipped: field {field!r} is "
             f"no text (the first in line {first:,})"
         )
+    if count and not labelled:
+        allowed = ", ".join(record)
+        raise CorpusError(f"no record of {source.name!r} has a field {label!r}; allowed: {allowed}")
 
 
 def _json_object(line: str) -> dict[str, Any] | None:

@@ -280,7 +280,18 @@ MANY = [(f"t{n}", "ab"[n % 2]) for n in range(40)]
             "label 'author' has more than 1,000 values (0, 1, 2, ...); name a field with fewer",
         ),
         ("a.csv", as_csv(MANY), {"label": "writer"}, "'a.csv' has no column 'writer'; allowed: id"),
-        ("a.jsonl", as_jsonl(MANY), {"label": "writer"}, "no text has a label by 'writer'; name"),
+        (
+            "a.jsonl",
+            as_jsonl(MANY),
+            {"label": "writer"},
+            "no record of 'a.jsonl' has a field 'writer'; ",
+        ),
+        (
+            "a.jsonl",
+            as_jsonl([(text, "") for text, _ in MANY]),
+            {"label": "author"},
+            "no text has a label by 'author'; name another --label",
+        ),
         ("a.txt", "x" * 100, {"field": "text", "label": "author"}, "field is 'text', but only"),
     ],
 )
