@@ -35,6 +35,8 @@ class Block:
         state: width of each part of its recurrent state, by its letter.
         tokens: number of last tokens that an embedding looks up together; 0 for what the whole
             text has.
+        period: tokens for one step of a layer.
+        decoder: width of a hidden layer within the head; 0 if there is none.
         first: number of a layer; 0 for others.
         last: number of the last layer that a box stands for.
     """
@@ -47,6 +49,8 @@ class Block:
     kind: str = ""
     state: dict[str, int] = field(default_factory=dict)
     tokens: int = 0
+    period: int = 1
+    decoder: int = 0
     first: int = 0
     last: int = 0
 
@@ -66,6 +70,11 @@ class Diagram:
     layers: tuple[Block, ...]
     head: Block
     counts: bool = False
+
+    @property
+    def head_kind(self) -> str:
+        """What the head consists of, in words."""
+        return f"relu {self.head.decoder:,}, linear" if self.head.decoder else "linear"
 
     @property
     def parameters(self) -> int:
@@ -128,7 +137,7 @@ def _top(diagram: Diagram) -> list[str]:
     """Return the head and what it gives."""
     head, several = diagram.head, len(diagram.layers) > 1
     between = f"{head.inputs:,} -> V {head.outputs:,}"
-    rows = [("head", f"linear, of [{_read(diagram)}]"), (between, _counted(head))]
+    rows = [("head", f"{diagram.head_kind}, of [{_read(diagram)}]"), (between, _counted(head))]
     below = {RAIL: "▲", AXIS: "▲"} if several else {AXIS: "▲"}
     return [
         _line({AXIS: "▲ P(c_t+1 | c_1 ... c_t) = softmax(logits)"}),
@@ -161,17 +170,25 @@ def _above(layer: Block, diagram: Diagram) -> list[str]:
 def _layer(layer: Block) -> list[str]:
     """Return the box of a layer, with the loop of its state and the edge that passes by."""
     between = f"I {layer.inputs:,} -> H {layer.outputs:,}"
-    rows = [(layer.name, layer.kind), (between, _counted(layer))]
+    rows = [(layer.name, timed(layer)), (between, _counted(layer))]
     lines = _box(LEFT, RIGHT, rows, {AXIS: "┴"}, {AXIS: "▲"})
     lines[1] = lines[1][:RIGHT] + "├──┐"
     lines[2] += f"◄─┘ {_state(layer)}"
     return lines if layer.first == 1 else [_over(line, {RAIL: "│"}) for line in lines]
 
 
+def timed(layer: Block) -> str:
+    """Return the kind of a layer, and how often it steps if not at each token."""
+    return f"{layer.kind}, every {layer.period} tokens" if layer.period > 1 else layer.kind
+
+
 def _state(layer: Block) -> str:
     """Return the parts of a layer's state and their width."""
+    widths = layer.state.values()
     if layer.last > layer.first:
-        return f"{sum(layer.state.values()):,} numbers"
+        return f"{sum(widths):,} numbers"
+    if len({*widths}) > 1:
+        return f"{', '.join(layer.state)}: {sum(widths):,}"
     return f"{', '.join(layer.state)}: {layer.outputs:,}{' each' * (len(layer.state) > 1)}"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chargen.display.charts import COLOURS, label
-from chargen.display.diagram import Block, Diagram, Shape
+from chargen.display.diagram import Block, Diagram, Shape, timed
 from chargen.display.pen import BEHIND, Pen, Point
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _layer(pen: Pen, diagram: Diagram, number: int) -> None:
     layer, middle = diagram.layers[number], _row(diagram, number)
     edge, above = middle + TALL / 2, _row(diagram, number + 1) - TALL / 2
     pen.box((STACK, middle), (SIDE, TALL), _tone(number))
-    _words(pen, (STACK, middle), f"{layer.name}: {layer.kind}", layer)
+    _words(pen, (STACK, middle), f"{layer.name}: {timed(layer)}", layer)
     _loop(pen, middle, layer)
     pen.arrow((STACK, edge), (STACK, above))
     _edge(pen, (STACK, edge + 0.16), _symbol(diagram, layer, "t"), layer.outputs)
@@ -109,7 +109,7 @@ def _head(pen: Pen, diagram: Diagram) -> None:
     middle, wide = _row(diagram, len(diagram.layers)), (RAIL + 0.15) * (len(diagram.layers) > 1)
     place, edge = (STACK + wide / 2, middle), middle + TALL / 2
     pen.box(place, (SIDE + wide, TALL), HEAD)
-    _words(pen, place, "head: linear", diagram.head)
+    _words(pen, place, f"head: {diagram.head_kind}", diagram.head)
     pen.arrow((STACK, edge), (STACK, middle + 0.9))
     _edge(pen, (STACK, edge + 0.2), "logits", diagram.head.outputs)
     mixed = ", mixed with n-gram counts" if diagram.counts else ""
@@ -157,7 +157,8 @@ def _loop(pen: Pen, middle: float, layer: Block) -> None:
     out, high, low = left - 0.28, middle + 0.2, middle - 0.2
     pen.arrow((left, high), (out, high), (out, low), (left, low))
     pen.text((out, high + 0.14), ", ".join(f"${letter}$" for letter in layer.state))
-    each = width if layer.last > layer.first else layer.outputs
+    alike = layer.last == layer.first and len({*layer.state.values()}) == 1
+    each = layer.outputs if alike else width
     pen.text((out, low - 0.14), f"{each:,}", color=GREY)
 
 
@@ -259,9 +260,10 @@ def _state(pen: Pen, diagram: Diagram, layer: Block, middle: float, step: int) -
     begin = FIRST + STEP * (step - 1) + NARROW / 2
     end = begin + STEP - NARROW
     first, last = step == 0, step == len(EXAMPLE) - 1
-    heights = (-0.17, 0.17) if len(layer.state) > 1 else (0.0,)
+    passed = [letter for letter in layer.state if letter != "p"]  # a place is no vector
+    heights = (-0.17, 0.17) if len(passed) > 1 else (0.0,)
     centre = (begin + end) / 2 + 0.03
-    for letter, up in zip(layer.state, heights, strict=True):
+    for letter, up in zip(passed, heights, strict=True):
         colour = ORANGE if letter == "c" else "black"
         ends = (begin + 0.25 * first, middle + up), (end - 0.25 * last, middle + up)
         pen.arrow(*ends, colour=colour)

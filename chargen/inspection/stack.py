@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from chargen.display.diagram import Block, Diagram
-from chargen.model.spec import ModelConfig
-from chargen.model.summary import NGRAMS, Part, parts
+from chargen.model.spec import ModelConfig, state_widths
+from chargen.model.summary import DECODER, NGRAMS, Part, parts
 
 SYMBOLS = {  # of the weights: W of the inputs, R of the state before, b biases
     "embedding.weight": "E",
@@ -20,6 +20,8 @@ SYMBOLS = {  # of the weights: W of the inputs, R of the state before, b biases
     "gain_ih_l0": "gain_I",
     "gain_hh_l0": "gain_R",
     "bias_c": "b_c",
+    "head.decoder.weight": "W_d",
+    "head.decoder.bias": "b_d",
     "head.weight": "W_y",
     "head.bias": "b_y",
 }
@@ -39,15 +41,29 @@ def diagram(config: ModelConfig, *, counts: bool = False) -> Diagram:
         embeddings.append(_block(every[NGRAMS], rows, config.embedding, tokens=tokens))
     if config.labels:
         embeddings.append(_block(every["labels"], len(config.labels), config.embedding))
-    layers, inputs = [], config.embedding
-    for number, layer in enumerate(config.layers, 1):
-        own = {"kind": layer.kind, "first": number, "last": number}
-        state = dict.fromkeys(layer.spec.states, layer.hidden)
-        part = every[f"layer {number}"]
-        layers.append(_block(part, inputs, layer.hidden, state=state, **own))
-        inputs = layer.hidden
-    head = _block(every["head"], config.head_inputs, config.vocab_size)
+    layers = [
+        _layer(config, number, every[f"layer {number + 1}"]) for number in range(len(config.layers))
+    ]
+    head = _head(config, every)
     return Diagram(tuple(embeddings), tuple(layers), head, counts)
+
+
+def _layer(config: ModelConfig, number: int, part: Part) -> Block:
+    layer, place = config.layers[number], number + 1
+    kind, state = layer.name.rpartition(":")[0].replace(":", " "), state_widths(config)[number]
+    own = {"kind": kind, "state": state, "period": config.periods[number]}
+    return _block(part, config.inputs[number], layer.hidden, first=place, last=place, **own)
+
+
+def _head(config: ModelConfig, every: dict[str, Part]) -> Block:
+    """Return the box of the head, with the decoder below it, if there is one."""
+    head, decoder = every["head"], every.get(DECODER)
+    if not decoder:
+        return _block(head, config.head_inputs, config.vocab_size)
+    shapes = {**{f"decoder.{name}": shape for name, shape in decoder.shapes.items()}, **head.shapes}
+    inputs = sum(layer.hidden for layer in config.layers)
+    whole = Part("head", None, shapes)
+    return _block(whole, inputs, config.vocab_size, decoder=config.head_inputs)
 
 
 def _block(part: Part, inputs: int, outputs: int, **own: Any) -> Block:
