@@ -5,18 +5,21 @@ Legend of shapes: N texts, L labels of the model.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from chargen.data.dataset import Dataset
+from chargen.data.collecting import collection_notes
+from chargen.data.dataset import Dataset, Text, read_like
 from chargen.data.texts import UNLABELLED, Texts
 from chargen.errors import CheckpointError
 from chargen.evaluation.classification import Labels
-from chargen.evaluation.heldout import whole_text
 from chargen.model.saved import SavedModel
 from chargen.tokenizers import Ids, Tokenizer
+from chargen.tokenizers.byte import bytes_of, text_of
 
 
 class LabelledTexts(NamedTuple):
@@ -119,12 +122,26 @@ def texts_of_files(
 
 
 def _of_file(saved: SavedModel, file: str, encoding: str | None) -> LabelledTexts:
-    segment = whole_text(file, saved, encoding)
-    alone = Texts(np.array([0, len(segment)]), np.array([UNLABELLED], np.int32), -1)
-    own = segment.texts or alone
-    texts = _decoded(segment.tokenizer, segment.ids, own)
+    text = read_like(saved.reading, file, encoding, apart=True)
+    if text.collection is None:
+        return LabelledTexts([text.whole()], np.array([UNLABELLED]), [file], text.notes)
+    own = text.collection.numbered(saved.config.labels)
+    texts = [record.removesuffix(text.config.end or "") for record in _cut(text, own.lengths)]
     names = [file] if len(texts) == 1 else [f"{file}:{n}" for n in range(1, len(texts) + 1)]
-    return LabelledTexts(texts, own.labels.astype(np.int64), names, segment.notes)
+    told = set(collection_notes(text.collection, text.config))
+    notes = tuple(note for note in text.notes if note not in told)
+    return LabelledTexts(texts, own.labels.astype(np.int64), names, notes)
+
+
+def _cut(text: Text, lengths: NDArray[np.int64]) -> list[str]:
+    """Return the texts of a collection, by their characters or bytes."""
+    ends = np.cumsum(lengths).tolist()
+    borders = list(itertools.pairwise([0, *ends]))
+    if text.config.tokenizer == "byte":
+        data = bytes_of(text.whole())
+        return [text_of(data[start:end]) for start, end in borders]
+    whole = text.whole()
+    return [whole[start:end] for start, end in borders]
 
 
 def _decoded(tokenizer: Tokenizer, ids: Ids, texts: Texts) -> list[str]:
