@@ -255,12 +255,17 @@ def _tokens(pen: Pen, diagram: Diagram, columns: Sequence[float]) -> None:
     pen.circle((here, TOKENS), 0.2, EXAMPLE[len(columns) - 1])
 
 
+def _passed(layer: Block) -> list[str]:
+    """Return the parts of a layer's state that its next step reads as vectors."""
+    return ["x"] if "x" in layer.state else [letter for letter in layer.state if letter != "p"]
+
+
 def _state(pen: Pen, diagram: Diagram, layer: Block, middle: float, step: int) -> None:
     """Draw the state of a layer from one step to the next one."""
     begin = FIRST + STEP * (step - 1) + NARROW / 2
     end = begin + STEP - NARROW
     first, last = step == 0, step == len(EXAMPLE) - 1
-    passed = [letter for letter in layer.state if letter != "p"]  # a place is no vector
+    passed = _passed(layer)
     heights = (-0.17, 0.17) if len(passed) > 1 else (0.0,)
     centre = (begin + end) / 2 + 0.03
     for letter, up in zip(passed, heights, strict=True):
@@ -272,4 +277,4 @@ def _state(pen: Pen, diagram: Diagram, layer: Block, middle: float, step: int) -
         pen.text((centre, middle + up + side), symbol, color=colour)
     below = 0.0 if len(heights) > 1 else -0.13
     if layer.first == layer.last:
-        pen.text((centre, middle + below), f"{layer.outputs:,}", size=8, color=GREY)
+        pen.text((centre, middle + below), f"{layer.state[passed[0]]:,}", size=8, color=GREY)
