@@ -94,7 +94,7 @@ def prompt_text(
     if prompt:
         raise ConfigError("--prompt and --file cannot be combined; leave one out")
     text = _contents(sampler, file, encoding, least=0)
-    if sampler.reading.end:  # the newline at the end of a file is not the end of a record
+    if sampler.reading.end == "\n":  # at the end of a file it does not end a record
         text = text.removesuffix("\n")
     return as_prompt(text, sampler.reading)
 

@@ -187,7 +187,8 @@ def score_tokens(
     Args:
         sampler: the model.
         text: what to score, as it is.
-        before: state before the text; None is the start of a text, after a newline.
+        before: state before the text; None is the start of a text, after a newline or, of records,
+            after the end of one.
         guesses: number of the most likely tokens that come with each token.
         block: tokens read in one call of the engine at most.
 
@@ -219,6 +220,23 @@ def _tokens(
     sampler: Sampler, text: str, before: DecodeState, guesses: int, block: int
 ) -> Iterator[tuple[int, float, tuple[Guess, ...]]]:
     """Yield the ids of a text, their surprisal in bits, and the most likely tokens there."""
+    for number, record in enumerate(_records(text, sampler.reading.end)):
+        before = sampler.read("") if number else before
+        yield from _of_record(sampler, record, before, guesses, block)
+
+
+def _records(text: str, end: str | None) -> Iterator[str]:
+    """Cut a text after each end of a record: the next one begins in a state of its own."""
+    start = 0
+    while start < len(text):
+        stop = (text.find(end, start) + 1 if end else 0) or len(text)
+        yield text[start:stop]
+        start = stop
+
+
+def _of_record(
+    sampler: Sampler, text: str, before: DecodeState, guesses: int, block: int
+) -> Iterator[tuple[int, float, tuple[Guess, ...]]]:
     tokenizer, state, next_one = sampler.tokenizer, before.state, before.logits[None]  # (1, V)
     for ids in _blocks(tokenizer, text, block):
         out, state = sampler.engine.run(ids[None], state)  # (1, T, V)

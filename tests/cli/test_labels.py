@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from chargen.model.saved import read_model
+from chargen.sharing.card import model_card
 from tests.conftest import Run, write
 from tests.labelled import LABELS, LINES, ROWS, save_labelled
 
@@ -96,3 +98,9 @@ def test_info_and_the_drawing_name_labels_and_records(chargen: Run) -> None:
     assert (facts["labels"], facts["records"]) == (list(LABELS), "rows")
     assert sum(part["parameters"] for part in facts["parts"]) == facts["parameters"]
     assert "labels" in chargen("inspect", "stack", "-m", "rows").stdout
+
+
+def test_the_card_of_a_model_names_them_too() -> None:
+    card = model_card(read_model(Path("rows/model.safetensors")), "rows", None, whole=True)
+    assert "- labels: 3: a, b, a, or b=c\n" in card
+    assert "- records: rows\n" in card

@@ -12,7 +12,7 @@ import chargen
 from chargen.config import SampleConfig
 from chargen.engine.labels import label_weights
 from chargen.errors import ConfigError
-from chargen.evaluation.surprisal import next_tokens
+from chargen.evaluation.surprisal import next_tokens, score_text
 from chargen.sampling.ghost import Lookahead
 from chargen.sampling.mixing import MixedSampler
 from chargen.sampling.records import MOST
@@ -187,6 +187,14 @@ def test_files_with_labels_are_texts_without_an_end() -> None:
     (text,) = sampler.generate_batch("v\nw", seed=1)
     assert (len(text.text), text.finish_reason) == (500, "length")
     assert set(text.text) <= {*B, "\n"}
+
+
+def test_several_records_are_scored_each_by_itself() -> None:
+    sampler = model(**LINES).labelled("a")
+    one, other = (score_text(sampler, text) for text in ("ab\n", "abcd\n"))
+    both = score_text(sampler, "ab\nabcd\n")
+    assert both.bits == pytest.approx(one.bits + other.bits)
+    assert [token.text for token in both.tokens] == list("ab\nabcd\n")
 
 
 # -- from Python --------------------------------------------------------------------------
