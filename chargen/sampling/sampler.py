@@ -87,8 +87,7 @@ class Sampler:
         engine: runs the network.
         run: folder of the model's file, if it has one.
         reading: how the corpus of the model was read.
-        labels: names of the labels that its texts may have.
-        label: of all texts, if there is one.
+        labels, label: names of the labels that texts may have, and that of all texts, if any.
     """
 
     def __init__(self, tokenizer: Tokenizer, engine: Engine, own: SavedModel | None = None) -> None:
@@ -176,8 +175,7 @@ class Sampler:
         """Return the state after a text.
 
         Args:
-            text: what to read, as it is; an empty one at the start is a newline. Of several
-                records the last one is read.
+            text: what to read; of several records the last. Empty at the start is a newline.
             before: the state before the text; None is the initial state.
             progress: called with the number of tokens read so far.
 
