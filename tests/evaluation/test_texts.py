@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from chargen.config import TrainConfig
-from chargen.data.dataset import Dataset, Segment
+from chargen.config import ReadConfig, TrainConfig
+from chargen.data.dataset import Dataset, Segment, read_text, tokenize
 from chargen.data.texts import Texts
 from chargen.engine import Engine
 from chargen.engine.labels import begin
@@ -18,15 +20,18 @@ from chargen.evaluation import groups
 from chargen.evaluation.baselines import count, losses_of, ngram_baseline
 from chargen.evaluation.final import final_losses
 from chargen.evaluation.groups import in_one_pass, in_streams, spread
+from chargen.evaluation.lines import LineScorer
 from chargen.evaluation.mixing import both_losses, examples, fit_mixture
 from chargen.evaluation.nll import token_nll
 from chargen.evaluation.protocols import OnProgress, stateful, tempered
 from chargen.evaluation.report import Wanted, halves, report
 from chargen.evaluation.validation import engine_of, score_streams
 from chargen.model.language_model import LanguageModel
-from chargen.model.saved import Mixture
+from chargen.model.saved import OWN, Mixture, save_model
 from chargen.model.spec import ModelConfig, parse_stack
+from chargen.sampling.sampler import load
 from chargen.tokenizers.char import CharTokenizer
+from tests.conftest import Run, write
 
 TOKENIZER = CharTokenizer("\nabcdef")
 END = int(TOKENIZER.encode("\n")[0])
@@ -249,3 +254,58 @@ def test_texts_are_tuned_on_half_of_them() -> None:
     names = ["per_text", "temperature", "kneser_ney", "mixture"]
     assert [row.key for row in result.half] == names
     assert {row.score.tokens for row in result.half} == {len(second)}
+
+
+# -- the command --------------------------------------------------------------------------
+
+
+def save_random(reading: ReadConfig) -> str:
+    """Write a model with random weights of a corpus, and return the name of its file."""
+    text = read_text(reading)
+    dataset = tokenize(text, 0.3)
+    model = LanguageModel(
+        ModelConfig(dataset.tokenizer.vocab_size, parse_stack("lstm:6"), 5, labels=dataset.labels),
+        TrainConfig(seed=1),
+    )
+    if model.labels:
+        model.labels.weight.data.normal_(0, 2)
+    corpus = {**{name: getattr(reading, name) for name in OWN}, "sources": list(reading.sources)}
+    training = {"corpus": {**corpus, "sha256": text.sha256}, "config": {"val_frac": 0.3}}
+    path = Path("random.safetensors")
+    save_model(path, model.weights(), model.config, dataset.tokenizer, training)
+    return str(path)
+
+
+def test_eval_reads_records_each_from_the_initial_state(chargen: Run) -> None:
+    write(
+        "rows.csv",
+        "who,text\n" + "".join(f"{'ab'[n % 2]},{t}" for n, t in enumerate(records(90, 1))),
+    )
+    name = save_random(ReadConfig(("rows.csv",), field="text", label="who"))
+    done = chargen("eval", "-m", name, "--threads", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[1].startswith("text   27 texts, what was held out of rows.csv: ")
+    rows = [line[:20].strip() for line in lines[4:7]]
+    assert rows == ["per text, with label", "without label", "Kneser-Ney, order 2"]
+    assert lines[-1] == "per text: each is read from the initial state, with its label"
+
+
+@pytest.mark.parametrize("option", ["--dynamic", "--window=9"])
+def test_eval_refuses_what_needs_one_text(option: str, chargen: Run) -> None:
+    write("lines.txt", "".join(records(90, 1)))
+    done = chargen("eval", "-m", save_random(ReadConfig(("lines.txt",), records="lines")), option)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert "reads one text that goes on, but this model reads records, each from" in line
+
+
+def test_eval_of_files_and_lines(chargen: Run) -> None:
+    write("lines.txt", "".join(records(90, 1)))
+    name = save_random(ReadConfig(("lines.txt",), records="lines"))
+    write("other.txt", "abc\nbcd\n\nef\n")
+    facts = json.loads(chargen("eval", "other.txt", "-m", name, "--json").stdout)
+    assert (facts["protocol"], facts["texts"], facts["characters"]) == ("per_text", 3, 11)
+    assert "stateless" not in facts
+    scored = LineScorer(load(name)).score(["abc\n", "bcd\n", "ef\n"])
+    assert sum(line.bits for line in scored) == pytest.approx(facts["bits_per_char"] * 11, abs=1e-4)
