@@ -148,6 +148,24 @@ class Model:
         reading = self.sampler.reading
         return LineScorer(self._of(label)).score(as_read(line, reading, "line") for line in lines)
 
+    def classify(
+        self, texts: Iterable[str], *, prior: str = "training", whole: bool = True
+    ) -> list[dict[str, float]]:
+        """Tell the labels of texts by Bayes' rule: the probability of each label of each text.
+
+        Args:
+            texts: of a model of records each is a record, or several.
+            prior: ``training`` for the frequency of a label in the training text, or ``uniform``.
+            whole: whether each ends where it ends; False for a passage, which may go on.
+
+        Raises:
+            ConfigError: the model has no labels, or there is no such prior.
+            TokenizerError: a text holds a lone surrogate.
+        """
+        from chargen.evaluation.labels import label_probabilities
+
+        return label_probabilities(self.sampler, list(texts), prior=prior, whole=whole)
+
     def next(
         self, prompt: str = "", top: int = 10, *, label: Label | None = None
     ) -> tuple[Guess, ...]:

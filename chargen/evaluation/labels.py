@@ -127,6 +127,16 @@ def log_label_probabilities(
     return log_posterior(combined(experts, _expert_weights(saved, len(experts))), priors)
 
 
+def label_probabilities(
+    sampler: Sampler, texts: Sequence[str], *, prior: str = "training", whole: bool = True
+) -> list[dict[str, float]]:
+    """Return P(label | text) of each text by label; see ``log_label_probabilities``."""
+    if sampler.saved is None:
+        raise ConfigError("the labels of texts are told by one model; load one alone")
+    found = log_label_probabilities(sampler.saved, sampler, texts, prior=prior, whole=whole)
+    return [dict(zip(sampler.labels, row, strict=True)) for row in np.exp(found).tolist()]
+
+
 def log_priors(saved: SavedModel, kind: str) -> Floats:
     """Return ln P of each label before a text is seen (L,).
 

@@ -85,14 +85,14 @@ class Sampler:
     Attributes:
         tokenizer: between text and ids.
         engine: runs the network.
-        run: folder of the model's file, if it has one.
+        saved, run: the model's file, and its folder, if it has one.
         reading: how the corpus of the model was read.
         labels, label: names of the labels that texts may have, and that of all texts, if any.
     """
 
     def __init__(self, tokenizer: Tokenizer, engine: Engine, own: SavedModel | None = None) -> None:
         self.tokenizer, self.engine = tokenizer, engine
-        self.run = own.path.parent if own else None
+        self.saved, self.run = own, own.path.parent if own else None
         self.reading = own.reading if own else ReadConfig(tokenizer=tokenizer.kind)
         self.labels = own.config.labels if own else ()
         self.label: Label | None = None

@@ -210,5 +210,10 @@ def test_a_model_takes_a_label_wherever_it_reads(rows: Sampler) -> None:
     (line,) = own.score_lines(["abc"], label="b")
     assert line.bits > 30
     assert {guess.text for guess in own.next("", 5, label="a")} == A
+    first, second = own.classify(["abc", "xyz"], prior="uniform")
+    assert (max(first, key=first.__getitem__), max(second, key=second.__getitem__)) == ("a", "b")
+    assert sum(first.values()) == pytest.approx(1)
     with pytest.raises(ConfigError, match="label is 'c'"):
         own.generate("", label="c")
+    with pytest.raises(ConfigError, match="the model has no labels"):
+        chargen.load("english").classify(["abc"])
