@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from pathlib import Path
 
 from chargen.cli import common
 
-COLUMNS = ("run", "stack", "steps", "val nats", "state")
+COLUMNS = ("run", "stack", "labels", "steps", "val nats", "state")
+Row = tuple[str, str, str, str, str, str]
 
 
 def runs() -> None:
@@ -30,7 +32,7 @@ def runs() -> None:
     stdout().print(table)
 
 
-def _row(run: Path) -> tuple[str, str, str, str, str]:
+def _row(run: Path) -> Row:
     from chargen.errors import CheckpointError
     from chargen.storage.checkpoint import read_resume_header
     from chargen.storage.runs import is_finished, is_model_only, steps_of
@@ -44,12 +46,17 @@ def _row(run: Path) -> tuple[str, str, str, str, str]:
         finished = is_finished(run, step, steps)
         state = "finished" if finished else f"{step / steps:.0%}, resumable"
         loss = "-" if best is None else f"{best:.4f}"
-        return run.name, header["model"]["stack"], f"{step:,}", loss, state
+        labels = _count(header["model"].get("labels", ()))
+        return run.name, header["model"]["stack"], labels, f"{step:,}", loss, state
     except (CheckpointError, KeyError, TypeError):
-        return run.name, "-", "-", "-", "cannot be resumed"
+        return run.name, "-", "-", "-", "-", "cannot be resumed"
 
 
-def _model_row(run: Path) -> tuple[str, str, str, str, str]:
+def _count(labels: Sized) -> str:
+    return f"{len(labels):,}" if labels else "-"
+
+
+def _model_row(run: Path) -> Row:
     """Return the row of a run that is only a model, by what its file says."""
     from chargen.cli.console import loss_or_dash
     from chargen.model.saved import read_model
@@ -60,4 +67,5 @@ def _model_row(run: Path) -> tuple[str, str, str, str, str]:
     saved = read_model(run / MODEL)
     step, loss = (number(saved.training.get(name)) for name in ("step", "best_val_loss"))
     steps = "-" if step is None else f"{step:,.0f}"
-    return run.name, format_stack(saved.config.layers), steps, loss_or_dash(loss), "model only"
+    stack, labels = format_stack(saved.config.layers), _count(saved.config.labels)
+    return run.name, stack, labels, steps, loss_or_dash(loss), "model only"
