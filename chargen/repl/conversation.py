@@ -323,8 +323,8 @@ class Conversation:
 
     def _show_end(self) -> None:
         """Show the end of the text as the prompt, if the text is another one."""
-        if self._shown is not self.session.draft:
-            self._shown = self.session.draft
+        old, self._shown = self._shown, self.session.draft
+        if (old.before, old.rest) != (self._shown.before, self._shown.rest):
             self._show_line(self._shown.line)
 
     def _show_line(self, text: str) -> None:
