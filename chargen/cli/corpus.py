@@ -20,10 +20,13 @@ corpus = typer.Typer(
 )
 
 
+READING = ("encoding", "newlines", "separator", "field", "documents", "records", "label")
+
+
 @corpus.command(epilog="Example:  chargen corpus stats my.txt")
 @common.reported
 def stats(
-    reading: Annotated[ReadConfig, ("encoding", "newlines", "separator", "field", "documents")],
+    reading: Annotated[ReadConfig, READING],
     files: Annotated[
         list[str], typer.Argument(metavar="TEXT", help="Files, folders, patterns or known texts.")
     ],
@@ -51,6 +54,10 @@ def stats(
 
 
 def _words(fact: object) -> str:
+    if isinstance(fact, dict):
+        from chargen.data.collecting import shown_label
+
+        return ", ".join(f"{shown_label(name)} {count:,}" for name, count in fact.items())
     return f"{fact:,}" if isinstance(fact, int | float) else str(fact)
 
 

@@ -42,13 +42,24 @@ def describe(text: Text) -> dict[str, Any]:
         "rarest": "".join(
             _shown(chr(c)) for c in seen[np.argsort(counts[seen], kind="stable")][:20]
         ),
-        "control_characters": sum(int(counts[c]) for c in seen if _is_control(chr(c))),
+        "control_characters": sum(
+            int(counts[c]) for c in seen if _is_control(chr(c), text.config.end)
+        ),
         "lines": lines + (open_line > 0),
         "longest_line": max(longest, open_line),
         "mean_line": round((text.length - lines) / max(1, lines + (open_line > 0)), 1),
+        **_texts(text),
         "supports": _supports(text.length, len(seen)),
         "sha256": text.sha256,
     }
+
+
+def _texts(text: Text) -> dict[str, Any]:
+    """Return how many texts are read each by itself, and how many have each label."""
+    texts = text.collection
+    if texts is None:
+        return {}
+    return {"texts": len(texts), **({"labels": dict(texts.sizes())} if texts.names else {})}
 
 
 def _supports(length: int, alphabet: int) -> str:
@@ -67,8 +78,9 @@ def _parameters(layers: int, hidden: int, alphabet: int) -> int:
     return count_parameters(ModelConfig(alphabet + 1, (LayerConfig("lstm", hidden),) * layers))
 
 
-def _is_control(character: str) -> bool:
-    return unicodedata.category(character) == "Cc" and character not in "\n\t"
+def _is_control(character: str, end: str | None) -> bool:
+    """Tell whether a character is a control character that does not belong in a text."""
+    return unicodedata.category(character) == "Cc" and character not in ("\n", "\t", end)
 
 
 def _shown(character: str) -> str:

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import itertools
+import json
 import lzma
 import sys
 from collections import Counter
@@ -24,7 +25,7 @@ from chargen.errors import ConfigError, CorpusError
 from chargen.evaluation.heldout import whole_text
 from chargen.model.saved import open_model
 from chargen.tokenizers import build_tokenizer
-from tests.conftest import content_of, write
+from tests.conftest import Run, content_of, write
 from tests.data.record_files import Labelled, as_csv, as_jsonl, parts_of, read
 from tests.labelled import LABELS, LINES, ROWS, save_labelled
 
@@ -191,6 +192,18 @@ def test_compressed_files_are_read_and_labelled_alike(
 def test_lines_of_standard_input_are_records(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nb\n")))
     assert content_of(read("-", records="lines")) == "a\nb\n"
+
+
+def test_statistics_count_texts_and_labels(chargen: Run) -> None:
+    rows = [(f"text {n}", ["Poe", "a\nb"][n % 3 > 1]) for n in range(30)]
+    write("a.csv", as_csv(rows))
+    command = ("corpus", "stats", "a.csv", "--field", "text", "--label", "author")
+    facts = json.loads(chargen(*command, "--json").stdout)
+    assert (facts["texts"], facts["labels"]) == (30, {"Poe": 20, "a\nb": 10})
+    assert facts["control_characters"] == 0
+    done = chargen(*command)
+    assert "Poe 20, 'a\\nb' 10" in done.stdout
+    assert done.stderr == "chargen: 30 records, 2 labels: Poe 20, 'a\\nb' 10\n"
 
 
 # -- a file for a model -------------------------------------------------------------------------
