@@ -14,10 +14,12 @@ from chargen.data.dataset import WARM, Dataset, Segment
 from chargen.data.texts import Texts
 from chargen.engine import make_engine
 from chargen.evaluation.baselines import best_order, count, losses_of
+from chargen.evaluation.groups import spread
+from chargen.evaluation.ngram import KneserNey
 from chargen.evaluation.protocols import score, stateful
 from chargen.model.saved import SavedModel, open_model, read_model
 from chargen.storage.bases import base_models
-from chargen.tokenizers import Ids, Tokenizer
+from chargen.tokenizers import Tokenizer
 from chargen.training.fine_tuning import grown, grown_config, relabelled, transferred
 
 AUTO, NONE = "auto", "none"
@@ -59,20 +61,22 @@ def first_losses(dataset: Dataset) -> tuple[float, dict[str, float]]:
     Args:
         dataset: the text, of two characters at least; both losses are of the same few tokens.
     """
-    known, text = _split(dataset)
-    losses = losses_of(count(known, dataset.tokenizer, COUNTED), text)
+    counts, text = _split(dataset)
+    losses = losses_of(counts, text)
     counted = float(losses[best_order(losses) - 1].mean())
     return counted, {
         name: base_loss(read_model(path), text) for name, path in base_models().items()
     }
 
 
-def _split(dataset: Dataset) -> tuple[Ids, Segment]:
-    """Return tokens to count, and others to score: of the validation part if there is one."""
+def _split(dataset: Dataset) -> tuple[KneserNey, Segment]:
+    """Return n-grams of the text, and tokens to score: of the validation part if there is one."""
+    train, tokenizer, texts = dataset.train, dataset.tokenizer, dataset.texts
     if len(dataset.validation):
-        return dataset.train, dataset.validation.first(PROBE)
-    half = len(dataset.train) // 2
-    return dataset.train[:half], dataset.end_of_train(len(dataset.train) - half).first(PROBE)
+        return count(train, tokenizer, COUNTED, texts), spread(dataset.validation, PROBE)
+    half = len(train) // 2
+    counts = count(train[:half], tokenizer, COUNTED, texts and texts.first(half))
+    return counts, spread(dataset.end_of_train(len(train) - half), PROBE)
 
 
 def base_loss(base: SavedModel, segment: Segment) -> float:
