@@ -19,8 +19,8 @@ from chargen.tokenizers.char import CharTokenizer
 
 LETTERS = "abcdevwxyz"
 LABELS = ("a", "b", "a, or b=c")
-ROWS = {"records": "rows", "field": "text", "label": "author"}
-LINES = {"records": "lines", "label": "file"}
+ROWS: dict[str, Any] = {"records": "rows", "field": "text", "label": "author"}
+LINES: dict[str, Any] = {"records": "lines", "label": "file"}
 
 
 def save_labelled(path: Path, labels: tuple[str, ...] = LABELS, **reading: Any) -> Path:

@@ -87,7 +87,7 @@ def test_the_page_knows_labels_and_records(saved: SavedModel) -> None:
         answers = ask(*questions)
         for row, found, text in zip(ROWS, answers[1::3], answers[2::3], strict=True):
             own = sampler if row < 0 else sampler.labelled(sampler.labels[row])
-            expected = probabilities(own.read("xa").logits[None])[0]
+            expected = probabilities(own.read("xa").logits[None].astype(np.float64))[0]
             np.testing.assert_allclose(found, expected, atol=2e-3)
             assert text.endswith("\n")
             assert text.count("\n") == 1

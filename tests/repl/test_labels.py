@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from tests.labelled import LINES, ROWS, save_labelled
 A, B = set("abcde"), set("vwxyz")
 
 
-def session(**reading: str) -> Session:
+def session(**reading: Any) -> Session:
     path = save_labelled(Path("model/model.safetensors"), **reading)
     return Session(load(path, threads=1), SampleConfig(length=200, seed=1))
 

@@ -17,6 +17,7 @@ from chargen.sampling.ghost import Lookahead
 from chargen.sampling.mixing import MixedSampler
 from chargen.sampling.records import MOST
 from chargen.sampling.sampler import Generated, Sampler, load
+from tests.conftest import write
 from tests.labelled import LABELS, LINES, ROWS, save_labelled
 
 A, B = set("abcde"), set("vwxyz")
@@ -217,3 +218,23 @@ def test_a_model_takes_a_label_wherever_it_reads(rows: Sampler) -> None:
         own.generate("", label="c")
     with pytest.raises(ConfigError, match="the model has no labels"):
         chargen.load("english").classify(["abc"])
+
+
+def test_weights_of_int8_have_labels_too(rows: Sampler) -> None:
+    assert rows.run
+    small = load(rows.run / "model.safetensors", threads=1, int8=True)
+    for label, letters in {"a": A, "b": B}.items():
+        assert set("".join(texts(small.labelled(label).generate_batch("", 9, seed=1)))) <= letters
+
+
+def test_training_takes_the_settings_of_labels_by_name() -> None:
+    pytest.importorskip("torch")
+    rows = [f"{letter * n},{name}" for n in range(3, 30) for letter, name in ("ap", "zq")]
+    write("letters.csv", "\n".join(["text,author", *rows]))
+    recipe: dict[str, Any] = {"steps": 3, "hidden": 8, "layers": 1, "seed": 1, "threads": 1}
+    run = chargen.train("letters.csv", name="l", field="text", label="author", **recipe)
+    trained = run.finish(quiet=True)
+    assert trained.labels == ("p", "q")
+    assert trained.sampler.reading.end == "\x1e"
+    (text,) = trained.generate_batch("", label="p", seed=1, length=50)
+    assert len(text.text) <= 50
