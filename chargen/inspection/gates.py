@@ -19,7 +19,7 @@ from torch import Tensor
 from chargen.data.dataset import WARM, Segment
 from chargen.display.charts import COLOURS, Chart, Series
 from chargen.inspection.streams import side_by_side
-from chargen.model.cells import Cell, GatedCell, Gates, State
+from chargen.model.cells import Cell, Clocked, GatedCell, Gates, State
 from chargen.model.language_model import LanguageModel
 
 if TYPE_CHECKING:
@@ -62,15 +62,17 @@ def saturation(model: LanguageModel, segment: Segment) -> list[Saturation]:
     streams = side_by_side(segment)
     tokens, there = torch.from_numpy(streams.tokens), torch.from_numpy(streams.there)
     state = model.init_state(len(tokens))
-    counts: dict[tuple[int, str], Tensor] = {}  # (2, H): left, right
+    counts: dict[tuple[int, str], Tensor] = {}  # (3, H): left, right, all
     for step in range(tokens.shape[1]):
         state, gates = _step(model, tokens[:, step], state)
         state = tuple(part * there[:, step, None] for part in state)  # zero before the text
         for number, layer in enumerate(gates if step >= WARM else (), 1):
             for name, gate in layer.items():
-                sides = torch.stack([(gate < LEFT).sum(dim=0), (gate > RIGHT).sum(dim=0)])
+                # The gates of a layer that does not step at this token are not a number.
+                which = gate < LEFT, gate > RIGHT, gate.isfinite()
+                sides = torch.stack([rows.sum(dim=0) for rows in which])
                 counts[number, name] = counts.get((number, name), 0) + sides
-    parts = {key: (count.double() / len(streams.counted)).numpy() for key, count in counts.items()}
+    parts = {key: (count[:2].double() / count[2]).numpy() for key, count in counts.items()}
     return [Saturation(*key, *part) for key, part in parts.items()]
 
 
@@ -90,7 +92,7 @@ def _step(model: LanguageModel, tokens: Tensor, state: State) -> tuple[State, li
 
 
 def _cell_step(cell: Cell, x: Tensor, state: State) -> tuple[State, Gates]:
-    if isinstance(cell, GatedCell):
+    if isinstance(cell, GatedCell | Clocked):
         return cell.gated_step(x, state)
     return cell.step(x, state), {}
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, linear
 
 from chargen.config import TrainConfig
-from chargen.model.cells.base import Cell, State
+from chargen.model.cells.base import Cell, GatedCell, Gates, State
 from chargen.model.spec import CONVOLUTION, ModelConfig, decoder_shapes
 
 
@@ -150,12 +150,21 @@ class Clocked(Cell):
         """Initialize the weights of the layer."""
         self.cell.reset(generator, start)
 
+    def gated_step(self, x: Tensor, state: State) -> tuple[State, Gates]:
+        """Return the state after one input x (B, I), and gates: NaN in rows that do not step."""
+        *own, place = state
+        ends, old = place + 1 == self.period, tuple(own)  # (1, B, 1)
+        gates: Gates = {}
+        if isinstance(self.cell, GatedCell):
+            new, gates = self.cell.gated_step(x, old)
+        else:
+            new = self.cell.step(x, old)
+        gates = {name: torch.where(ends[0], gate, torch.nan) for name, gate in gates.items()}
+        return (*_chosen(ends, new, old), (place + 1) % self.period), gates
+
     def step(self, x: Tensor, state: State) -> State:
         """Return the state after one input x (B, I): the definition."""
-        *own, place = state
-        ends = place + 1 == self.period  # (1, B, 1)
-        new = self.cell.step(x, tuple(own))
-        return *_chosen(ends, new, tuple(own)), (place + 1) % self.period
+        return self.gated_step(x, state)[0]
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the outputs (B, T, H) and the last state for inputs x (B, T, I).
