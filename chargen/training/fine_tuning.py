@@ -1,7 +1,8 @@
 """A trained model as the beginning of another: its tokenizer grown, its weights moved.
 
 Characters keep what was learned about them: rows of the embedding and the head are found by the
-character, never by its number. A character that is new starts as the mean of all others.
+character, never by its number. A character that is new starts as the mean of all others, and one
+that ends records as a newline, which ends paragraphs.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from chargen.config.reading import RECORD_ENDS
 from chargen.model.ngrams import token_codes
 from chargen.model.spec import ModelConfig
 from chargen.storage.checkpoint import Tensors
 from chargen.tokenizers import Tokenizer
 from chargen.tokenizers.char import CharTokenizer
 
+END = RECORD_ENDS["rows"].encode()
 LABELS = "labels.weight"
 BY_TOKEN = ("embedding.weight", "head.weight", "head.bias")
 
@@ -53,6 +56,7 @@ def transferred(weights: Tensors, old: Tokenizer, new: Tokenizer) -> Tensors:
         new: what ``grown`` made of it.
     """
     row_of = {piece: row for row, piece in enumerate(old.pieces)}
+    row_of = {END: row_of.get(b"\n", -1), **row_of}
     rows = np.array([row_of.get(piece, -1) for piece in new.pieces])
     moved = dict(weights)
     for name in BY_TOKEN:

@@ -12,7 +12,8 @@ from chargen.model.language_model import LanguageModel
 from chargen.model.saved import load_weights, read_model
 from chargen.model.spec import ModelConfig, parse_stack
 from chargen.tokenizers import build_tokenizer
-from chargen.training.fine_tuning import grown, transferred
+from chargen.tokenizers.char import CharTokenizer
+from chargen.training.fine_tuning import grown, relabelled, transferred
 from tests.conftest import Run, write
 
 OLD, NEW = "abc xyz", "aqc éx\n"
@@ -87,3 +88,24 @@ def test_training_goes_on_from_a_model(chargen: Run, with_model: Path, prose: st
     wrong = chargen("train", text, "--base", "small", "--hidden", "9", "--name", "x")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
     assert "--base brings its own model and tokenizer; leave --hidden out" in wrong.stderr
+
+
+def test_the_end_of_records_begins_as_a_newline() -> None:
+    old, new = CharTokenizer("\nab"), CharTokenizer("\n\x1eabc")
+    weights = {
+        "embedding.weight": np.arange(8, dtype=np.float32).reshape(4, 2),
+        "head.weight": np.arange(8, 16, dtype=np.float32).reshape(4, 2),
+        "head.bias": np.arange(4, dtype=np.float32),
+    }
+    moved = transferred(weights, old, new)
+    for name, own in moved.items():
+        assert np.array_equal(own[2], own[1]), name  # U+001E is after the newline
+        assert np.array_equal(own[1], weights[name][1])
+
+
+def test_labels_keep_their_vectors_by_name() -> None:
+    old = ModelConfig(3, embedding=2, labels=("a", "b"))
+    weights = {"labels.weight": np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)}
+    moved = relabelled(weights, old, ("b", "c"))
+    assert moved["labels.weight"].tolist() == [[3, 4], [0, 0]]
+    assert relabelled(weights, old, ()) == {}
