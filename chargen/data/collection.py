@@ -162,6 +162,13 @@ def _rounded(fraction: float, ends: Sizes) -> Sizes:
     return parts
 
 
+def borders_of(lengths: Sizes) -> Sizes:
+    """Return where each of some texts (R,) begins, and the end of the last (R+1,)."""
+    borders = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=borders[1:])
+    return borders
+
+
 def part_of(read: Callable[[], Iterable[Piece]], split: Split, part: int) -> Iterator[Piece]:
     """Yield what belongs to one part of a corpus; it is read to its end.
 
@@ -184,7 +191,8 @@ def part_of(read: Callable[[], Iterable[Piece]], split: Split, part: int) -> Ite
 
 def _runs(split: Split, part: int) -> tuple[Sizes, Sizes]:
     """Return where adjacent stretches of a part begin and end, in characters or bytes."""
-    inside = np.concatenate([[0], split.parts == part, [0]])
-    change = np.flatnonzero(np.diff(inside))
-    borders = np.concatenate([[0], np.cumsum(split.lengths)])
+    inside = np.zeros(len(split.parts) + 2, np.bool_)
+    np.equal(split.parts, part, out=inside[1:-1])
+    change = np.flatnonzero(inside[1:] != inside[:-1])
+    borders = borders_of(split.lengths)
     return borders[change[::2]], borders[change[1::2]]

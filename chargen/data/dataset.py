@@ -27,7 +27,7 @@ from chargen.data.collecting import (
     joined,
     read_texts,
 )
-from chargen.data.collection import Collection, Split, part_of
+from chargen.data.collection import Collection, Split, borders_of, part_of
 from chargen.data.decoding import (
     Piece,
     byte_pieces,
@@ -426,8 +426,7 @@ def _texts(text: Text, split: Split, tokenizer: Tokenizer, tail: Ids) -> Sequenc
         lengths, labels = split.of(part)
         counts = tokens[done : done + len(labels)] if len(tokens) else lengths
         done += len(labels)
-        borders = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        texts.append(Texts(borders, labels, before))
+        texts.append(Texts(borders_of(counts), labels, before))
     return texts
 
 

@@ -113,6 +113,19 @@ def test_of_each_file_with_a_label_the_end_is_held_out(tokenizer: str) -> None:
     assert text.notes == ("4 files, 3 labels: Poe 2, Shelley 1, d 1",)
 
 
+def test_documents_have_labels_too() -> None:
+    write(
+        "d/web/a.html",
+        "<!DOCTYPE html><html><body><p>ein Absatz</p><p>noch einer</p></body></html>",
+    )
+    write("d/plain/b.txt", "some lines\n" * 5)
+    data = tokenize(read("d", label="folder"), 0.0)
+    assert parts_of(data)[0] == [
+        ("some lines\n" * 5, "plain"),
+        ("ein Absatz\n\nnoch einer\n\n", "web"),
+    ]
+
+
 def test_a_binary_file_is_split_by_its_bytes() -> None:
     data = bytes(range(256)) * 4
     write("a.bin", data)
