@@ -112,10 +112,10 @@ def log_label_probabilities(
     """Return ln P(label | text) of each text, (N, L).
 
     Args:
-        saved: the model: what the labels are before a text is seen, and what each expert weighs.
+        saved: the model, with the probabilities of labels in training and the weights of experts.
         sampler: the same model at work.
         texts: see ``label_likelihoods``.
-        prior: ``training`` for the share of a label in the training part, or ``uniform``.
+        prior: ``training`` for the fraction of a label in the training part, or ``uniform``.
         whole: each ends where it ends.
         progress: called with the number of texts that were read.
 
@@ -274,7 +274,7 @@ def _judged(experts: Floats, priors: Floats, right: Labels) -> LabelFigures:
 def label_counts(dataset: Dataset) -> Tokens:
     """Return how often each label is in the training part, (L,): by records, or by tokens of files.
 
-    The shares of the labels are their probabilities before a text is seen.
+    Their fractions are the probabilities of the labels before a text is seen.
     """
     if dataset.texts is None:
         return np.zeros(0, np.int64)
