@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import itertools
 import json
 import re
 import runpy
@@ -18,7 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-NAMES = ("classify_rows", "time_series", "unrolling")
+NAMES = ("classify_rows", "time_series", "unrolling", "convolution")
 
 
 @pytest.fixture(autouse=True)
@@ -198,6 +199,44 @@ def test_the_static_graph_has_the_step_once_for_each_step() -> None:
     cell = unrolling.CELL_CLASSES["gru"](2, 3)
     counts = [len(fx.symbolic_trace(unrolling.Unrolled(cell, n)).graph.nodes) for n in (4, 5, 6)]
     assert counts[1] - counts[0] == counts[2] - counts[1] > 5
+
+
+# -- convolution --------------------------------------------------------------------------
+
+
+def test_models_with_and_without_a_stride_learn_for_as_long(
+    prose: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    convolution = load("convolution")
+    monkeypatch.setattr("chargen.inspection.gradients.PLACES", 4)
+    for name, value in {"BATCH": 2, "BPTT": 9, "BACK": 12, "SCORED": 320}.items():
+        monkeypatch.setattr(convolution, name, value)
+    clock = itertools.count(0, 0.25)  # a step takes as long with each model
+    monkeypatch.setattr(convolution.time, "process_time", lambda: next(clock))
+    Path("prose.txt").write_text(prose)
+    options = ["prose.txt", "--seconds", "1", "--hidden", "8", "--plot", "convolution.svg"]
+    monkeypatch.setattr(sys, "argv", ["convolution.py", *options])
+    convolution.main()
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:7]]
+    fronts = ["gru:8", "conv:4:128,gru:8", "conv:4x2:128,gru:8", "following", "conv:4x4:128,gru:8"]
+    assert [row[0] for row in rows] == [*fronts, "following"]
+    assert all(row[1:3] == ["4", "250"] or row[1:4] == [row[1], "4", "250"] for row in rows)
+    assert is_picture("convolution.svg")
+
+
+def test_the_decoder_reads_the_characters_of_a_block_and_the_alternative_does_not() -> None:
+    import torch
+
+    convolution = load("convolution")
+    ids = torch.arange(12)[None] % 5
+    changed = ids.clone()
+    changed[:, 4] += 1  # the first of a block of four
+    for name, model in convolution.models(6, 8):
+        before, after = (model(own, model.init_state(1))[0] for own in (ids, changed))
+        assert torch.equal(before[:, :4], after[:, :4])
+        assert torch.equal(before[:, 4], after[:, 4]) == name.startswith("following")
+        assert torch.equal(before[:, 4:7], after[:, 4:7]) == (name == "following 4")
+        assert not torch.equal(before[:, 7], after[:, 7])
 
 
 # -- notebook -----------------------------------------------------------------------------
