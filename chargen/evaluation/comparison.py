@@ -44,6 +44,7 @@ class ComparedRun:
         corpus_sha256: checksum of the corpus.
         val_frac: fraction of the text for validation.
         test_frac: fraction of the text for testing, after that.
+        split_seed: of which records are held out.
         steps: optimizer steps taken.
         seconds: time of the run.
         finished: whether the run has ended; otherwise the losses are the best so far.
@@ -65,6 +66,7 @@ class ComparedRun:
     corpus_sha256: str | None
     val_frac: float | None
     test_frac: float | None
+    split_seed: float
     steps: float | None
     seconds: float | None
     finished: bool
@@ -77,7 +79,7 @@ class ComparedRun:
     @property
     def task(self) -> tuple[object, ...]:
         """The text and its split; losses are comparable only if these are equal."""
-        return self.corpus_sha256, self.val_frac, self.test_frac
+        return self.corpus_sha256, self.val_frac, self.test_frac, self.split_seed
 
 
 def read_run(path: Path) -> ComparedRun:
@@ -105,6 +107,7 @@ def read_run(path: Path) -> ComparedRun:
         corpus_sha256=corpus.get("sha256"),
         val_frac=number(recipe.get("val_frac")),
         test_frac=number(recipe.get("test_frac")),
+        split_seed=number(corpus.get("split_seed")) or 0,
         steps=number(training.get("step")),
         seconds=number(training.get("seconds")),
         finished=finished,

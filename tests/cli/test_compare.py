@@ -94,12 +94,14 @@ def test_another_text_or_split_does_not_compare() -> None:
     first = read_run(run("a"))
     text = read_run(run("b", bits=1.0, corpus={**TEXT, "sha256": "b" * 64}))
     split = read_run(run("c", bits=1.0, config={"val_frac": 0.2, "test_frac": 0.0}))
+    seed = read_run(run("e", bits=1.0, corpus={**TEXT, "split_seed": 1}))
     same = read_run(run("d", bits=2.3))
-    assert differences([first, text, split, same]) == [
+    assert differences([first, text, split, seed, same]) == [
         "b has another text: its losses are not comparable with a",
         "c has another part of the text held out: its losses are not comparable with a",
+        "e has another part of the text held out: its losses are not comparable with a",
     ]
-    assert best_of([first, text, split, same]) is first
+    assert best_of([first, text, split, seed, same]) is first
     assert best_of([first, text, split]) is None
 
 
