@@ -122,7 +122,6 @@ def _texts(
     from chargen.cli.console import waiting
     from chargen.evaluation.heldout import held_out, own_dataset, whole_text
     from chargen.evaluation.protocols import SCORED
-    from chargen.evaluation.report import contains
 
     with waiting("reading the text"):
         if text is None:
@@ -138,9 +137,21 @@ def _texts(
                 raise
             common.warn(f"n-grams and compressors are left out: {error}")
             return segment, None
-    if contains(learned.train, segment.ids):
-        common.warn("this text is part of what the model was trained on: its loss is too low")
+    _warn_of_known(learned, segment)
     return segment, learned
+
+
+def _warn_of_known(learned: Dataset, segment: Segment) -> None:
+    """Say whether a text, or some of several, is part of what the model was trained on."""
+    from chargen.evaluation.report import contains, known_texts
+
+    if segment.texts is None:
+        if contains(learned.train, segment.ids):
+            common.warn("this text is part of what the model was trained on: its loss is too low")
+        return
+    known, count = known_texts(learned.train, segment)
+    if known:
+        common.warn(f"{known} of {count} texts, drawn at random, are in the training part as well")
 
 
 def _limited(segment: Segment, most: int) -> Segment:

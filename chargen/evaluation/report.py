@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 LEAST = 1000  # tokens of a text of which one half tunes, and the other is reported
 TEMPERATURES = tuple(round(0.7 + 0.02 * n, 2) for n in range(31))
 PROBE = 200  # tokens by which a text is looked for in another
+LOOKED_FOR = 100  # texts, at most
 BLOCK = 1 << 22  # tokens that it is looked for in at once
 
 Meter = Callable[[str, int], AbstractContextManager[OnProgress]]
@@ -196,9 +197,26 @@ def other_protocols(engine: Engine, segment: Segment, meter: Meter) -> list[Row]
 def contains(learned: Ids, ids: Ids) -> bool:
     """Tell whether a text, by its middle, stands in another."""
     middle = max(0, (len(ids) - PROBE) // 2)
-    probe = ids[middle : middle + PROBE].astype(learned.dtype).tobytes()
-    blocks = (learned[n : n + BLOCK + PROBE] for n in range(0, len(learned), BLOCK))
-    return len(ids) >= PROBE and any(probe in block.tobytes() for block in blocks)
+    return len(ids) >= PROBE and _found(learned, [ids[middle : middle + PROBE]]) == 1
+
+
+def known_texts(learned: Ids, segment: Segment) -> tuple[int, int]:
+    """Return how many of some texts stand in the training part, and how many were looked for."""
+    assert segment.texts is not None
+    texts = segment.texts
+    drawn = np.random.default_rng(SEED).permutation(len(texts))[:LOOKED_FOR]
+    pairs = zip(texts.borders[drawn], texts.lengths[drawn], strict=True)
+    probes = [segment.ids[start : start + min(length, PROBE)] for start, length in pairs]
+    return _found(learned, [np.append(texts.before, probe) for probe in probes]), len(probes)
+
+
+def _found(learned: Ids, probes: list[Ids]) -> int:
+    """Return how many pieces of a text, of ``PROBE`` tokens or so at most, stand in another."""
+    wanted = {n: probe.astype(learned.dtype).tobytes() for n, probe in enumerate(probes)}
+    for start in range(0, len(learned), BLOCK):
+        block = learned[start : start + BLOCK + PROBE].tobytes()
+        wanted = {n: probe for n, probe in wanted.items() if probe not in block}
+    return len(probes) - len(wanted)
 
 
 # -- baselines ----------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from chargen.evaluation.lines import LineScorer
 from chargen.evaluation.mixing import both_losses, examples, fit_mixture
 from chargen.evaluation.nll import token_nll
 from chargen.evaluation.protocols import OnProgress, stateful, tempered
-from chargen.evaluation.report import Wanted, halves, report
+from chargen.evaluation.report import Wanted, halves, known_texts, report
 from chargen.evaluation.validation import engine_of, score_streams
 from chargen.model.language_model import LanguageModel
 from chargen.model.saved import OWN, Mixture, save_model
@@ -240,6 +240,16 @@ def test_the_report_has_rows_of_texts_with_and_without_labels() -> None:
     assert plain.whole[0].score.nats == pytest.approx(without.score.nats)
 
 
+def test_texts_are_found_in_the_training_part() -> None:
+    train, other = records(200, 1), records(100, 2, 300)
+    learned = segment_of(train).ids
+    assert known_texts(learned, segment_of(train[1:])) == (100, 100)
+    assert known_texts(learned, segment_of(other)) == (0, 100)
+    assert known_texts(learned, segment_of([train[3], other[0], other[1]])) == (1, 3)
+    inner = [text[1:] for text in train if len(text) > 20]  # not a text of its own
+    assert known_texts(learned, segment_of(inner))[0] == 0
+
+
 def test_texts_are_tuned_on_half_of_them() -> None:
     dataset, engine = dataset_of(200, 60, 2), engine_of(model_of(labels=2), 1)
     segment = dataset.validation
@@ -304,7 +314,8 @@ def test_eval_of_files_and_lines(chargen: Run) -> None:
     write("lines.txt", "".join(records(90, 1)))
     name = save_random(ReadConfig(("lines.txt",), records="lines"))
     write("other.txt", "abc\nbcd\n\nef\n")
-    facts = json.loads(chargen("eval", "other.txt", "-m", name, "--json").stdout)
+    done = chargen("eval", "other.txt", "-m", name, "--json")
+    facts = json.loads(done.stdout)
     assert (facts["protocol"], facts["texts"], facts["characters"]) == ("per_text", 3, 11)
     assert "stateless" not in facts
     scored = LineScorer(load(name)).score(["abc\n", "bcd\n", "ef\n"])
