@@ -96,8 +96,9 @@ def records(text: str) -> None:
     """Any lines are records of a field or an error."""
     for name in ("any.jsonl", "any.csv"):
         Path(name).write_text(text, encoding="utf-8", errors="replace")
-        with OURS:
-            tokenize(read_text(ReadConfig((name,), field="text")), 0.1)
+        for label in (None, "text", "other"):
+            with OURS:
+                tokenize(read_text(ReadConfig((name,), field="text", label=label)), 0.1)
 
 
 def small_model() -> bytes:
