@@ -107,7 +107,7 @@ CELLS = {
 }
 
 CONVOLUTION = "conv"
-SPECS = {**CELLS, CONVOLUTION: CellSpec(1, _INPUT, 8e-3, (6, 2), "hx")}
+SPECS = {**CELLS, CONVOLUTION: CellSpec(1, _INPUT, 8e-3, (3, 1), "hx")}
 LONGEST_KERNEL = 64
 
 PRESETS = {  # layers and hidden units, smaller models first

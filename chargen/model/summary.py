@@ -99,7 +99,8 @@ def training_memory(
 
     with P parameters and the moments m of the optimizer (AdamW and Adam 2, RMSprop and SGD 1). u
     and v are the numbers per token and unit in ``CellSpec.memory``, p the bytes of the precision.
-    N-gram embeddings, whose gradient is sparse, are not in P: there is one copy of them.
+    A convolution also has 4KI for its windows, and a layer that steps once in n tokens the nth part
+    and 4H for its outputs, which are held. N-gram embeddings, whose gradient is sparse, are not in P: there is one copy of them.
     The terms are: 4P for the weights, 4P for their average and 4Pm for the moments; 12P for the
     gradients, a working copy of the weights and one of the gradients; 8E for the embedded tokens
     and their gradient; 12V for the logits, the log-probabilities and the gradient.
@@ -117,9 +118,9 @@ def training_memory(
     token: float = 2 * FLOAT * config.embedding + 3 * FLOAT * config.vocab_size
     for layer, inputs, period in zip(config.layers, config.inputs, config.periods, strict=True):
         full, own = layer.spec.memory
-        windows = 2 * layer.kernel * inputs * (layer.kernel > 1)  # of a convolution, with gradient
+        windows = layer.kernel * inputs * (layer.kernel > 1)  # of a convolution
         numbers = layer.hidden * (FLOAT * full + BYTES[precision] * own) + FLOAT * windows
-        token += numbers / period + 2 * FLOAT * layer.hidden * (period > 1)
+        token += numbers / period + FLOAT * layer.hidden * (period > 1)  # held outputs
     moments = MOMENTS[optimizer] * weights
     activations = int(batch_size * bptt * token)
     return TrainingMemory(weights + tables, weights, moments, 3 * weights, activations)
