@@ -100,7 +100,8 @@ def training_memory(
     with P parameters and the moments m of the optimizer (AdamW and Adam 2, RMSprop and SGD 1). u
     and v are the numbers per token and unit in ``CellSpec.memory``, p the bytes of the precision.
     A convolution also has 4KI for its windows, and a layer that steps once in n tokens the nth part
-    and 4H for its outputs, which are held. N-gram embeddings, whose gradient is sparse, are not in P: there is one copy of them.
+    and 4H for its outputs, which are held.
+    N-gram embeddings, whose gradient is sparse, are not in P: there is one copy of them.
     The terms are: 4P for the weights, 4P for their average and 4Pm for the moments; 12P for the
     gradients, a working copy of the weights and one of the gradients; 8E for the embedded tokens
     and their gradient; 12V for the logits, the log-probabilities and the gradient.
