@@ -185,7 +185,8 @@ def _heading(saved: SavedModel, text: str | None, segment: Segment) -> list[str]
     own = ", ".join(map(str, saved.section("corpus").get("sources") or ["its text"]))
     place = f"what was held out of {own}" if text is None else text
     if segment.texts is not None:
-        place = f"{len(segment.texts):,} texts, {place}"
+        count = len(segment.texts)
+        place = f"{count:,} text{'s' * (count != 1)}, {place}"
     name, stack = saved.name, format_stack(saved.config.layers)
     lines = (
         f"model  {name}: {stack}, {saved.tokenizer.kind} tokenizer",

@@ -66,9 +66,10 @@ def test_several_records_are_a_product(tmp_path: Path) -> None:
     assert part == pytest.approx(first + open_end)
 
 
-def test_a_model_without_labels_tells_none(with_model: Path) -> None:
+def test_a_model_without_labels_tells_none(tmp_path: Path) -> None:
+    sampler = load(save_labelled(tmp_path / "m.safetensors", ()), threads=1)
     with pytest.raises(ConfigError, match="--label"):
-        label_likelihoods(load(with_model), ["text"])
+        label_likelihoods(sampler, ["text"])
 
 
 # -- at the end of a run ------------------------------------------------------------------
