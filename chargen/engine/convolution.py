@@ -53,7 +53,7 @@ def convolution(
 
 def clocked(
     g: Graph,
-    layer: Callable[[str, list[str]], str],
+    layer: Callable[[Graph, str, list[str]], str],
     period: int,
     widths: tuple[int, int],
     x: str,
@@ -62,36 +62,53 @@ def clocked(
 ) -> str:
     """Add a layer that steps once every S tokens over x (T, B, I); return its outputs (T, B, H).
 
+    Where no row ends a block, the layer is left out.
+
     Args:
         g: the graph.
-        layer: adds the layer over inputs (M, B, I), with these names for the states after it, and
-            returns its outputs (M, B, H).
+        layer: adds the layer to a graph over inputs (M, B, I), with these names for the states
+            after it, and returns its outputs (M, B, H).
         period: S.
         widths: I and H.
         x: name of the inputs.
         states: names of its state, and of the place in the period, (1, B, 1).
         last: names for them after the last step.
     """
-    steps = _steps(g, x)
-    read = _read(g, x, states[-1])
+    *own, place = states
+    read = _read(g, x, place)
     blocks = g("Div", read, _shape(g, period))  # (T, B), that have ended
     ended = g("Gather", blocks, _shape(g, -1))  # (1, B)
+    ends = _ends(g, x, read, period)
+
+    def stepped(body: Graph) -> list[str]:
+        after = [body.name("after") for _ in own]
+        lengths = body("Squeeze", body("Max", ended, _shape(body, 1)), _shape(body, 0))
+        body.lengths = body("Cast", lengths, to=int(TensorProto.INT32))
+        y = layer(body, _picked(body, x, widths[0], ends), after)  # (M, B, H)
+        some = body("Unsqueeze", body("Greater", ended, _shape(body, 0)), _shape(body, 2))
+        new = [body("Where", some, *pair) for pair in zip(after, own, strict=True)]
+        return [body("Concat", own[0], y, axis=0), *new]
+
+    def unchanged(body: Graph) -> list[str]:
+        return [body("Identity", name) for name in (own[0], *own)]
+
+    most = g("ReduceMax", ended, keepdims=0)
+    outputs, *after = g.choose(g("Greater", most, _shape(g, 0)), stepped, unchanged)
+    newest = g("Mod", g("Gather", read, _shape(g, -1)), _shape(g, period))  # (1, B)
+    after.append(g("Unsqueeze", g("Cast", newest, to=FLOAT), _shape(g, 2)))
+    for found, name in zip(after, last, strict=True):
+        g.nodes_of("Identity", [found], [name])
+    return _picked(g, outputs, widths[1], blocks)
+
+
+def _ends(g: Graph, x: str, read: str, period: int) -> str:
+    """Return the steps (M, B) of x at which blocks end; the last one for those that do not end."""
+    steps = _steps(g, x)
     most = g("Div", g("Add", steps, _shape(g, period - 1)), _shape(g, period))
     numbers = g("Unsqueeze", g.count(1, most), _shape(g, 1))  # (M, 1)
     first = g("Gather", read, _shape(g, 0))  # (1, B), one more than before
     ends = g("Sub", g("Mul", numbers, _shape(g, period)), first)
-    ends = g("Min", ends, g("Sub", steps, _shape(g, 1)))  # (M, B)
-    after = [g.name("after") for _ in last[:-1]]
-    lengths = g("Squeeze", g("Max", ended, _shape(g, 1)), _shape(g, 0))
-    g.lengths = g("Cast", lengths, to=int(TensorProto.INT32))
-    y = layer(_picked(g, x, widths[0], ends), after)  # (M, B, H)
-    g.lengths = ""
-    some = g("Unsqueeze", g("Greater", ended, _shape(g, 0)), _shape(g, 2))  # (1, B, 1)
-    for new, old, name in zip(after, states, last, strict=False):
-        g.nodes_of("Where", [some, new, old], [name])
-    newest = g("Mod", g("Gather", read, _shape(g, -1)), _shape(g, period))  # (1, B)
-    g.nodes_of("Unsqueeze", [g("Cast", newest, to=FLOAT), _shape(g, 2)], [last[-1]])
-    return _picked(g, g("Concat", states[0], y, axis=0), widths[1], blocks)
+    return g("Min", ends, g("Sub", steps, _shape(g, 1)))
 
 
 def decoder(g: Graph, weight: Weight, biases: Weight, x: str, place: str) -> str:

@@ -92,7 +92,7 @@ def _layer(g: Graph, config: ModelConfig, number: int, own: Tensors, x: str) -> 
     if period == 1:
         return _untimed(g, layer, own, x, states, last)
 
-    def within(x: str, last: list[str]) -> str:
+    def within(g: Graph, x: str, last: list[str]) -> str:
         return _untimed(g, layer, own, x, states[:-1], last)
 
     widths = config.inputs[number], layer.hidden

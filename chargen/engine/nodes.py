@@ -132,6 +132,22 @@ class Graph:
             self.nodes_of("Unsqueeze", [end, axis], [name])
         return outputs[-1]
 
+    def choose(self, condition: str, *branches: Callable[[Graph], list[str]]) -> list[str]:
+        """Return what the first branch gives where a condition holds, otherwise the second's.
+
+        Args:
+            condition: name of the condition.
+            branches: each adds its nodes to a graph, and returns the names of as many results.
+        """
+        graphs = []
+        for branch in branches:
+            body = Graph(int8=self.int8, unsigned=self.unsigned, outer=self)
+            results = branch(body)
+            graphs.append(helper.make_graph(body.nodes, "branch", [], _floats(*results)))
+        names = [self.name("chosen") for _ in results]
+        then, other = graphs
+        return self.nodes_of("If", [condition], names, then_branch=then, else_branch=other)
+
     def count(self, begin: int, number: str) -> str:
         """Return whole numbers from the first one on (N), for the name of N (1)."""
         first, one = (self.weight(np.array(n, np.int64)) for n in (begin, 1))
