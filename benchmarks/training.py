@@ -29,7 +29,7 @@ from chargen.machine import count_cores, keep_memory
 from chargen.machine.torch import autocast
 from chargen.model.cells import CELL_CLASSES
 from chargen.model.loss import token_losses
-from chargen.model.spec import ModelOptions
+from chargen.model.options import ModelOptions
 from chargen.training.learner import Learner
 from chargen.training.optimizer import LockedDropout
 from chargen.training.run_state import RunState

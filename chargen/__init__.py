@@ -332,7 +332,7 @@ def train(
         require,
     )
     from chargen.errors import ConfigError
-    from chargen.model.spec import BASE_SETTINGS, ModelOptions
+    from chargen.model.options import BASE_SETTINGS, ModelOptions
     from chargen.training.growing import GROWING
     from chargen.training.resume import resume_run
     from chargen.training.start import start_run

@@ -29,8 +29,8 @@ from chargen.cli import common, options
 from chargen.cli.train import RESUMABLE
 from chargen.config import TrainConfig
 from chargen.data.batches import Batches
+from chargen.model.options import BASE_SETTINGS
 from chargen.model.saved import open_model
-from chargen.model.spec import BASE_SETTINGS
 from chargen.training import configuration, start
 from chargen.training.learner import Learner
 from chargen.training.plan import Plan, ReadingTime, Timing
@@ -344,7 +344,7 @@ def _prepare() -> None:
 
 def _stop_half_way(folder: Path) -> None:
     from chargen.config import ReadConfig
-    from chargen.model.spec import ModelOptions
+    from chargen.model.options import ModelOptions
 
     recipe = TrainConfig(steps=50, batch_size=2, bptt=8, precision="float32", seed=1)
     model = ModelOptions(hidden=4, layers=1, embedding=4)

@@ -53,7 +53,7 @@ def info(
 def _settings(saved: SavedModel) -> dict[str, Any]:
     """Return the settings with which the model was trained."""
     from chargen.errors import CheckpointError
-    from chargen.model.spec import BASE_SETTINGS
+    from chargen.model.options import BASE_SETTINGS
     from chargen.model.summary import base_name
 
     model = saved.config.to_json()

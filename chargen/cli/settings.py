@@ -13,7 +13,7 @@ import typer
 
 from chargen.config import ESCAPES, TrainConfig, require
 from chargen.errors import ConfigError
-from chargen.model.spec import PRESETS, preset_settings
+from chargen.model.options import PRESETS, preset_settings
 
 FLAGS = {field.name for field in fields(TrainConfig) if field.type == "bool"}
 WRITTEN = {meant: f"\\{letter}" for letter, meant in ESCAPES.items()}

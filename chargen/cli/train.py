@@ -19,7 +19,7 @@ from chargen.cli.corpus import fetch_missing
 from chargen.config import ReadConfig, TrainConfig, refuse
 from chargen.errors import ConfigError, OutputError
 from chargen.machine.torch import need_torch
-from chargen.model.spec import BASE_SETTINGS, ModelOptions
+from chargen.model.options import BASE_SETTINGS, ModelOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

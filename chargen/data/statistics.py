@@ -9,7 +9,8 @@ import numpy as np
 
 from chargen.data.dataset import Text
 from chargen.data.documents.reading import summary
-from chargen.model.spec import PRESETS, LayerConfig, ModelConfig, count_parameters
+from chargen.model.options import PRESETS
+from chargen.model.spec import LayerConfig, ModelConfig, count_parameters
 from chargen.tokenizers.char import code_points
 
 CODES = 0x110000  # code points

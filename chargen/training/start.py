@@ -19,8 +19,9 @@ from chargen.evaluation.labels import label_counts
 from chargen.machine import count_cores, keep_memory, thread_options
 from chargen.machine.torch import find_device
 from chargen.model.ngrams import NGramConfig, token_codes
+from chargen.model.options import ModelOptions
 from chargen.model.saved import SavedModel, open_model
-from chargen.model.spec import ModelConfig, ModelOptions, count_parameters
+from chargen.model.spec import ModelConfig, count_parameters
 from chargen.storage.checkpoint import Tensors
 from chargen.storage.files import writing
 from chargen.storage.runs import STDIN_COPY, locked, new_run_folder, put_aside

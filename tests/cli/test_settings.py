@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from chargen.cli.board import record
 from chargen.cli.settings import read_settings, to_toml
 from chargen.errors import ConfigError
+from chargen.model.options import PRESETS, ModelOptions
 from chargen.model.saved import read_model
-from chargen.model.spec import PRESETS, ModelOptions, format_stack
+from chargen.model.spec import format_stack
 from chargen.training.events import Evaluated, Event, Warned
 from tests.conftest import Run, needs_torch, write
 

@@ -14,7 +14,8 @@ import torch
 
 from chargen.config import ReadConfig, TrainConfig
 from chargen.data.dataset import Dataset
-from chargen.model.spec import ModelConfig, ModelOptions
+from chargen.model.options import ModelOptions
+from chargen.model.spec import ModelConfig
 from chargen.training import start
 from chargen.training.configuration import Choice
 from chargen.training.events import Event

@@ -13,7 +13,8 @@ import torch
 from chargen.config import TrainConfig
 from chargen.data.dataset import tokenize
 from chargen.model.ngrams import NGramConfig
-from chargen.model.spec import PRESETS, LayerConfig, ModelConfig, count_parameters, format_stack
+from chargen.model.options import PRESETS
+from chargen.model.spec import LayerConfig, ModelConfig, count_parameters, format_stack
 from chargen.training import configuration as choosing
 from chargen.training.configuration import (
     Choice,

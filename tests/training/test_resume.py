@@ -16,8 +16,8 @@ import pytest
 from chargen.config import ReadConfig, TrainConfig
 from chargen.errors import CheckpointError
 from chargen.machine.torch import can_run
+from chargen.model.options import ModelOptions
 from chargen.model.saved import load_weights, read_model
-from chargen.model.spec import ModelOptions
 from chargen.storage.checkpoint import load_resume, read_metrics, save_resume
 from chargen.training import start
 from chargen.training.events import Ended, Stopped, Warned
