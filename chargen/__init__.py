@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
     from chargen.evaluation.lines import ScoredLine
     from chargen.evaluation.surprisal import Guess, ScoredText
+    from chargen.sampling.generated import Generated
     from chargen.sampling.records import Label
-    from chargen.sampling.sampler import Generated, Sampler
+    from chargen.sampling.sampler import Sampler
     from chargen.tokenizers import Tokenizer
     from chargen.training.events import Event
     from chargen.training.run_state import RunState

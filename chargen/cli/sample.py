@@ -18,7 +18,8 @@ from chargen.config import SampleConfig, fresh_seed, require_count
 from chargen.errors import ChargenError, ConfigError
 
 if TYPE_CHECKING:
-    from chargen.sampling.sampler import Generated, Sampler
+    from chargen.sampling.generated import Generated
+    from chargen.sampling.sampler import Sampler
 
 SEPARATOR = "\n---\n"  # between two texts
 SHOWN = 10  # numbers in a note

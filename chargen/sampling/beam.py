@@ -11,8 +11,9 @@ from chargen.config import SampleConfig, refuse
 from chargen.sampling.decoding import logit_bias
 from chargen.sampling.endings import find_stop
 from chargen.sampling.filters import Scores, log_probabilities
+from chargen.sampling.generated import Generated
 from chargen.sampling.records import with_end
-from chargen.sampling.sampler import DecodeState, Generated, Sampler
+from chargen.sampling.sampler import DecodeState, Sampler
 
 USED = {"length", "stop", "logit_bias", "ban"}  # sampling parameters of a beam search
 

@@ -21,6 +21,7 @@ from chargen.errors import ChargenError, ConfigError
 from chargen.model.saved import SavedModel, open_model
 from chargen.sampling.decoding import DEAD_END, ENDS, Decoder, Sample
 from chargen.sampling.filters import Tokens, log_probabilities
+from chargen.sampling.generated import Generated
 from chargen.sampling.records import Label, as_prompt, begin, labelled, sample_config, with_end
 from chargen.sampling.rows import Rows
 from chargen.tokenizers import Tokenizer
@@ -49,34 +50,6 @@ class DecodeState:
     state: State
     logits: NDArray[np.float32]
     before: Tokens = field(default_factory=lambda: np.zeros(0, np.int64))
-
-
-@dataclass(frozen=True)
-class Generated:
-    """A generated text.
-
-    Attributes:
-        text: without the prompt, and without the stop text that ended it.
-        finish_reason: ``length``; ``stop``; ``complete``, if a constraint allowed no more text;
-            ``dead_end``, if no token was allowed but the constraint is not met.
-        tokens: ids of all tokens, those of a stop text included.
-        logprobs: log probability of each token under the model, before any filter, in nats;
-            empty unless asked for.
-        seed: random seed of the batch; None of a beam search.
-        number: index in the batch.
-    """
-
-    text: str = ""
-    finish_reason: str = ""
-    tokens: tuple[int, ...] = ()
-    logprobs: tuple[float, ...] = ()
-    seed: int | None = None
-    number: int = 0
-
-    @property
-    def logprob(self) -> float:
-        """Log probability of the whole text, in nats."""
-        return sum(self.logprobs)
 
 
 class Sampler:
@@ -158,7 +131,7 @@ class Sampler:
         state = self.state_after(prompt)
         if beam is None:
             first, *_ = self.decode(state, config, num_samples, constraint, logprobs=logprobs)
-            return [_generated(sample) for sample, _ in first]
+            return [Generated.of(sample) for sample, _ in first]
         require_count("beam", beam, MAX_BEAM)
         if constraint:
             raise ConfigError("beam search takes no regex, words or no-copy; leave one out")
@@ -261,12 +234,6 @@ class Sampler:
         given: dict[str, Any] = {"regex": regex, "words": words, "no_copy": no_copy}
         end = self.reading.end
         return make_constraint(self.tokenizer, config, **given, run=self.run, end=end)
-
-
-def _generated(sample: Sample) -> Generated:
-    tokens, logprobs = tuple(sample.tokens), tuple(sample.logprobs)
-    reason = sample.finish_reason or ""
-    return Generated(sample.text, reason, tokens, logprobs, sample.seed, sample.number)
 
 
 # -- the decoding loop --------------------------------------------------------------------

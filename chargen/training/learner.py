@@ -103,9 +103,7 @@ class Learner:
 
     def _before(self, batch: Batch, rows: slice) -> State:
         """Return the state before a batch, with the labels of its texts."""
-        state = self._state
-        if batch.begins:
-            state = self.model.init_state(rows.stop - rows.start)
+        state = self.model.init_state(rows.stop - rows.start) if batch.begins else self._state
         if batch.labels is None or self.model.labels is None:
             return state
         labels = torch.from_numpy(batch.labels[rows]).to(self.device, torch.int64)

@@ -12,6 +12,7 @@ from chargen.config import TrainConfig
 from chargen.data.batches import Batches
 from chargen.data.dataset import Dataset
 from chargen.data.text_batches import TextBatches, batches_of
+from chargen.machine.pace import Pace
 from chargen.model.counts import NGramCounts
 from chargen.model.spec import ModelConfig
 from chargen.storage.checkpoint import Tensors
@@ -108,6 +109,12 @@ class RunState:
         return batches_of(
             self.dataset, *sizes, self.config.seed, unlabelled, processes=self.group.size
         )
+
+    def pace(self) -> Pace:
+        """Return the pace that keeps it at its fastest number of threads."""
+        known = {threads: seconds for threads, seconds in self.plan.threads if seconds}
+        options = tuple(threads for threads, _ in self.plan.threads)
+        return Pace(options, known, first=self.plan.threads_at(self.step))
 
     def header(self) -> dict[str, Any]:
         """Return what does not change in a session, for the resume file."""

@@ -18,7 +18,6 @@ import torch
 
 from chargen.errors import TrainingError
 from chargen.machine import anonymous_memory
-from chargen.machine.pace import Pace
 from chargen.model.saved import Mixture
 from chargen.training.budget import TimeBudget
 from chargen.training.diagnostics import is_hopeless, warning
@@ -56,7 +55,7 @@ class Trainer:
         self.budget = TimeBudget(run.config, began, run.progress.seconds, run.plan.ending)
         self._shown = self._saved = began
         self._saving_seconds, self._peak_memory = 0.0, 0
-        self._pace = _pace(run)
+        self._pace = run.pace()
         torch.set_num_threads(self._pace.threads)
         self.learner = Learner(run.model, run.config, run.plan.batch_size, run.device, run.group)
         if run.weights is not None:
@@ -294,10 +293,3 @@ def session(
         except GeneratorExit:
             trainer.save()
             raise
-
-
-def _pace(run: RunState) -> Pace:
-    """Return the pace that keeps a run at its fastest number of threads."""
-    known = {threads: seconds for threads, seconds in run.plan.threads if seconds}
-    options = tuple(threads for threads, _ in run.plan.threads)
-    return Pace(options, known, first=run.plan.threads_at(run.step))

@@ -76,7 +76,8 @@ def test_a_model_gives_the_likelihoods_by_its_own_order_of_labels(
         saved: object, given: object, texts: list[str], *, prior: str, whole: bool
     ) -> np.ndarray:
         assert (saved, given, prior, whole) == ("run", sampler, "uniform", False)
-        return np.log(np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]))
+        found: np.ndarray = np.log(np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]))
+        return found
 
     monkeypatch.setattr(authorship, "load", lambda *_, **__: SimpleNamespace(sampler=sampler))
     monkeypatch.setattr(authorship, "open_model", lambda name: name)

@@ -57,7 +57,7 @@ def test_each_token_is_a_target_once_after_the_one_before_it(
 
 def test_the_state_goes_on_within_a_text_and_begins_anew_with_another() -> None:
     batches = made([20, 19, 18, 3, 3], batch_size=3, bptt=4)
-    last = np.zeros(0)
+    last: np.ndarray = np.zeros(0, np.int64)
     for batch in epoch(batches):
         if not batch.begins:  # rows go on where they stopped
             real = batch.tokens[:, 1] != PADDING

@@ -13,10 +13,11 @@ from chargen.config import SampleConfig
 from chargen.engine.labels import label_weights
 from chargen.errors import ConfigError
 from chargen.evaluation.surprisal import next_tokens, score_text
+from chargen.sampling.generated import Generated
 from chargen.sampling.ghost import Lookahead
 from chargen.sampling.mixing import MixedSampler
 from chargen.sampling.records import MOST
-from chargen.sampling.sampler import Generated, Sampler, load
+from chargen.sampling.sampler import Sampler, load
 from tests.conftest import write
 from tests.labelled import LABELS, LINES, ROWS, save_labelled
 

@@ -18,7 +18,8 @@ from chargen.errors import ChargenError, ConfigError
 from chargen.sampling.constraints import Constraint, make_constraint
 from chargen.sampling.constraints.automata import alphabet_of
 from chargen.sampling.constraints.copies import build_index
-from chargen.sampling.sampler import Generated, Sampler
+from chargen.sampling.generated import Generated
+from chargen.sampling.sampler import Sampler
 from chargen.tokenizers import build_tokenizer
 from tests.conftest import write
 from tests.hashing import hashing

@@ -14,7 +14,7 @@ from chargen.errors import ConfigError
 from chargen.sampling.constraints import Constraint, make_constraint
 from chargen.sampling.constraints.wordlist import words_of
 from chargen.sampling.endings import find_stop
-from chargen.sampling.sampler import Generated
+from chargen.sampling.generated import Generated
 from chargen.tokenizers import build_tokenizer
 from tests.hashing import hashing
 from tests.sampling.constraints.test_patterns import PATTERNS
