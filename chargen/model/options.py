@@ -42,7 +42,9 @@ BASE_SETTINGS = {  # of the model that a run begins from
 class ModelOptions:
     """The architecture as far as it is given; what is None is chosen."""
 
-    stack: str | None = documented(None, "Layers, bottom first, as in gru:128,lstm:64.", MODEL)
+    stack: str | None = documented(
+        None, "Layers, bottom first, as in gru:128,lstm:64 or conv:4x2:128,gru:256.", MODEL
+    )
     cell: str | None = documented(None, "Recurrent cell, as `chargen cells` lists them.", MODEL)
     hidden: int | None = documented(
         None, "Hidden units per layer.", MODEL, "--hidden", "--hidden-size"
