@@ -151,7 +151,8 @@ def _warn_of_known(learned: Dataset, segment: Segment) -> None:
         return
     known, count = known_texts(learned.train, segment)
     if known:
-        common.warn(f"{known} of {count} texts, drawn at random, are in the training part as well")
+        drawn = ", drawn at random" if count < len(segment.texts) else ""
+        common.warn(f"texts that are in the training part as well: {known} of {count}{drawn}")
 
 
 def _limited(segment: Segment, most: int) -> Segment:

@@ -318,5 +318,9 @@ def test_eval_of_files_and_lines(chargen: Run) -> None:
     facts = json.loads(done.stdout)
     assert (facts["protocol"], facts["texts"], facts["characters"]) == ("per_text", 3, 11)
     assert "stateless" not in facts
+    write("known.txt", "abc\n" + "".join(records(90, 1)[:5]))
+    told = chargen("eval", "known.txt", "-m", name, "--json").stderr.splitlines()
+    assert told[-1].startswith("chargen: texts that are in the training part as well: ")
+    assert told[-1].endswith(" of 6")
     scored = LineScorer(load(name)).score(["abc\n", "bcd\n", "ef\n"])
     assert sum(line.bits for line in scored) == pytest.approx(facts["bits_per_char"] * 11, abs=1e-4)
