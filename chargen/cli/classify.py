@@ -38,7 +38,8 @@ def classify(
         int | None, typer.Option(help="Classify passages of N characters of each text.")
     ] = None,
     prior: Annotated[
-        str, typer.Option(help="P(label): training, its share of the training texts, or uniform.")
+        str,
+        typer.Option(help="P(label): training, as frequent as in the training part, or uniform."),
     ] = "training",
     baselines: Annotated[
         bool,

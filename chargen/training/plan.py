@@ -36,7 +36,7 @@ EVALUATION_SHARE = 0.05  # of the time
 PROBE_STEPS = 3
 RESERVE = 1.2  # times what the end of a run is expected to take: others may need the machine too
 FITTING = 1.3  # times what reading its places takes: the fit of the mixture with n-gram counts
-JUDGING, JUDGING_SHARE = 30.0, 0.05  # seconds, and share of the time, for labels at the end
+JUDGING, JUDGING_FRACTION = 30.0, 0.05  # seconds, and fraction of the time, for labels at the end
 SAVING = 0.6  # seconds kept for writing the last files and leaving Python
 READ = 128  # tokens that are read to time an engine
 CALM = 0.2  # cores' worth of work that others may do while a machine counts as idle
@@ -228,7 +228,7 @@ def ending_seconds(reading: ReadingTime, dataset: Dataset, budget: float | None)
 
 def judging_seconds(budget: float | None) -> float:
     """Return the seconds in which held-out labels are told at the end of a run, at most."""
-    return JUDGING if budget is None else min(JUDGING, JUDGING_SHARE * budget)
+    return JUDGING if budget is None else min(JUDGING, JUDGING_FRACTION * budget)
 
 
 def budget_steps(
