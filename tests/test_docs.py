@@ -91,7 +91,7 @@ def test_every_example_of_the_help_names_a_real_option() -> None:
     assert names == {
         *("train", "sample", "repl", "info", "runs", "cells", "export"),
         *("models", "demo", "push", "pull", "eval", "compare", "score", "next", "heat", "doctor"),
-        "serve",
+        *("serve", "classify"),
     }
     for name in names:
         assert f"chargen {name}" in README

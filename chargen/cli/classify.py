@@ -39,7 +39,7 @@ def classify(
     ] = None,
     prior: Annotated[
         str,
-        typer.Option(help="P(label): training, as frequent as in the training part, or uniform."),
+        typer.Option(help="P(label): training, as often as in the training part, or uniform."),
     ] = "training",
     baselines: Annotated[
         bool,

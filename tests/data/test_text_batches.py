@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chargen.data.batches import Batch
@@ -26,6 +26,7 @@ def epoch(batches: TextBatches, number: int = 0) -> list[Batch]:
     return [batches.batch(first + step) for step in range(batches.steps_per_epoch)]
 
 
+@settings(deadline=None)  # a busy machine
 @given(
     lengths=st.lists(st.integers(1, 200), min_size=1, max_size=30),
     batch_size=st.integers(1, 5),
