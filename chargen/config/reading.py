@@ -34,10 +34,10 @@ class ReadConfig:
     field: str | None = documented(None, "Field of .jsonl and .csv files with the text.", TEXT)
     documents: str = documented("text", "Documents: text takes their text, raw their source.", TEXT)
     records: str | None = documented(
-        None, f"What is a text of its own: {', '.join(RECORD_ENDS)} (of --field).", TEXT
+        None, "Texts of their own: lines, files, or rows of --field; default: one text.", TEXT
     )
     label: str | None = documented(
-        None, "Label of each text: another field, or the name of its folder or file.", TEXT
+        None, "Label of each text: the name of another field; without --field folder or file.", TEXT
     )
     split_seed: int = documented(0, "Random seed of which records are held out.", TEXT)
 
