@@ -24,7 +24,7 @@ from chargen.tokenizers import Ids, Tokenizer
 
 COUNTED = 1 << 22  # tokens that are counted at most
 LONGEST = 9  # tokens of the longest n-gram
-OF_LABELS = 6  # tokens of the longest n-gram of a label: fewer tell labels better, more write better
+OF_LABELS = 6  # of the longest of a label: fewer tell labels better, more write better
 USUAL = 6  # tokens of the longest n-gram where no validation text tells
 PACKABLE = 1000  # bytes, below which a compressor's rounding says more than the text
 PACKED = 1 << 23  # tokens before a text that a compressor is shown at most
