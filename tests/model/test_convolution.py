@@ -15,7 +15,7 @@ from chargen.config import TrainConfig
 from chargen.engine.html import to_html
 from chargen.errors import ConfigError
 from chargen.inspection.gates import saturation
-from chargen.inspection.gradients import follow_back
+from chargen.inspection.gradients import follow_back, state_gradients
 from chargen.inspection.neurons import read_units, unit_names
 from chargen.inspection.stack import diagram
 from chargen.model.cells import Clocked, Convolution, State
@@ -222,6 +222,31 @@ def test_gradients_are_followed_over_all_places_of_a_block(prose: str) -> None:
     curves = follow_back(LanguageModel(config, TrainConfig(seed=1)), segment, 12)
     assert [(curve.layer, curve.part) for curve in curves] == [(1, "h"), (2, "h"), (2, "c")]
     assert all(norm > 0 for curve in curves for norm in curve.norms)
+
+
+@pytest.mark.parametrize("back", [0, 1, 2, 5])
+def test_the_gradient_of_an_earlier_state_is_the_numeric_one(back: int) -> None:
+    model, ids = model_of("conv:4x2:6,gru:7").requires_grad_(False), tokens(2, 12)
+    start = at_places(model, (1, 2))
+    gradient = state_gradients(model, ids, start)[2][back]  # of the GRU, (1, B, H)
+    place = ids.shape[1] - 2 - back  # the step of the state, before those that follow it
+    _, state = model(ids[:, : place + 1], start)
+    losses = []
+    for step in (1e-6, -1e-6):
+        moved = (*state[:2], state[2] + step * gradient, *state[3:])
+        losses.append(loss_after(model, ids[:, place + 1 :], moved))
+    assert (losses[0] - losses[1]) / 2e-6 == pytest.approx(float(gradient.square().sum()), rel=1e-5)
+
+
+def loss_after(model: LanguageModel, ids: Tensor, state: State) -> float:
+    """Return the loss of the last token, for what is read before it from a state on."""
+    if ids.shape[1] > 1:
+        logits = model(ids[:, :-1], state)[0][:, -1]
+    else:
+        logits = model.logits([state[0].transpose(0, 1), state[2].transpose(0, 1)], state[3] - 1)[
+            :, 0
+        ]
+    return float(torch.nn.functional.cross_entropy(logits, ids[:, -1], reduction="sum"))
 
 
 def test_gates_above_a_stride_count_where_the_layer_steps(prose: str) -> None:
