@@ -17,6 +17,8 @@ import typer.main
 
 from chargen.cli import app
 from tests.conftest import Run, needs_torch, write
+from tests.labelled import LINES as LABELLED
+from tests.labelled import save_labelled
 from tests.processes import LIMIT, running
 
 CHARGEN = f"{sys.executable} -m chargen"
@@ -86,6 +88,7 @@ LINES = {  # a line of each command that works in the folder of the fixture
     "score": "line.txt",
     "next": "-p a",
     "heat": "line.txt",
+    "classify": "line.txt -m labelled",
     "info": "",
     "runs": "",
     "models": "",
@@ -133,6 +136,7 @@ def here(trained: Path, prose: str) -> None:
     """A folder with a text, a line and a run."""
     write("prose.txt", prose)
     write("line.txt", f"{prose[:60]}\n")
+    save_labelled(Path("labelled/model.safetensors"), **LABELLED)
     shutil.copytree(trained, "checkpoints")
 
 
