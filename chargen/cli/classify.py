@@ -24,6 +24,7 @@ MOST = 10_000  # held-out texts that are classified
 SHOWN = 3  # labels of a text in a line
 SEED = 1  # of the halves by which probabilities are calibrated
 WIDEST = 12  # labels of a confusion matrix that is shown
+FEWEST = 2  # texts with labels that are judged: one fits a temperature, one is left
 COLUMNS = ("", "accuracy", "95 % interval", "macro F1", "nats", "ECE")
 
 
@@ -83,7 +84,7 @@ def classify(
         logprobs = log_label_probabilities(
             saved, sampler, texts.texts, prior=prior, whole=size is None, progress=progress
         )
-    if not len(texts.with_labels().texts):
+    if len(texts.with_labels().texts) < FEWEST:
         _write_each(saved, texts, logprobs, as_json=as_json)
         return
     others = _baselines(dataset, texts, size) if dataset and baselines else {}
@@ -110,13 +111,21 @@ def _parts(found: LabelledTexts, lines: bool, size: int | None) -> LabelledTexts
     """Return what is classified: the texts, their lines or their passages."""
     texts = found.lines() if lines else found.cut(size) if size else found
     if not texts.texts:
-        unit = "line" if lines else f"passage of {size:,} characters" if size else "text"
-        raise ConfigError(f"there is no {unit} to classify; give longer texts")
+        raise _nothing(lines, size)
     if len(texts.texts) > MOST:
         common.warn(f"the first {MOST:,} of {len(texts.texts):,} texts are classified")
     return texts._replace(
         texts=texts.texts[:MOST], labels=texts.labels[:MOST], names=texts.names[:MOST]
     )
+
+
+def _nothing(lines: bool, size: int | None) -> ConfigError:
+    if size:
+        return ConfigError(
+            f"there is no passage of {size:,} characters to classify; give a smaller --passage, or "
+            "longer texts"
+        )
+    return ConfigError(f"there is no {'line' if lines else 'text'} to classify; give longer texts")
 
 
 def _baselines(dataset: Dataset, texts: LabelledTexts, size: int | None) -> dict[str, Floats]:
@@ -144,6 +153,7 @@ def _write_each(
     import numpy as np
 
     from chargen.cli.reading import write_lines
+    from chargen.data.collecting import shown_label
     from chargen.display.output import visible
 
     rows = np.exp(logprobs)
@@ -155,7 +165,7 @@ def _write_each(
             best = names[int(row.argmax())]
             return json.dumps({"text": name, "label": best, "probabilities": own})
         order = np.argsort(-row, kind="stable")[:SHOWN].tolist()
-        told = "  ".join(f"{names[label]} {row[label]:.4f}" for label in order)
+        told = "  ".join(f"{shown_label(names[label])} {row[label]:.4f}" for label in order)
         return visible(f"{told}  {name}")
 
     write_lines(line(name, row) for name, row in zip(texts.names, rows, strict=True))
@@ -181,7 +191,8 @@ def _report(
         facts["calibrated"] = {"temperature": halves.temperature, **_facts(halves.after)}
         side_by_side.write_json({"model": str(saved.path), "labels": saved.config.labels, **facts})
         return
-    print(f"model  {saved.name}: {len(saved.config.labels)} labels")
+    count = len(saved.config.labels)
+    print(f"model  {saved.name}: {count} {'label' if count == 1 else 'labels'}")
     print(f"texts  {len(known):,} with a label" + _left_out(len(texts.labels) - len(known)) + "\n")
     side_by_side.print_table(COLUMNS, [_row(name, own) for name, own in judged.items()])
     _show_calibration(halves)
@@ -231,9 +242,11 @@ def _show_confusion(names: tuple[str, ...], own: Classified) -> None:
         print(f"\n{len(names)} labels are too many for a confusion matrix; --json has it")
         return
     print("\nconfusion: right labels in rows, those they were taken for in columns")
+    from chargen.data.collecting import shown_label
+
     numbers = [f"{n}" for n in range(1, len(names) + 1)]
     rows = [
-        (f"{n} {name}", *map(str, row))
+        (f"{n} {shown_label(name)}", *map(str, row))
         for n, name, row in zip(numbers, names, own.confusion.tolist(), strict=True)
     ]
     side_by_side.print_table(("", *numbers), rows, gap=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chargen.config.fields import check_types, documented, require
+from chargen.errors import ConfigError
 
 NEWLINES = ("fold", "keep")
 RECORD_ENDS = {"lines": "\n", "rows": "\x1e", "files": "\x1e"}  # U+001E is a record separator
@@ -29,7 +30,7 @@ class ReadConfig:
     )
     newlines: str = documented("fold", "Line ends: fold turns CRLF into LF, keep does not.", TEXT)
     separator: str = documented(
-        "\n", r"Text between two files or records; \n is a newline.", TEXT, escapes=True
+        "\n", r"Text between two files or rows of one text; \n is a newline.", TEXT, escapes=True
     )
     field: str | None = documented(None, "Field of .jsonl and .csv files with the text.", TEXT)
     documents: str = documented("text", "Documents: text takes their text, raw their source.", TEXT)
@@ -56,11 +57,15 @@ class ReadConfig:
             object.__setattr__(self, "records", "rows")
         kind, label = self.records, self.label
         require(kind in (None, *RECORD_ENDS), "records", kind, ", ".join(RECORD_ENDS))
-        require((kind == "rows") <= (self.field is not None), "records", kind, "rows with --field")
+        fits = kind != "rows" or self.field is not None
+        require(fits, "records", kind, "lines, files, or with --field rows")
         fits = self.field is None or kind in (None, "rows")
         require(fits, "records", kind, "rows, where --field names what is read")
         names = label in (None, *NAMES) or self.field is not None
+        names = names and (label is None or label != self.field)
         require(names, "label", label, "folder, file, or with --field the name of another field")
+        if (kind or label) and self.separator != "\n":
+            raise ConfigError("separator does nothing with --records or --label; leave it out")
         require(0 <= self.split_seed < 1 << 63, "split-seed", self.split_seed, "0 to 2^63 - 1")
 
     @property

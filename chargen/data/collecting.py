@@ -58,10 +58,10 @@ class Tally:
 
 
 def shown_label(name: str) -> str:
-    """Return a label for a message: a long one is cut, and control characters are spelled."""
+    """Return a label for a message: a long one is cut, strange characters are spelled."""
     if len(name) > LONGEST_SHOWN:
         return f"{name[:LONGEST_SHOWN]!r}..."
-    return name if name.isprintable() else repr(name)
+    return name if name.isprintable() and name == name.strip() else repr(name)
 
 
 def _nouns(config: ReadConfig, count: int) -> str:

@@ -435,4 +435,5 @@ def _dataset_notes(split: Split | None, facts: dict[str, Any]) -> Iterator[str]:
         yield f"{facts['not_kept']} (the ids stay in memory)"
     if split and (count := facts.get("repeated", 0)):
         held = int(np.count_nonzero(split.parts))
-        yield f"{count:,} of {held:,} held-out records are word for word in the training part too"
+        words = f"{held:,} held-out records {'is' if count == 1 else 'are'} word for word"
+        yield f"{count:,} of {words} in the training part too"

@@ -276,9 +276,10 @@ def _decode(
         return decoder.decode(block, final)
     except UnicodeError as error:
         why = _why(error, codec, read)
+    as_bytes = "" if source.kind in KINDS else ", or train on its bytes with --tokenizer byte"
     raise CorpusError(
         f"corpus {source.name!r} is not {codec}: {why}; name its encoding, for example "
-        "--encoding latin-1, or train on its bytes with --tokenizer byte"
+        f"--encoding latin-1{as_bytes}"
     )
 
 

@@ -26,7 +26,7 @@ Row = tuple[str, str | None]
 
 
 def check_field(sources: list[Source], field: str | None) -> list[str]:
-    """Return notes for the user about records that are read without a field.
+    """Return notes for the user about records and other files that are read without a field.
 
     Raises:
         CorpusError: a field is given and no source has fields.
@@ -36,7 +36,11 @@ def check_field(sources: list[Source], field: str | None) -> list[str]:
         raise CorpusError(f"field is {field!r}, but only .jsonl and .csv files have fields")
     if field is None and records:
         return [f"{records[0]!r} is read as plain text; --field NAME extracts a field"]
-    return []
+    others = [source.name for source in sources if source.kind not in KINDS]
+    if field is None or not others:
+        return []
+    more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
+    return [f"no fields in {others[0]!r}{more}: read as a whole"]
 
 
 def field_rows(

@@ -266,7 +266,7 @@ def judge(logprobs: Floats, labels: Labels) -> Classified:
         accuracy=float(hits.mean()),
         interval=wilson(int(hits.sum()), len(labels)),
         macro_f1=macro_f1(table),
-        cross_entropy=float(-logprobs[np.arange(len(labels)), labels].mean()),
+        cross_entropy=max(0.0, float(-logprobs[np.arange(len(labels)), labels].mean())),  # no -0.0
         calibration_error=calibration_error(bins),
         reliability=bins,
         confusion=table,

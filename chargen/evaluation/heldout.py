@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from chargen.config import ReadConfig
+from chargen.data.collecting import shown_label
 from chargen.data.dataset import (
     SHOWN,
     Dataset,
@@ -94,7 +95,7 @@ def whole_text(file: str, saved: SavedModel, encoding: str | None = None) -> Seg
         CorpusError: it is missing, empty, binary or not in its encoding.
     """
     text = read_like(saved.reading, file, encoding, apart=True)
-    notes = [*text.notes, *_unknown_labels(text, saved)]
+    notes = [*text.notes, *unknown_labels(text, saved)]
     if text.collection is not None:
         text = replace(text, collection=text.collection.numbered(saved.config.labels))
     dataset = encode_dataset(text, saved.tokenizer, 1.0)
@@ -104,14 +105,15 @@ def whole_text(file: str, saved: SavedModel, encoding: str | None = None) -> Seg
     return replace(segment, context=saved.tokenizer.encode("\n"))
 
 
-def _unknown_labels(text: Text, saved: SavedModel) -> list[str]:
+def unknown_labels(text: Text, saved: SavedModel) -> list[str]:
     """Return a note about labels in a file that the model does not know."""
     names, known = text.collection.names if text.collection else (), saved.config.labels
     others = [name for name in names if name not in known]
     if not others or text.config.field is None:  # a name of a file is no claim
         return []
+    named = ", ".join(map(shown_label, others[:SHOWN]))
     more = ", ..." if len(others) > SHOWN else ""
-    return [f"labels that the model does not know count as none: {', '.join(others[:SHOWN])}{more}"]
+    return [f"labels that the model does not know count as none: {named}{more}"]
 
 
 def text_to_score(saved: SavedModel, file: str | None, encoding: str | None = None) -> Segment:

@@ -17,6 +17,7 @@ from chargen.data.dataset import Dataset, Text, read_like
 from chargen.data.texts import UNLABELLED, Texts
 from chargen.errors import CheckpointError
 from chargen.evaluation.classification import Labels
+from chargen.evaluation.heldout import unknown_labels
 from chargen.model.saved import SavedModel
 from chargen.tokenizers import Ids, Tokenizer
 from chargen.tokenizers.byte import bytes_of, text_of
@@ -129,7 +130,7 @@ def _of_file(saved: SavedModel, file: str, encoding: str | None) -> LabelledText
     texts = [record.removesuffix(text.config.end or "") for record in _cut(text, own.lengths)]
     names = [file] if len(texts) == 1 else [f"{file}:{n}" for n in range(1, len(texts) + 1)]
     told = set(collection_notes(text.collection, text.config))
-    notes = tuple(note for note in text.notes if note not in told)
+    notes = (*(note for note in text.notes if note not in told), *unknown_labels(text, saved))
     return LabelledTexts(texts, own.labels.astype(np.int64), names, notes)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chargen.config import require, unescape
+from chargen.data.collecting import shown_label
 from chargen.data.dataset import read_like
 from chargen.display.output import quoted, unknown_note
 from chargen.errors import ConfigError, CorpusError, StorageError
@@ -285,7 +286,7 @@ def _label(session: Session, value: str) -> Answer:
         return Message(f"label is {session.draft.label or 'none'}")
     if not names:
         return Message("the model has no labels")
-    lines = [f"{'*' if name == session.draft.label else ' '} {name}" for name in names]
+    lines = [f"{'*' if name == session.draft.label else ' '} {shown_label(name)}" for name in names]
     hint = "/label NAME sets one, NAME=0.7,NAME=0.3 several, none none"
     return Message("\n".join([*lines, f"label is {session.draft.label or 'none'}; {hint}"]))
 

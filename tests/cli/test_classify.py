@@ -63,6 +63,33 @@ def test_labels_in_a_file_are_compared(chargen: Run) -> None:
     assert "0.6667" in done.stdout
     named = chargen("classify", "new.csv", "-m", "rows", "--json", "--prior", "uniform").stdout
     assert json.loads(named)["chargen"]["texts"] == 3
+    write("new.csv", "author,text\nPoe,abcde\n")
+    done = chargen("classify", "new.csv", "-m", "rows")
+    assert done.stdout.endswith("new.csv\n")
+    assert done.stderr.endswith("labels that the model does not know count as none: Poe\n")
+
+
+def test_one_text_with_a_label_gets_a_line(chargen: Run) -> None:
+    save_labelled(Path("lines/model.safetensors"), **LINES)
+    write("a.txt", "abcde\n")
+    assert chargen("classify", "a.txt", "-m", "lines").stdout.startswith("a ")
+
+
+def test_control_characters_in_labels_are_spelled(chargen: Run) -> None:
+    labels = ("a\nb", "\u202ec", " d ")
+    save_labelled(Path("rows/model.safetensors"), labels, **ROWS)
+    write("new.jsonl", "".join(json.dumps({"text": "abc", "author": x}) + "\n" for x in labels * 2))
+    shown = chargen("classify", "new.jsonl", "-m", "rows").stdout
+    assert [line[2:12].rstrip() for line in shown.splitlines()[-3:]] == [
+        "'a\\nb'",
+        "'\\u202ec'",
+        "' d '",
+    ]
+    assert "-0.0000" not in shown
+    write("new.txt", "abc")
+    assert "'a\\nb' 0." in chargen("classify", "new.txt", "-m", "rows").stdout
+    listed = chargen("repl", "-m", "rows", input="/label\n").stderr
+    assert "  '\\u202ec'\n  ' d '" in listed
 
 
 def test_texts_without_labels_get_a_line_each(chargen: Run) -> None:
@@ -82,7 +109,7 @@ def test_texts_without_labels_get_a_line_each(chargen: Run) -> None:
         (("--passage", "0"), "passage is 0; allowed: 1 or more characters"),
         (("--passage", "9", "--lines"), "--lines and --passage cannot be combined"),
         (("--prior", "none"), "prior is 'none'; allowed: training, uniform"),
-        (("--passage", "900"), "there is no passage of 900 characters"),
+        (("--passage", "900"), "of 900 characters to classify; give a smaller --passage"),
         (("--baselines",), "--baselines learn the corpus of the model"),
     ],
 )

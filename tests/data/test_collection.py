@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from chargen.config import ReadConfig
 from chargen.data import collecting, dataset
-from chargen.data.dataset import encode_dataset, read_like, tokenize
+from chargen.data.dataset import encode_dataset, read_like, read_text, tokenize
 from chargen.errors import ConfigError, CorpusError
 from chargen.evaluation.heldout import whole_text
 from chargen.model.saved import open_model
@@ -318,6 +318,19 @@ def test_what_cannot_be_learned_is_refused(
     assert str(error.value).startswith(words)
 
 
+def test_bytes_of_rows_need_their_encoding() -> None:
+    Path("a.csv").write_bytes(b"text\n\xe9\n" * 20)
+    with pytest.raises(CorpusError, match="for example --encoding latin-1$"):
+        read("a.csv", field="text", records="rows", tokenizer="byte")
+
+
+def test_a_file_among_rows_that_has_no_fields_is_said() -> None:
+    for name, content in (("a.csv", as_csv(MANY)), ("b.txt", "abc\n"), ("c.txt", "de\n")):
+        write(name, content)
+    notes = read_text(ReadConfig(("a.csv", "b.txt", "c.txt"), field="text", records="rows")).notes
+    assert notes[0] == "no fields in 'b.txt' and 1 more: read as a whole"
+
+
 @pytest.mark.parametrize("label", ["file", "folder"])
 def test_what_has_no_name_is_refused_as_a_label(
     label: str, monkeypatch: pytest.MonkeyPatch
@@ -328,7 +341,15 @@ def test_what_has_no_name_is_refused_as_a_label(
 
 
 @pytest.mark.parametrize(
-    "options", [{"label": "author"}, {"records": "rows"}, {"records": "lines", "field": "text"}]
+    "options",
+    [
+        {"label": "author"},
+        {"label": "text", "field": "text"},
+        {"records": "rows"},
+        {"records": "lines", "field": "text"},
+        {"records": "lines", "separator": "|"},
+        {"label": "file", "separator": "|"},
+    ],
 )
 def test_settings_that_contradict_each_other_are_refused(options: dict[str, str]) -> None:
     with pytest.raises(ConfigError):
