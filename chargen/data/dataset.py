@@ -426,7 +426,7 @@ def _texts(text: Text, split: Split, tokenizer: Tokenizer, tail: Ids) -> Sequenc
         lengths, labels = split.of(part)
         counts = tokens[done : done + len(labels)] if len(tokens) else lengths
         done += len(labels)
-        texts.append(Texts(borders_of(counts), labels, before))
+        texts.append(Texts(borders_of(counts), labels, before, text.config.end is not None))
     return texts
 
 

@@ -5,7 +5,7 @@ Legend of shapes: N tokens of a part of the corpus, R texts in it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,13 @@ class Texts:
             (R+1,).
         labels: number of the label of each text (R,), ``UNLABELLED`` where it has none.
         before: token that is read before each text: the end of a record, or a newline.
+        are_records: whether each ends with that token; others may do so by chance.
     """
 
     borders: NDArray[np.int64]
     labels: NDArray[np.int32]
     before: int
+    are_records: bool = False
 
     def __len__(self) -> int:
         """Return the number of texts."""
@@ -41,11 +43,11 @@ class Texts:
         """Return the texts of the first tokens of the part, the last of them cut."""
         kept = int(np.searchsorted(self.borders[:-1], count))
         borders = np.minimum(self.borders[: kept + 1], count)
-        return Texts(borders, self.labels[:kept], self.before)
+        return replace(self, borders=borders, labels=self.labels[:kept])
 
     def last(self, count: int) -> Texts:
         """Return the texts of the last tokens of the part, the first of them cut."""
         left_out = max(0, int(self.borders[-1]) - count)
         at = int(np.searchsorted(self.borders[1:], left_out, "right"))
         borders = np.maximum(self.borders[at:] - left_out, 0)
-        return Texts(borders, self.labels[at:], self.before)
+        return replace(self, borders=borders, labels=self.labels[at:])

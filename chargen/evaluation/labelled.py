@@ -147,6 +147,6 @@ def _cut(text: Text, lengths: NDArray[np.int64]) -> list[str]:
 
 def _decoded(tokenizer: Tokenizer, ids: Ids, texts: Texts) -> list[str]:
     """Return texts without the character that ends a record."""
-    ends = texts.borders[1:] - (ids[texts.borders[1:] - 1] == texts.before)
+    ends = texts.borders[1:] - texts.are_records
     pairs = zip(texts.borders[:-1].tolist(), ends.tolist(), strict=True)
     return [tokenizer.decode(ids[start:end].tolist()) for start, end in pairs]

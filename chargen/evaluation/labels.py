@@ -279,7 +279,7 @@ def label_counts(dataset: Dataset) -> Tokens:
     if dataset.texts is None:
         return np.zeros(0, np.int64)
     known, weights = dataset.texts.labels >= 0, None
-    if not _are_records(dataset.train, dataset.texts):
+    if not dataset.texts.are_records:
         weights = dataset.texts.lengths[known]
     counts = np.bincount(dataset.texts.labels[known], weights, len(dataset.labels))
     return counts.astype(np.int64)
@@ -294,7 +294,7 @@ def texts_to_judge(dataset: Dataset) -> Segment | None:
     segment, texts = dataset.validation, dataset.validation.texts
     if texts is None or not len(texts) or not dataset.labels:
         return None
-    size = LONGEST if _are_records(segment.ids, texts) else PASSAGE
+    size = LONGEST if texts.are_records else PASSAGE
     counts = np.ones_like(texts.lengths) if size == LONGEST else texts.lengths // size
     number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     starts = np.repeat(texts.borders[:-1], counts) + number * size
@@ -304,8 +304,3 @@ def texts_to_judge(dataset: Dataset) -> Segment | None:
     order = order[np.cumsum(lengths[order]) * len(dataset.labels) <= READ]
     ids, borders = gathered(segment.ids, starts[order], lengths[order])
     return replace(segment, ids=ids, texts=Texts(borders, labels[order], texts.before))
-
-
-def _are_records(ids: Ids, texts: Texts) -> bool:
-    """Tell whether each text ends with what is read before it."""
-    return bool(texts.lengths.all() and (ids[texts.borders[1:] - 1] == texts.before).all())

@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chargen.data.dataset import Dataset, Segment
+from chargen.config import ReadConfig
+from chargen.data.dataset import Dataset, Segment, read_text, tokenize
 from chargen.data.texts import Texts
 from chargen.errors import ConfigError
 from chargen.evaluation import labels as module
+from chargen.evaluation.labelled import held_out_texts
 from chargen.evaluation.labels import judge_labels, label_likelihoods, texts_to_judge
 from chargen.evaluation.protocols import stateful
 from chargen.sampling.sampler import Sampler, load
 from chargen.tokenizers import Tokenizer
+from tests.conftest import write
 from tests.evaluation.test_texts import dataset_of
 from tests.labelled import LABELS, LINES, ROWS, save_labelled
 
@@ -80,9 +83,9 @@ def held_out(tokenizer: Tokenizer, texts: list[str], labels: list[int], end: str
     ids = tokenizer.encode("".join(text + end for text in texts))
     borders = np.cumsum([0, *(len(text + end) for text in texts)])
     before = int(tokenizer.encode(end or "\n")[0])
-    own = Texts(borders, np.array(labels, np.int32), before)
+    own = Texts(borders, np.array(labels, np.int32), before, end != "")
     part = Segment(tokenizer, ids, ids[:0], len(ids), texts=own)
-    learned = Texts(np.arange(5), np.array([0, 0, 0, 1], np.int32), before)
+    learned = Texts(np.arange(5), np.array([0, 0, 0, 1], np.int32), before, end != "")
     empty = replace(part, ids=ids[:0], texts=learned.first(0))
     return Dataset(tokenizer, ids[:4], part, empty, texts=learned, labels=LABELS)
 
@@ -107,7 +110,7 @@ def test_other_texts_are_judged_by_passages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sampler = load(save_labelled(tmp_path / "m.safetensors", LABELS, label="file"), threads=1)
-    dataset = held_out(sampler.tokenizer, ["ab" * 350, "zy" * 250], [0, 1], "")
+    dataset = held_out(sampler.tokenizer, ["ab" * 350, "zy" * 250 + "\n"], [0, 1], "")
     part = texts_to_judge(dataset)
     assert part is not None
     assert part.texts is not None
@@ -120,6 +123,19 @@ def test_other_texts_are_judged_by_passages(
     some = texts_to_judge(dataset)
     assert some is not None
     assert len(some) == 400
+
+
+def test_a_newline_at_the_end_of_files_makes_no_records_of_them() -> None:
+    for name in ("a.txt", "b.txt"):
+        write(name, "some words\n" * 60)
+    found = {}
+    for records in (None, "lines"):
+        config = ReadConfig(("a.txt", "b.txt"), records=records, label="file")
+        data = tokenize(read_text(config), 0.1)
+        assert data.validation.texts is not None
+        found[records] = data.validation.texts.are_records, held_out_texts(data).texts
+    assert found[None] == (False, ["some words\n" * 6] * 2)
+    assert found["lines"] == (True, ["some words"] * 12)
 
 
 def test_without_labels_nothing_is_judged() -> None:

@@ -55,7 +55,7 @@ def segment_of(texts: list[str], labels: int = 0) -> Segment:
     ids = TOKENIZER.encode("".join(texts))
     borders = np.concatenate([[0], np.cumsum([len(text) for text in texts], dtype=np.int64)])
     numbers = np.arange(len(texts)) % labels if labels else np.full(len(texts), -1)
-    own = Texts(borders, numbers.astype(np.int32), END)
+    own = Texts(borders, numbers.astype(np.int32), END, are_records=True)
     return Segment(TOKENIZER, ids, ids[:0], len(ids), len(ids), texts=own)
 
 
