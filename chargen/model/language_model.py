@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from chargen.config import TrainConfig
 from chargen.model.cells import Decoder, State, make_layers, timed
 from chargen.model.ngram_embedding import NGramEmbedding
-from chargen.model.spec import ModelConfig, label_place
+from chargen.model.spec import LABEL_STD, ModelConfig, label_place
 from chargen.storage.checkpoint import Tensors
 
 
@@ -70,7 +70,7 @@ class LanguageModel(nn.Module):
         nn.init.xavier_uniform_(self.head.weight, generator=generator)
         nn.init.zeros_(self.head.bias)
         if self.labels:
-            nn.init.zeros_(self.labels.weight)
+            nn.init.normal_(self.labels.weight, std=LABEL_STD, generator=generator)
 
     def init_state(self, batch: int) -> State:
         """Return the state at the beginning of a text, for a batch of B."""

@@ -25,7 +25,5 @@ def token_losses(
     """
     logits, state = model(tokens[:, :-1].clamp(min=0), state, dropout)  # (B, T, V)
     logits, targets = logits.float(), tokens[:, 1:]
-    losses = cross_entropy(
-        logits.transpose(1, 2), targets, reduction="none", ignore_index=PADDING
-    )  # (B, T)
+    losses = cross_entropy(logits.mT, targets, reduction="none", ignore_index=PADDING)  # (B, T)
     return losses, logits, state

@@ -108,6 +108,7 @@ CELLS = {
 
 CONVOLUTION = "conv"
 SPECS = {**CELLS, CONVOLUTION: CellSpec(1, _INPUT, 8e-3, (3, 1), "hx")}
+LABEL_STD = 0.5  # of the first vectors of labels: from zero, a network learns to do without them
 LONGEST_KERNEL = 64
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from chargen.config.reading import RECORD_ENDS
 from chargen.model.ngrams import token_codes
-from chargen.model.spec import ModelConfig
+from chargen.model.spec import LABEL_STD, ModelConfig
 from chargen.storage.checkpoint import Tensors
 from chargen.tokenizers import Tokenizer
 from chargen.tokenizers.char import CharTokenizer
@@ -66,7 +66,7 @@ def transferred(weights: Tensors, old: Tokenizer, new: Tokenizer) -> Tensors:
 
 
 def relabelled(weights: Tensors, old: ModelConfig, labels: tuple[str, ...]) -> Tensors:
-    """Return the weights of a model for other labels; vectors of new ones start at zero.
+    """Return the weights of a model for other labels; vectors of new ones start at random.
 
     Args:
         weights: by their names in the model file.
@@ -76,7 +76,8 @@ def relabelled(weights: Tensors, old: ModelConfig, labels: tuple[str, ...]) -> T
     own = {name: weight for name, weight in weights.items() if name != LABELS}
     if not labels:
         return own
-    vectors = np.zeros((len(labels), old.embedding), np.float32)
+    draws = np.random.default_rng(len(labels)).normal(0, LABEL_STD, (len(labels), old.embedding))
+    vectors = draws.astype(np.float32)
     for row, label in enumerate(labels):
         if label in old.labels:
             vectors[row] = weights[LABELS][old.labels.index(label)]
