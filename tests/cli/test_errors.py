@@ -65,9 +65,9 @@ TRAIN_ERRORS = [
         "the model has no n-gram embeddings; leave --ngram-dropout out",
     ),
     (["x", "--stack", "lstm"], 2, "stack part 'lstm' is not CELL:WIDTH; write for example "
-     "gru:128,lstm:64"),
+     "gru:128,lstm:64 or conv:4:128,gru:256"),
     (["x", "--cell", "tcn"], 2, "cell is 'tcn'; allowed: rnn, rnn-relu, lstm, "
-     "lstm-peephole, lstm-coupled, lstm-norm, gru, gru-before, mingru, minlstm"),
+     "lstm-peephole, lstm-coupled, lstm-norm, gru, gru-before, mingru, minlstm, conv"),
     (["x", "--recurrent-init", "zero"], 2, "recurrent-init is 'zero'; allowed: auto, orthogonal, "
      "xavier, identity"),
     (["x", "--input-init", "one"], 2, "input-init is 'one'; allowed: xavier, orthogonal"),
