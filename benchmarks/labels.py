@@ -7,7 +7,8 @@
 Both learn the texts of ``FOLDER/LABEL/*.txt`` with the same parts held out, which are scored with
 their labels by the one, and without by the other: it is trained with ``--label-dropout 1``, and the
 counts of its labels are left out. The weights of the mixture are fitted for each. Losses are in
-nats per token, by the network alone and with n-gram counts; runs follow one another.
+nats per token, by the network alone and with n-gram counts. Both are trained at the same time, on
+one thread each, so that other work on the machine takes as much from each.
 """
 
 from __future__ import annotations
@@ -25,15 +26,24 @@ from chargen.evaluation.mixing import both_losses, fit_mixture
 from chargen.model.counts import NGramCounts
 from chargen.model.saved import open_model
 
-TRAIN = ("train", "--label", "folder", "--base", "none", "--force", "--quiet")
+TRAIN = ("train", "--label", "folder", "--base", "none", "--force", "--quiet", "--threads", "1")
+MODELS = {"with labels": (), "without": ("--label-dropout", "1")}
 
 
-def train(folder: str, time: str, seed: int, *more: str) -> str:
-    """Train a run and return its name."""
-    name = f"labels-{seed}{'-without' if more else ''}"
-    options = ("--time", time, "--seed", str(seed), "--name", name)
-    subprocess.run([sys.executable, "-m", "chargen", *TRAIN, *options, *more, folder], check=True)
-    return name
+def train(folder: str, time: str, seed: int) -> dict[str, str]:
+    """Train a run of each kind, side by side, and return their names."""
+    runs = {name: f"labels-{seed}-{name.split()[0]}" for name in MODELS}
+    budget = ("--time", time, "--seed", str(seed))
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "chargen", *TRAIN, *budget, "--name", run, *more, folder]
+        )
+        for run, more in zip(runs.values(), MODELS.values(), strict=True)
+    ]
+    for process in started:
+        if process.wait():
+            raise SystemExit(process.returncode)
+    return runs
 
 
 def losses(run: str, *, labels: bool) -> tuple[float, float, int]:
@@ -60,9 +70,8 @@ def main() -> None:
     asked = parser.parse_args()
     print("| model | seed | steps | network | with counts |\n|---|---|---|---|---|")
     for seed in asked.seeds:
-        for name, more in (("with labels", ()), ("without", ("--label-dropout", "1"))):
-            run = train(asked.folder, asked.time, seed, *more)
-            network, whole, steps = losses(run, labels=not more)
+        for name, run in train(asked.folder, asked.time, seed).items():
+            network, whole, steps = losses(run, labels=not MODELS[name])
             print(f"| {name} | {seed} | {steps:,} | {network:.4f} | {whole:.4f} |", flush=True)
 
 
