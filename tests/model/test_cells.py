@@ -10,6 +10,7 @@ from chargen.config import TrainConfig
 from chargen.model.cells import CELL_CLASSES, Cell, State
 from chargen.model.cells.scan import scan
 from chargen.model.spec import CELLS
+from tests.model.cell_checks import check_chunks, has_numerical_gradients
 
 KINDS = list(CELLS)
 B, T, INPUTS, H = 3, 11, 5, 7  # batch size, steps, inputs, hidden units
@@ -59,28 +60,14 @@ def test_fast_form_equals_the_definition_with_all_gradients(
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_are_the_numerical_ones(kind: str) -> None:
     cell = make(kind, 2, 3)
-    x = torch.randn(2, 4, 2, dtype=torch.float64, requires_grad=True)
-    start = tuple(part.requires_grad_() for part in state_of(cell, 2))
-
-    def outputs(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        y, last = cell.run(x, rest[: len(start)])  # gradcheck moves the cell's weights in place
-        return y, *last
-
-    assert torch.autograd.gradcheck(outputs, (x, *start, *cell.parameters()))
+    assert has_numerical_gradients(cell, state_of(cell, 2))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_three_chunks_that_pass_on_the_state_equal_one_pass(kind: str) -> None:
     cell = make(kind)
-    x, state = torch.randn(B, T, INPUTS, dtype=torch.float64), state_of(cell)
-    whole, last = cell.run(x, state)
-    pieces = []
-    for chunk in x.split([4, 1, 6], dim=1):
-        y, state = cell.run(chunk, state)
-        pieces.append(y)
-    torch.testing.assert_close(torch.cat(pieces, dim=1), whole, rtol=0, atol=1e-14)
-    for part, expected in zip(state, last, strict=True):
-        torch.testing.assert_close(part, expected, rtol=0, atol=1e-14)
+    x = torch.randn(B, T, INPUTS, dtype=torch.float64)
+    check_chunks(cell, x, state_of(cell), [4, 1, 6], 1e-14)
 
 
 # One unit, one input: x = 1.5, h = 0.25, c = -0.5, worked with a pocket calculator.
