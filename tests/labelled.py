@@ -25,7 +25,8 @@ LINES: dict[str, Any] = {"records": "lines", "label": "file"}
 
 def save_labelled(path: Path, labels: tuple[str, ...] = LABELS, **reading: Any) -> Path:
     """Write a model file whose texts have labels, and are records if ``reading`` says so."""
-    end = ReadConfig(("x",), **reading).end or "\n"
+    own = {name: value for name, value in reading.items() if name != "label_counts"}
+    end = ReadConfig(("x",), **own).end or "\n"
     tokenizer = CharTokenizer("".join(sorted({*LETTERS, "\n", end})))
     config = ModelConfig(tokenizer.vocab_size, (LayerConfig("rnn", 16),), 8, None, labels)
     path.parent.mkdir(parents=True, exist_ok=True)

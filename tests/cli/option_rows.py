@@ -20,6 +20,7 @@ THREADS = ("--threads 2", "--threads 3")
 INT8 = ("", "--int8")
 JSON = ("", "--json")
 LIKE_LATIN = ("text.txt", "text.txt --encoding latin-1")
+LABELLED = "-m labelled.safetensors"
 
 
 def after(words: str, *row: str) -> Row:
@@ -47,6 +48,10 @@ ROWS: dict[str, dict[str, Row]] = {
         "separator": ("", "--separator '|'"),
         "field": ("", "--field text"),
         "documents": ("page.html", "page.html --documents raw"),
+        "records": ("", "--records lines"),
+        "label": ("", "--label file"),
+        "split_seed": after("--records lines", "--split-seed 1"),
+        "label_dropout": after("--label file", "--label-dropout 0.9"),
         "stack": ("--stack lstm:8", "--stack gru:8"),
         "cell": ("", "--cell gru"),
         "hidden": ("", "--hidden 9"),
@@ -114,6 +119,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "seed": after(SAMPLE, "--seed 2"),
         "model": after(SAMPLE, *MODEL),
         "mix": after(SAMPLE, *MIX),
+        "label": after(f"-n 30 --seed 1 {LABELLED}", "--label a"),
         "prompt": after(SAMPLE, "-p 'Another'"),
         "file": ("-n 9 --seed 1 -f text.txt", "-n 9 --seed 1 -f old.txt"),
         "encoding": ("-n 9 --seed 1 -f text.txt", "-n 9 --seed 1 -f text.txt --encoding latin-1"),
@@ -130,6 +136,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "seed": ("--seed 1", "--seed 2"),
         "model": after("--seed 1", *MODEL),
         "mix": after("--seed 1", *MIX),
+        "label": after(f"--seed 1 {LABELLED}", "--label a"),
         "length": after("--seed 1", "-n 20"),
         **{option: after("--seed 1", *row) for option, row in MACHINE.items()},
     },
@@ -149,6 +156,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "file": ("text.txt", "old.txt"),
         "model": after("text.txt", *MODEL),
         "mix": after("text.txt", *MIX),
+        "label": after(f"text.txt {LABELLED}", "--label a"),
         "per_line": after("text.txt", "--per-line"),
         "stream": after("text.txt", "--stream"),
         "stateful": after("text.txt --stream", "--stateful"),
@@ -161,6 +169,7 @@ ROWS: dict[str, dict[str, Row]] = {
     "next": {
         "model": MODEL,
         "mix": MIX,
+        "label": after(LABELLED, "--label a"),
         "prompt": ("", "-p q"),
         "file": ("", "-f text.txt"),
         "encoding": ("--json -f text.txt", "--json -f text.txt --encoding latin-1"),
@@ -172,11 +181,21 @@ ROWS: dict[str, dict[str, Row]] = {
         "file": ("text.txt", "old.txt"),
         "model": after("text.txt", *MODEL),
         "mix": after("text.txt", *MIX),
+        "label": after(f"text.txt {LABELLED}", "--label a"),
         "html": after("text.txt", "--html heat.html"),
         "by_model": after(f"text.txt {TWO}", "--by-model"),
         "force": after("text.txt --html words.txt", "--force"),
         "encoding": LIKE_LATIN,
         **{option: after("text.txt", *row) for option, row in MACHINE.items()},
+    },
+    "classify": {
+        "files": after(LABELLED, "text.txt", "old.txt"),
+        "model": after("text.txt", LABELLED, "-m labels.safetensors"),
+        "lines": after(f"text.txt {LABELLED}", "--lines"),
+        "passage": after(f"text.txt {LABELLED}", "--passage 30"),
+        "encoding": after(f"{LABELLED} --passage 9", *LIKE_LATIN),
+        "as_json": after(f"text.txt {LABELLED}", *JSON),
+        **{option: after(f"text.txt {LABELLED}", *row) for option, row in MACHINE.items()},
     },
     "info": {
         "run": ("small", "other.safetensors"),
@@ -224,6 +243,8 @@ ROWS: dict[str, dict[str, Row]] = {
         "separator": after("text.txt old.txt", "--separator '||'"),
         "field": after("b.jsonl", "--field text"),
         "documents": after("page.html", "--documents raw"),
+        "records": after("text.txt", "--records lines"),
+        "label": after("text.txt", "--label file"),
         "as_json": after("text.txt", *JSON),
     },
     "inspect stack": {
@@ -290,6 +311,8 @@ ELSEWHERE = {
     ("train", "force"): "test_a_name_in_use_is_refused_and_forced",
     ("sample", "stream"): "the same text, only later: cli/test_sample.py",
     ("sample", "no_copy"): "needs a copy of some length: sampling/constraints/test_copies.py",
+    ("classify", "prior"): "needs labels that were learned: cli/test_classify.py",
+    ("classify", "baselines"): "learn the corpus of the model: cli/test_classify.py",
     ("score", "alert"): "ends with exit code 3: cli/test_stream.py",
     ("push", "public"): "needs the hub: sharing/test_hub.py",
     ("push", "force"): "needs a model that was pushed: sharing/test_push.py",

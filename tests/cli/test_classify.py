@@ -49,6 +49,13 @@ def test_a_trained_model_knows_whose_letters_they_are(chargen: Run) -> None:
     assert [line["label"] for line in lines] == ["north", "south", "south"]
     assert [line["text"] for line in lines] == ["new.txt:1", "new.txt:2", "new.txt:3"]
     assert all(sum(line["probabilities"].values()) == pytest.approx(1) for line in lines)
+    others = json.loads(chargen("classify", "-m", "letters", "--baselines", "--json").stdout)
+    assert others["logistic-regression"]["accuracy"] == others["naive-bayes"]["accuracy"] == 1
+    assert others["majority"]["accuracy"] == 0.5
+    rare = [f"north,{' '.join(WORDS['north'])}\n", f"south,{' '.join(WORDS['south'])}\n"]
+    write("new.csv", "author,text\n" + rare[0] * 3 + rare[1])
+    told = ("classify", "new.csv", "-m", "letters", "--json")
+    assert json.loads(chargen(*told).stdout)["chargen"]["accuracy"] == 1
     int8 = chargen("classify", "-m", "letters", "--int8", "--json").stdout
     assert json.loads(int8)["chargen"]["accuracy"] == 1
     sample = chargen("sample", "-m", "letters", "--label", "north", "--seed", "1", "-t", "0.5")
@@ -101,6 +108,17 @@ def test_texts_without_labels_get_a_line_each(chargen: Run) -> None:
     assert lines[0].endswith("one.txt:1")
     piped = chargen("classify", "-", "-m", "lines", input="abc\n").stdout
     assert piped.startswith("a ")
+
+
+def test_a_frequent_label_is_likelier_before_a_text_is_seen(chargen: Run) -> None:
+    counts = {"a": 90, "b": 9, "a, or b=c": 1}
+    save_labelled(Path("rows/model.safetensors"), **ROWS, label_counts=counts)
+    write("new.csv", "author,text\n,a\n,v\n")
+    shares = []
+    for prior in ("training", "uniform"):
+        done = chargen("classify", "new.csv", "-m", "rows", "--json", "--prior", prior)
+        shares.append(json.loads(done.stdout.splitlines()[1])["probabilities"]["a"])
+    assert shares[0] > 2 * shares[1]
 
 
 @pytest.mark.parametrize(

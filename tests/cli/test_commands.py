@@ -190,8 +190,16 @@ def test_cells_are_listed_with_their_equations(chargen: Run) -> None:
 
 def test_runs_are_listed(chargen: Run, with_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = chargen("runs")
-    assert done.stdout.splitlines()[0].split() == ["run", "stack", "steps", "val", "nats", "state"]
-    assert re.match(r"small +lstm:48 +60 +\d\.\d{4} +finished", done.stdout.splitlines()[1])
+    assert done.stdout.splitlines()[0].split() == [
+        "run",
+        "stack",
+        "labels",
+        "steps",
+        "val",
+        "nats",
+        "state",
+    ]
+    assert re.match(r"small +lstm:48 +- +60 +\d\.\d{4} +finished", done.stdout.splitlines()[1])
     monkeypatch.delenv("CHARGEN_CHECKPOINTS")
     done = chargen("runs")
     assert (done.returncode, done.stdout) == (0, "")

@@ -26,6 +26,8 @@ from chargen.model.saved import open_model, save_model
 from chargen.storage.checkpoint import read_tensors
 from tests.cli.option_rows import DEFAULTS, ELSEWHERE, ROWS, TRAIN
 from tests.conftest import needs_torch, write
+from tests.labelled import ROWS as LABELS_OF_ROWS
+from tests.labelled import save_labelled
 
 COMMAND = typer.main.get_command(app)
 
@@ -73,6 +75,8 @@ def files(with_model: Path, prose: str, monkeypatch: pytest.MonkeyPatch) -> Iter
     saved = open_model("small")
     weights = {name: array * 0.5 for name, array in saved.weights().items()}
     save_model(Path("other.safetensors"), weights, saved.config, saved.tokenizer, saved.training)
+    save_labelled(Path("labelled.safetensors"), **LABELS_OF_ROWS)
+    save_labelled(Path("labels.safetensors"), ("b", "a"), **LABELS_OF_ROWS)
     monkeypatch.setattr(common, "BEGAN", time.monotonic())
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     handlers, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()

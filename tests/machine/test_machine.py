@@ -218,7 +218,7 @@ def test_a_change_of_threads_is_written_into_the_plan(
         def took(self, seconds: float) -> None:
             self.threads = 3 - self.threads
 
-    monkeypatch.setattr("chargen.training.trainer.Pace", lambda *_, **__: Restless())
+    monkeypatch.setattr("chargen.training.run_state.Pace", lambda *_, **__: Restless())
     run = begin("run", prose, monkeypatch, plan=dataclasses.replace(PLAN), steps=4)
     ended = sit(run)[-1]
     assert isinstance(ended, Ended)

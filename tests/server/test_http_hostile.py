@@ -38,4 +38,4 @@ def test_requests_made_from_the_description_are_answered(server: Server) -> None
     hostile.by_schema(target, 24, seed=3)
     assert not target.wrong
     assert all(re.match("[2345]", status) for status in target.answers)
-    assert target.answers.total() > 24
+    assert target.answers.total() >= 24

@@ -84,7 +84,7 @@ def test_a_pulled_run_is_shown_as_what_it_is(chargen: Run, pushed: Path) -> None
     path = str(Path("checkpoints/got") / MODEL)
     assert json.loads(done.stdout) == {"run": "got", "file": path, "sha256": saved.sha256}
     listed = chargen("runs").stdout.splitlines()[1]
-    assert re.match(r"got +lstm:48 +60 +\d\.\d{4} +model only", listed)
+    assert re.match(r"got +lstm:48 +- +60 +\d\.\d{4} +model only", listed)
     assert "no counts" in chargen("info", "got").stdout
 
 
