@@ -287,7 +287,7 @@ def _why(error: UnicodeError, codec: str, read: int) -> str:
     """Return what is wrong with bytes; a missing byte-order mark is told alike by all Pythons."""
     if "BOM" in str(error):
         return f"it does not start with BOM ({codec}-le and {codec}-be need none)"
-    if not isinstance(error, UnicodeDecodeError):
-        return str(error)
+    if not isinstance(error, UnicodeDecodeError) or error.start >= len(error.object):
+        return str(error)  # of what is missing at the end, no byte is wrong
     wrong, offset = error.object[error.start], read - len(error.object) + error.start
     return f"byte 0x{wrong:02X} at offset {offset}"

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chargen.config import ReadConfig
@@ -157,6 +157,7 @@ def test_a_malformed_table_is_an_error_and_never_another_text(content: str) -> N
         assert text == "|".join(row[1] for row in rows)
 
 
+@example(data=b"0", encoding="punycode", size=1)  # Python 3.13 places the error behind the end
 @given(
     data=st.binary(),
     encoding=st.sampled_from(sorted({*encodings.aliases.aliases.values(), "idna", "punycode"})),
