@@ -23,11 +23,15 @@ SHOWN = 10  # names in a message
 
 
 @runtime_checkable
-class Begins(Protocol):
+class Labelled(Protocol):
     """An engine that knows labels."""
 
     def begin(self, labels: NDArray[np.integer]) -> State:
         """Return the initial state for texts with these labels (B,), -1 for none."""
+        ...
+
+    def of(self, weights: NDArray[np.float32]) -> Engine:
+        """Return an engine of which all texts have these labels, by their weights (L,)."""
         ...
 
 
@@ -83,7 +87,7 @@ def one_hot(labels: NDArray[np.integer], count: int) -> NDArray[np.float32]:
 
 def begin(engine: Engine, labels: NDArray[np.integer]) -> State:
     """Return the initial state for texts with these labels (B,), which only some engines know."""
-    if isinstance(engine, Begins):
+    if isinstance(engine, Labelled):
         return engine.begin(labels)
     return engine.init_state(len(labels))
 

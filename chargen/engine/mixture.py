@@ -66,17 +66,15 @@ def follow(
         ids: tokens.
         weights: of the labels of each text (B, L), where there are labels.
     """
-    own, more = np.split(state, [counts.width], axis=1)
-    after = counts.advance(own, ids)  # (B, T, N+2)
-    places = after.reshape(ids.size, counts.width)
-    found = counts.probabilities(places).reshape(*ids.shape, -1)
-    both, last = [found], [after[:, -1]]
-    if counts.labels is not None and weights is not None:
-        of_labels, more = counts.labels.read(more, ids, weights, found)
-        both.append(of_labels)
-        last.append(more)
+    after = counts.advance(state[:, : counts.width], ids)  # (B, T, N+2)
+    places, last = after.reshape(ids.size, counts.width), after[:, -1]
+    found = counts.probabilities(places).reshape(*ids.shape, counts.vocab_size)
     expected = counts.match.expected(places[:, -WIDTH:])
-    return Evidence(tuple(map(_log, both)), expected), np.concatenate(last, axis=1)
+    if counts.labels is None or weights is None:
+        return Evidence((_log(found),), expected), last
+    of_labels, more = counts.labels.read(state[:, counts.width :], ids, weights, found)
+    both = _log(found), _log(of_labels)
+    return Evidence(both, expected), np.concatenate([last, more], axis=1)
 
 
 def _log(probabilities: Probabilities) -> Logits:
@@ -135,10 +133,8 @@ class MixtureEngine:
 
     def run(self, ids: Numbers, state: State) -> tuple[Logits, State]:
         """Return scores (B, T, V) and the last state for ids (B, T)."""
-        *own, numbers = state
-        logits, last = self.network.run(ids, tuple(own))
-        known, after = follow(
-            self.counts, numbers[0].astype(np.int64), ids, self._weights(tuple(own))
-        )
+        own, numbers = state[:-1], state[-1][0].astype(np.int64)
+        logits, last = self.network.run(ids, own)
+        known, after = follow(self.counts, numbers, ids, self._weights(own))
         mixed = mix(logits, known, self._mixture)
         return mixed, (*last, after[None].astype(np.float32))  # below 2^24: exact

@@ -111,8 +111,10 @@ class NGramTable:
 
     def advanced(self, contexts: list[int], token: int) -> list[int]:
         """Return the contexts of one text (N) after a token, quicker than those of many."""
-        pairs = enumerate(contexts[:-1])
-        return [contexts[0], *(self._number(n, own, token) if own else 0 for n, own in pairs)]
+        after = contexts[:1]  # the root
+        for n, context in enumerate(contexts[:-1]):
+            after.append(self._number(n, context, token) if context else 0)
+        return after
 
     def _number(self, n: int, context: int, token: int) -> int:
         first, last = self._firsts[n][context], self._firsts[n][context + 1]

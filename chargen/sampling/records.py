@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chargen.config import ReadConfig, SampleConfig, from_settings
 from chargen.data.decoding import as_read
 from chargen.engine import Engine, Logits, State
-from chargen.engine.labels import label_weights
+from chargen.engine.labels import Labelled, label_weights
 from chargen.errors import ConfigError
 from chargen.tokenizers import Tokenizer
 
@@ -83,15 +82,6 @@ def is_over(sample: Sample, tokenizer: Tokenizer, end: str | None) -> bool:
 
 
 # -- labels -------------------------------------------------------------------------------
-
-
-@runtime_checkable
-class Labelled(Protocol):
-    """An engine of a model with labels."""
-
-    def of(self, weights: NDArray[np.float32]) -> Engine:
-        """Return an engine of which all texts have these labels, by their weights (L,)."""
-        ...
 
 
 def labelled(sampler: S, given: Label) -> S:
