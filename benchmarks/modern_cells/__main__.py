@@ -37,10 +37,9 @@ OWN = ("lstm", "gru", "mingru")
 
 def print_costs(costs: dict[tuple[str, str], float], kinds: list[str]) -> None:
     """Print the sizes of the models and the time of their steps, as a table in Markdown."""
-    print(
-        "| cell | layers | recurrent weights | float32, ms | bfloat16, ms | steps in equal time |"
-    )
-    print("|---|---|---|---|---|---|")
+    timed = " | ".join(f"{precision}, ms" for precision in PRECISIONS)
+    print(f"| cell | layers | recurrent weights | {timed} | steps in equal time |")
+    print("|---|---|---|---|" + "---|" * len(PRECISIONS))
     lstm = min(costs["lstm", precision] for precision in PRECISIONS)
     for kind in kinds:
         layers, both = layers_of(kind), [costs[kind, precision] for precision in PRECISIONS]

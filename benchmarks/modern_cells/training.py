@@ -22,6 +22,7 @@ from chargen.data.batches import Batches
 from chargen.data.dataset import Dataset, read_text, tokenize
 from chargen.evaluation.validation import score_streams
 from chargen.machine import keep_memory
+from chargen.machine.torch import can_run
 from chargen.model.ngrams import NGramConfig, token_codes
 from chargen.model.spec import LayerConfig, ModelConfig, weight_shapes
 from chargen.training.configuration import fill, ngram_rows
@@ -30,9 +31,9 @@ from chargen.training.learner import Learner
 HIDDEN = 256  # of the LSTM, which sets the number of recurrent weights
 CHARACTERS = 1_000_000
 BATCH_SIZE, BPTT = 32, 64
-PRECISIONS = ("float32", "bfloat16")
 DEPTHS = {cell.kind: cell.depth for cell in MODERN} | {"mingru": 3}
 CPU = torch.device("cpu")
+PRECISIONS = tuple(name for name in ("float32", "bfloat16") if can_run(name, CPU))
 
 
 @dataclass(frozen=True)
